@@ -1,0 +1,106 @@
+/**
+ * The first step of every npm script: `node tools/bootstrap.mjs start | FILE.ts [ARGS]`. It brings node_modules in
+ * line with package-lock.json when it is not, then hands over to the Node that the lock file pins. It is plain
+ * JavaScript without dependencies, because it runs before anything is installed, under any Node from 18 on.
+ * It writes to stderr only: stdin, stdout and the exit code belong to what it starts.
+ *
+ * Where nothing can be installed (no network), a Node of the machine's own that is new enough serves instead.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const pinned = join(root, 'node_modules/node/bin/node');
+const leastMajor = 24;
+
+const [target = 'start', ...rest] = process.argv.slice(2);
+const args =
+  target === 'start' ? [join(root, 'src/cli/kage.ts'), ...startArguments(rest)] : [join(root, target), ...rest];
+if (target === 'start' && process.env.INIT_CWD) process.chdir(process.env.INIT_CWD);
+handOver(prepareNode(), args);
+
+/** `npm start` is `kage run`; options alone belong to `run`; any other verb passes through. */
+function startArguments(given) {
+  const first = given[0];
+  const ofKage = first !== undefined && (!first.startsWith('-') || ['-h', '--help', '-V', '--version'].includes(first));
+  return ofKage ? given : ['run', ...given];
+}
+
+/** Installs what is missing and returns the path of the Node to go on with; ends the process where there is none. */
+function prepareNode() {
+  if (!isInstalled()) {
+    say('installing dependencies (npm ci) ...');
+    npm(['ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-audit', '--no-fund']);
+  }
+  if (isInstalled() && !runs(pinned)) {
+    // The script of the `node` package, in case this npm is told to run none.
+    spawnSync(process.execPath, ['installArchSpecificPackage'], {
+      cwd: join(root, 'node_modules/node'),
+      stdio: ['ignore', 2, 2],
+      env: { ...process.env, npm_config_loglevel: 'error', npm_config_fund: 'false', npm_config_audit: 'false' },
+    });
+  }
+  if (runs(pinned)) return pinned;
+  if (Number.parseInt(process.versions.node, 10) >= leastMajor) {
+    say(`the pinned Node could not be installed; going on with ${process.version} of this machine`);
+    return process.execPath;
+  }
+  say(`Node ${leastMajor} or later is needed and could not be installed; this is ${process.version}.`);
+  say('Run `npm ci` to see why, or install a newer Node.');
+  process.exit(125);
+}
+
+/** Whether node_modules holds exactly what the lock file says (packages for other platforms aside). */
+function isInstalled() {
+  const wanted = readLock('package-lock.json');
+  const present = readLock('node_modules/.package-lock.json');
+  if (!wanted || !present) return false;
+  const same = (name) =>
+    wanted[name]?.version === present[name]?.version && wanted[name]?.integrity === present[name]?.integrity;
+  return (
+    Object.keys(present).every((name) => same(name) && existsSync(join(root, name))) &&
+    Object.keys(wanted).every((name) => name === '' || present[name] || wanted[name].optional)
+  );
+}
+
+function readLock(path) {
+  try {
+    return JSON.parse(readFileSync(join(root, path), 'utf8')).packages;
+  } catch {
+    return undefined;
+  }
+}
+
+function runs(node) {
+  return spawnSync(node, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+function npm(args) {
+  const cli = process.env.npm_execpath;
+  const command = cli?.endsWith('.js') ? [process.execPath, [cli, ...args]] : ['npm', args];
+  const result = spawnSync(command[0], command[1], { cwd: root, stdio: ['ignore', 2, 2] });
+  if (result.error) say(`npm could not be started: ${result.error.message}`);
+}
+
+/** Runs `node args` in this process's place; its end is ours. */
+function handOver(node, args) {
+  const child = spawn(node, args, {
+    stdio: 'inherit',
+    env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` },
+  });
+  // A terminal's Ctrl-C reaches the child by itself; what a supervisor sends to this process alone does not.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    say(`${node} could not be started: ${error.message}`);
+    process.exit(125);
+  });
+  child.on('exit', (code, signal) => process.exit(signal ? 128 + constants.signals[signal] : code));
+}
+
+function say(text) {
+  process.stderr.write(`kagemusha: ${text}\n`);
+}
