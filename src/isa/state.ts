@@ -1,0 +1,82 @@
+/**
+ * The architectural state of a hart, as one layout in shared memory: registers, CSRs, pending interrupts. The engine
+ * appends its own fields (TLB banks, exit record) to these. CSR fields hold raw values; what reads and writes of
+ * the CSR do to them is the CSR table's business (csr/).
+ */
+import { array, type Fields, struct } from '../base/struct.ts';
+
+/** Scalars of the state that rows may name. */
+export const STATE_SCALARS = {
+  pc: 'u64',
+  /** Instructions retired; the engine keeps it exact at every exit. */
+  instret: 'u64',
+  /** What minstret and mcycle read is instret plus these (a write moves them). */
+  minstretOffset: 'u64',
+  mcycleOffset: 'u64',
+  /** 0 user, 1 supervisor, 3 machine. */
+  mode: 'u64',
+  fflags: 'u64',
+  frm: 'u64',
+  mstatus: 'u64',
+  medeleg: 'u64',
+  mideleg: 'u64',
+  mie: 'u64',
+  /** Software-writable pending bits only (SSIP, STIP without Sstc, SEIP's software part). */
+  mip: 'u64',
+  mtvec: 'u64',
+  mcounteren: 'u64',
+  mcountinhibit: 'u64',
+  menvcfg: 'u64',
+  mseccfg: 'u64',
+  mscratch: 'u64',
+  mepc: 'u64',
+  mcause: 'u64',
+  mtval: 'u64',
+  mhartid: 'u64',
+  stvec: 'u64',
+  scounteren: 'u64',
+  senvcfg: 'u64',
+  sscratch: 'u64',
+  sepc: 'u64',
+  scause: 'u64',
+  stval: 'u64',
+  satp: 'u64',
+  stimecmp: 'u64',
+  tselect: 'u64',
+  /** Physical address and size of the LR reservation; size 0: none. The value read, for SC by compare-exchange. */
+  reservationAddress: 'u64',
+  reservationSize: 'u64',
+  reservationValue: 'u64',
+  pmpcfg0: 'u64',
+  pmpcfg2: 'u64',
+  pmpaddr0: 'u64',
+  pmpaddr1: 'u64',
+  pmpaddr2: 'u64',
+  pmpaddr3: 'u64',
+  pmpaddr4: 'u64',
+  pmpaddr5: 'u64',
+  pmpaddr6: 'u64',
+  pmpaddr7: 'u64',
+  pmpaddr8: 'u64',
+  pmpaddr9: 'u64',
+  pmpaddr10: 'u64',
+  pmpaddr11: 'u64',
+  pmpaddr12: 'u64',
+  pmpaddr13: 'u64',
+  pmpaddr14: 'u64',
+  pmpaddr15: 'u64',
+  /** Interrupt lines as devices drive them (mip's MSIP, MTIP, MEIP, SEIP, and STIP of Sstc): written atomically by others. */
+  lines: 'u64',
+  /** Extensions and options that semantics ask for at run time (bits of FEATURE). */
+  features: 'u64',
+} as const satisfies Fields;
+
+export type StateField = keyof typeof STATE_SCALARS;
+
+/** Index 32 of x is where writes to x0 go. */
+export const STATE_FIELDS = { x: array('u64', 33), f: array('u64', 32), ...STATE_SCALARS } as const satisfies Fields;
+
+export const hartState = struct('hart', STATE_FIELDS);
+
+/** Bits of `features`: what this hart implements, where the semantics depends on it. */
+export const FEATURE = { svadu: 1n << 0n, sstc: 1n << 1n, sv39: 1n << 2n, sv48: 1n << 3n, sv57: 1n << 4n, svnapot: 1n << 5n, svpbmt: 1n << 6n, smepmp: 1n << 7n, float: 1n << 8n, supervisor: 1n << 9n, zicntr: 1n << 10n, zihpm: 1n << 11n, c: 1n << 12n, cbo: 1n << 13n } as const;
