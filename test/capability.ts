@@ -1,0 +1,72 @@
+/**
+ * What a test needs beyond Node: `test('...', requires('qemu'), ...)`. A test whose need is not met is left out
+ * with the reason, and `npm test` closes with a list of what was left out. Where CI is set, a need that is not met
+ * fails the run unless test/allowed-skips.ts gives a reason.
+ *
+ * Detection only: tools/test.ts provides what can be provided before the first test starts, so that test files
+ * that run side by side never download the same thing.
+ */
+import { spawnSync } from 'node:child_process';
+import { isProvided, type ToolName, tools } from './toolbox.ts';
+
+/** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
+const detections = {
+  qemu: () => toolMissing('qemu'),
+  gdb: () => toolMissing('gdb'),
+  cross: () => toolMissing('cross'),
+  apt: () => (succeeds('apt-get', ['--version']) ? undefined : 'there is no apt-get on this machine'),
+  root: () => (process.getuid?.() === 0 ? undefined : 'the tests do not run as root'),
+  netns: () =>
+    succeeds('unshare', ['--net', 'true']) || succeeds('unshare', ['--user', '--map-root-user', '--net', 'true'])
+      ? undefined
+      : 'network namespaces cannot be made here',
+  mke2fs: () => (succeeds('mke2fs', ['-V']) ? undefined : 'there is no mke2fs on this machine (package e2fsprogs)'),
+  chromium: () => (succeeds('chromium', ['--version']) ? undefined : 'there is no chromium on this machine'),
+} satisfies Record<string, () => string | undefined>;
+
+export type Capability = keyof typeof detections;
+
+const found = new Map<Capability, string | undefined>();
+
+/** Why `name` is not to be had, or undefined when it is. Detected once a process. */
+export function lacks(name: Capability): string | undefined {
+  if (!found.has(name)) found.set(name, detections[name]());
+  return found.get(name);
+}
+
+/** Options for `test` or `describe`: skips with `needs NAME: why` unless every capability named is there. */
+export function requires(...names: readonly Capability[]): { skip: string | false } {
+  for (const name of names) {
+    const reason = lacks(name);
+    if (reason !== undefined) return { skip: `needs ${name}: ${reason}` };
+  }
+  return { skip: false };
+}
+
+/** The capabilities that a test file asks for, read from its text. */
+export function capabilitiesIn(source: string): Capability[] {
+  const names = new Set<Capability>();
+  for (const call of source.matchAll(/\brequires\(([^)]*)\)/g)) {
+    for (const [, name] of (call[1] ?? '').matchAll(/'([\w-]+)'/g)) {
+      if (name !== undefined && isCapability(name)) names.add(name);
+    }
+  }
+  return [...names];
+}
+
+/** Whether the toolbox can provide this capability. */
+export function isTool(name: Capability): name is Capability & ToolName {
+  return name in tools;
+}
+
+function isCapability(name: string): name is Capability {
+  return name in detections;
+}
+
+function toolMissing(name: ToolName): string | undefined {
+  return isProvided(name) ? undefined : `not unpacked; \`npm run toolbox -- ${name}\` does it`;
+}
+
+function succeeds(program: string, args: readonly string[]): boolean {
+  return spawnSync(program, [...args], { stdio: 'ignore', timeout: 20_000 }).status === 0;
+}

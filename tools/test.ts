@@ -1,0 +1,85 @@
+/**
+ * `npm test [-- PATH ...]`: finds the tests (src and test, without test/system; `--system` turns that round),
+ * provides what they need, runs them with Node's own runner, two files at a time, and closes with the runner's
+ * counts and a list of what was left out and why. Exits 1 when a test fails, when none was found, and, where CI is
+ * set, when a test was left out that test/allowed-skips.ts does not list.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { finished } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { parseArgs } from 'node:util';
+import { type AllowedSkip, allowedSkips } from '../test/allowed-skips.ts';
+import { type Capability, capabilitiesIn, isTool, lacks } from '../test/capability.ts';
+import { provide } from '../test/toolbox.ts';
+import { testFiles } from './files.ts';
+
+const root = dirname(import.meta.dirname);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { system: { type: 'boolean', default: false }, name: { type: 'string', multiple: true, default: [] } },
+});
+
+const files = testFiles(root, values.system ? 'system' : 'unit').filter(
+  (file) => positionals.length === 0 || positionals.some((path) => file.startsWith(path)),
+);
+if (files.length === 0) {
+  say(`no test file${positionals.length > 0 ? ` under ${positionals.join(', ')}` : ''}`);
+  process.exit(positionals.length > 0 ? 1 : 0);
+}
+await provideNeeds();
+process.exitCode = await runAll();
+
+/** Unpacks the tools that the chosen files ask for; what cannot be had is left to the tests to report. */
+async function provideNeeds(): Promise<void> {
+  const needs = new Set<Capability>(files.flatMap((file) => capabilitiesIn(readFileSync(join(root, file), 'utf8'))));
+  for (const name of needs) {
+    if (!isTool(name)) continue;
+    const failure = provide(name, say);
+    if (failure !== undefined) say(failure);
+  }
+  for (const name of needs) {
+    const reason = isTool(name) ? undefined : lacks(name);
+    if (reason !== undefined) say(`${name}: ${reason}`);
+  }
+}
+
+async function runAll(): Promise<number> {
+  let failed = 0;
+  const leftOut: { file: string; name: string; reason: string }[] = [];
+  const events = run({
+    files: files.map((file) => join(root, file)),
+    cwd: root,
+    concurrency: 2,
+    ...(values.name.length > 0 ? { testNamePatterns: values.name } : {}),
+  });
+  events.on('test:fail', () => failed++);
+  events.on('test:pass', (event) => {
+    if (event.skip === undefined || event.skip === false) return;
+    const reason = typeof event.skip === 'string' ? event.skip : 'no reason given';
+    leftOut.push({ file: relative(root, event.file ?? ''), name: event.name, reason });
+  });
+  const report = events.compose(new spec());
+  report.pipe(process.stdout, { end: false });
+  await finished(report);
+
+  const strict = Boolean(process.env['CI']);
+  let unlisted = 0;
+  if (leftOut.length > 0) say(`\nleft out: ${leftOut.length}`);
+  for (const skip of leftOut) {
+    const row = allowedSkips.find((allowed) => covers(allowed, skip));
+    if (row === undefined) unlisted++;
+    say(`  ${skip.file}: ${skip.name}\n    ${skip.reason}${row === undefined ? '' : ` (listed: ${row.why})`}`);
+  }
+  if (strict && unlisted > 0) say(`${unlisted} left out without a row in test/allowed-skips.ts`);
+  return failed > 0 || (strict && unlisted > 0) ? 1 : 0;
+}
+
+function covers(row: AllowedSkip, skip: { file: string; reason: string }): boolean {
+  return skip.reason.startsWith(row.reason) && skip.file.startsWith(row.file);
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
