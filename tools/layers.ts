@@ -1,0 +1,58 @@
+/**
+ * The rooms of src/ and what each may import: the one place where the layering is written down. The linter
+ * (tools/check-layers.ts), tsconfig.core.json's list and the drawing in docs/ARCHITECTURE.md follow from it.
+ * Rooms are in the order in which data flows, from a guest's bytes to the host.
+ */
+export interface Room {
+  readonly name: string;
+  /** One line for the drawing. */
+  readonly holds: string;
+  /** Rooms it may import, through their `index.ts` (files of `base` one by one). */
+  readonly imports: readonly string[];
+  /** A core room knows neither Node nor the DOM: time, chance and I/O reach it through ports. */
+  readonly core: boolean;
+}
+
+export const rooms: readonly Room[] = [
+  { name: 'base', holds: 'brands, assertions, errors, layouts of shared memory', imports: [], core: true },
+  { name: 'isa', holds: 'the instruction table and what derives from it', imports: ['base'], core: true },
+  { name: 'wasm', holds: 'writer of WebAssembly modules', imports: ['base'], core: true },
+  {
+    name: 'engine',
+    holds: 'frames, MMU, generated interpreter: run(vcpu, budget) -> Exit',
+    imports: ['base', 'isa', 'wasm'],
+    core: true,
+  },
+  {
+    name: 'hypervisor',
+    holds: 'partitions, vCPUs, SBI, exits, interrupts',
+    imports: ['base', 'isa', 'wasm', 'engine'],
+    core: true,
+  },
+  { name: 'devices', holds: 'register models over interfaces they declare themselves', imports: ['base'], core: true },
+  { name: 'network', holds: "the user-mode network's logic", imports: ['base'], core: true },
+  {
+    name: 'machine',
+    holds: 'joins all: memory map, device tree, boot, snapshots',
+    imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network'],
+    core: true,
+  },
+  {
+    name: 'host',
+    holds: 'Node side: workers, files, sockets, guest images, gdb server',
+    imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network', 'machine'],
+    core: false,
+  },
+  {
+    name: 'cli',
+    holds: 'the command `kage`',
+    imports: ['base', 'isa', 'hypervisor', 'devices', 'network', 'machine', 'host'],
+    core: false,
+  },
+];
+
+/** The library's door, src/index.ts, shows what these rooms offer. */
+export const libraryImports: readonly string[] = ['base', 'machine', 'host'];
+
+/** Rooms whose every file is a door of its own: small, without state, used by everyone. */
+export const openRooms: readonly string[] = ['base'];
