@@ -123,18 +123,28 @@ export interface Machine<V, C> {
   raise(cause: number, tval: V): void;
   /** The instruction's own CSR number (constant in the translator). */
   csrRead(): V;
-  /** To be called with the new value; legalisation and side effects are the CSR table's. */
-  csrWrite(value: V): void;
-  /** True unless the rd (rs1) field is x0: CSR instructions read (write) only then. */
+  /**
+   * To be called with the new value; legalisation and side effects are the CSR table's. `changes` are the bits that
+   * the instruction names (all for csrrw, the source's for csrrs and csrrc): of mip.SEIP reads the external line,
+   * too, which must not be written back (csr/index.ts).
+   */
+  csrWrite(value: V, changes: V): void;
+  /** True unless the field (for rs1: or zimm in its place) is zero: CSR instructions write, fences select only then. */
   rdIsNotZero(): C;
   rs1IsNotZero(): C;
+  rs2IsNotZero(): C;
   /** The privilege mode: 0 user, 1 supervisor, 3 machine. */
   mode(): V;
   /**
-   * State on which address translation or interrupts depend has changed (mode, mstatus, satp, pmp, mie ...): caches
+   * State on which address translation or interrupts depend has changed (mode, mstatus, satp, mie ...; what caches must forget comes as fenceTranslation besides): caches
    * keyed by it are selected anew and pending interrupts looked at before the next instruction.
    */
   contextChanged(): void;
+  /**
+   * stimecmp, or what enables it, has changed: whoever drives the STIP bit of `lines` compares anew, and moves its
+   * deadline, before the next instruction. The rest of this instruction still takes place.
+   */
+  timerChanged(): void;
   /** sfence.vma and its kin: `undefined` means all. */
   fenceTranslation(va: V | undefined, asid: V | undefined): void;
   fenceInstruction(): void;

@@ -33,6 +33,8 @@ export const STATE_SCALARS = {
   mcause: 'u64',
   mtval: 'u64',
   mhartid: 'u64',
+  /** Fixed at reset: MXL and the letters of the hart's extensions. */
+  misa: 'u64',
   stvec: 'u64',
   scounteren: 'u64',
   senvcfg: 'u64',
@@ -42,7 +44,6 @@ export const STATE_SCALARS = {
   stval: 'u64',
   satp: 'u64',
   stimecmp: 'u64',
-  tselect: 'u64',
   /** Physical address and size of the LR reservation; size 0: none. The value read, for SC by compare-exchange. */
   reservationAddress: 'u64',
   reservationSize: 'u64',
@@ -79,4 +80,21 @@ export const STATE_FIELDS = { x: array('u64', 33), f: array('u64', 32), ...STATE
 export const hartState = struct('hart', STATE_FIELDS);
 
 /** Bits of `features`: what this hart implements, where the semantics depends on it. */
-export const FEATURE = { svadu: 1n << 0n, sstc: 1n << 1n, sv39: 1n << 2n, sv48: 1n << 3n, sv57: 1n << 4n, svnapot: 1n << 5n, svpbmt: 1n << 6n, smepmp: 1n << 7n, float: 1n << 8n, supervisor: 1n << 9n, zicntr: 1n << 10n, zihpm: 1n << 11n, c: 1n << 12n, cbo: 1n << 13n } as const;
+export const FEATURE = {
+  svadu: 1n << 0n,
+  sstc: 1n << 1n,
+  sv39: 1n << 2n,
+  sv48: 1n << 3n,
+  sv57: 1n << 4n,
+  svnapot: 1n << 5n,
+  svpbmt: 1n << 6n,
+  smepmp: 1n << 7n,
+  float: 1n << 8n,
+  supervisor: 1n << 9n,
+  zicntr: 1n << 10n,
+  zihpm: 1n << 11n,
+  c: 1n << 12n,
+  cbo: 1n << 13n,
+  /** The built-in SBI answers ecalls from S-mode: they leave the engine. Without it they trap to M-mode's firmware. */
+  sbi: 1n << 14n,
+} as const;

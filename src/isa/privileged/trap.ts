@@ -1,0 +1,114 @@
+/**
+ * Entering and leaving traps, and choosing the interrupt to take: privileged specification, sections "Privilege and
+ * Global Interrupt-Enable Stack in mstatus", "Machine Trap Delegation", "Machine Interrupt Registers", "Trap-Return
+ * Instructions". Written against the abstract machine like the instructions, so that every engine has one trap entry.
+ *
+ *   trap to x:   xPP <- mode   xPIE <- xIE   xIE <- 0    mode <- x
+ *   xret:        mode <- xPP   xIE <- xPIE   xPIE <- 1   xPP <- U   (and MPRV <- 0 unless back to M)
+ */
+import type { Machine } from '../machine.ts';
+import { FEATURE } from '../state.ts';
+import { INTERRUPT_PRIORITY, STIP } from './causes.ts';
+import { anyOf, hasFeature, instructionAddressMask, MODE, MPP_SHIFT, MSTATUS, SPP_SHIFT } from './mstatus.ts';
+
+const INTERRUPT_FLAG = 1n << 63n;
+const MENVCFG_STCE = 1n << 63n;
+
+/**
+ * Takes a trap of the instruction at m.pc() (for an interrupt: before it). `cause` is without the interrupt flag.
+ * Sets the cause registers, mstatus, mode and, through jumpTo, the pc.
+ */
+export function enterTrap<V, C>(m: Machine<V, C>, cause: V, tval: V, isInterrupt: boolean): void {
+  const mode = m.let(m.mode());
+  const status = m.let(m.state('mstatus'));
+  const delegation = m.state(isInterrupt ? 'mideleg' : 'medeleg');
+  // Traps from M-mode never go to a lower mode, whatever is delegated.
+  const toSupervisor = m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n));
+  const pc = m.pc();
+  const fullCause = isInterrupt ? m.or(cause, m.const(INTERRUPT_FLAG)) : cause;
+  const vector = m.let(m.select(toSupervisor, m.state('stvec'), m.state('mtvec')));
+  m.when(
+    toSupervisor,
+    () => {
+      const enabled = m.select(anyOf(m, status, MSTATUS.SIE), m.const(MSTATUS.SPIE), m.const(0));
+      const kept = m.and(status, m.const(~(MSTATUS.SIE | MSTATUS.SPIE | MSTATUS.SPP)));
+      m.setState('mstatus', m.or(m.or(kept, enabled), m.sll(mode, m.const(SPP_SHIFT))));
+      m.setState('sepc', pc);
+      m.setState('scause', fullCause);
+      m.setState('stval', tval);
+      m.setState('mode', m.const(MODE.supervisor));
+    },
+    () => {
+      const enabled = m.select(anyOf(m, status, MSTATUS.MIE), m.const(MSTATUS.MPIE), m.const(0));
+      const kept = m.and(status, m.const(~(MSTATUS.MIE | MSTATUS.MPIE | MSTATUS.MPP)));
+      m.setState('mstatus', m.or(m.or(kept, enabled), m.sll(mode, m.const(MPP_SHIFT))));
+      m.setState('mepc', pc);
+      m.setState('mcause', fullCause);
+      m.setState('mtval', tval);
+      m.setState('mode', m.const(MODE.machine));
+    },
+  );
+  const base = m.and(vector, m.const(-4));
+  const offset = isInterrupt ? m.select(anyOf(m, vector, 1n), m.sll(cause, m.const(2)), m.const(0)) : m.const(0);
+  m.jumpTo(m.add(base, offset));
+  m.contextChanged();
+}
+
+/** mret and sret, behind their guards. */
+export function returnFromTrap<V, C>(m: Machine<V, C>, from: 'machine' | 'supervisor'): void {
+  const isMachine = from === 'machine';
+  const [ie, pie, pp, shift] = isMachine
+    ? [MSTATUS.MIE, MSTATUS.MPIE, MSTATUS.MPP, MPP_SHIFT]
+    : [MSTATUS.SIE, MSTATUS.SPIE, MSTATUS.SPP, SPP_SHIFT];
+  const status = m.let(m.state('mstatus'));
+  const mode = m.let(m.srl(m.and(status, m.const(pp)), m.const(shift)));
+  const enabled = m.select(anyOf(m, status, pie), m.const(ie | pie), m.const(pie));
+  const returned = m.let(m.or(m.and(status, m.const(~(ie | pie | pp))), enabled));
+  const toMachine = m.eq(mode, m.const(MODE.machine));
+  const target = m.and(m.state(isMachine ? 'mepc' : 'sepc'), instructionAddressMask(m));
+  m.setState('mstatus', m.select(toMachine, returned, m.and(returned, m.const(~MSTATUS.MPRV))));
+  m.setState('mode', mode);
+  m.jumpTo(target);
+  m.contextChanged();
+}
+
+/**
+ * mip as it reads: bits that software set, or that devices drive. With Sstc enabled (menvcfg.STCE), STIP is the
+ * comparison of time with stimecmp (a line), and not software's.
+ */
+export function pendingBits<V, C>(m: Machine<V, C>): V {
+  const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), MENVCFG_STCE));
+  const software = m.state('mip');
+  const lines = m.state('lines');
+  const timer = m.select(byComparison, lines, software);
+  return m.let(m.or(m.and(m.or(software, lines), m.const(~STIP)), m.and(timer, m.const(STIP))));
+}
+
+/** True if an interrupt is pending that mie enables, whatever mode and mstatus say: what ends wfi. */
+export function interruptWaiting<V, C>(m: Machine<V, C>): C {
+  return m.ne(m.and(pendingBits(m), m.state('mie')), m.const(0));
+}
+
+/**
+ * The cause of the interrupt to take before the next instruction, or -1. Interrupts for M-mode come before delegated
+ * ones; an interrupt for mode x is taken in lower modes always, in x if xIE is set, in higher modes never.
+ */
+export function pendingInterrupt<V, C>(m: Machine<V, C>): V {
+  const mode = m.let(m.mode());
+  const status = m.let(m.state('mstatus'));
+  const pending = m.let(m.and(pendingBits(m), m.state('mie')));
+  const delegated = m.let(m.state('mideleg'));
+  const machineTakes = m.either(m.ltu(mode, m.const(MODE.machine)), anyOf(m, status, MSTATUS.MIE));
+  const supervisorTakes = m.either(
+    m.eq(mode, m.const(MODE.user)),
+    m.both(m.eq(mode, m.const(MODE.supervisor)), anyOf(m, status, MSTATUS.SIE)),
+  );
+  const forMachine = m.let(m.select(machineTakes, m.and(pending, m.not(delegated)), m.const(0)));
+  const forSupervisor = m.select(supervisorTakes, m.and(pending, delegated), m.const(0));
+  const takeable = m.let(m.select(m.ne(forMachine, m.const(0)), forMachine, forSupervisor));
+  let cause = m.const(-1);
+  for (const candidate of INTERRUPT_PRIORITY.toReversed()) {
+    cause = m.select(anyOf(m, takeable, 1n << BigInt(candidate)), m.const(candidate), cause);
+  }
+  return cause;
+}
