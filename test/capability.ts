@@ -3,7 +3,8 @@
  * with the reason, and `npm test` closes with a list of what was left out. Where CI is set, a need that is not met
  * fails the run unless test/allowed-skips.ts gives a reason.
  *
- * Detection only: tools/test.ts provides what can be provided before the first test starts, so that test files
+ * Detection only: tools/test.ts reads the `requires(...)` calls in the text of the test files and provides what can be
+ * provided before the first test starts (so write the call, with its names, in the test file itself): test files
  * that run side by side never download the same thing.
  */
 import { spawnSync } from 'node:child_process';
