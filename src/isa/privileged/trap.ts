@@ -9,10 +9,10 @@
 import type { Machine } from '../machine.ts';
 import { FEATURE } from '../state.ts';
 import { INTERRUPT_PRIORITY, STIP } from './causes.ts';
+import { ENVCFG } from './envcfg.ts';
 import { anyOf, hasFeature, instructionAddressMask, MODE, MPP_SHIFT, MSTATUS, SPP_SHIFT } from './mstatus.ts';
 
 const INTERRUPT_FLAG = 1n << 63n;
-const MENVCFG_STCE = 1n << 63n;
 
 /**
  * Takes a trap of the instruction at m.pc() (for an interrupt: before it). `cause` is without the interrupt flag.
@@ -77,7 +77,7 @@ export function returnFromTrap<V, C>(m: Machine<V, C>, from: 'machine' | 'superv
  * comparison of time with stimecmp (a line), and not software's.
  */
 export function pendingBits<V, C>(m: Machine<V, C>): V {
-  const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), MENVCFG_STCE));
+  const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE));
   const software = m.state('mip');
   const lines = m.state('lines');
   const timer = m.select(byComparison, lines, software);
