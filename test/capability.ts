@@ -8,7 +8,7 @@
  * that run side by side never download the same thing.
  */
 import { spawnSync } from 'node:child_process';
-import { isProvided, type ToolName, tools } from './toolbox.ts';
+import { isProvided, type ToolName, toolNames } from './toolbox.ts';
 
 /** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
 const detections = {
@@ -57,7 +57,7 @@ export function capabilitiesIn(source: string): Capability[] {
 
 /** Whether the toolbox can provide this capability. */
 export function isTool(name: Capability): name is Capability & ToolName {
-  return name in tools;
+  return toolNames.some((tool) => tool === name);
 }
 
 function isCapability(name: string): name is Capability {

