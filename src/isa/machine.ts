@@ -9,6 +9,7 @@
  * `jalr x5, 8(x5)`). Semantics must call operations unconditionally, apart from those inside `when`, since a
  * generator runs them once for all executions. Effects come after guards and loads, so that a trap changes nothing.
  */
+import type { FloatOperation } from './float-operations.ts';
 import type { StateField } from './state.ts';
 
 /** Bytes of a memory access. */
@@ -58,6 +59,9 @@ export interface Machine<V, C> {
   divu(a: V, b: V): V;
   rem(a: V, b: V): V;
   remu(a: V, b: V): V;
+  /** Carry-less product: low and high 64 bits. */
+  clmul(a: V, b: V): V;
+  clmulh(a: V, b: V): V;
   clz(a: V): V;
   ctz(a: V): V;
   popcnt(a: V): V;
@@ -81,34 +85,37 @@ export interface Machine<V, C> {
   /** Runs `then` where `c` holds, else `otherwise`. Values built inside must not be used outside. */
   when(c: C, then: () => void, otherwise?: () => void): void;
 
-  // Control flow.
-  /** Taken: pc + imm. */
+  // Control flow. Without the C extension a target that is not a multiple of four is a fault (cause 0).
+  /** Raises instruction-address-misaligned for a target that cannot be executed; nothing where C is enabled. */
+  requireTarget(target: V): void;
+  /** Taken: pc + imm, with requireTarget's check. */
   branch(c: C): void;
   /** pc + imm. */
   jump(): void;
   /** To any address (bit 0 already cleared). */
   jumpTo(target: V): void;
 
-  // Memory. Misaligned accesses are done; faults trap and end the instruction.
+  // Memory. Misaligned loads and stores are done; faults trap and end the instruction. Misaligned atomics trap before
+  // translation (4 for loadReserved, else 6), storeConditional whether or not it would succeed.
   load(address: V, size: AccessSize, signed: boolean): V;
   store(address: V, size: AccessSize, value: V): void;
   loadReserved(address: V, size: 4 | 8): V;
   /** 0 for success, 1 for failure. */
   storeConditional(address: V, size: 4 | 8, value: V): V;
   /** The old value, sign-extended. */
-  amo(operation: AmoOperation, address: V, size: AccessSize, value: V): V;
+  amo(operation: AmoOperation, address: V, size: 4 | 8, value: V): V;
   /** Zeroes the 64-byte block that holds the address (cbo.zero). */
   zeroBlock(address: V): void;
   /** A cache-management access that may fault (cbo.clean, flush, inval) and does nothing else. */
   touchBlock(address: V): void;
 
-  // Floating point. Operations raise their flags in fflags and set FS Dirty.
+  // Floating point. Operations raise their flags in fflags; those that can raise any set FS Dirty, whether they do or not.
   /** Illegal instruction if mstatus.FS is Off. */
   requireFloat(): void;
   /** The rounding mode: the rm field, or frm where it says DYN; illegal instruction where that is reserved. */
   roundingMode(): V;
   /** A function of the floating-point library: `float('add', 'd', a, b, rm)`. See float-operations.ts. */
-  float(operation: string, format: FloatLetter, ...operands: V[]): V;
+  float(operation: FloatOperation, format: FloatLetter, ...operands: V[]): V;
   /** NaN boxing: the value of `format` in raw register bits (canonical NaN if not properly boxed), and its inverse. */
   unbox(format: FloatLetter, raw: V): V;
   box(format: FloatLetter, value: V): V;
@@ -149,6 +156,8 @@ export interface Machine<V, C> {
   fenceTranslation(va: V | undefined, asid: V | undefined): void;
   fenceInstruction(): void;
   fence(): void;
+  /** The hart spins (pause, wrs.*): a hint that lets others run. May do nothing. */
+  pause(): void;
   /** Time (mtime) now, in timebase ticks; instructions retired before this one; cycles. */
   time(): V;
   instret(): V;

@@ -38,10 +38,26 @@ export interface CompressedRow {
   readonly except?: readonly string[];
 }
 
-export function row(name: string, pattern: string, assembly: string, extension: string, kind: RowKind, summary: string, semantics: Semantics): Row {
+export function row(
+  name: string,
+  pattern: string,
+  assembly: string,
+  extension: string,
+  kind: RowKind,
+  summary: string,
+  semantics: Semantics,
+): Row {
   return { name, pattern, assembly, extension, kind, summary, semantics };
 }
 
-export function compressed(name: string, pattern: string, assembly: string, extension: string, expansion: string, summary: string, except?: readonly string[]): CompressedRow {
+export function compressed(
+  name: string,
+  pattern: string,
+  assembly: string,
+  extension: string,
+  expansion: string,
+  summary: string,
+  except?: readonly string[],
+): CompressedRow {
   return { name, pattern, assembly, extension, expansion, summary, ...(except ? { except } : {}) };
 }
