@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -78,6 +78,35 @@ describe('npm start', () => {
     mkdirSync(join(clone, 'docs'), { recursive: true });
     const result = bootstrap(['start', '--kernel', './Image'], { cwd: join(clone, 'docs') });
     assert.equal(JSON.parse(result.stdout)[2], join(clone, 'docs'));
+  });
+});
+
+describe('the Node that the scripts run on', () => {
+  const modules = () => join(clone, 'node_modules');
+
+  /** Our node_modules again, with a pinned Node that does not run. */
+  before(() => {
+    rmSync(modules());
+    mkdirSync(join(modules(), 'node/bin'), { recursive: true });
+    for (const name of readdirSync(join(root, 'node_modules'))) {
+      if (name !== 'node') symlinkSync(join(root, 'node_modules', name), join(modules(), name));
+    }
+    write('node_modules/node/bin/node', '#!/bin/sh\necho "libatomic.so.1: cannot open" >&2\nexit 127\n');
+    write('node_modules/node/installArchSpecificPackage.js', 'process.exit(1);\n');
+    chmodSync(join(modules(), 'node/bin/node'), 0o755);
+    write('src/cli/kage.ts', 'console.log(process.execPath);\n');
+  });
+
+  after(() => {
+    rmSync(modules(), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), modules());
+  });
+
+  test("is the machine's own where the pinned one does not run", () => {
+    const result = bootstrap(['start']);
+    assert.equal(result.stdout, `${process.execPath}\n`);
+    assert.match(result.stderr, /does not run here \(libatomic\.so\.1: cannot open\); going on with v\d+/);
+    assert.equal(result.status, 0);
   });
 });
 

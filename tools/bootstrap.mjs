@@ -4,7 +4,9 @@
  * JavaScript without dependencies, because it runs before anything is installed, under any Node from 18 on.
  * It writes to stderr only: stdin, stdout and the exit code belong to what it starts.
  *
- * Where nothing can be installed (no network), a Node of the machine's own that is new enough serves instead.
+ * Where the pinned Node cannot be had or does not run (Node from 25 on wants libatomic.so.1, which a small Debian
+ * lacks), a Node of the machine's own that is new enough serves instead, else the last release line without that
+ * wish (package.json, `config.fallbackNode`).
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -14,7 +16,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pinned = join(root, 'node_modules/node/bin/node');
+const fallback = join(root, 'node_modules/.fallback-node');
 const leastMajor = 24;
+const quietly = ['--loglevel=error', '--no-audit', '--no-fund'];
 
 const [target = 'start', ...rest] = process.argv.slice(2);
 const args =
@@ -33,9 +37,9 @@ function startArguments(given) {
 function prepareNode() {
   if (!isInstalled()) {
     say('installing dependencies (npm ci) ...');
-    npm(['ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-audit', '--no-fund']);
+    npm(['ci', '--include=dev', '--include=optional', ...quietly]);
   }
-  if (isInstalled() && !runs(pinned)) {
+  if (isInstalled() && !existsSync(pinned)) {
     // The script of the `node` package, in case this npm is told to run none.
     spawnSync(process.execPath, ['installArchSpecificPackage'], {
       cwd: join(root, 'node_modules/node'),
@@ -44,12 +48,21 @@ function prepareNode() {
     });
   }
   if (runs(pinned)) return pinned;
+  const reason = whyNot(pinned);
   if (Number.parseInt(process.versions.node, 10) >= leastMajor) {
-    say(`the pinned Node could not be installed; going on with ${process.version} of this machine`);
+    say(`the pinned Node does not run here (${reason}); going on with ${process.version} of this machine`);
     return process.execPath;
   }
+  const { fallbackNode } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).config;
+  const name = `node-${process.platform}-${process.arch}`;
+  const node = join(fallback, 'node_modules', name, 'bin/node');
+  if (!runs(node)) {
+    say(`the pinned Node does not run here (${reason}); fetching Node ${fallbackNode} ...`);
+    npm(['install', '--prefix', fallback, '--no-save', '--no-package-lock', ...quietly, `${name}@${fallbackNode}`]);
+  }
+  if (runs(node)) return node;
   say(`Node ${leastMajor} or later is needed and could not be installed; this is ${process.version}.`);
-  say('Run `npm ci` to see why, or install a newer Node.');
+  say('Run `npm ci` to see why, install a newer Node, or, on Debian, the package libatomic1.');
   process.exit(125);
 }
 
@@ -76,6 +89,12 @@ function readLock(path) {
 
 function runs(node) {
   return spawnSync(node, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+/** What a Node that does not run says for itself: the loader's first line, or that it is not there. */
+function whyNot(node) {
+  const { error, stderr } = spawnSync(node, ['--version'], { encoding: 'utf8' });
+  return error ? error.message : stderr.trim().split('\n')[0];
 }
 
 function npm(args) {
