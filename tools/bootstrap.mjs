@@ -2,7 +2,9 @@
  * The first step of every npm script: `node tools/bootstrap.mjs start | FILE.ts [ARGS]`. It brings node_modules in
  * line with package-lock.json when it is not, then hands over to the Node that the lock file pins. It is plain
  * JavaScript without dependencies, because it runs before anything is installed, under any Node from 18 on.
- * It writes to stderr only: stdin, stdout and the exit code belong to what it starts.
+ * npm puts node_modules/.bin in front of PATH, so the scripts name npm's own Node to run this file: the pinned one
+ * may be the very thing that does not run. It writes to stderr only: stdin, stdout and the exit code belong to what
+ * it starts.
  *
  * Where the pinned Node cannot be had or does not run (Node from 25 on wants libatomic.so.1, which a small Debian
  * lacks), a Node of the machine's own that is new enough serves instead, else the last release line without that
