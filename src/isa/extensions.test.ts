@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OperatorError } from '../base/errors.ts';
+import { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaString, parseCpu } from './extensions.ts';
+import { FEATURE } from './state.ts';
+import { COMPRESSED_ROWS, ROWS } from './table.ts';
+
+test('every extension that a row names exists', () => {
+  const known = new Set(EXTENSIONS.map(({ name }) => name));
+  for (const { name, extension } of [...ROWS, ...COMPRESSED_ROWS]) {
+    for (const part of extension.split('+')) assert.ok(known.has(part), `${name}: ${part}`);
+  }
+});
+
+test('the default hart has what the platform promises', () => {
+  const promised =
+    'i m a f d c s u zicsr zifencei zicntr zihpm zba zbb zbc zbs zicond zfa zfh zicbom zicbop zicboz zawrs ' +
+    'zihintpause zimop zcb sv39 sv48 sv57 svade svadu svinval svnapot svpbmt sstc smepmp';
+  for (const name of promised.split(' ')) assert.ok(DEFAULT_EXTENSIONS.has(name), name);
+  assert.deepEqual(parseCpu('rv64'), DEFAULT_EXTENSIONS);
+});
+
+test('the ISA string is in canonical order', () => {
+  assert.equal(
+    isaString(DEFAULT_EXTENSIONS),
+    'rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zihpm_zimop_zawrs_zfa_zfh_zfhmin' +
+      '_zcb_zcmop_zba_zbb_zbc_zbs_smepmp_sstc_svade_svadu_svinval_svnapot_svpbmt',
+  );
+  assert.equal(isaString(parseCpu('rv64i,g=on')), 'rv64imafd_zicsr_zifencei');
+});
+
+const switched: readonly [string, on: string, off: string][] = [
+  ['rv64,zba=off', 'zbb zbc', 'zba'],
+  ['rv64,c=off', 'm zimop', 'c zcb zcmop'],
+  ['rv64,f=off', 'm a zicsr', 'f d zfh zfhmin zfa'],
+  ['rv64,zfh=off', 'f d zfa', 'zfh zfhmin'],
+  ['rv64,zfh=off,zfhmin=on', 'zfhmin', 'zfh'],
+  ['rv64,b=off', 'zbc', 'zba zbb zbs b'],
+  ['rv64,s=off', 'u i', 's sv39 sv48 sv57 svadu svade sstc svinval'],
+  ['rv64,sv48=off', 'sv39', 'sv48 sv57'],
+  ['rv64i', 'i zicsr', 'm a f d c s u zba'],
+  ['rv64i,d=on', 'd f zicsr', 'm zfh'],
+  ['RV64, SVADU=OFF', 'svade', 'svadu'],
+  ['rv64,zba=off,zba=on', 'zba', ''],
+];
+for (const [text, on, off] of switched) {
+  test(`${text} switches`, () => {
+    const extensions = parseCpu(text);
+    for (const name of on.split(' ')) assert.ok(extensions.has(name), `${name} is on`);
+    for (const name of off.split(' ')) assert.ok(!extensions.has(name), `${name} is off`);
+  });
+}
+
+const refused: readonly [string, code: string][] = [
+  ['', 'unknown-cpu'],
+  ['host', 'unknown-cpu'],
+  ['__proto__', 'unknown-cpu'],
+  ['rv64,zbx=on', 'unknown-extension'],
+  ['rv64,', 'unknown-extension'],
+  ['rv64,zba', 'bad-extension-switch'],
+  ['rv64,zba=maybe', 'bad-extension-switch'],
+  ['rv64,i=off', 'cpu-conflict'],
+  ['rv64,d=on,f=off', 'cpu-conflict'],
+  ['rv64,f=off,zfa=on', 'cpu-conflict'],
+];
+for (const [text, code] of refused) {
+  test(`'${text}' is refused as ${code}`, () => {
+    assert.throws(
+      () => parseCpu(text),
+      (error: unknown) => error instanceof OperatorError && error.code === code && error.fix !== '',
+    );
+  });
+}
+
+test('features follow the extensions', () => {
+  assert.equal(featuresOf(parseCpu('rv64i')), 0n);
+  assert.equal(featuresOf(parseCpu('rv64i,f=on,zicboz=on')), FEATURE.float | FEATURE.cbo);
+  assert.equal(featuresOf(DEFAULT_EXTENSIONS) & FEATURE.sbi, 0n);
+  const everything = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n);
+  assert.equal(featuresOf(DEFAULT_EXTENSIONS) | FEATURE.sbi, everything);
+});
