@@ -52,6 +52,7 @@ async function runAll(): Promise<number> {
     files: files.map((file) => join(root, file)),
     cwd: root,
     concurrency: 2,
+    timeout: (values.system ? 15 : 5) * 60_000, // a file that hangs is a failure, not a wait
     ...(values.name.length > 0 ? { testNamePatterns: values.name } : {}),
   });
   events.on('test:fail', () => failed++);
