@@ -1,0 +1,62 @@
+/**
+ * The shared-memory block of a virtio device: what the transport's registers show and what its queues remember.
+ * A device spreads `transportFields` into its own layout and adds what it must keep. Every thread of the machine has
+ * an accessor over the same block; the device's lock orders them.
+ *
+ *     straps      offered, config, queues[].sizeMax: set by the I/O thread, kept over every reset
+ *     registers   status, selectors, accepted, interruptStatus, queues[]: any processor thread
+ *     positions   queues[].nextAvail, nextUsed, signalledUsed: the I/O thread
+ */
+import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
+import { accessCounters } from '../registers.ts';
+import { VIOLATIONS } from './spec.ts';
+
+/** One split virtqueue. All fields are 32 bits wide: the I/O thread reads them as words (see queue.ts). */
+export const queueLayout = struct('virtqueue', {
+  ready: 'u32',
+  /** 0: this queue does not exist. */
+  sizeMax: 'u32',
+  size: 'u32',
+  descLow: 'u32',
+  descHigh: 'u32',
+  driverLow: 'u32',
+  driverHigh: 'u32',
+  deviceLow: 'u32',
+  deviceHigh: 'u32',
+  /** Positions in the available and the used ring, modulo 2^16. */
+  nextAvail: 'u32',
+  nextUsed: 'u32',
+  /** `nextUsed` when an interrupt was last considered: the old index of section 2.7.10. */
+  signalledUsed: 'u32',
+  /** Counts the lives of the queue: what was begun in an earlier one must not touch its rings. */
+  epoch: 'u32',
+});
+
+/** Fields of every virtio device with up to `queueCount` queues (at most 32) and `configBytes` of configuration. */
+export function transportFields(queueCount: number, configBytes: number) {
+  return {
+    ...accessCounters,
+    offered: array('u32', 2),
+    config: array('u8', configBytes),
+    status: 'u32',
+    deviceFeaturesSel: 'u32',
+    driverFeaturesSel: 'u32',
+    accepted: array('u32', 2),
+    queueSel: 'u32',
+    interruptStatus: 'u32',
+    configGeneration: 'u32',
+    /** Bit per queue: the driver's notification has not been served yet. */
+    notified: 'u32',
+    /** Counts resets by the driver or the machine, so that the I/O thread sees each. */
+    resets: 'u32',
+    kicks: 'u32',
+    interrupts: 'u32',
+    /** Indexed like VIOLATIONS. */
+    violations: array('u32', VIOLATIONS.length),
+    queues: structs(queueLayout, queueCount),
+  } as const;
+}
+
+export type TransportFields = ReturnType<typeof transportFields>;
+export type TransportState = View<TransportFields>;
+export type TransportLayout = Layout<TransportFields>;
