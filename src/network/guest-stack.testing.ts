@@ -11,8 +11,7 @@ import { GuestTcp, type GuestTcpOptions } from './guest-tcp.testing.ts';
 import { decodeIcmp, encodeIcmp, newIcmpHeader } from './icmp.ts';
 import { decodeIpv4, encodeIpv4, newIpv4Header, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from './ipv4.ts';
 import { Packet } from './packet.ts';
-import type { FrameOffload } from './ports.ts';
-import type { Simulation } from './simulation.testing.ts';
+import type { FrameOffload, Timers } from './ports.ts';
 import {
   decodeTcp,
   encodeTcp,
@@ -33,6 +32,11 @@ export const DNS_ADDRESS = 0x0a000203;
 const IP_AT = 14;
 const L4_AT = 34;
 
+/** Time and chance of a guest: a simulation's, or real ones. */
+export interface GuestWorld extends Timers {
+  readonly random: () => number;
+}
+
 export interface GuestDatagram {
   readonly source: number;
   readonly sourcePort: number;
@@ -50,7 +54,7 @@ export interface GuestIcmp {
 }
 
 export class GuestStack {
-  readonly simulation: Simulation;
+  readonly world: GuestWorld;
   readonly datagrams: GuestDatagram[] = [];
   readonly icmp: GuestIcmp[] = [];
   readonly arpReplies: number[] = [];
@@ -66,8 +70,8 @@ export class GuestStack {
   readonly #fragments = new Map<number, { payload: Uint8Array; total: number; have: number }>();
   #identification = 1;
 
-  constructor(simulation: Simulation, send: (frame: Uint8Array) => void) {
-    this.simulation = simulation;
+  constructor(world: GuestWorld, send: (frame: Uint8Array) => void) {
+    this.world = world;
     this.#send = send;
   }
 

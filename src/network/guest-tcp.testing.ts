@@ -54,7 +54,7 @@ export class GuestTcp {
     this.remotePort = remotePort;
     this.localPort = localPort;
     this.#options = { segmentBytes: 1460, windowShift: 7, bufferBytes: 262144, reads: true, sendBytes: 0, ...options };
-    this.#first = stack.simulation.random() | 0;
+    this.#first = stack.world.random() | 0;
     this.#una = this.#next = (this.#first + 1) | 0;
   }
 
@@ -255,9 +255,9 @@ export class GuestTcp {
     const again = (): void => {
       if (this.#generation !== generation || this.closed) return;
       retry();
-      this.#stack.simulation.after(RETRY_MS, again);
+      this.#stack.world.after(RETRY_MS, again);
     };
-    this.#stack.simulation.after(RETRY_MS, again);
+    this.#stack.world.after(RETRY_MS, again);
   }
 
   #sendSyn(flags: number): void {
