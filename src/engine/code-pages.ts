@@ -1,0 +1,225 @@
+/**
+ * Decoded code: for each frame that was executed, a page of decoded entries, one for each two bytes. Entries are
+ * filled when first reached, and emptied when their bytes are written: writes to such frames take the slow path
+ * (mmu.ts), so a stale entry is never executed by the hart that wrote, and self-modifying code costs one decode for
+ * each instruction changed, not a page.
+ *
+ *   decoded page:  header (frame's host address) | 2048 entries | sentinel, sentinel
+ */
+import { must } from '../base/assert.ts';
+import type { Library } from './wasm-machine.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { DecodeTables } from './decode-tables.ts';
+import { DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, PLAN } from './memory-plan.ts';
+import { ACCESS } from './mmu.ts';
+import { ENTRY, SPECIAL } from './operations.ts';
+import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+
+const at = vcpuState.offset;
+const SENTINEL = SPECIAL.pageEnd;
+
+/** written(host address, bytes): empties the entries whose instructions include any of these bytes. */
+export function defineWritten(module: ModuleBuilder, library: Library): void {
+  const P = module.pointerType;
+  const ref = module.function('written', [P, P, 'i32'], [], (f) => {
+    const { i32 } = f;
+    const address = f.param<Ptr>(1).get;
+    const slot = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
+    const decoded = f.let(f.ptr.from32(i32.load(slot, PLAN.frameTable)));
+    f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');
+    const offset = f.let(i32.and(f.ptr.to32(address), i32.const(4095)));
+    // From the instruction that starts two bytes before to the one at the last byte.
+    const first = f.let(i32.shrU(i32.sub(f.select(i32.ltU(offset, i32.const(2)), i32.const(2), offset), i32.const(2)), i32.const(1)));
+    const last = i32.shrU(i32.sub(i32.add(offset, f.param<I32>(2).get), i32.const(1)), i32.const(1));
+    const bytes = i32.shl(i32.add(i32.sub(last, first), i32.const(1)), i32.const(3));
+    f.memoryFill(f.ptr.add(decoded, f.ptr.from32(i32.shl(first, i32.const(3)))), i32.const(0), f.ptr.from32(bytes));
+  });
+  library.set('written', ref);
+}
+
+export function defineCodePages(module: ModuleBuilder, library: Library, tables: DecodeTables): void {
+  const P = module.pointerType;
+  const host = library.get('host_address');
+
+  // decode_bits(bits): the entry of an instruction word (16-bit ones in the low half), general form.
+  const decodeBits = module.function('decode_bits', ['i32'], ['i64'], (f) => defineDecodeBits(f, tables));
+
+  // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
+  library.set(
+    'decode',
+    module.function('decode', [P, P, 'i64'], [], (f) => {
+      const { i32, i64 } = f;
+      const slot = f.param<Ptr>(1).get;
+      const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
+      const page = f.let(f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2)))));
+      const from = f.let(f.ptr.add(f.ptr.load(f.ptr.op('sub', page, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)));
+      const bits = f.local('i32');
+      const entry = f.local('i64');
+      f.loop((again) => {
+        f.set(bits, i32.load16U(from));
+        f.if(
+          i32.and(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), i32.eq(offset, i32.const(4094))),
+          () => f.set(entry, i64.const(SPECIAL.straddle)),
+          () => {
+            f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => f.set(bits, i32.load(from)));
+            f.set(entry, f.call(decodeBits, bits.get) as I64);
+            nearForm(f, entry, offset);
+          },
+        );
+        f.atomicStore(slot, 0, entry.get);
+        // Somebody may have written the bytes meanwhile and emptied the entry before it was filled.
+        f.if(i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)), () => f.br(again), undefined, 'unlikely');
+      });
+    }),
+  );
+
+  // fetch_scratch(vcpu, pc): decodes the one instruction at pc into the scratch entry; 0 with a fault recorded.
+  const scratch = module.function('fetch_scratch', [P, 'i64'], [P], (f) => {
+    const { i32, i64 } = f;
+    const vcpu = f.param<Ptr>(0).get;
+    const pc = f.param<I64>(1).get;
+    const half = (va: I64): I32 => {
+      const address = f.let(f.call(host, vcpu, va, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
+      f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
+      return i32.load16U(address);
+    };
+    const bits = f.local('i32');
+    f.set(bits, half(pc));
+    f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => f.set(bits, i32.or(bits.get, i32.shl(half(i64.add(pc, i64.const(2))), i32.const(16)))));
+    i32.store(vcpu, at.scratchBits, bits.get);
+    i64.store(vcpu, at.scratch, f.call(decodeBits, bits.get) as I64);
+    i64.store(vcpu, at.scratch + 8, i64.const(SENTINEL));
+    i64.store(vcpu, at.scratch + 16, i64.const(SENTINEL));
+    const entry = f.ptr.add(vcpu, f.ptr.const(at.scratch));
+    i64.store(vcpu, at.fetchDelta, i64.sub(pc, i64.shrU(f.ptr.to64(entry), i64.const(2))));
+    f.return(entry);
+  });
+  library.set('fetch_scratch', scratch);
+
+  // fetch(vcpu, pc): the address of the entry at pc, fetchDelta set and the fetch buffer filled; 0 with a fault.
+  const page = module.function('decoded_page', [P, P], [P], (f) => defineDecodedPage(f));
+  library.set(
+    'fetch',
+    module.function('fetch', [P, 'i64'], [P], (f) => {
+      const { i32, i64 } = f;
+      const vcpu = f.param<Ptr>(0).get;
+      const pc = f.param<I64>(1).get;
+      const address = f.let(f.call(host, vcpu, pc, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
+      f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
+      f.if(i32.eqz(i32.load(vcpu, at.cacheable)), () => f.return(f.call(scratch, vcpu, pc) as Ptr), undefined, 'unlikely');
+      const decoded = f.let(f.call(page, vcpu, f.ptr.op('and', address, f.ptr.const(-4096))) as Ptr);
+      f.if(f.ptr.eqz(decoded), () => f.return(decoded), undefined, 'unlikely');
+      const pageVa = f.let(i64.and(pc, i64.const(-4096)));
+      const entry = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), f.ptr.from64(i64.and(i64.shrU(pc, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))));
+      i64.store(entry, 0, pageVa);
+      f.ptr.store(entry, 8, decoded);
+      i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded), i64.const(2))));
+      f.return(f.ptr.add(decoded, f.ptr.from64(i64.shl(i64.and(pc, i64.const(0xffe)), i64.const(2)))));
+    }),
+  );
+
+  // instruction_bits(vcpu, entry address, pc): the instruction's own bits, for tval.
+  library.set(
+    'instruction_bits',
+    module.function('instruction_bits', [P, P, 'i64'], ['i64'], (f) => {
+      const { i32 } = f;
+      const vcpu = f.param<Ptr>(0).get;
+      const slot = f.param<Ptr>(1).get;
+      const wide = (bits: I32): I64 => f.convert('i64_extend_i32_u', bits);
+      f.if(f.ptr.eq(slot, f.let(f.ptr.add(vcpu, f.ptr.const(at.scratch)))), () => f.return(wide(i32.load(vcpu, at.scratchBits))));
+      const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
+      const base = f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2))));
+      const from = f.let(f.ptr.add(f.ptr.load(f.ptr.op('sub', base, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)));
+      const half = i32.load16U(from);
+      f.if(i32.eq(i32.and(half, i32.const(3)), i32.const(3)), () => f.return(wide(i32.load(from))));
+      f.return(wide(half));
+    }),
+  );
+}
+
+/** decoded_page(vcpu, frame's host address): its page of entries, made if need be; 0: the pool is used up. */
+function defineDecodedPage(f: FunctionBuilder): void {
+  const { i32 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const frame = f.param<Ptr>(1).get;
+  const slot = f.let(f.ptr.op('shl', f.ptr.op('shr_u', frame, f.ptr.const(12)), f.ptr.const(2)));
+  const present = f.let(i32.load(slot, PLAN.frameTable));
+  f.if(present, () => f.return(f.ptr.from32(present)), undefined, 'likely');
+  const header = f.ptr.const(PLAN.header);
+  const block = f.let(f.atomicRmw('add', header, headerLayout.offset.decodedNext, 4, i32.const(DECODED_STRIDE)));
+  f.if(i32.gtU(i32.add(block, i32.const(DECODED_STRIDE)), i32.load(header, headerLayout.offset.decodedLimit)), () => {
+    f.atomicRmw('sub', header, headerLayout.offset.decodedNext, 4, i32.const(DECODED_STRIDE));
+    i32.store(vcpu, at.fault, i32.const(FAULT.leave));
+    i32.store(vcpu, at.exitKind, i32.const(EXIT.codeFull));
+    f.return(f.ptr.const(0));
+  });
+  const made = f.let(f.ptr.from32(block));
+  f.memoryFill(made, i32.const(0), f.ptr.const(DECODED_STRIDE));
+  f.ptr.store(made, 0, frame);
+  const entries = f.let(i32.add(block, i32.const(DECODED_HEADER_BYTES)));
+  f.i64.store(made, DECODED_HEADER_BYTES + 2048 * 8, f.i64.const(SENTINEL));
+  f.i64.store(made, DECODED_HEADER_BYTES + 2049 * 8, f.i64.const(SENTINEL));
+  const found = f.atomicCompareExchange(slot, PLAN.frameTable, 4, i32.const(0), entries);
+  f.if(found, () => f.return(f.ptr.from32(found)), undefined, 'unlikely');
+  // From here on writes to the frame must be noticed: forget translations that write to it.
+  const tlb = f.pointerLocal();
+  const end = f.let(f.ptr.add(vcpu, f.ptr.const(at.writeTlb + BANKS * TLB_BANK_BYTES)));
+  f.set(tlb, f.ptr.add(vcpu, f.ptr.const(at.writeTlb)));
+  f.loop((again) => {
+    const tag = f.i64.load(tlb.get);
+    const target = f.ptr.add(f.ptr.from64(tag), f.ptr.load(tlb.get, 8));
+    f.if(f.ptr.eq(target, frame), () => f.i64.store(tlb.get, 0, f.i64.const(-1)));
+    f.set(tlb, f.ptr.add(tlb.get, f.ptr.const(16)));
+    f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
+  });
+  f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
+  f.return(f.ptr.from32(entries));
+}
+
+/** Turns the entry of a branch or jal whose target lies in its own page into its near form. */
+function nearForm(f: FunctionBuilder, entry: Local<I64>, offset: I32): void {
+  const { i32, i64 } = f;
+  const operation = f.let(i32.and(f.convert('i32_wrap_i64', entry.get), i32.const(1023)));
+  const flags = i32.load8U(f.ptr.from32(operation), PLAN.nearFlags);
+  f.if(flags, () => {
+    const immediate = f.let(f.convert('i32_wrap_i64', i64.shrU(entry.get, i64.const(ENTRY.immediate))));
+    f.if(i32.ltU(i32.add(offset, immediate), i32.const(4096)), () => {
+      const kept = i64.and(entry.get, i64.const(0xffffffff));
+      const scaled = i64.shl(f.convert('i64_extend_i32_u', i32.shl(immediate, i32.const(2))), i64.const(ENTRY.immediate));
+      f.set(entry, i64.or(i64.add(kept, i64.const(1)), scaled));
+    });
+  });
+}
+
+/** Looks a word up among the candidates of its bucket, or in the table of all 16-bit patterns. */
+function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
+  const { i32, i64 } = f;
+  const word = f.local('i32');
+  f.set(word, f.param<I32>(0).get);
+  const isShort = f.let(i32.ne(i32.and(word.get, i32.const(3)), i32.const(3)));
+  f.if(isShort, () => f.set(word, i32.load(f.ptr.from32(i32.shl(i32.and(word.get, i32.const(0xffff)), i32.const(2))), PLAN.expansions)));
+  const bits = word.get;
+  const bucket = i32.or(i32.and(i32.shrU(bits, i32.const(2)), i32.const(31)), i32.and(i32.shrU(bits, i32.const(7)), i32.const(0xe0)));
+  const candidate = f.local('i32');
+  f.set(candidate, i32.load(f.ptr.from32(i32.shl(bucket, i32.const(2))), PLAN.decodeBuckets));
+  f.loop((again) => {
+    const here = f.ptr.from32(candidate.get);
+    // The list ends with a candidate that matches everything: illegal.
+    f.if(i32.ne(i32.and(bits, i32.load(here, 0)), i32.load(here, 4)), () => {
+      f.set(candidate, i32.add(candidate.get, i32.const(16)));
+      f.br(again);
+    });
+  });
+  const found = f.ptr.from32(candidate.get);
+  const low = f.local('i32');
+  f.set(low, i32.load(found, 8));
+  f.if(isShort, () => f.set(low, i32.loadSized(f.ptr.from32(i32.shl(low.get, i32.const(1))), PLAN.compressedSiblings, 2, false)));
+  const immediate = f.local('i32');
+  const format = i32.load(found, 12);
+  f.switch(
+    format,
+    tables.formats.map((build) => () => build(f, bits, low, immediate)),
+    () => f.unreachable(),
+  );
+  f.return(i64.or(f.convert('i64_extend_i32_u', low.get), i64.shl(f.convert('i64_extend_i32_u', immediate.get), i64.const(ENTRY.immediate))));
+}

@@ -1,0 +1,163 @@
+/**
+ * The engine: the generated module for a processor configuration, and processors that run vCPUs with it. One module
+ * serves all vCPUs of a machine; each thread instantiates it once.
+ */
+import { must } from '../base/assert.ts';
+import { COMPRESSED_CODES } from '../isa/code.ts';
+import { createDecoder } from '../isa/decoder.ts';
+import { type FunctionRef, type MemoryDescription, ModuleBuilder } from '../wasm/index.ts';
+import { defineArithmetic } from './arithmetic.ts';
+import { defineCodePages, defineWritten } from './code-pages.ts';
+import { defineCsrs } from './csr-functions.ts';
+import { DecodeTables } from './decode-tables.ts';
+import { defineFloat } from './float/index.ts';
+import { defineInterpreter } from './interpreter.ts';
+import { defineMmu } from './mmu.ts';
+import { Operations } from './operations.ts';
+import { EXIT, type VcpuState, vcpuState } from './vcpu-state.ts';
+import { Library } from './wasm-machine.ts';
+
+export interface EngineCode {
+  /** The Wasm module's bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly tables: DecodeTables;
+}
+
+/** Generates the engine for a set of extensions (see isa/extensions.ts). */
+export function generateEngine(memory: MemoryDescription, extensions: ReadonlySet<string>): EngineCode {
+  const decoder = createDecoder(extensions);
+  const operations = new Operations(
+    decoder.rows.map((code) => code.row),
+    new Set(COMPRESSED_CODES.map((code) => code.target.row.name)),
+  );
+  const tables = new DecodeTables(decoder, operations);
+  const module = new ModuleBuilder(memory);
+  const hostTime = module.import('time', [], ['f64']);
+  const library = new Library({ hasCompressed: extensions.has('c') });
+  defineArithmetic(module, library);
+  defineFloat(module, library);
+  defineWritten(module, library);
+  defineMmu(module, library);
+  defineCodePages(module, library, tables);
+  defineCsrs(module, library, hostTime);
+  const run = defineInterpreter(module, library, operations);
+  const exports: Record<string, FunctionRef> = { run };
+  for (const name of ['context', 'flush_translation', 'timer', 'written', 'walk', 'take_interrupt', 'csr_read', 'csr_write']) exports[name] = library.get(name);
+  for (const [name, ref] of Object.entries(exports)) module.export(name, ref);
+  return { bytes: module.build(), tables };
+}
+
+/** Why a vCPU left the engine. */
+export type Exit =
+  | { readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction' }
+  | { readonly kind: 'mmio'; readonly gpa: number; readonly bytes: number; readonly isWrite: boolean; readonly value: bigint };
+
+type Address = number | bigint;
+interface Exports {
+  run(vcpu: Address, budget: number): number;
+  context(vcpu: Address): void;
+  flush_translation(vcpu: Address): void;
+  timer(vcpu: Address): void;
+  written(vcpu: Address, host: Address, bytes: number): void;
+  walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
+  csr_read(vcpu: Address, number: number): bigint;
+  csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
+}
+
+/** Executes vCPUs on the calling thread. */
+export class Processor {
+  readonly #exports: Exports;
+  readonly #isWide: boolean;
+
+  /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, options: { width: 32 | 64; ticks: () => number }) {
+    const instance = new WebAssembly.Instance(module, { env: { memory, time: options.ticks } });
+    this.#exports = instance.exports as unknown as Exports;
+    this.#isWide = options.width === 64;
+  }
+
+  /** Runs the vCPU whose block is at `vcpu` for at most `budget` (1 to 2^31 - 1) steps. */
+  run(vcpu: number, state: VcpuState, budget: number): Exit {
+    switch (this.#exports.run(this.#address(vcpu), budget)) {
+      case EXIT.budget:
+        return BUDGET;
+      case EXIT.mmio:
+        return { kind: 'mmio', gpa: Number(state.exitGpa), bytes: state.exitBytes, isWrite: state.exitIsWrite !== 0, value: state.exitValue };
+      case EXIT.call:
+        return CALL;
+      case EXIT.wait:
+        return WAIT;
+      case EXIT.breakpoint:
+        return BREAKPOINT;
+      case EXIT.codeFull:
+        return CODE_FULL;
+      case EXIT.memoryFull:
+        return MEMORY_FULL;
+      default:
+        return must(undefined, `unknown exit ${state.exitKind}`);
+    }
+  }
+
+  /** To be called after state that translation depends on was changed from outside (reset, restore, debugger). */
+  contextChanged(vcpu: number): void {
+    this.#exports.flush_translation(this.#address(vcpu));
+    this.#exports.context(this.#address(vcpu));
+  }
+
+  flushTranslation(vcpu: number): void {
+    this.#exports.flush_translation(this.#address(vcpu));
+  }
+
+  /** Recomputes STIP from time and stimecmp. */
+  updateTimer(vcpu: number): void {
+    this.#exports.timer(this.#address(vcpu));
+  }
+
+  /** Bytes at a linear address were written by somebody else than this vCPU's code: decoded code is dropped. */
+  written(vcpu: number, host: number, bytes: number): void {
+    this.#exports.written(this.#address(vcpu), this.#address(host), bytes);
+  }
+
+  /** Guest-physical address of `va` for a load in `mode`, or undefined. Leaves no trap behind. */
+  translate(vcpu: number, state: VcpuState, va: bigint, mode: number): bigint | undefined {
+    const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
+    state.fault = 0;
+    return gpa === -1n ? undefined : BigInt.asUintN(64, gpa);
+  }
+
+  /** The CSR's value as machine mode reads it; undefined where there is none. */
+  readCsr(vcpu: number, state: VcpuState, number: number): bigint | undefined {
+    const mode = state.mode;
+    state.mode = 3n;
+    const value = this.#exports.csr_read(this.#address(vcpu), number);
+    state.mode = mode;
+    const missing = state.fault !== 0;
+    state.fault = 0;
+    return missing ? undefined : BigInt.asUintN(64, value);
+  }
+
+  /** Writes as machine mode would; false where there is no such CSR. */
+  writeCsr(vcpu: number, state: VcpuState, number: number, value: bigint): boolean {
+    const mode = state.mode;
+    state.mode = 3n;
+    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n);
+    state.mode = mode;
+    const done = state.fault === 0;
+    state.fault = 0;
+    this.contextChanged(vcpu);
+    return done;
+  }
+
+  #address(value: number): Address {
+    return this.#isWide ? BigInt(value) : value;
+  }
+}
+
+const BUDGET: Exit = { kind: 'budget' };
+const CALL: Exit = { kind: 'call' };
+const WAIT: Exit = { kind: 'wait' };
+const BREAKPOINT: Exit = { kind: 'breakpoint' };
+const CODE_FULL: Exit = { kind: 'codeFull' };
+const MEMORY_FULL: Exit = { kind: 'memoryFull' };
+
+export { vcpuState };

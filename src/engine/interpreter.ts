@@ -1,0 +1,357 @@
+/**
+ * The interpreter, generated: one Wasm function that runs a vCPU until it must leave. Handlers of the frequent rows
+ * stand inside the dispatch loop, the others are functions in a table. A third of the rows' semantics, twice
+ * compiled, is all there is: nothing here knows an instruction by name.
+ *
+ *   reenter: look at interrupts, banks, pc ......... after traps, returns, CSR writes
+ *     resolve: pc -> decoded entry ................. jumps to other pages
+ *       next: entry -> handler -> next entry ....... everything else
+ *
+ * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
+ */
+import { must } from '../base/assert.ts';
+import { enterTrap, pendingInterrupt } from '../isa/privileged/trap.ts';
+import type { Row } from '../isa/row.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
+import { NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
+import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+
+/** Rows whose handlers are worth a place in the loop: integer, control flow, memory. */
+export function isInline(row: Row): boolean {
+  return row.kind === 'alu' || row.kind === 'branch' || row.kind === 'jump' || row.kind === 'load' || row.kind === 'store' || row.kind === 'hint';
+}
+
+/** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
+export function defineInterpreter(module: ModuleBuilder, library: Library, operations: Operations): FunctionRef {
+  defineTraps(module, library);
+  const P = module.pointerType;
+  const table: (FunctionRef | undefined)[] = [];
+  for (const operation of operations.all) {
+    if (isInline(operation.row)) continue;
+    const name = `${operation.row.name}/${operation.bytes}`;
+    table[operation.number] = module.function(name, [P, 'i64', 'i64'], ['i32'], (f) => buildFunction(f, library, operation));
+  }
+  module.setTable(table);
+  return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations).build());
+}
+
+/** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
+function defineTraps(module: ModuleBuilder, library: Library): void {
+  const P = module.pointerType;
+  const place = (f: FunctionBuilder, pc: I64): HandlerPlace => ({
+    low: f.i32.const(0),
+    entry: f.i64.const(0),
+    pc: () => pc,
+    near: () => undefined,
+    jump: (target) => f.i64.store(f.param<Ptr>(0).get, at.pc, target),
+    trap: () => f.unreachable(),
+    leave: () => f.unreachable(),
+  });
+  const machine = (f: FunctionBuilder, pc: I64): InterpreterMachine =>
+    new InterpreterMachine(f, f.param<Ptr>(0).get, library, { number: 0, bytes: 4, isNear: false, row: NO_ROW }, place(f, pc));
+  library.set(
+    'take_trap',
+    module.function('take_trap', [P, 'i64'], [], (f) => {
+      const m = machine(f, f.param<I64>(1).get);
+      m.set32('fault', f.i32.const(FAULT.none));
+      m.set32('mmioAnswer', f.i32.const(0));
+      m.set('reservationSize', f.i64.const(0));
+      enterTrap(m, m.get('faultCause'), m.get('faultTval'), false);
+    }),
+  );
+  library.set(
+    'take_interrupt',
+    module.function('take_interrupt', [P], [], (f) => {
+      const vcpu = f.param<Ptr>(0).get;
+      const m = machine(f, f.let(f.i64.load(vcpu, at.pc)));
+      const cause = f.let(pendingInterrupt(m));
+      f.if(f.i64.ne(cause, f.i64.const(-1)), () => {
+        m.set('reservationSize', f.i64.const(0));
+        enterTrap(m, cause, f.i64.const(0), true);
+      });
+    }),
+  );
+}
+
+class Loop {
+  readonly #f: FunctionBuilder;
+  readonly #library: Library;
+  readonly #operations: Operations;
+  readonly #vcpu: Ptr;
+  readonly #budget: Local<I32>;
+  readonly #entry: Local<Ptr>;
+  readonly #delta: Local<I64>;
+  readonly #word: Local<I64>;
+  readonly #low: Local<I32>;
+  readonly #target: Local<I64>;
+  readonly #readBank: Local<Ptr>;
+  readonly #writeBank: Local<Ptr>;
+  readonly #labels: { reenter?: Label; resolve?: Label; next?: Label; jump?: Label; trap?: Label; leave?: Label } = {};
+
+  constructor(f: FunctionBuilder, library: Library, operations: Operations) {
+    this.#f = f;
+    this.#library = library;
+    this.#operations = operations;
+    this.#vcpu = f.param<Ptr>(0).get;
+    this.#budget = f.param<I32>(1);
+    this.#entry = f.pointerLocal();
+    this.#delta = f.local('i64');
+    this.#word = f.local('i64');
+    this.#low = f.local('i32');
+    this.#target = f.local('i64');
+    this.#readBank = f.pointerLocal();
+    this.#writeBank = f.pointerLocal();
+  }
+
+  build(): void {
+    const f = this.#f;
+    f.i32.store(this.#vcpu, at.budgetAtEntry, this.#budget.get);
+    f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+    f.call(this.#fn('timer'), this.#vcpu);
+    f.loop((reenter) => {
+      this.#labels.reenter = reenter;
+      f.i32.store(this.#vcpu, at.reenter, f.i32.const(0));
+      f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+      // An answered device access is finished before anything else happens.
+      f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.mmioAnswer)), () => {
+        const waiting = f.i64.or(f.atomicLoad('i64', this.#vcpu, at.lines), f.i64.load(this.#vcpu, at.mip));
+        f.if(f.i64.ne(f.i64.and(waiting, f.i64.load(this.#vcpu, at.mie)), f.i64.const(0)), () => f.call(this.#fn('take_interrupt'), this.#vcpu));
+      });
+      f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
+      f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
+      f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
+      f.loop((resolve) => {
+        this.#labels.resolve = resolve;
+        this.#resolve();
+        f.loop((next) => {
+          this.#labels.next = next;
+          f.block((leave) => {
+            this.#labels.leave = leave;
+            f.block((trap) => {
+              this.#labels.trap = trap;
+              f.block((jump) => {
+                this.#labels.jump = jump;
+                this.#step();
+              });
+              f.br(resolve);
+            });
+            this.#trap();
+          });
+          // The function that leaves has set pc and exitKind.
+          this.#finish();
+          f.return(f.i32.load(this.#vcpu, at.exitKind));
+        });
+      });
+    });
+    f.unreachable();
+  }
+
+  /** From `target` to entry and delta: the fetch buffer, else `fetch`. */
+  #resolve(): void {
+    const f = this.#f;
+    const bank = f.ptr.load(this.#vcpu, at.fetchBank);
+    const slot = f.let(f.ptr.add(bank, f.ptr.from64(f.i64.and(f.i64.shrU(this.#target.get, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16)))));
+    const page = f.let(f.i64.and(this.#target.get, f.i64.const(-4096)));
+    f.if(
+      f.i64.eq(f.i64.load(slot), page),
+      () => {
+        const decoded = f.ptr.load(slot, 8);
+        f.set(this.#delta, f.i64.sub(page, f.i64.shrU(f.ptr.to64(decoded), f.i64.const(2))));
+        f.set(this.#entry, f.ptr.add(decoded, f.ptr.from64(f.i64.shl(f.i64.and(this.#target.get, f.i64.const(0xffe)), f.i64.const(2)))));
+      },
+      () => {
+        f.i64.store(this.#vcpu, at.pc, this.#target.get);
+        f.set(this.#entry, f.call(this.#fn('fetch'), this.#vcpu, this.#target.get) as Ptr);
+        f.if(f.ptr.eqz(this.#entry.get), () => this.#fetchFailed());
+        f.set(this.#delta, f.i64.load(this.#vcpu, at.fetchDelta));
+      },
+      'likely',
+    );
+  }
+
+  /** A fault of the fetch at pc (which is stored) counts as a step, so that a loop of faults ends with the budget. */
+  #fetchFailed(): void {
+    const f = this.#f;
+    f.if(f.i32.eq(f.i32.load(this.#vcpu, at.fault), f.i32.const(FAULT.leave)), () => {
+      f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
+      this.#finish();
+      f.return(f.i32.load(this.#vcpu, at.exitKind));
+    });
+    f.if(f.i32.eqz(this.#budget.get), () => {
+      f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
+      this.#finish();
+      f.return(f.i32.const(EXIT.budget));
+    });
+    f.set(this.#budget, f.i32.sub(this.#budget.get, f.i32.const(1)));
+    this.#notRetired();
+    f.call(this.#fn('take_trap'), this.#vcpu, f.let(f.i64.load(this.#vcpu, at.pc)));
+    f.br(must(this.#labels.reenter));
+  }
+
+  #step(): void {
+    const f = this.#f;
+    f.if(
+      f.i32.eqz(this.#budget.get),
+      () => {
+        f.i64.store(this.#vcpu, at.pc, this.#pc());
+        this.#finish();
+        f.return(f.i32.const(EXIT.budget));
+      },
+      undefined,
+      'unlikely',
+    );
+    f.set(this.#budget, f.i32.sub(this.#budget.get, f.i32.const(1)));
+    f.set(this.#word, f.i64.load(this.#entry.get));
+    f.set(this.#low, f.convert('i32_wrap_i64', this.#word.get));
+    const cases: (() => void)[] = [];
+    for (let i = 0; i < 8; i++) cases.push(() => this.#special(i));
+    for (const operation of this.#operations.all) cases.push(() => (isInline(operation.row) ? this.#inline(operation) : this.#outOfLine(operation)));
+    f.switch(f.i32.and(this.#low.get, f.i32.const(1023)), cases, () => f.unreachable());
+    f.unreachable();
+  }
+
+  #special(number: number): void {
+    const f = this.#f;
+    // None of these is an instruction of its own: the step is given back.
+    const giveBack = (): void => f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
+    switch (number) {
+      case SPECIAL.undecoded:
+        giveBack();
+        f.call(this.#fn('decode'), this.#vcpu, this.#entry.get, this.#pc());
+        f.br(must(this.#labels.next));
+        return;
+      case SPECIAL.pageEnd:
+        giveBack();
+        f.set(this.#target, this.#pc());
+        f.br(must(this.#labels.jump));
+        return;
+      case SPECIAL.straddle:
+        giveBack();
+        f.i64.store(this.#vcpu, at.pc, this.#pc());
+        f.set(this.#entry, f.call(this.#fn('fetch_scratch'), this.#vcpu, this.#pc()) as Ptr);
+        f.if(f.ptr.eqz(this.#entry.get), () => this.#fetchFailed(), undefined, 'unlikely');
+        f.set(this.#delta, f.i64.load(this.#vcpu, at.fetchDelta));
+        f.br(must(this.#labels.next));
+        return;
+      case SPECIAL.breakpoint:
+        giveBack();
+        f.i64.store(this.#vcpu, at.pc, this.#pc());
+        this.#finish();
+        f.return(f.i32.const(EXIT.breakpoint));
+        return;
+      default:
+        f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.illegal));
+        f.i64.store(this.#vcpu, at.faultCause, f.i64.const(2));
+        f.br(must(this.#labels.trap));
+    }
+  }
+
+  #inline(operation: Operation): void {
+    const f = this.#f;
+    const place: HandlerPlace = {
+      low: this.#low.get,
+      entry: this.#word.get,
+      pc: () => this.#pc(),
+      readBank: this.#readBank.get,
+      writeBank: this.#writeBank.get,
+      near: (delta) => {
+        f.set(this.#entry, f.ptr.op('add', this.#entry.get, this.#signedDelta(delta)));
+        f.br(must(this.#labels.next));
+      },
+      jump: (target) => {
+        f.set(this.#target, target);
+        f.br(must(this.#labels.jump));
+      },
+      trap: () => f.br(must(this.#labels.trap)),
+      leave: () => {
+        f.i64.store(this.#vcpu, at.pc, f.i64.add(this.#pc(), f.i64.const(operation.bytes)));
+        f.br(must(this.#labels.leave));
+      },
+    };
+    const machine = new InterpreterMachine(f, this.#vcpu, this.#library, operation, place);
+    operation.row.semantics(machine);
+    if (!machine.hasEnded) this.#advance(operation.bytes);
+  }
+
+  #outOfLine(operation: Operation): void {
+    const f = this.#f;
+    const isSystem = operation.row.kind === 'csr' || operation.row.kind === 'system';
+    if (isSystem) f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+    const status = f.let(
+      f.callIndirect([f.module.pointerType, 'i64', 'i64'], ['i32'], f.i32.const(operation.number), this.#vcpu, this.#word.get, this.#pc()) as I32,
+    );
+    f.if(
+      status,
+      () => {
+        if (isSystem) {
+          f.brIf(must(this.#labels.reenter), f.i32.eq(status, f.i32.const(STATUS.jump)));
+          f.brIf(must(this.#labels.leave), f.i32.eq(status, f.i32.const(STATUS.leave)));
+        }
+        f.br(must(this.#labels.trap));
+      },
+      undefined,
+      'unlikely',
+    );
+    this.#advance(operation.bytes);
+  }
+
+  #advance(bytes: number): void {
+    const f = this.#f;
+    f.set(this.#entry, f.ptr.add(this.#entry.get, f.ptr.const(bytes * 4)));
+    f.br(must(this.#labels.next));
+  }
+
+  /** The instruction at the entry faulted: trap, or leave to a device and come back to it. */
+  #trap(): void {
+    const f = this.#f;
+    f.i64.store(this.#vcpu, at.pc, this.#pc());
+    const fault = f.let(f.i32.load(this.#vcpu, at.fault));
+    f.if(f.i32.eq(fault, f.i32.const(FAULT.leave)), () => {
+      f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
+      f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
+      this.#finish();
+      f.return(f.i32.load(this.#vcpu, at.exitKind));
+    });
+    f.if(f.i32.eq(fault, f.i32.const(FAULT.illegal)), () => {
+      f.i64.store(this.#vcpu, at.faultTval, f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64);
+    });
+    this.#notRetired();
+    f.call(this.#fn('take_trap'), this.#vcpu, this.#pc());
+    f.br(must(this.#labels.reenter));
+  }
+
+  /** Instructions that trap do not retire. */
+  #notRetired(): void {
+    this.#f.i64.store(this.#vcpu, at.instret, this.#f.i64.sub(this.#f.i64.load(this.#vcpu, at.instret), this.#f.i64.const(1)));
+  }
+
+  /** Accounts for the steps of this call. */
+  #finish(): void {
+    const f = this.#f;
+    f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+    const done = f.let(f.convert('i64_extend_i32_u', f.i32.sub(f.i32.load(this.#vcpu, at.budgetAtEntry), this.#budget.get)));
+    f.i64.store(this.#vcpu, at.steps, f.i64.add(f.i64.load(this.#vcpu, at.steps), done));
+    f.i64.store(this.#vcpu, at.instret, f.i64.add(f.i64.load(this.#vcpu, at.instret), done));
+    // Outside a run these two are equal: nothing is under way.
+    f.i32.store(this.#vcpu, at.budgetAtEntry, f.i32.const(0));
+    f.i32.store(this.#vcpu, at.budgetLeft, f.i32.const(0));
+  }
+
+  #pc(): I64 {
+    const f = this.#f;
+    return f.i64.add(f.i64.shrU(f.ptr.to64(this.#entry.get), f.i64.const(2)), this.#delta.get);
+  }
+
+  #signedDelta(delta: I32): Ptr {
+    const f = this.#f;
+    return f.module.pointerType === 'i64' ? (f.convert('i64_extend_i32_s', delta) as unknown as Ptr) : (delta as unknown as Ptr);
+  }
+
+  #fn(name: string): FunctionRef {
+    return this.#library.get(name);
+  }
+}

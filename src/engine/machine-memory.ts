@@ -1,0 +1,168 @@
+/**
+ * A machine's one linear memory, as TypeScript sees it: blocks for vCPUs and devices, guest-physical maps, the pool
+ * of decoded pages, and frames, handed out at first touch. Every thread of the machine wraps the same memory in an
+ * object of its own; what they share lies in the memory.
+ */
+import { assert } from '../base/assert.ts';
+import { roundUp, type View } from '../base/struct.ts';
+import { OperatorError } from '../base/errors.ts';
+import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import type { MemoryDescription } from '../wasm/index.ts';
+
+const PAGE_BYTES = 65536;
+
+export interface MemoryOptions {
+  readonly width: 32 | 64;
+  readonly shared: boolean;
+  /** Bytes of blocks and maps that will be asked for with `block`. */
+  readonly blockBytes: number;
+  /** Bytes for decoded code. */
+  readonly codeBytes: number;
+  /** Frames that guests may come to own. */
+  readonly frames: number;
+}
+
+/** What other threads need to wrap the memory: plain data beside the memory itself. */
+export interface MemoryShape {
+  readonly description: MemoryDescription;
+  readonly sizeBytes: number;
+}
+
+export class MachineMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly shape: MemoryShape;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly header: View<typeof headerLayout.fields>;
+  #nextBlock = 0;
+  #blockLimit = 0;
+
+  /** Makes and divides a new memory. */
+  static create(options: MemoryOptions): MachineMemory {
+    const contents = options.blockBytes + options.codeBytes + options.frames * FRAME_BYTES + 2 * PAGE_BYTES;
+    // The frame table has four bytes for each frame of all the memory, itself included.
+    const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
+    const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
+    if (sizeBytes > limit) throw new OperatorError('memory-too-large', `the machine would need ${Math.ceil(sizeBytes / 2 ** 20)} MiB`, `give its guests less memory: ${Math.floor(limit / 2 ** 20)} MiB is the most with ${options.width}-bit memory`);
+    const pages = sizeBytes / PAGE_BYTES;
+    const description = { width: options.width, shared: options.shared, initialPages: pages, maximumPages: pages };
+    let memory: WebAssembly.Memory;
+    try {
+      memory =
+        options.width === 64
+          ? new WebAssembly.Memory({ initial: BigInt(pages), maximum: BigInt(pages), shared: options.shared, address: 'i64' })
+          : new WebAssembly.Memory({ initial: pages, maximum: pages, shared: options.shared });
+    } catch (cause) {
+      throw new OperatorError('memory-not-available', `the host cannot reserve ${Math.ceil(sizeBytes / 2 ** 20)} MiB`, 'give the guest less memory (-m)', { cause });
+    }
+    const self = new MachineMemory(memory, { description, sizeBytes });
+    self.#divide(options);
+    return self;
+  }
+
+  constructor(memory: WebAssembly.Memory, shape: MemoryShape) {
+    this.memory = memory;
+    this.shape = shape;
+    this.u8 = new Uint8Array(memory.buffer);
+    this.u32 = new Uint32Array(memory.buffer);
+    this.header = headerLayout.view(memory.buffer, PLAN.header);
+  }
+
+  get buffer(): ArrayBufferLike {
+    return this.u8.buffer;
+  }
+
+  /** A zeroed block that stays for the machine's life. */
+  block(sizeBytes: number, alignment = 64): number {
+    const at = roundUp(this.#nextBlock, alignment);
+    assert(at + sizeBytes <= this.#blockLimit, 'the blocks were measured too small');
+    this.#nextBlock = at + sizeBytes;
+    return at;
+  }
+
+  /** Frames that guests have touched so far. */
+  get framesUsed(): number {
+    return this.header.frameNext - this.#frameFirst;
+  }
+
+  get #frameFirst(): number {
+    return this.header.frameFirst;
+  }
+
+  /** Forgets all decoded code. No vCPU may be running. */
+  dropCode(): void {
+    const { header } = this;
+    const frames = this.shape.sizeBytes / FRAME_BYTES;
+    this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
+    header.decodedNext = header.decodedFirst;
+    header.codeFlushes++;
+  }
+
+  #divide(options: MemoryOptions): void {
+    const { header } = this;
+    this.#nextBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
+    this.#blockLimit = this.#nextBlock + options.blockBytes;
+    header.decodedFirst = roundUp(this.#blockLimit, 64);
+    header.decodedNext = header.decodedFirst;
+    header.decodedLimit = header.decodedFirst + options.codeBytes;
+    header.frameFirst = roundUp(header.decodedLimit, FRAME_BYTES) / FRAME_BYTES;
+    header.frameNext = header.frameFirst;
+    header.frameLimit = header.frameFirst + options.frames;
+    assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');
+  }
+}
+
+/** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
+export class GuestPhysicalMap {
+  readonly at: number;
+  readonly pages: number;
+  readonly #memory: MachineMemory;
+  readonly #entries: Uint32Array;
+
+  /** `at`: a block of `4 * pages` bytes. */
+  constructor(memory: MachineMemory, at: number, pages: number) {
+    this.#memory = memory;
+    this.at = at;
+    this.pages = pages;
+    this.#entries = new Uint32Array(memory.buffer, at, pages);
+  }
+
+  /** Declares the range RAM (or ROM): frames come at first touch. Both are multiples of 4096. */
+  declare(gpa: number, sizeBytes: number, options: { readOnly: boolean }): void {
+    assert(gpa % FRAME_BYTES === 0 && sizeBytes % FRAME_BYTES === 0);
+    const first = gpa / FRAME_BYTES;
+    assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
+    this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
+  }
+
+  /** The linear address of the page's frame, allocated if need be; 0 where there is no memory (or none writable). */
+  host(page: number, access: 'read' | 'write' | 'setup'): number {
+    if (page >= this.pages) return 0;
+    let entry = Atomics.load(this.#entries, page);
+    if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
+    if ((entry & GPA.present) === 0) {
+      const fresh = this.#allocate();
+      if (fresh === 0) return 0;
+      const next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+      const found = Atomics.compareExchange(this.#entries, page, entry, next);
+      entry = found === entry ? next : found;
+    }
+    return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /** Guest-physical pages that have a frame. */
+  *present(): Generator<{ page: number; host: number }> {
+    for (let page = 0; page < this.pages; page++) {
+      const entry = this.#entries[page] ?? 0;
+      if ((entry & GPA.present) !== 0) yield { page, host: (entry >>> 8) * FRAME_BYTES };
+    }
+  }
+
+  #allocate(): number {
+    const index = (PLAN.header + headerLayout.offset.frameNext) / 4;
+    const number = Atomics.add(this.#memory.u32, index, 1);
+    if (number < this.#memory.header.frameLimit) return number;
+    Atomics.sub(this.#memory.u32, index, 1);
+    return 0;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Where things lie in a machine's linear memory. The addresses below `dynamic` are constants of generated code;
+ * what lies above (vCPU blocks, device blocks, maps, frames) is reached by pointers.
+ *
+ *   0        unused: address 0 means "none"
+ *   64 KiB   header, decoder tables
+ *   1 MiB    frame table: u32 per 4 KiB frame of linear memory
+ *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
+ */
+import { struct } from '../base/struct.ts';
+
+export const FRAME_BYTES = 4096;
+/** A decoded page: 2048 entries of 8 bytes, two sentinels, and a header in front. */
+export const DECODED_HEADER_BYTES = 64;
+export const DECODED_STRIDE = DECODED_HEADER_BYTES + 2048 * 8 + 64;
+
+/** Shared by all vCPUs of the machine. Counters are moved atomically. */
+export const headerLayout = struct('header', {
+  /** Start of the pool of decoded pages, the next unused one, and the end. */
+  decodedFirst: 'u32',
+  decodedNext: 'u32',
+  decodedLimit: 'u32',
+  /** First frame's number, next never-used one's, and the first that is not there. */
+  frameFirst: 'u32',
+  frameNext: 'u32',
+  frameLimit: 'u32',
+  /** Code marks made so far (see code-pages.ts). */
+  marks: 'u32',
+  codeFlushes: 'u32',
+});
+
+export const PLAN = {
+  header: 64 * 1024,
+  /** u32 per bucket: address of its list of candidates. */
+  decodeBuckets: 64 * 1024 + 4096,
+  /** Candidates of 16 bytes. */
+  decodeCandidates: 64 * 1024 + 8192,
+  /** u8 per CSR number: its case (csr-functions.ts). */
+  csrIndex: 128 * 1024,
+  /** u8 per operation: 1 if it has a near form. */
+  nearFlags: 136 * 1024,
+  /** u16 per operation of four bytes: its sibling of two. */
+  compressedSiblings: 140 * 1024,
+  /** u32 per 16-bit pattern: the instruction that it is short for. */
+  expansions: 256 * 1024,
+  frameTable: 1024 * 1024,
+} as const;
+
+/** Guest-physical map entries: frame number << 8 | flags. */
+export const GPA = { ram: 1, readOnly: 2, present: 4 } as const;

@@ -1,0 +1,64 @@
+/**
+ * Numbers the interpreter's operations. A row of the instruction table becomes one operation for each length that
+ * its instructions come in (4 bytes; 2 where a compressed row expands to it), and branches and direct jumps two:
+ * the general one, and one for targets in the same page ("near"). An operation's number is its case in the dispatch.
+ */
+import { assert } from '../base/assert.ts';
+import type { Row } from '../isa/row.ts';
+
+/** Operations that no row stands behind. */
+export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3, breakpoint: 4 } as const;
+const FIRST = 8;
+
+export interface Operation {
+  readonly number: number;
+  readonly row: Row;
+  readonly bytes: 2 | 4;
+  readonly isNear: boolean;
+}
+
+export class Operations {
+  readonly all: readonly Operation[];
+  readonly #byRow = new Map<string, number>();
+
+  /** `compressedTargets`: names of the rows to which compressed instructions expand. */
+  constructor(rows: readonly Row[], compressedTargets: ReadonlySet<string>) {
+    const all: Operation[] = [];
+    for (const row of rows) {
+      for (const bytes of [4, 2] as const) {
+        if (bytes === 2 && !compressedTargets.has(row.name)) continue;
+        this.#byRow.set(`${row.name}/${bytes}`, FIRST + all.length);
+        all.push({ number: FIRST + all.length, row, bytes, isNear: false });
+        if (hasNear(row)) all.push({ number: FIRST + all.length, row, bytes, isNear: true });
+      }
+    }
+    assert(FIRST + all.length <= 1024, 'an entry has ten bits for the operation');
+    this.all = all;
+  }
+
+  /** Number of the row's operation; for rows that have a near one, that is the next number. */
+  numberOf(name: string, bytes: 2 | 4): number {
+    const number = this.#byRow.get(`${name}/${bytes}`);
+    assert(number !== undefined, `${name} does not come in ${bytes} bytes`);
+    return number;
+  }
+}
+
+/** Conditional branches and jal: pc-relative, so that near targets can be resolved when decoding. */
+export function hasNear(row: Row): boolean {
+  return row.kind === 'branch' || row.name === 'jal';
+}
+
+/**
+ * A decoded entry, eight bytes:
+ *
+ *   63            32 31   26 25 21 20 16 15   10 9       0
+ *   |  immediate    |  rm   | rs2 | rs1 |  rd   |   op    |
+ *
+ * The immediate is the CSR's number, rs3 or the offset where a row has those; a near target is in bytes of entries.
+ * rd is 32 where x0 is written, so that the write goes nowhere. rs1 holds zimm where the row has it.
+ */
+export const ENTRY = { rd: 10, rs1: 16, rs2: 21, rm: 26, immediate: 32 } as const;
+
+/** For machines that run semantics which no instruction stands behind: traps, CSRs. */
+export const NO_ROW: Row = { name: 'none', pattern: '', assembly: '', extension: 'i', kind: 'system', summary: '', semantics: () => undefined };

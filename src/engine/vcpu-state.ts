@@ -1,0 +1,77 @@
+/**
+ * A vCPU's block in linear memory: the architectural state of isa/state.ts, then what the engine keeps beside it.
+ * Generated code takes the block's address as a parameter, so all vCPUs share all code.
+ */
+import { array, type Fields, struct, type View } from '../base/struct.ts';
+import { STATE_FIELDS } from '../isa/state.ts';
+
+/** Entries of each translation buffer; a power of two. */
+export const TLB_ENTRIES = 256;
+/** An entry: u64 tag (page address, bit 0 set: invalid), u64 value (delta to the host address, or decoded page). */
+export const TLB_ENTRY_BYTES = 16;
+export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+/** Banks: user, supervisor, supervisor with SUM, machine. Fetches use supervisor's for both. */
+export const BANKS = 4;
+
+const ENGINE_FIELDS = {
+  /** Addresses of the banks in use: recomputed by `context`. */
+  readBank: 'u64',
+  writeBank: 'u64',
+  fetchBank: 'u64',
+  /** Result of `fetch` beside the entry's address: pc = (entry >>> 2) + fetchDelta. */
+  fetchDelta: 'u64',
+  /** 0 none, 1 trap (cause, tval), 2 leave the engine, 3 illegal instruction (tval: its bits). */
+  fault: 'u32',
+  /** 1: leave the dispatch loop and look at pc, banks and interrupts anew. */
+  reenter: 'u32',
+  faultCause: 'u64',
+  faultTval: 'u64',
+  /** The exit's kind (EXIT) and, for mmio, its operands. */
+  exitKind: 'u32',
+  /** mmio: 1 the read's value is in exitValue, 2 the write is done; the instruction runs again and consumes it. */
+  mmioAnswer: 'u32',
+  exitGpa: 'u64',
+  exitValue: 'u64',
+  exitBytes: 'u32',
+  exitIsWrite: 'u32',
+  budgetAtEntry: 'u32',
+  budgetLeft: 'u32',
+  /** Instructions begun, traps included: the instruction clock. */
+  steps: 'u64',
+  /** Guest-physical map: address of a u32 per page, and how many. See physical-memory.ts. */
+  gpaMap: 'u64',
+  gpaPages: 'u64',
+  /** 0: time is the host's (import), 1: ten nanoseconds an instruction. */
+  clockMode: 'u32',
+  /** Translation may be cached for the whole page that was just translated. */
+  cacheable: 'u32',
+  seenSatp: 'u64',
+  seenMxr: 'u64',
+  seenPmp: 'u64',
+  /** Bits of the instruction in `scratch`. */
+  scratchBits: 'u32',
+  /** Sequence number of the code marks that this vCPU has seen (see code-pages.ts). */
+  seenMarks: 'u32',
+  /** Futex: 1 while the vCPU may sleep no longer. */
+  attention: 'i32',
+  /** Bits of REQUEST, set atomically by others, served before the next instruction after an exit. */
+  requests: 'i32',
+  /** A decoded instruction that has no slot of its own (straddling pages), and the sentinels behind it. */
+  scratch: array('u64', 4),
+  readTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
+  writeTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
+  fetchTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
+} as const satisfies Fields;
+
+export const vcpuState = struct('vcpu', { ...STATE_FIELDS, ...ENGINE_FIELDS });
+export type VcpuState = View<typeof vcpuState.fields>;
+export type VcpuField = keyof typeof vcpuState.fields;
+
+/** Why `run` returned. */
+export const EXIT = { budget: 0, mmio: 1, call: 2, wait: 3, breakpoint: 4, codeFull: 5, memoryFull: 6, fenceInstruction: 7 } as const;
+export type ExitName = keyof typeof EXIT;
+
+export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;
+export const MMIO_ANSWER = { none: 0, read: 1, written: 2 } as const;
+/** What one vCPU may ask of another. */
+export const REQUEST = { flushTranslation: 1, flushWrites: 2 } as const;
