@@ -21,6 +21,7 @@ const detections = {
     succeeds('unshare', ['--net', 'true']) || succeeds('unshare', ['--user', '--map-root-user', '--net', 'true'])
       ? undefined
       : 'network namespaces cannot be made here',
+  dtc: () => (succeeds('dtc', ['--version']) ? undefined : 'there is no dtc on this machine (device-tree-compiler)'),
   mke2fs: () => (succeeds('mke2fs', ['-V']) ? undefined : 'there is no mke2fs on this machine (package e2fsprogs)'),
   chromium: () => (succeeds('chromium', ['--version']) ? undefined : 'there is no chromium on this machine'),
 } satisfies Record<string, () => string | undefined>;

@@ -1,0 +1,256 @@
+/**
+ * The device tree of the `virt` machine, with QEMU's names, properties and compatible strings, so that guests and
+ * firmware find what they find there.
+ *
+ *     /  chosen  aliases  memory@80000000  cpus { cpu@n { interrupt-controller } cpu-map }  poweroff  reboot
+ *        soc { clint | mswi, mtimer  plic  test  rtc  serial  virtio_mmio@...  pci@30000000 }
+ *
+ * A machine that starts its guest in supervisor mode itself (built-in SBI) shows it what OpenSBI would leave: no
+ * machine-mode timer, and machine-mode PLIC contexts marked as absent.
+ * Left out: flash, fw_cfg, platform bus, PMU events.
+ */
+import { assert } from '../../base/assert.ts';
+import { canonicalExtensions, isaString } from '../isa-string.ts';
+import {
+  highPcieWindow,
+  PCIE_PINS,
+  TIMEBASE_HZ,
+  UART_CLOCK_HZ,
+  VIRT,
+  VIRTIO_SLOT_BYTES,
+  VIRTIO_SLOTS,
+  virtioSlot,
+} from '../virt-map.ts';
+import { node, type PropertyValue, type TreeNode, two, u64 } from './tree.ts';
+import { writeDeviceTree } from './writer.ts';
+
+export interface VirtDescription {
+  /** 1 or more; hart ids are 0 to harts - 1. */
+  readonly harts: number;
+  readonly memoryBytes: number;
+  /** Extension names in lower case, `i` included. */
+  readonly extensions: Iterable<string>;
+  /** The largest paging mode; `none` for harts without supervisor mode. */
+  readonly mmuType: 'sv39' | 'sv48' | 'sv57' | 'none';
+  /** Started in supervisor mode by a built-in SBI, or in machine mode by firmware. */
+  readonly startsIn: 'S' | 'M';
+  /** One CLINT node (default) or the ACLINT's pair. Same device, same addresses. */
+  readonly timer?: 'clint' | 'aclint';
+  readonly bootargs?: string;
+  /** Guest-physical; `end` is the first byte behind it. */
+  readonly initrd?: { readonly start: number; readonly end: number };
+  /** Entropy for the kernel, 32 bytes or more is useful. Never reuse it for another boot. */
+  readonly rngSeed?: Uint8Array;
+  /** virtio-mmio slots, 8 by default; empty ones show as devices without a driver. */
+  readonly virtioSlots?: number;
+  /** Whether there is a PCIe root. */
+  readonly pcie?: boolean;
+  /** More nodes under /soc. */
+  readonly extraSocNodes?: readonly TreeNode[];
+}
+
+/** Interrupt numbers at a hart's local controller. */
+const IRQ = { M_SOFT: 3, M_TIMER: 7, S_EXTERNAL: 9, M_EXTERNAL: 11, ABSENT: 0xffff_ffff } as const;
+/** Bytes of a cache block, for Zicbom, Zicbop and Zicboz. */
+const CACHE_BLOCK_BYTES = 64;
+
+/** The flattened tree; its size does not depend on the initrd's place or the seed's value. */
+export function virtDeviceTree(of: VirtDescription): Uint8Array {
+  return writeDeviceTree(virtTree(of));
+}
+
+/** The same as a value. */
+export function virtTree(of: VirtDescription): TreeNode {
+  assert(of.harts >= 1 && Number.isInteger(of.harts), `${of.harts} harts`);
+  const phandles = {
+    plic: 1,
+    test: 2,
+    cpu: (hart: number) => 3 + 2 * hart,
+    localController: (hart: number) => 4 + 2 * hart,
+  };
+  const toHarts = (...irqs: number[]): number[] =>
+    Array.from({ length: of.harts }, (_, hart) => irqs.flatMap((irq) => [phandles.localController(hart), irq])).flat();
+  const interrupt = (irq: number) => ({ 'interrupt-parent': phandles.plic, interrupts: irq });
+  const reg = (base: number, sizeBytes: number) => [...two(base), ...two(sizeBytes)];
+  const serial = unit('serial', VIRT.uart.base);
+
+  const syscon = (name: string, value: number) =>
+    node(name, { compatible: `syscon-${name}`, regmap: phandles.test, offset: 0, value });
+
+  const plic = node(unit('plic', VIRT.plic.base), {
+    '#interrupt-cells': 1,
+    '#address-cells': 0,
+    compatible: ['sifive,plic-1.0.0', 'riscv,plic0'],
+    'interrupt-controller': true,
+    'interrupts-extended': toHarts(of.startsIn === 'M' ? IRQ.M_EXTERNAL : IRQ.ABSENT, IRQ.S_EXTERNAL),
+    reg: reg(VIRT.plic.base, VIRT.plic.sizeBytes),
+    'riscv,ndev': 95,
+    phandle: phandles.plic,
+  });
+
+  const virtio = Array.from({ length: of.virtioSlots ?? VIRTIO_SLOTS }, (_, slot) => {
+    const { base, irq } = virtioSlot(slot);
+    return node(unit('virtio_mmio', base), {
+      compatible: 'virtio,mmio',
+      reg: reg(base, VIRTIO_SLOT_BYTES),
+      ...interrupt(irq),
+    });
+  });
+
+  const soc = node('soc', { '#address-cells': 2, '#size-cells': 2, compatible: 'simple-bus', ranges: true }, [
+    ...(of.startsIn === 'M' ? timerNodes(of.timer ?? 'clint', toHarts, reg) : []),
+    plic,
+    node(unit('test', VIRT.test.base), {
+      compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
+      reg: reg(VIRT.test.base, VIRT.test.sizeBytes),
+      phandle: phandles.test,
+    }),
+    node(unit('rtc', VIRT.rtc.base), {
+      compatible: 'google,goldfish-rtc',
+      reg: reg(VIRT.rtc.base, VIRT.rtc.sizeBytes),
+      ...interrupt(VIRT.rtc.irq),
+    }),
+    node(serial, {
+      compatible: 'ns16550a',
+      reg: reg(VIRT.uart.base, VIRT.uart.sizeBytes),
+      'clock-frequency': UART_CLOCK_HZ,
+      ...interrupt(VIRT.uart.irq),
+    }),
+    ...virtio,
+    ...(of.pcie === true ? [pcieNode(of.memoryBytes, phandles.plic, reg)] : []),
+    ...(of.extraSocNodes ?? []),
+  ]);
+
+  const chosen: Record<string, PropertyValue> = {
+    bootargs: of.bootargs,
+    'stdout-path': `/soc/${serial}`,
+    'linux,initrd-start': of.initrd && u64(of.initrd.start),
+    'linux,initrd-end': of.initrd && u64(of.initrd.end),
+    'rng-seed': of.rngSeed,
+  };
+
+  return node('', { '#address-cells': 2, '#size-cells': 2, compatible: 'riscv-virtio', model: 'riscv-virtio,qemu' }, [
+    node('chosen', chosen),
+    node('aliases', { serial0: `/soc/${serial}` }),
+    node(unit('memory', VIRT.ram.base), { device_type: 'memory', reg: reg(VIRT.ram.base, of.memoryBytes) }),
+    cpusNode(of, phandles),
+    syscon('poweroff', 0x5555),
+    syscon('reboot', 0x7777),
+    soc,
+  ]);
+}
+
+interface HartPhandles {
+  cpu(hart: number): number;
+  localController(hart: number): number;
+}
+
+function cpusNode(of: VirtDescription, phandles: HartPhandles): TreeNode {
+  const names = canonicalExtensions(of.extensions);
+  const isa = isaString(names);
+  const block = (extension: string) => (names.includes(extension) ? CACHE_BLOCK_BYTES : undefined);
+  const harts = Array.from({ length: of.harts }, (_, hart) =>
+    node(
+      `cpu@${hart.toString(16)}`,
+      {
+        device_type: 'cpu',
+        reg: hart,
+        status: 'okay',
+        compatible: 'riscv',
+        'riscv,cbom-block-size': block('zicbom'),
+        'riscv,cbop-block-size': block('zicbop'),
+        'riscv,cboz-block-size': block('zicboz'),
+        'riscv,isa-extensions': names,
+        'riscv,isa-base': 'rv64i',
+        'riscv,isa': isa,
+        'mmu-type': `riscv,${of.mmuType}`,
+        phandle: phandles.cpu(hart),
+      },
+      [
+        node('interrupt-controller', {
+          '#interrupt-cells': 1,
+          '#address-cells': 0,
+          'interrupt-controller': true,
+          compatible: 'riscv,cpu-intc',
+          phandle: phandles.localController(hart),
+        }),
+      ],
+    ),
+  );
+  const cores = harts.map((_, hart) => node(`core${hart}`, { cpu: phandles.cpu(hart) }));
+  const map = node('cpu-map', {}, [node('cluster0', {}, cores)]);
+  return node('cpus', { '#address-cells': 1, '#size-cells': 0, 'timebase-frequency': TIMEBASE_HZ }, [...harts, map]);
+}
+
+function timerNodes(
+  timer: 'clint' | 'aclint',
+  toHarts: (...irqs: number[]) => number[],
+  reg: (base: number, sizeBytes: number) => number[],
+): TreeNode[] {
+  const { base, sizeBytes } = VIRT.clint;
+  if (timer === 'clint') {
+    return [
+      node(unit('clint', base), {
+        compatible: ['sifive,clint0', 'riscv,clint0'],
+        reg: reg(base, sizeBytes),
+        'interrupts-extended': toHarts(IRQ.M_SOFT, IRQ.M_TIMER),
+      }),
+    ];
+  }
+  const compare = base + 0x4000;
+  const time = base + 0xbff8;
+  return [
+    node(unit('mswi', base), {
+      compatible: 'riscv,aclint-mswi',
+      reg: reg(base, 0x4000),
+      'interrupts-extended': toHarts(IRQ.M_SOFT),
+      'interrupt-controller': true,
+      '#interrupt-cells': 0,
+      '#address-cells': 0,
+    }),
+    node(unit('mtimer', compare), {
+      compatible: 'riscv,aclint-mtimer',
+      reg: [...reg(time, base + sizeBytes - time), ...reg(compare, time - compare)],
+      'interrupts-extended': toHarts(IRQ.M_TIMER),
+    }),
+  ];
+}
+
+function pcieNode(memoryBytes: number, plic: number, reg: (base: number, sizeBytes: number) => number[]): TreeNode {
+  const high = highPcieWindow(memoryBytes);
+  // Space codes of the first cell: 1 I/O, 2 memory of 32 bits, 3 memory of 64 bits (IEEE 1275 PCI binding).
+  const window = (space: number, pci: number, cpu: number, sizeBytes: number) => [
+    space * 0x100_0000,
+    ...two(pci),
+    ...two(cpu),
+    ...two(sizeBytes),
+  ];
+  const map: number[] = [];
+  for (let slot = 0; slot < PCIE_PINS; slot++) {
+    for (let pin = 0; pin < PCIE_PINS; pin++) {
+      map.push(slot << 11, 0, 0, pin + 1, plic, VIRT.pcieEcam.irq + ((slot + pin) % PCIE_PINS));
+    }
+  }
+  return node(unit('pci', VIRT.pcieEcam.base), {
+    '#address-cells': 3,
+    '#interrupt-cells': 1,
+    '#size-cells': 2,
+    compatible: 'pci-host-ecam-generic',
+    device_type: 'pci',
+    'linux,pci-domain': 0,
+    'bus-range': [0, 0xff],
+    'dma-coherent': true,
+    reg: reg(VIRT.pcieEcam.base, VIRT.pcieEcam.sizeBytes),
+    ranges: [
+      ...window(1, 0, VIRT.pciePio.base, VIRT.pciePio.sizeBytes),
+      ...window(2, VIRT.pcieMmio.base, VIRT.pcieMmio.base, VIRT.pcieMmio.sizeBytes),
+      ...window(3, high.base, high.base, high.sizeBytes),
+    ],
+    'interrupt-map-mask': [0x1800, 0, 0, 7],
+    'interrupt-map': map,
+  });
+}
+
+function unit(name: string, base: number): string {
+  return `${name}@${base.toString(16)}`;
+}
