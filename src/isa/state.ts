@@ -21,7 +21,7 @@ export const STATE_SCALARS = {
   medeleg: 'u64',
   mideleg: 'u64',
   mie: 'u64',
-  /** Software-writable pending bits only (SSIP, STIP without Sstc, SEIP's software part). */
+  /** Software-writable pending bits only: SSIP, STIP without Sstc, SEIP's software part. Written by the hart's own thread alone. */
   mip: 'u64',
   mtvec: 'u64',
   mcounteren: 'u64',

@@ -52,3 +52,10 @@ export const DELEGABLE_EXCEPTIONS: bigint = bits([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 
 export const SSIP: bigint = bits([INTERRUPT.supervisorSoftware]);
 export const STIP: bigint = bits([INTERRUPT.supervisorTimer]);
 export const SEIP: bigint = bits([INTERRUPT.supervisorExternal]);
+/** Bits of mip that devices drive whatever the configuration. */
+export const LINES: bigint = bits([
+  INTERRUPT.machineSoftware,
+  INTERRUPT.machineTimer,
+  INTERRUPT.machineExternal,
+  INTERRUPT.supervisorExternal,
+]);

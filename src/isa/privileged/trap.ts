@@ -8,7 +8,7 @@
  */
 import type { Machine } from '../machine.ts';
 import { FEATURE } from '../state.ts';
-import { INTERRUPT_PRIORITY, STIP } from './causes.ts';
+import { INTERRUPT_PRIORITY, LINES, SEIP, SSIP, STIP } from './causes.ts';
 import { ENVCFG } from './envcfg.ts';
 import { anyOf, hasFeature, instructionAddressMask, MODE, MPP_SHIFT, MSTATUS, SPP_SHIFT } from './mstatus.ts';
 
@@ -74,14 +74,16 @@ export function returnFromTrap<V, C>(m: Machine<V, C>, from: 'machine' | 'superv
 
 /**
  * mip as it reads: bits that software set, or that devices drive. With Sstc enabled (menvcfg.STCE), STIP is the
- * comparison of time with stimecmp (a line), and not software's.
+ * comparison of time with stimecmp (a line), and not software's. SSIP has no line: other harts' software interrupts reach
+ * `mip` through the thread that runs this hart, so that the guest's clearing of SSIP races with nobody.
  */
 export function pendingBits<V, C>(m: Machine<V, C>): V {
   const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE));
   const software = m.state('mip');
   const lines = m.state('lines');
   const timer = m.select(byComparison, lines, software);
-  return m.let(m.or(m.and(m.or(software, lines), m.const(~STIP)), m.and(timer, m.const(STIP))));
+  const others = m.or(m.and(software, m.const(SSIP | SEIP)), m.and(lines, m.const(LINES)));
+  return m.let(m.or(others, m.and(timer, m.const(STIP))));
 }
 
 /** True if an interrupt is pending that mie enables, whatever mode and mstatus say: what ends wfi. */

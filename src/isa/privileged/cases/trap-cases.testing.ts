@@ -248,6 +248,12 @@ const INTERRUPTS = [
   { cause: 5n, name: 'STI' },
 ] as const;
 const STCE = 1n << 63n;
+const SSIP = 2n;
+
+/** Interrupts that are pending by their lines; SSIP has none. */
+function raised(bits: bigint): Registers {
+  return { lines: bits & ~SSIP, mip: bits & SSIP };
+}
 
 /** Each interrupt in each mode, with each enable, delegated or not: taken or not, and where. */
 const gating: HartCase[] = INTERRUPTS.flatMap(({ cause, name }) =>
@@ -260,7 +266,7 @@ const gating: HartCase[] = INTERRUPTS.flatMap(({ cause, name }) =>
             mode,
             mstatus: enables,
             mie: 1n << cause,
-            lines: 1n << cause,
+            ...raised(1n << cause),
             // STIP follows its line only while Sstc is enabled.
             menvcfg: STCE,
             mideleg: delegated ? 1n << cause : 0n,
@@ -304,7 +310,7 @@ const priorities: HartCase[] = INTERRUPTS.flatMap((first, i) =>
     const both = (1n << first.cause) | (1n << second.cause);
     return {
       name: `${first.name} before ${second.name}`,
-      before: { mstatus: MIE, mie: both, lines: both, menvcfg: STCE },
+      before: { mstatus: MIE, mie: both, ...raised(both), menvcfg: STCE },
       program: [NOP],
       after: { pc: MTVEC, mepc: PC, mcause: INTERRUPT | first.cause, mstatus: machineTrapStatus(MIE, 3n) },
     };
