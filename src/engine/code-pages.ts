@@ -10,7 +10,7 @@ import { must } from '../base/assert.ts';
 import type { Library } from './wasm-machine.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
-import { DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, PLAN } from './memory-plan.ts';
+import { DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';
 import { ACCESS } from './mmu.ts';
 import { ENTRY, SPECIAL } from './operations.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -172,7 +172,10 @@ function defineDecodedPage(f: FunctionBuilder): void {
     f.set(tlb, f.ptr.add(tlb.get, f.ptr.const(16)));
     f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
   });
-  f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
+  // Other vCPUs may still write to it without being noticed: they are told (hypervisor/code-marks.ts).
+  const mark = f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
+  const ring = f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(2))));
+  i32.store(ring, headerLayout.offset.recentMarks, entries);
   f.return(f.ptr.from32(entries));
 }
 

@@ -16,7 +16,7 @@ const at = vcpuState.offset;
 const STIP = 1n << 5n;
 const STCE = 1n << 63n;
 /** Ten nanoseconds an instruction, a hundred a tick: the instruction clock. */
-const STEPS_PER_TICK = 10;
+export const STEPS_PER_TICK = 10;
 
 export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: FunctionRef): void {
   const P = module.pointerType;
@@ -24,10 +24,10 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
     'time',
     module.function('time', [P], ['i64'], (f) => {
       const vcpu = f.param<Ptr>(0).get;
-      f.if(f.i32.eqz(f.i32.load(vcpu, at.clockMode)), () => f.return(f.convert('i64_trunc_sat_f64_u', f.call(hostTime))), undefined, 'likely');
+      f.if(f.i32.eqz(f.i32.load(vcpu, at.clockMode)), () => f.return(f.i64.add(f.convert('i64_trunc_sat_f64_u', f.call(hostTime)), f.i64.load(vcpu, at.timeOffset))), undefined, 'likely');
       const underWay = f.i32.sub(f.i32.load(vcpu, at.budgetAtEntry), f.i32.load(vcpu, at.budgetLeft));
       const steps = f.i64.add(f.i64.load(vcpu, at.steps), f.convert('i64_extend_i32_u', underWay));
-      f.return(f.i64.op('div_u', steps, f.i64.const(STEPS_PER_TICK)));
+      f.return(f.i64.add(f.i64.op('div_u', steps, f.i64.const(STEPS_PER_TICK)), f.i64.load(vcpu, at.timeOffset)));
     }),
   );
   library.set(

@@ -2,7 +2,7 @@
  * The engine: the generated module for a processor configuration, and processors that run vCPUs with it. One module
  * serves all vCPUs of a machine; each thread instantiates it once.
  */
-import { must } from '../base/assert.ts';
+import { AssertionError } from '../base/assert.ts';
 import { COMPRESSED_CODES } from '../isa/code.ts';
 import { createDecoder } from '../isa/decoder.ts';
 import { type FunctionRef, type MemoryDescription, ModuleBuilder } from '../wasm/index.ts';
@@ -93,8 +93,10 @@ export class Processor {
         return CODE_FULL;
       case EXIT.memoryFull:
         return MEMORY_FULL;
+      case EXIT.fenceInstruction:
+        return FENCE_INSTRUCTION;
       default:
-        return must(undefined, `unknown exit ${state.exitKind}`);
+        throw new AssertionError(`unknown exit ${state.exitKind}`);
     }
   }
 
@@ -158,6 +160,7 @@ const CALL: Exit = { kind: 'call' };
 const WAIT: Exit = { kind: 'wait' };
 const BREAKPOINT: Exit = { kind: 'breakpoint' };
 const CODE_FULL: Exit = { kind: 'codeFull' };
+const FENCE_INSTRUCTION: Exit = { kind: 'fenceInstruction' };
 const MEMORY_FULL: Exit = { kind: 'memoryFull' };
 
 export { vcpuState };

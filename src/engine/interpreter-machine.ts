@@ -6,7 +6,7 @@ import { must } from '../base/assert.ts';
 import type { AccessSize } from '../isa/machine.ts';
 import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
 import { ENTRY, type Operation } from './operations.ts';
-import { EXIT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { EXIT, type ExitName, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import { type Library, WasmMachine } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -25,7 +25,7 @@ export interface HandlerPlace {
   near(delta: I32): void;
   jump(target: I64): void;
   trap(): void;
-  leave(exit: 'call' | 'wait' | 'breakpoint'): void;
+  leave(exit: ExitName): void;
 }
 
 export class InterpreterMachine extends WasmMachine {
@@ -143,10 +143,17 @@ export class InterpreterMachine extends WasmMachine {
   abort(): void {
     this.#place.trap();
   }
-  leaveWith(exit: 'call' | 'wait' | 'breakpoint'): void {
+  leaveWith(exit: ExitName): void {
     this.set32('exitKind', this.f.i32.const(EXIT[exit]));
     this.#place.leave(exit);
     this.hasEnded = true;
+  }
+
+  /** Own writes to code are noticed at once; those of other vCPUs once they have looked up (code-pages.ts). */
+  fenceInstruction(): void {
+    this.f.atomicFence();
+    this.f.if(this.get32('hasPeers'), () => this.leaveWith('fenceInstruction'), undefined, 'unlikely');
+    this.hasEnded = false;
   }
 
   /** The entry of the page of the first byte, with the page of the last one compared: an access that crosses misses. */

@@ -7,12 +7,15 @@
  *   1 MiB    frame table: u32 per 4 KiB frame of linear memory
  *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
  */
-import { struct } from '../base/struct.ts';
+import { array, struct } from '../base/struct.ts';
 
 export const FRAME_BYTES = 4096;
 /** A decoded page: 2048 entries of 8 bytes, two sentinels, and a header in front. */
 export const DECODED_HEADER_BYTES = 64;
 export const DECODED_STRIDE = DECODED_HEADER_BYTES + 2048 * 8 + 64;
+
+/** How many code marks are remembered. */
+export const MARKS = 256;
 
 /** Shared by all vCPUs of the machine. Counters are moved atomically. */
 export const headerLayout = struct('header', {
@@ -27,6 +30,8 @@ export const headerLayout = struct('header', {
   /** Code marks made so far (see code-pages.ts). */
   marks: 'u32',
   codeFlushes: 'u32',
+  /** Decoded pages marked last, by mark number modulo MARKS. */
+  recentMarks: array('u32', MARKS),
 });
 
 export const PLAN = {

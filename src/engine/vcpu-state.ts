@@ -45,6 +45,10 @@ const ENGINE_FIELDS = {
   clockMode: 'u32',
   /** Translation may be cached for the whole page that was just translated. */
   cacheable: 'u32',
+  /** What the time CSR adds to the clock's ticks, modulo 2^64 (ACLINT mtime was written). */
+  timeOffset: 'u64',
+  /** Other vCPUs share the code: fence.i leaves the engine. */
+  hasPeers: 'u32',
   seenSatp: 'u64',
   seenMxr: 'u64',
   seenPmp: 'u64',
@@ -74,4 +78,4 @@ export type ExitName = keyof typeof EXIT;
 export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;
 export const MMIO_ANSWER = { none: 0, read: 1, written: 2 } as const;
 /** What one vCPU may ask of another. */
-export const REQUEST = { flushTranslation: 1, flushWrites: 2 } as const;
+export const REQUEST = { flushTranslation: 1, flushWrites: 2, softwareInterrupt: 4 } as const;

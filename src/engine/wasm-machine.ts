@@ -9,7 +9,7 @@ import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/float-operations.t
 import type { AccessSize, AmoOperation, FloatLetter, Machine } from '../isa/machine.ts';
 import type { StateField } from '../isa/state.ts';
 import { must } from '../base/assert.ts';
-import { FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
+import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
 
 /** Functions that generated code calls, by name (see the files that define them), and what they are generated for. */
 export class Library {
@@ -323,9 +323,7 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     const address = this.f.let(target);
     this.f.if(this.f.i64.ne(this.f.i64.and(address, this.const(2)), this.const(0)), () => this.raise(0, address), undefined, 'unlikely');
   }
-  fenceInstruction(): void {
-    this.f.atomicFence();
-  }
+  abstract fenceInstruction(): void;
   fence(): void {
     this.f.atomicFence();
   }
@@ -340,7 +338,7 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   leave(exit: 'call' | 'wait' | 'breakpoint'): void {
     this.leaveWith(exit);
   }
-  abstract leaveWith(exit: 'call' | 'wait' | 'breakpoint'): void;
+  abstract leaveWith(exit: ExitName): void;
 
   fn(name: string): FunctionRef {
     return this.library.get(name);

@@ -1,0 +1,43 @@
+/**
+ * A lock in shared memory: one int32, 0 free, 1 held, 2 held and somebody waits. Held for microseconds, by threads
+ * that never sleep while holding it. Where Atomics.wait is not allowed (a browser's main thread) it spins.
+ */
+export class SharedLock {
+  readonly #word: Int32Array;
+  readonly #index: number;
+  #canWait = true;
+
+  /** `index`: of the word in `words`. */
+  constructor(words: Int32Array, index: number) {
+    this.#word = words;
+    this.#index = index;
+  }
+
+  acquire(): void {
+    if (Atomics.compareExchange(this.#word, this.#index, 0, 1) === 0) return;
+    for (let spins = 0; spins < 200; spins++) if (Atomics.compareExchange(this.#word, this.#index, 0, 1) === 0) return;
+    while (Atomics.exchange(this.#word, this.#index, 2) !== 0) this.#wait();
+  }
+
+  release(): void {
+    if (Atomics.exchange(this.#word, this.#index, 0) === 2) Atomics.notify(this.#word, this.#index, 1);
+  }
+
+  with<T>(body: () => T): T {
+    this.acquire();
+    try {
+      return body();
+    } finally {
+      this.release();
+    }
+  }
+
+  #wait(): void {
+    if (!this.#canWait) return;
+    try {
+      Atomics.wait(this.#word, this.#index, 2, 10);
+    } catch {
+      this.#canWait = false;
+    }
+  }
+}

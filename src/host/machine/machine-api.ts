@@ -1,0 +1,105 @@
+/**
+ * The machine as a library offers it: what one asks for, what one gets. The class that implements it is in
+ * machine.ts; the CLI, the control socket and src/index.ts use only this.
+ */
+
+/** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
+export interface DriveOptions {
+  readonly file: string;
+  readonly readOnly?: boolean;
+  readonly overlay?: boolean | string;
+}
+
+export interface MachineOptions {
+  /** Unique among the user's running machines; a made-up one by default. */
+  readonly name?: string;
+  /** Harts, 1 to 16. Default 1. */
+  readonly cpus?: number;
+  /** Guest memory in bytes, a multiple of 4096. Default 512 MiB. */
+  readonly memoryBytes?: number;
+  /** `rv64` with switches: `rv64,zba=off`. */
+  readonly cpu?: string;
+  /** Direct kernel boot; or firmware in machine mode (with the kernel as its payload, if both are given). */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly bios?: string;
+  readonly drives?: readonly DriveOptions[];
+  /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
+  readonly network?: boolean;
+  readonly publish?: readonly string[];
+  /** Puts the guest agent into the initrd, so that exec and shutdown work. Default true where there is an initrd. */
+  readonly agent?: boolean;
+  readonly clock?: 'real' | 'instructions';
+  /** Seeds what is random in the machine; with `clock: 'instructions'` the same seed gives the same run. */
+  readonly seed?: number;
+  /** Listens for gdb on this TCP port of the loopback address. */
+  readonly gdbPort?: number;
+  /** Starts stopped, waiting for gdb or resume(). */
+  readonly startPaused?: boolean;
+  /** Bytes for decoded and translated code. Default 64 MiB. */
+  readonly codeMemoryBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** How a machine ended. `code`: 0 after poweroff, the test device's code after failure, 125 where the platform failed. */
+export interface ExitStatus {
+  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'error';
+  readonly code: number;
+  readonly message?: string;
+}
+
+export interface ExecOptions {
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly workingFolder?: string;
+  /** Bytes for the command's stdin; its end is EOF. Default: empty. */
+  readonly stdin?: AsyncIterable<Uint8Array> | Uint8Array;
+  readonly onStdout?: (bytes: Uint8Array) => void;
+  readonly onStderr?: (bytes: Uint8Array) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface ExecResult {
+  /** The command's exit code; 128 + N after signal N. */
+  readonly code: number;
+  /** What was written, unless onStdout (onStderr) took it. */
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+export interface MachineInfo {
+  readonly name: string;
+  readonly pid: number;
+  readonly state: 'running' | 'paused' | 'ended';
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly startedAt: string;
+  readonly image?: string;
+  readonly publish: readonly string[];
+}
+
+/** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
+export type MachineStats = { readonly [name: string]: unknown };
+
+export interface MachineHandle extends AsyncDisposable {
+  readonly info: MachineInfo;
+  /** Resolves when the machine has ended, however. Never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  /** Serial console: bytes out go to every listener (returns its removal); bytes in are queued. */
+  onConsole(listener: (bytes: Uint8Array) => void): () => void;
+  writeConsole(bytes: Uint8Array): void;
+  /** Resolves when the guest agent says it is ready. */
+  ready(signal?: AbortSignal): Promise<void>;
+  /** Runs a command in the guest, through the agent; waits for it to be ready. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Asks the guest to shut down (agent), and ends the machine after the grace. */
+  stop(options?: { graceMs?: number }): Promise<ExitStatus>;
+  /** Ends the machine at once. */
+  kill(): Promise<ExitStatus>;
+  stats(): Promise<MachineStats>;
+}
+
+/** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
+export type CreateMachine = (options: MachineOptions) => Promise<MachineHandle>;

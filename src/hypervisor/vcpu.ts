@@ -1,0 +1,131 @@
+/**
+ * One vCPU as a thread that executes it sees it: its blocks, its interrupt lines, its sleep. Everything it knows is
+ * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
+ */
+import type { Layout } from '../base/struct.ts';
+import { MARKS, type MachineMemory, REQUEST, TLB_BANK_BYTES, BANKS, type VcpuState, vcpuState } from '../engine/index.ts';
+import { type HartBlock, HART, hartBlock } from './hart-block.ts';
+
+/** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
+export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+export class Vcpu {
+  readonly id: number;
+  /** Linear address of the engine's block. */
+  readonly at: number;
+  readonly state: VcpuState;
+  readonly hart: HartBlock;
+  readonly #memory: MachineMemory;
+  readonly #words: Int32Array;
+  readonly #hartAt: number;
+
+  constructor(memory: MachineMemory, id: number, at: number, hartAt: number) {
+    this.id = id;
+    this.at = at;
+    this.state = vcpuState.view(memory.buffer, at);
+    this.hart = hartBlock.view(memory.buffer, hartAt);
+    this.#memory = memory;
+    this.#words = new Int32Array(memory.buffer);
+    this.#hartAt = hartAt;
+  }
+
+  /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
+  setLine(irq: number, level: boolean): void {
+    const index = (this.at + vcpuState.offset.lines) / 4;
+    const before = level ? Atomics.or(this.#words, index, 1 << irq) : Atomics.and(this.#words, index, ~(1 << irq));
+    if (level && (before & (1 << irq)) === 0) this.wake();
+  }
+
+  /** Software-writable pending bits, by the vCPU's own thread. */
+  setPending(irq: number, level: boolean): void {
+    const bit = 1n << BigInt(irq);
+    this.state.mip = level ? this.state.mip | bit : this.state.mip & ~bit;
+  }
+
+  wake(): void {
+    const index = (this.at + vcpuState.offset.attention) / 4;
+    Atomics.store(this.#words, index, 1);
+    Atomics.notify(this.#words, index);
+  }
+
+  /** Looks away: from now on only wake() counts. Call before the last look at lines. */
+  armSleep(): void {
+    Atomics.store(this.#words, (this.at + vcpuState.offset.attention) / 4, 0);
+  }
+
+  /** Sleeps until wake() or the timeout; only on threads that may block. */
+  sleep(timeoutMs: number): void {
+    this.hart.sleeps++;
+    Atomics.wait(this.#words, (this.at + vcpuState.offset.attention) / 4, 0, timeoutMs);
+  }
+
+  request(bits: number): void {
+    Atomics.or(this.#words, (this.at + vcpuState.offset.requests) / 4, bits);
+    this.wake();
+  }
+
+  get requests(): number {
+    return Atomics.load(this.#words, (this.at + vcpuState.offset.requests) / 4);
+  }
+
+  takeRequests(): number {
+    return Atomics.exchange(this.#words, (this.at + vcpuState.offset.requests) / 4, 0);
+  }
+
+  get running(): boolean {
+    return Atomics.load(this.#words, (this.#hartAt + hartBlock.offset.running) / 4) === 1;
+  }
+
+  set running(value: boolean) {
+    const index = (this.#hartAt + hartBlock.offset.running) / 4;
+    Atomics.store(this.#words, index, value ? 1 : 0);
+    if (!value) Atomics.notify(this.#words, index);
+  }
+
+  get status(): number {
+    return Atomics.load(this.#words, (this.#hartAt + hartBlock.offset.status) / 4);
+  }
+
+  /** Changes the HSM state if it is `from`; false if it is not. */
+  changeStatus(from: number, to: number): boolean {
+    return Atomics.compareExchange(this.#words, (this.#hartAt + hartBlock.offset.status) / 4, from, to) === from;
+  }
+
+  set status(value: number) {
+    Atomics.store(this.#words, (this.#hartAt + hartBlock.offset.status) / 4, value);
+  }
+
+  /** An enabled interrupt is pending (what ends wfi). */
+  get interruptWaiting(): boolean {
+    const { state } = this;
+    return ((state.lines | state.mip) & state.mie) !== 0n;
+  }
+
+  /** Drops every cached translation: of data, and of fetches. Not while it is running. */
+  forgetTranslations(): void {
+    const fill = (layout: Layout<typeof vcpuState.fields>['offset'], name: 'readTlb' | 'writeTlb' | 'fetchTlb'): void => {
+      this.#memory.u8.fill(0xff, this.at + layout[name], this.at + layout[name] + BANKS * TLB_BANK_BYTES);
+    };
+    for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
+  }
+
+  /**
+   * Takes note of frames that other vCPUs began to execute: writes of this one to them went unnoticed until now, so
+   * its write translations are dropped and the frames decoded anew. To be called between runs.
+   */
+  acknowledgeCodeMarks(): void {
+    const { header } = this.#memory;
+    const marks = header.marks;
+    const { state } = this;
+    if (state.seenMarks === marks) return;
+    const missed = (marks - state.seenMarks) >>> 0;
+    this.#memory.u8.fill(0xff, this.at + vcpuState.offset.writeTlb, this.at + vcpuState.offset.writeTlb + BANKS * TLB_BANK_BYTES);
+    for (let i = 0; i < Math.min(missed, MARKS); i++) {
+      const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
+      if (page !== 0) this.#memory.u8.fill(0, page, page + 2048 * 8);
+    }
+    state.seenMarks = marks;
+  }
+}
+
+export { HART, REQUEST };
