@@ -15,7 +15,10 @@ export type RowKind = 'alu' | 'branch' | 'jump' | 'load' | 'store' | 'amo' | 'fl
 export interface Row {
   readonly name: string;
   readonly pattern: string;
-  /** Operands as the assembler writes them: `addi rd, rs1, imm`, `lw rd, imm(rs1)`, `fadd.s frd, frs1, frs2, rm`. */
+  /**
+   * Operands as the assembler writes them: `addi rd, rs1, imm`, `lw rd, imm(rs1)`, `fadd.s frd, frs1, frs2, rm`. One
+   * with `?` may be left out where it is zero, `rm` where it is the default. See operands.ts for the names.
+   */
   readonly assembly: string;
   /** The extension that brings it: `i m a f d c zba ...`; several joined by `+` are all needed. */
   readonly extension: string;

@@ -22,7 +22,7 @@ export const COMPRESSED: readonly CompressedRow[] = [
   compressed('c.sd',       "111 uimm[5:3] rs1' uimm[7:6] rs2' 00", 'c.sd rs2, uimm(rs1)', 'c', 'sd rs2, uimm(rs1)', 'Stores a doubleword.'),
 
   // Quadrant 1
-  compressed('c.nop',      '000 imm[5] 00000 imm[4:0] 01', 'c.nop imm', 'c', 'addi zero, zero, imm', 'Nothing.'),
+  compressed('c.nop',      '000 imm[5] 00000 imm[4:0] 01', 'c.nop imm?', 'c', 'addi zero, zero, imm', 'Nothing.'),
   compressed('c.addi',     '000 imm[5] rd imm[4:0] 01', 'c.addi rd, imm', 'c', 'addi rd, rd, imm', 'Adds the immediate.', ['rd=0']),
   compressed('c.addiw',    '001 imm[5] rd imm[4:0] 01', 'c.addiw rd, imm', 'c', 'addiw rd, rd, imm', 'Adds the immediate to a word.', ['rd=0']),
   compressed('c.li',       '010 imm[5] rd imm[4:0] 01', 'c.li rd, imm', 'c', 'addi rd, zero, imm', 'Loads the immediate.'),
