@@ -17,14 +17,20 @@ const CHAIN_BYTES_MAX = 1 << 16;
 export class EchoDevice extends VirtioDevice<View<typeof fields>> {
   static readonly layout = layout;
   readonly #chain: Chain | undefined;
+  #queueSize = 0;
   readonly #scratch = new Uint8Array(CHAIN_BYTES_MAX);
 
   constructor(wiring: Wiring, io?: IoPorts, queueSize = 16) {
     super(42, layout, layout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory);
     if (io === undefined) return;
     this.#chain = new Chain(io.memory);
-    this.offer([], [queueSize, queueSize]);
+    this.#queueSize = queueSize;
+    this.strap();
     this.setConfig(0, 8, 0x0102_0304_0506);
+  }
+
+  protected override strap(): void {
+    this.offer([], [this.#queueSize, this.#queueSize]);
   }
 
   /** As a device whose host changes something. */
@@ -55,12 +61,18 @@ export class EchoDevice extends VirtioDevice<View<typeof fields>> {
       while (chains < ECHO_SERVICE_CHAINS && queue.pop(chain)) {
         chains++;
         const bytes = this.#scratch.subarray(0, Math.min(chain.readableBytes, chain.writableBytes, CHAIN_BYTES_MAX));
-        if (!chain.read(0, bytes) || !chain.write(0, bytes)) return this.violated('dma');
+        if (!chain.read(0, bytes) || !chain.write(0, bytes)) {
+          this.violated('dma');
+          return;
+        }
         this.state.echoed++;
         queue.push(chain.head, bytes.length);
       }
       this.publish(queue);
-      if (chains === ECHO_SERVICE_CHAINS) return this.serveAgain(1 << index);
+      if (chains === ECHO_SERVICE_CHAINS) {
+        this.serveAgain(1 << index);
+        return;
+      }
     } while (queue.arm());
   }
 }

@@ -53,6 +53,10 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
     this.#io = io;
     if (io === undefined) return;
     this.#chain = new Chain(io.memory);
+    this.strap();
+  }
+
+  protected override strap(): void {
     this.offer([], [QUEUE_SIZE]);
   }
 
@@ -74,9 +78,15 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
       while (state.bucketBytes > 0 && chains < SERVICE_CHAINS_MAX && queue.pop(chain)) {
         chains++;
         const bytes = this.#scratch.subarray(0, Math.min(chain.writableBytes, CHAIN_BYTES_MAX, state.bucketBytes));
-        if (bytes.length === 0) return this.violated('chain-format');
+        if (bytes.length === 0) {
+          this.violated('chain-format');
+          return;
+        }
         io.source.fill(bytes);
-        if (!chain.write(0, bytes)) return this.violated('dma');
+        if (!chain.write(0, bytes)) {
+          this.violated('dma');
+          return;
+        }
         state.bucketBytes -= bytes.length;
         queue.push(chain.head, bytes.length);
       }
@@ -84,9 +94,13 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
       if (state.bucketBytes === 0) {
         // Notifications are worth nothing while the bucket is empty; the alarm comes in any case.
         this.state.notified |= 1;
-        return io.ringAfter(Math.ceil(io.ticksPerSecond / 100));
+        io.ringAfter(Math.ceil(io.ticksPerSecond / 100));
+        return;
       }
-      if (chains >= SERVICE_CHAINS_MAX) return this.serveAgain(1);
+      if (chains >= SERVICE_CHAINS_MAX) {
+        this.serveAgain(1);
+        return;
+      }
     } while (queue.arm());
   }
 

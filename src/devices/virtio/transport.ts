@@ -11,6 +11,7 @@
  * in DEVICE_NEEDS_RESET: it is counted, told (configuration interrupt), and the queues rest until the driver resets.
  */
 import { assert, must } from '../../base/assert.ts';
+import { OperatorError } from '../../base/errors.ts';
 import type { AccessBytes, Block, Device, Doorbell, GuestMemory, InterruptLine } from '../device.ts';
 import { CONFIG_AT, type MmioModel, mmioRegisters, type QueueField } from './mmio-registers.ts';
 import { addressOf, Queue } from './queue.ts';
@@ -125,9 +126,22 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
 
   /**
    * To be called on the I/O thread, with the lock, once the block has been restored (instead of `reset`): forgets
-   * what this process had under way and takes up what the block says was.
+   * what this process had under way and takes up what the block says was. The host's side may have changed meanwhile
+   * (a grown disk, another address): the driver is told as of any change of configuration. Throws OperatorError
+   * when the guest uses a feature that is no longer there.
    */
   resume(): void {
+    const { state } = this;
+    const before = state.config.slice();
+    this.strap();
+    if (state.accepted.some((bits, i) => (bits & ~(state.offered[i] ?? 0)) !== 0)) {
+      throw new OperatorError(
+        'device-changed',
+        `${this.name}: the saved guest uses features that the device does not have now`,
+        'Start it with the options that it was saved with (disk read-only or not, network offloads).',
+      );
+    }
+    if (before.some((byte, i) => byte !== state.config[i])) this.configChanged();
     this.#updateLine();
     this.#serveAll();
   }
@@ -239,6 +253,9 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
   }
 
   // For the devices.
+
+  /** Sets features, queues and configuration from the host's side, on the I/O thread: in the constructor and `resume`. */
+  protected abstract strap(): void;
 
   /** Serves queues: bit n of `notified` says that queue n may have new buffers. Only while live. */
   protected abstract serve(notified: number): void;

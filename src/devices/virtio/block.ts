@@ -1,0 +1,419 @@
+/**
+ * The block device (virtio 1.2, section 5.2) over a BlockBackend: read, write, flush, discard, write-zeroes,
+ * identity; up to four queues. Any number of requests is under way at once, bounded by the bytes they hold; they
+ * complete in the backend's order. The host's errors become VIRTIO_BLK_S_IOERR and are reported.
+ *
+ *     service: pop, check, copy the guest's data -> backend -> promise -> schedule -> copy to the guest, push
+ *
+ * Save and restore while requests are under way: those that were taken and not yet answered are recorded by head in
+ * the block, and `resume` takes them up again from the guest's tables, which the driver may not touch meanwhile. So
+ * a request may reach the backend twice, before and after; each kind has the same outcome then.
+ * A driver that does not negotiate FLUSH gets every write flushed (section 5.2.6.2).
+ * Left out: geometry, the writeback switch (CONFIG_WCE), secure erase, lifetime, zones.
+ */
+import { array, struct, type View } from '../../base/struct.ts';
+import type { BlockBackend } from './block-backend.ts';
+import { SECTOR_BYTES } from './block-backend.ts';
+import {
+  BlockRequest,
+  type BlockStatus,
+  type Range,
+  SEGMENTS_MAX,
+  VIRTIO_BLK_S,
+  VIRTIO_BLK_T,
+} from './block-request.ts';
+import { PiecePool } from './piece-pool.ts';
+import type { Queue } from './queue.ts';
+import { transportFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+
+const VIRTIO_ID_BLOCK = 2;
+const VIRTIO_BLK_F = {
+  SIZE_MAX: 1,
+  SEG_MAX: 2,
+  RO: 5,
+  BLK_SIZE: 6,
+  FLUSH: 9,
+  TOPOLOGY: 10,
+  MQ: 12,
+  DISCARD: 13,
+  WRITE_ZEROES: 14,
+} as const;
+/** Offsets of struct virtio_blk_config. */
+const CONFIG = {
+  capacity: 0,
+  sizeMax: 8,
+  segMax: 12,
+  blkSize: 20,
+  physicalBlockExp: 24,
+  minIoSize: 26,
+  numQueues: 34,
+  maxDiscardSectors: 36,
+  maxDiscardSeg: 40,
+  discardSectorAlignment: 44,
+  maxWriteZeroesSectors: 48,
+  maxWriteZeroesSeg: 52,
+  writeZeroesMayUnmap: 56,
+  end: 60,
+} as const;
+
+export const BLOCK_QUEUES_MAX = 4;
+const QUEUE_SIZE = 256;
+/** A chain of the queue's length less header and status. */
+const SEG_MAX = QUEUE_SIZE - 2;
+const SIZE_MAX = 1 << 16;
+const REQUEST_BYTES_MAX = SEG_MAX * SIZE_MAX;
+/** While requests hold more than this, further ones wait in the queue. */
+const UNDER_WAY_BYTES_MAX = 32 << 20;
+/** One service takes about this much, so that the device's lock is free again within a millisecond or so. */
+const SERVICE_BYTES = 4 << 20;
+/** What a request without data counts for. */
+const REQUEST_COST_BYTES = 4096;
+const PHYSICAL_BLOCK_EXP = 3;
+const DISCARD_SECTORS_MAX = 1 << 22;
+const WRITE_ZEROES_SECTORS_MAX = 1 << 15;
+const ID_BYTES = 20;
+const HEAD_WORDS = QUEUE_SIZE / 32;
+
+const fields = {
+  ...transportFields(BLOCK_QUEUES_MAX, CONFIG.end),
+  /** Bit per head, by queue: taken from the available ring and not yet returned. */
+  underWay: array('u32', BLOCK_QUEUES_MAX * HEAD_WORDS),
+} as const;
+const layout = struct('virtio-block', fields);
+
+export interface BlockIo extends IoPorts {
+  readonly backend: BlockBackend;
+  /** What the guest reads as the disk's identity, at most 20 ASCII characters (`/sys/block/vda/serial`). */
+  readonly serial?: string;
+  /** 1 to BLOCK_QUEUES_MAX, default 1. */
+  readonly queues?: number;
+  /** Told of every host error behind a VIRTIO_BLK_S_IOERR. */
+  report?(operation: string, cause: unknown): void;
+}
+
+/** Plain numbers of the I/O thread's instance, since its construction. */
+export interface BlockCounters {
+  reads: number;
+  writes: number;
+  flushes: number;
+  discards: number;
+  readBytes: number;
+  writtenBytes: number;
+  /** Requests answered with VIRTIO_BLK_S_IOERR. */
+  errors: number;
+}
+
+export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
+  static readonly layout = layout;
+  readonly counters: BlockCounters = {
+    reads: 0,
+    writes: 0,
+    flushes: 0,
+    discards: 0,
+    readBytes: 0,
+    writtenBytes: 0,
+    errors: 0,
+  };
+  readonly #io: BlockIo | undefined;
+  readonly #pool = new PiecePool();
+  readonly #idle: BlockRequest[] = [];
+  #underWay = 0;
+  #underWayBytes = 0;
+  /** Queues that wait until fewer bytes are under way. */
+  #stalled = 0;
+  #session = 0;
+
+  /** `io` on the I/O thread only. */
+  constructor(wiring: Wiring, io?: BlockIo) {
+    super(VIRTIO_ID_BLOCK, layout, layout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory);
+    this.#io = io;
+    this.strap();
+  }
+
+  /** Requests that the backend has not answered yet. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  override resume(): void {
+    this.#session++;
+    this.#stalled = 0;
+    super.resume();
+    for (let i = 0; i < BLOCK_QUEUES_MAX; i++) this.#takeUp(i);
+  }
+
+  protected override strap(): void {
+    const io = this.#io;
+    if (io === undefined) return;
+    const { backend } = io;
+    const queues = Math.min(Math.max(io.queues ?? 1, 1), BLOCK_QUEUES_MAX);
+    const features: number[] = [
+      VIRTIO_BLK_F.SIZE_MAX,
+      VIRTIO_BLK_F.SEG_MAX,
+      VIRTIO_BLK_F.BLK_SIZE,
+      VIRTIO_BLK_F.TOPOLOGY,
+      VIRTIO_BLK_F.FLUSH,
+    ];
+    if (backend.readOnly) features.push(VIRTIO_BLK_F.RO);
+    else {
+      if (backend.discard !== undefined) features.push(VIRTIO_BLK_F.DISCARD);
+      if (backend.writeZeroes !== undefined) features.push(VIRTIO_BLK_F.WRITE_ZEROES);
+    }
+    if (queues > 1) features.push(VIRTIO_BLK_F.MQ);
+    this.offer(
+      features,
+      Array.from({ length: queues }, () => QUEUE_SIZE),
+    );
+    this.setConfig(CONFIG.capacity, 8, Math.floor(backend.sizeBytes / SECTOR_BYTES));
+    this.setConfig(CONFIG.sizeMax, 4, SIZE_MAX);
+    this.setConfig(CONFIG.segMax, 4, SEG_MAX);
+    this.setConfig(CONFIG.blkSize, 4, SECTOR_BYTES);
+    this.setConfig(CONFIG.physicalBlockExp, 1, PHYSICAL_BLOCK_EXP);
+    this.setConfig(CONFIG.minIoSize, 2, 1 << PHYSICAL_BLOCK_EXP);
+    this.setConfig(CONFIG.numQueues, 2, queues);
+    this.setConfig(CONFIG.maxDiscardSectors, 4, DISCARD_SECTORS_MAX);
+    this.setConfig(CONFIG.maxDiscardSeg, 4, SEGMENTS_MAX);
+    this.setConfig(CONFIG.discardSectorAlignment, 4, 1 << PHYSICAL_BLOCK_EXP);
+    this.setConfig(CONFIG.maxWriteZeroesSectors, 4, WRITE_ZEROES_SECTORS_MAX);
+    this.setConfig(CONFIG.maxWriteZeroesSeg, 4, SEGMENTS_MAX);
+    this.setConfig(CONFIG.writeZeroesMayUnmap, 1, 1);
+  }
+
+  protected override queueEnded(index: number): void {
+    this.state.underWay.fill(0, index * HEAD_WORDS, (index + 1) * HEAD_WORDS);
+  }
+
+  protected override serve(notified: number): void {
+    for (let i = 0; i < BLOCK_QUEUES_MAX; i++) if ((notified >>> i) & 1) this.#serveQueue(i);
+  }
+
+  #serveQueue(index: number): void {
+    const queue = this.openQueue(index);
+    if (queue === undefined) return;
+    queue.disarm();
+    let budget = SERVICE_BYTES;
+    do {
+      while (budget > 0 && this.#underWayBytes < UNDER_WAY_BYTES_MAX) {
+        const request = this.#idleRequest();
+        if (!queue.pop(request.chain)) {
+          this.#idle.push(request);
+          break;
+        }
+        budget -= REQUEST_COST_BYTES + request.chain.readableBytes + request.chain.writableBytes;
+        if (this.#isUnderWay(index, request.chain.head)) {
+          this.violated('head-in-flight');
+          return;
+        }
+        if (!this.#start(request, queue)) return;
+      }
+      this.publish(queue);
+      if (this.#underWayBytes >= UNDER_WAY_BYTES_MAX) {
+        this.#stalled |= 1 << index;
+        return;
+      }
+      if (budget <= 0) {
+        this.serveAgain(1 << index);
+        return;
+      }
+    } while (queue.arm());
+  }
+
+  /** Takes the requests up again that the restored block names. */
+  #takeUp(index: number): void {
+    const queue = this.openQueue(index);
+    if (queue === undefined) return;
+    for (let head = 0; head < queue.size; head++) {
+      if (!this.#isUnderWay(index, head)) continue;
+      this.#markUnderWay(index, head, false);
+      const request = this.#idleRequest();
+      if (!queue.load(head, request.chain) || !this.#start(request, queue)) return;
+    }
+    this.publish(queue);
+  }
+
+  /** Answers the request or gives it to the backend; false after a violation. */
+  #start(request: BlockRequest, queue: Queue): boolean {
+    request.queue = queue.index;
+    request.epoch = queue.epoch;
+    request.session = this.#session;
+    request.pieces = [];
+    if (!request.wellFormed) {
+      this.violated('chain-format');
+      return false;
+    }
+    if (!request.readHeader()) {
+      this.violated('dma');
+      return false;
+    }
+    let outcome: Promise<void> | BlockStatus | undefined;
+    try {
+      outcome = this.#perform(request, this.#mustIo());
+    } catch (error) {
+      this.#report(request, error);
+      outcome = VIRTIO_BLK_S.IOERR;
+    }
+    if (outcome === undefined) {
+      this.violated('dma');
+      return false;
+    }
+    if (typeof outcome === 'number') return this.#answer(request, outcome, queue);
+    this.#await(request, outcome);
+    return true;
+  }
+
+  /** A status at once, a promise of OK, or undefined when the guest's data is out of the device's reach. */
+  #perform(request: BlockRequest, io: BlockIo): Promise<void> | BlockStatus | undefined {
+    const { backend } = io;
+    switch (request.type) {
+      case VIRTIO_BLK_T.IN: {
+        const sizeBytes = request.wantedBytes;
+        if (!fits(request.offset, sizeBytes, backend)) return VIRTIO_BLK_S.IOERR;
+        this.counters.reads++;
+        this.counters.readBytes += sizeBytes;
+        request.pieces = this.#pool.take(sizeBytes);
+        return backend.read(request.offset, request.pieces) ?? VIRTIO_BLK_S.OK;
+      }
+      case VIRTIO_BLK_T.OUT: {
+        const sizeBytes = request.sentBytes;
+        if (backend.readOnly || !fits(request.offset, sizeBytes, backend)) return VIRTIO_BLK_S.IOERR;
+        this.counters.writes++;
+        this.counters.writtenBytes += sizeBytes;
+        request.pieces = this.#pool.take(sizeBytes);
+        if (!request.gather()) return undefined;
+        return this.#durable(backend.write(request.offset, request.pieces), backend) ?? VIRTIO_BLK_S.OK;
+      }
+      case VIRTIO_BLK_T.FLUSH:
+        this.counters.flushes++;
+        return backend.flush() ?? VIRTIO_BLK_S.OK;
+      case VIRTIO_BLK_T.GET_ID:
+        request.pieces = [identity(io.serial ?? '', Math.min(ID_BYTES, request.wantedBytes))];
+        return VIRTIO_BLK_S.OK;
+      case VIRTIO_BLK_T.DISCARD:
+      case VIRTIO_BLK_T.WRITE_ZEROES: {
+        const zero = request.type === VIRTIO_BLK_T.WRITE_ZEROES;
+        const method = zero ? backend.writeZeroes : backend.discard;
+        if (method === undefined) return VIRTIO_BLK_S.UNSUPP;
+        if (backend.readOnly) return VIRTIO_BLK_S.IOERR;
+        const ranges = request.readRanges(backend.sizeBytes);
+        if (ranges === undefined || typeof ranges === 'number') return ranges;
+        this.counters.discards++;
+        const done = inTurn(ranges, (range) => method.call(backend, range.offset, range.sizeBytes));
+        return (zero ? this.#durable(done, backend) : done) ?? VIRTIO_BLK_S.OK;
+      }
+      default:
+        return VIRTIO_BLK_S.UNSUPP;
+    }
+  }
+
+  /** Without FLUSH the driver counts on every write to be on the disk when it is done. */
+  #durable(written: Promise<void> | void, backend: BlockBackend): Promise<void> | void {
+    if (this.accepted(VIRTIO_BLK_F.FLUSH)) return written;
+    return written === undefined ? backend.flush() : written.then(() => backend.flush());
+  }
+
+  #await(request: BlockRequest, outcome: Promise<void>): void {
+    const io = this.#mustIo();
+    const { queue, chain } = request;
+    const bytes = chain.readableBytes + chain.writableBytes;
+    this.#markUnderWay(queue, chain.head, true);
+    this.#underWay++;
+    this.#underWayBytes += bytes;
+    const finish = (status: BlockStatus) => {
+      io.schedule(() => {
+        this.#underWay--;
+        this.#underWayBytes -= bytes;
+        this.#finish(request, status);
+        if (this.#stalled !== 0) {
+          this.serveAgain(this.#stalled);
+          this.#stalled = 0;
+        }
+      });
+    };
+    outcome.then(
+      () => finish(VIRTIO_BLK_S.OK),
+      (error: unknown) => {
+        this.#report(request, error);
+        finish(VIRTIO_BLK_S.IOERR);
+      },
+    );
+  }
+
+  /** A backend's answer has come, perhaps too late: after a reset or a restore nothing may be touched. */
+  #finish(request: BlockRequest, status: BlockStatus): void {
+    const inTime = request.session === this.#session && request.epoch === this.queue(request.queue).epoch;
+    const queue = inTime ? this.openQueue(request.queue) : undefined;
+    if (queue === undefined) {
+      this.#retire(request);
+      return;
+    }
+    this.#markUnderWay(request.queue, request.chain.head, false);
+    if (this.#answer(request, status, queue)) this.publish(queue);
+  }
+
+  /** Writes the answer and returns the chain; false after a violation. */
+  #answer(request: BlockRequest, status: BlockStatus, queue: Queue): boolean {
+    const { type } = request;
+    const data = type === VIRTIO_BLK_T.IN || type === VIRTIO_BLK_T.GET_ID ? request.pieces : [];
+    const written = request.answer(status, data);
+    const { head } = request.chain;
+    this.#retire(request);
+    if (status === VIRTIO_BLK_S.IOERR) this.counters.errors++;
+    if (written < 0) {
+      this.violated('dma');
+      return false;
+    }
+    queue.push(head, written);
+    return true;
+  }
+
+  #idleRequest(): BlockRequest {
+    return this.#idle.pop() ?? new BlockRequest(this.#mustIo().memory);
+  }
+
+  #retire(request: BlockRequest): void {
+    if (request.type !== VIRTIO_BLK_T.GET_ID) this.#pool.give(request.pieces);
+    request.pieces = [];
+    this.#idle.push(request);
+  }
+
+  #isUnderWay(queue: number, head: number): boolean {
+    return (((this.state.underWay[queue * HEAD_WORDS + (head >> 5)] ?? 0) >>> (head & 31)) & 1) !== 0;
+  }
+
+  #markUnderWay(queue: number, head: number, on: boolean): void {
+    const word = queue * HEAD_WORDS + (head >> 5);
+    const bit = 1 << (head & 31);
+    const { underWay } = this.state;
+    underWay[word] = on ? (underWay[word] ?? 0) | bit : (underWay[word] ?? 0) & ~bit;
+  }
+
+  #report(request: BlockRequest, error: unknown): void {
+    const names = Object.entries(VIRTIO_BLK_T);
+    const name = names.find(([, type]) => type === request.type)?.[0] ?? 'unknown';
+    this.#io?.report?.(`${name} at ${request.offset}`, error);
+  }
+
+  #mustIo(): BlockIo {
+    if (this.#io === undefined) throw new Error(`${this.name}: not the I/O thread's instance`);
+    return this.#io;
+  }
+}
+
+function fits(offset: number, sizeBytes: number, backend: BlockBackend): boolean {
+  return sizeBytes % SECTOR_BYTES === 0 && sizeBytes <= REQUEST_BYTES_MAX && offset + sizeBytes <= backend.sizeBytes;
+}
+
+function identity(serial: string, sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  for (let i = 0; i < sizeBytes && i < serial.length; i++) bytes[i] = serial.charCodeAt(i) & 0x7f;
+  return bytes;
+}
+
+/** Does `each` for one range after the other; at once as long as they complete at once. */
+function inTurn(ranges: readonly Range[], each: (range: Range) => Promise<void> | void): Promise<void> | void {
+  for (let i = 0; i < ranges.length; i++) {
+    const done = each(ranges[i] as Range);
+    if (done !== undefined) return done.then(() => inTurn(ranges.slice(i + 1), each));
+  }
+}
