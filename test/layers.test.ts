@@ -28,6 +28,8 @@ const cases: readonly [path: string, statement: string, says: RegExp | undefined
   ['src/host/agent.ts', "new URL('../../guest/agent.sh', import.meta.url)", undefined],
   ['src/machine/agent.ts', "new URL('../../guest/agent.sh', import.meta.url)", /leaves src/],
   ['src/host/files.ts', "import chalk from 'chalk';", /is a package/],
+  ['src/host/files.ts', "import { Command } from 'commander';", /is a package/],
+  ['src/cli/program.ts', "import { Command } from 'commander';", undefined],
   ['src/host/files.ts', "import { tidy } from '../../tools/tidy.ts';", /leaves src/],
   ['src/host/files.ts', "import { x } from './other';", /needs its ending/],
   ['src/devices/uart.ts', "import { fake } from './driver.testing.ts';", /only for tests/],

@@ -1,7 +1,8 @@
 /**
  * The linter of the layers in tools/layers.ts. It reads every import, export-from, dynamic import and
  * `new URL('./x.ts', import.meta.url)` of src/ and reports those that cross a room's border without right, pass
- * by a room's door, leave src/, reach for Node from the core, or name a package (the core has no dependency).
+ * by a room's door, leave src/, reach for Node from the core, or name a package that the room's row does not grant
+ * (the core has no dependency).
  *
  * Tests and fakes (`*.test.ts`, `*.testing.ts`) keep the same directions, but may use Node and open other rooms'
  * fakes. It works on source text, not on a syntax tree: docs/DEPENDENCIES.md says why.
@@ -67,7 +68,10 @@ function problemWith(path: string, specifier: string): string | undefined {
 }
 
 function problemWithPackage(specifier: string, from: Room | undefined, isTest: boolean): string | undefined {
-  if (!specifier.startsWith('node:')) return `'${specifier}' is a package; the published code has no dependency`;
+  if (!specifier.startsWith('node:')) {
+    if (from?.packages?.includes(specifier)) return undefined;
+    return `'${specifier}' is a package, which the layers do not grant here`;
+  }
   return from?.core && !isTest ? `the core room ${from.name} may not import '${specifier}'` : undefined;
 }
 

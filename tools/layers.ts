@@ -11,6 +11,8 @@ export interface Room {
   readonly imports: readonly string[];
   /** A core room knows neither Node nor the DOM: time, chance and I/O reach it through ports. */
   readonly core: boolean;
+  /** Packages it may import; they are bundled into the published package. */
+  readonly packages?: readonly string[];
 }
 
 export const rooms: readonly Room[] = [
@@ -48,6 +50,7 @@ export const rooms: readonly Room[] = [
     holds: 'the command `kage`',
     imports: ['base', 'isa', 'hypervisor', 'devices', 'network', 'machine', 'host'],
     core: false,
+    packages: ['commander'],
   },
 ];
 
