@@ -1,0 +1,525 @@
+/**
+ * The reference machine: a hart that computes with bigints, one instruction at a time, and an oracle for everything
+ * faster. It implements the abstract machine of the instruction table over a plain state, translates by walking page
+ * tables at each access, and holds nothing that could be stale. An instruction that traps must not have changed
+ * anything before: an assertion, since rows are written so.
+ * Long: one method for each operation of Machine.
+ */
+import { assert } from '../../base/assert.ts';
+import { box, unbox } from '../../base/float/index.ts';
+import { CSR_BY_NUMBER, type Csr, readCsr, writeCsr } from '../csr/index.ts';
+import type { Decoded, Decoder } from '../decoder.ts';
+import { FLOAT_OPERATIONS, type FloatOperation } from '../float-operations.ts';
+import type { AccessSize, AmoOperation, FloatLetter, Machine } from '../machine.ts';
+import { EXCEPTION } from '../privileged/causes.ts';
+import { MSTATUS } from '../privileged/mstatus.ts';
+import type { Access } from '../privileged/pmp-check.ts';
+import { enterTrap, interruptWaiting, pendingInterrupt } from '../privileged/trap.ts';
+import { type PageTableMemory, type PhysicalPart, translate } from '../privileged/walk.ts';
+import { FEATURE, type StateField } from '../state.ts';
+import * as integer from './arithmetic.ts';
+import { FLOAT_FORMATS, floatOperation } from './float.ts';
+import type { PhysicalMemory } from './memory.ts';
+import type { ReferenceState } from './state.ts';
+
+const { wrap } = integer;
+
+export interface ReferenceOptions {
+  readonly state: ReferenceState;
+  readonly decoder: Decoder;
+  readonly memory: PhysicalMemory;
+  /** mtime, in ticks of the timebase. Zero if not given. */
+  readonly time?: () => bigint;
+  /** stimecmp, or what enables it, has changed (Machine.timerChanged). */
+  readonly onTimerChange?: () => void;
+}
+
+/** What a step did. A trap has been entered: pc is its vector. `cause` is without the interrupt flag. */
+export type Step =
+  | { readonly kind: 'retired' }
+  | { readonly kind: 'left'; readonly exit: 'call' | 'wait' | 'breakpoint' }
+  | { readonly kind: 'trapped'; readonly cause: number; readonly tval: bigint; readonly isInterrupt: boolean };
+
+const RETIRED: Step = { kind: 'retired' };
+const BLOCK_BYTES = 64;
+
+class Trap {
+  readonly cause: number;
+  readonly tval: bigint;
+  constructor(cause: number, tval: bigint) {
+    this.cause = cause;
+    this.tval = tval;
+  }
+}
+
+export class ReferenceHart implements Machine<bigint, boolean> {
+  readonly registers: ReferenceState;
+  readonly #decoder: Decoder;
+  readonly #memory: PhysicalMemory;
+  readonly #pageTables: PageTableMemory;
+  readonly #options: ReferenceOptions;
+  #decoded: Decoded | undefined;
+  /** The bits fetched, for illegal instructions' tval. */
+  #bits = 0;
+  #next = 0n;
+  #hasEffect = false;
+  #exit: 'call' | 'wait' | 'breakpoint' | undefined;
+
+  constructor(options: ReferenceOptions) {
+    this.registers = options.state;
+    this.#decoder = options.decoder;
+    this.#memory = options.memory;
+    this.#options = options;
+    this.#pageTables = pageTablesIn(options.memory);
+  }
+
+  /** Takes a pending interrupt, or executes one instruction. */
+  step(): Step {
+    const { registers } = this;
+    this.#decoded = undefined;
+    this.#exit = undefined;
+    this.#hasEffect = false;
+    if (interruptWaiting(this)) {
+      const cause = pendingInterrupt(this);
+      if (cause !== wrap(-1n)) return this.#trap(Number(cause), 0n, true);
+    }
+    try {
+      this.#execute();
+    } catch (trap) {
+      if (!(trap instanceof Trap)) throw trap;
+      assert(!this.#hasEffect, `${this.executed?.row.name} trapped after it had changed something`);
+      return this.#trap(trap.cause, trap.tval, false);
+    }
+    registers.pc = this.#next;
+    registers.instret = wrap(registers.instret + 1n);
+    return this.#exit ? { kind: 'left', exit: this.#exit } : RETIRED;
+  }
+
+  /** What the last step executed; undefined if it fetched nothing that decodes. */
+  get executed(): Decoded | undefined {
+    return this.#decoded;
+  }
+
+  #execute(): void {
+    this.#bits = this.#fetch();
+    this.#decoded = this.#decoder.decode(this.#bits);
+    if (!this.#decoded) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+    this.#next = this.next();
+    this.#decoded.row.semantics(this);
+  }
+
+  #trap(cause: number, tval: bigint, isInterrupt: boolean): Step {
+    enterTrap(this, BigInt(cause), tval, isInterrupt);
+    this.registers.pc = this.#next;
+    return { kind: 'trapped', cause, tval, isInterrupt };
+  }
+
+  /** The upper half is fetched only if the lower one says that there is one: it may lie in a page that faults. */
+  #fetch(): number {
+    const { pc } = this.registers;
+    if ((pc & 3n) === 0n) {
+      const bits = Number(this.#read(pc, 4, 'fetch'));
+      return (bits & 3) === 3 ? bits : bits & 0xffff;
+    }
+    const low = Number(this.#read(pc, 2, 'fetch'));
+    return (low & 3) === 3 ? low + Number(this.#read(wrap(pc + 2n), 2, 'fetch')) * 0x10000 : low;
+  }
+
+  get #instruction(): Decoded {
+    assert(this.#decoded, 'no instruction is being executed');
+    return this.#decoded;
+  }
+
+  // Operands.
+  rs1(): bigint {
+    return this.registers.x[this.#instruction.rs1] as bigint;
+  }
+  rs2(): bigint {
+    return this.registers.x[this.#instruction.rs2] as bigint;
+  }
+  rd(value: bigint): void {
+    const { rd } = this.#instruction;
+    this.#hasEffect = true;
+    if (rd !== 0) this.registers.x[rd] = value;
+  }
+  frs1(): bigint {
+    return this.registers.f[this.#instruction.rs1] as bigint;
+  }
+  frs2(): bigint {
+    return this.registers.f[this.#instruction.rs2] as bigint;
+  }
+  frs3(): bigint {
+    return this.registers.f[this.#instruction.rs3] as bigint;
+  }
+  frd(value: bigint): void {
+    this.#dirtyFloat();
+    this.registers.f[this.#instruction.rd] = value;
+  }
+  imm(): bigint {
+    return wrap(BigInt(this.#instruction.imm));
+  }
+  zimm(): bigint {
+    return BigInt(this.#instruction.zimm);
+  }
+  pc(): bigint {
+    return this.registers.pc;
+  }
+  next(): bigint {
+    return wrap(this.registers.pc + BigInt(this.#instruction.length));
+  }
+
+  // Arithmetic.
+  const(value: number | bigint): bigint {
+    return wrap(BigInt(value));
+  }
+  add(a: bigint, b: bigint): bigint {
+    return wrap(a + b);
+  }
+  sub(a: bigint, b: bigint): bigint {
+    return wrap(a - b);
+  }
+  and(a: bigint, b: bigint): bigint {
+    return a & b;
+  }
+  or(a: bigint, b: bigint): bigint {
+    return a | b;
+  }
+  xor(a: bigint, b: bigint): bigint {
+    return a ^ b;
+  }
+  not(a: bigint): bigint {
+    return wrap(~a);
+  }
+  sll(a: bigint, b: bigint): bigint {
+    return wrap(a << (b & 63n));
+  }
+  srl(a: bigint, b: bigint): bigint {
+    return a >> (b & 63n);
+  }
+  sra(a: bigint, b: bigint): bigint {
+    return wrap(integer.signed(a) >> (b & 63n));
+  }
+  rotr(a: bigint, b: bigint): bigint {
+    return integer.rotateRight(a, b);
+  }
+  mul(a: bigint, b: bigint): bigint {
+    return wrap(a * b);
+  }
+  mulh(a: bigint, b: bigint): bigint {
+    return integer.highProduct(integer.signed(a), integer.signed(b));
+  }
+  mulhu(a: bigint, b: bigint): bigint {
+    return integer.highProduct(a, b);
+  }
+  mulhsu(a: bigint, b: bigint): bigint {
+    return integer.highProduct(integer.signed(a), b);
+  }
+  div(a: bigint, b: bigint): bigint {
+    return integer.quotient(a, b);
+  }
+  divu(a: bigint, b: bigint): bigint {
+    return integer.unsignedQuotient(a, b);
+  }
+  rem(a: bigint, b: bigint): bigint {
+    return integer.remainder(a, b);
+  }
+  remu(a: bigint, b: bigint): bigint {
+    return integer.unsignedRemainder(a, b);
+  }
+  clmul(a: bigint, b: bigint): bigint {
+    return wrap(integer.carrylessProduct(a, b));
+  }
+  clmulh(a: bigint, b: bigint): bigint {
+    return integer.carrylessProduct(a, b) >> 64n;
+  }
+  clz(a: bigint): bigint {
+    return integer.leadingZeros(a);
+  }
+  ctz(a: bigint): bigint {
+    return integer.trailingZeros(a);
+  }
+  popcnt(a: bigint): bigint {
+    return integer.ones(a);
+  }
+  sext8(a: bigint): bigint {
+    return integer.extend(8, a);
+  }
+  sext16(a: bigint): bigint {
+    return integer.extend(16, a);
+  }
+  sext32(a: bigint): bigint {
+    return integer.extend(32, a);
+  }
+  zext32(a: bigint): bigint {
+    return BigInt.asUintN(32, a);
+  }
+  let(a: bigint): bigint {
+    return a;
+  }
+
+  // Conditions.
+  eq(a: bigint, b: bigint): boolean {
+    return a === b;
+  }
+  ne(a: bigint, b: bigint): boolean {
+    return a !== b;
+  }
+  lts(a: bigint, b: bigint): boolean {
+    return integer.signed(a) < integer.signed(b);
+  }
+  ltu(a: bigint, b: bigint): boolean {
+    return a < b;
+  }
+  both(a: boolean, b: boolean): boolean {
+    return a && b;
+  }
+  either(a: boolean, b: boolean): boolean {
+    return a || b;
+  }
+  negate(a: boolean): boolean {
+    return !a;
+  }
+  bool(c: boolean): bigint {
+    return c ? 1n : 0n;
+  }
+  select(c: boolean, a: bigint, b: bigint): bigint {
+    return c ? a : b;
+  }
+  when(c: boolean, then: () => void, otherwise?: () => void): void {
+    if (c) then();
+    else otherwise?.();
+  }
+
+  // Control flow.
+  requireTarget(target: bigint): void {
+    const alignment = (this.registers.features & FEATURE.c) !== 0n ? 2n : 4n;
+    if (target % alignment !== 0n) throw new Trap(EXCEPTION.instructionAddressMisaligned, target);
+  }
+  branch(c: boolean): void {
+    if (!c) return;
+    this.requireTarget(wrap(this.pc() + this.imm()));
+    this.jump();
+  }
+  jump(): void {
+    this.jumpTo(wrap(this.pc() + this.imm()));
+  }
+  jumpTo(target: bigint): void {
+    this.#next = target;
+  }
+
+  // Memory.
+  load(address: bigint, size: AccessSize, isSigned: boolean): bigint {
+    const value = this.#read(address, size, 'load');
+    return isSigned ? integer.extend(size * 8, value) : value;
+  }
+  store(address: bigint, size: AccessSize, value: bigint): void {
+    const parts = this.#locate(address, size, 'store');
+    this.#hasEffect = true;
+    let rest = value;
+    for (const part of parts) {
+      this.#memory.write(part.address, part.sizeBytes, BigInt.asUintN(part.sizeBytes * 8, rest));
+      rest >>= BigInt(part.sizeBytes * 8);
+    }
+  }
+  loadReserved(address: bigint, size: 4 | 8): bigint {
+    if (address % BigInt(size) !== 0n) throw new Trap(EXCEPTION.loadAddressMisaligned, address);
+    const at = this.#locateOne(address, size, 'load');
+    const value = integer.extend(size * 8, this.#memory.read(at, size));
+    this.#hasEffect = true;
+    this.registers.reservationAddress = at;
+    this.registers.reservationSize = BigInt(size);
+    this.registers.reservationValue = value;
+    return value;
+  }
+  /** Another hart's store to the place is noticed by the value, as compare-and-exchange does in the engine. */
+  storeConditional(address: bigint, size: 4 | 8, value: bigint): bigint {
+    const at = this.#locateAtomic(address, size);
+    this.#hasEffect = true;
+    const { reservationAddress, reservationSize, reservationValue } = this.registers;
+    this.registers.reservationSize = 0n;
+    const found = integer.extend(size * 8, this.#memory.read(at, size));
+    if (reservationSize !== BigInt(size) || reservationAddress !== at || reservationValue !== found) return 1n;
+    this.#memory.write(at, size, BigInt.asUintN(size * 8, value));
+    return 0n;
+  }
+  amo(operation: AmoOperation, address: bigint, size: 4 | 8, value: bigint): bigint {
+    const at = this.#locateAtomic(address, size);
+    const old = integer.extend(size * 8, this.#memory.read(at, size));
+    const next = amoResult(operation, old, integer.extend(size * 8, value));
+    this.#hasEffect = true;
+    this.#memory.write(at, size, BigInt.asUintN(size * 8, next));
+    return old;
+  }
+  /** A fault reports the address in rs1, not the block's. */
+  zeroBlock(address: bigint): void {
+    const at = this.#locateBlock(address, 'store');
+    this.#hasEffect = true;
+    for (let i = 0; i < BLOCK_BYTES; i += 8) this.#memory.write(at + BigInt(i), 8, 0n);
+  }
+  touchBlock(address: bigint): void {
+    this.#locateBlock(address, 'cache');
+  }
+
+  #read(address: bigint, sizeBytes: number, access: Access): bigint {
+    let value = 0n;
+    let shift = 0n;
+    for (const part of this.#locate(address, sizeBytes, access)) {
+      value |= this.#memory.read(part.address, part.sizeBytes) << shift;
+      shift += BigInt(part.sizeBytes * 8);
+    }
+    return value;
+  }
+  #locateOne(address: bigint, sizeBytes: number, access: Access): bigint {
+    const [part] = this.#locate(address, sizeBytes, access);
+    assert(part && part.sizeBytes === sizeBytes, 'an aligned access lies in one page');
+    return part.address;
+  }
+  #locateAtomic(address: bigint, size: number): bigint {
+    if (address % BigInt(size) !== 0n) throw new Trap(EXCEPTION.storeAddressMisaligned, address);
+    return this.#locateOne(address, size, 'store');
+  }
+  #locateBlock(address: bigint, access: Access): bigint {
+    const block = address - (address % BigInt(BLOCK_BYTES));
+    try {
+      return this.#locateOne(block, BLOCK_BYTES, access);
+    } catch (trap) {
+      throw trap instanceof Trap ? new Trap(trap.cause, address) : trap;
+    }
+  }
+  /** Where the bytes lie in physical memory: one part, or two where a page boundary cuts. All may be accessed. */
+  #locate(address: bigint, sizeBytes: number, access: Access): readonly PhysicalPart[] {
+    const result = translate(this.registers, this.#pageTables, address, access, sizeBytes);
+    if (result.kind === 'fault') throw new Trap(result.cause, result.tval);
+    let at = address;
+    for (const part of result.parts) {
+      if (!this.#memory.has(part.address, part.sizeBytes)) throw new Trap(ACCESS_FAULT[access], at);
+      at = wrap(at + BigInt(part.sizeBytes));
+    }
+    return result.parts;
+  }
+
+  // Floating point.
+  requireFloat(): void {
+    this.require((this.registers.mstatus & MSTATUS.FS) !== 0n);
+  }
+  roundingMode(): bigint {
+    const mode = this.#instruction.rm === 7 ? this.registers.frm : BigInt(this.#instruction.rm);
+    this.require(mode <= 4n);
+    return mode;
+  }
+  float(operation: FloatOperation, format: FloatLetter, ...operands: bigint[]): bigint {
+    const { value, flags } = floatOperation(operation, format, operands);
+    if (FLOAT_OPERATIONS[operation].flags) this.#dirtyFloat();
+    this.registers.fflags |= BigInt(flags);
+    return value;
+  }
+  unbox(format: FloatLetter, raw: bigint): bigint {
+    return unbox(FLOAT_FORMATS[format], raw);
+  }
+  box(format: FloatLetter, value: bigint): bigint {
+    return box(FLOAT_FORMATS[format], value);
+  }
+  #dirtyFloat(): void {
+    this.#hasEffect = true;
+    this.registers.mstatus |= MSTATUS.FS;
+  }
+
+  // The privileged architecture.
+  state(field: StateField): bigint {
+    return this.registers[field];
+  }
+  setState(field: StateField, value: bigint): void {
+    this.#hasEffect = true;
+    this.registers[field] = value;
+  }
+  require(c: boolean): void {
+    if (!c) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+  }
+  raise(cause: number, tval: bigint): void {
+    throw new Trap(cause, tval);
+  }
+  csrRead(): bigint {
+    return readCsr(this, this.#csr());
+  }
+  csrWrite(value: bigint, changes: bigint): void {
+    writeCsr(this, this.#csr(), value, changes);
+  }
+  #csr(): Csr {
+    const row = CSR_BY_NUMBER.get(this.#instruction.csr);
+    if (!row) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+    return row;
+  }
+  rdIsNotZero(): boolean {
+    return this.#instruction.rd !== 0;
+  }
+  rs1IsNotZero(): boolean {
+    return this.#instruction.rs1 !== 0;
+  }
+  rs2IsNotZero(): boolean {
+    return this.#instruction.rs2 !== 0;
+  }
+  mode(): bigint {
+    return this.registers.mode;
+  }
+  timerChanged(): void {
+    this.#options.onTimerChange?.();
+  }
+  time(): bigint {
+    return wrap(this.#options.time?.() ?? 0n);
+  }
+  instret(): bigint {
+    return this.registers.instret;
+  }
+  leave(exit: 'call' | 'wait' | 'breakpoint'): void {
+    this.#exit = exit;
+  }
+
+  // Nothing is cached, and one hart's accesses are in order: there is nothing to do.
+  contextChanged(): void {}
+  fenceTranslation(): void {}
+  fenceInstruction(): void {}
+  fence(): void {}
+  pause(): void {}
+}
+
+const ACCESS_FAULT = {
+  fetch: EXCEPTION.instructionAccessFault,
+  load: EXCEPTION.loadAccessFault,
+  store: EXCEPTION.storeAccessFault,
+  cache: EXCEPTION.storeAccessFault,
+} as const;
+
+/** Both operands are extended from the access's size, so that signed and unsigned order are those of 64 bits. */
+function amoResult(operation: AmoOperation, old: bigint, value: bigint): bigint {
+  switch (operation) {
+    case 'swap':
+      return value;
+    case 'add':
+      return wrap(old + value);
+    case 'xor':
+      return old ^ value;
+    case 'and':
+      return old & value;
+    case 'or':
+      return old | value;
+    case 'min':
+      return integer.signed(old) < integer.signed(value) ? old : value;
+    case 'max':
+      return integer.signed(old) < integer.signed(value) ? value : old;
+    case 'minu':
+      return old < value ? old : value;
+    case 'maxu':
+      return old < value ? value : old;
+  }
+}
+
+function pageTablesIn(memory: PhysicalMemory): PageTableMemory {
+  return {
+    readEntry: (address) => (memory.has(address, 8) ? memory.read(address, 8) : undefined),
+    replaceEntry: (address, old, value) => {
+      if (memory.read(address, 8) !== old) return false;
+      memory.write(address, 8, value);
+      return true;
+    },
+  };
+}

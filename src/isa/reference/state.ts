@@ -1,0 +1,13 @@
+/** A hart's state as a plain object: the fields of hartState, outside any shared memory. */
+import { STATE_SCALARS, type StateField } from '../state.ts';
+
+export type ReferenceState = { readonly x: BigUint64Array; readonly f: BigUint64Array } & { [K in StateField]: bigint };
+
+/** The state after reset: M-mode, everything else zero. `features` and `pc` are the caller's. */
+export function resetState(pc: bigint, features: bigint): ReferenceState {
+  const scalars = Object.fromEntries(Object.keys(STATE_SCALARS).map((name) => [name, 0n])) as Record<
+    StateField,
+    bigint
+  >;
+  return { ...scalars, x: new BigUint64Array(33), f: new BigUint64Array(32), pc, features, mode: 3n };
+}
