@@ -1,10 +1,13 @@
 /** Library functions for arithmetic that Wasm has no instruction for: high products, division as RISC-V has it, carry-less products. */
-import type { Library } from './wasm-machine.ts';
+
 import type { FunctionBuilder, FunctionRef, I64, ModuleBuilder } from '../wasm/index.ts';
+import type { Library } from './wasm-machine.ts';
 
 export function defineArithmetic(module: ModuleBuilder, library: Library): void {
   const define = (name: string, body: (f: FunctionBuilder, a: I64, b: I64) => void): FunctionRef => {
-    const ref = module.function(name, ['i64', 'i64'], ['i64'], (f) => body(f, f.param<I64>(0).get, f.param<I64>(1).get));
+    const ref = module.function(name, ['i64', 'i64'], ['i64'], (f) =>
+      body(f, f.param<I64>(0).get, f.param<I64>(1).get),
+    );
     library.set(name, ref);
     return ref;
   };
@@ -22,7 +25,9 @@ export function defineArithmetic(module: ModuleBuilder, library: Library): void 
     f.return(i64.add(i64.add(i64.mul(ah, bh), i64.shrU(t, half)), i64.shrU(u, half)));
   });
   const signed = (f: FunctionBuilder, a: I64, b: I64): I64 => f.i64.and(f.i64.shrS(a, f.i64.const(63)), b);
-  define('mulh', (f, a, b) => f.return(f.i64.sub(f.i64.sub(f.call(mulhu, a, b) as I64, signed(f, a, b)), signed(f, b, a))));
+  define('mulh', (f, a, b) =>
+    f.return(f.i64.sub(f.i64.sub(f.call(mulhu, a, b) as I64, signed(f, a, b)), signed(f, b, a))),
+  );
   define('mulhsu', (f, a, b) => f.return(f.i64.sub(f.call(mulhu, a, b) as I64, signed(f, a, b))));
 
   // Division: unsigned by zero gives all ones, remainder the dividend; signed overflow gives the dividend and zero.
@@ -64,7 +69,11 @@ export function defineArithmetic(module: ModuleBuilder, library: Library): void 
   });
   define('clmulh', (f, a, b) => {
     const out = f.local('i64');
-    overBits(f, b, (bit) => f.if(f.i64.ne(bit, f.i64.const(0)), () => f.set(out, f.i64.xor(out.get, f.i64.shrU(a, f.i64.sub(f.i64.const(64), bit))))));
+    overBits(f, b, (bit) =>
+      f.if(f.i64.ne(bit, f.i64.const(0)), () =>
+        f.set(out, f.i64.xor(out.get, f.i64.shrU(a, f.i64.sub(f.i64.const(64), bit)))),
+      ),
+    );
     f.return(out.get);
   });
 }

@@ -7,13 +7,13 @@
  *   decoded page:  header (frame's host address) | 2048 entries | sentinel, sentinel
  */
 import { must } from '../base/assert.ts';
-import type { Library } from './wasm-machine.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
 import { DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';
 import { ACCESS } from './mmu.ts';
 import { ENTRY, SPECIAL } from './operations.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 const SENTINEL = SPECIAL.pageEnd;
@@ -29,7 +29,9 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
     f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');
     const offset = f.let(i32.and(f.ptr.to32(address), i32.const(4095)));
     // From the instruction that starts two bytes before to the one at the last byte.
-    const first = f.let(i32.shrU(i32.sub(f.select(i32.ltU(offset, i32.const(2)), i32.const(2), offset), i32.const(2)), i32.const(1)));
+    const first = f.let(
+      i32.shrU(i32.sub(f.select(i32.ltU(offset, i32.const(2)), i32.const(2), offset), i32.const(2)), i32.const(1)),
+    );
     const last = i32.shrU(i32.sub(i32.add(offset, f.param<I32>(2).get), i32.const(1)), i32.const(1));
     const bytes = i32.shl(i32.add(i32.sub(last, first), i32.const(1)), i32.const(3));
     f.memoryFill(f.ptr.add(decoded, f.ptr.from32(i32.shl(first, i32.const(3)))), i32.const(0), f.ptr.from32(bytes));
@@ -52,7 +54,9 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const slot = f.param<Ptr>(1).get;
       const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
       const page = f.let(f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2)))));
-      const from = f.let(f.ptr.add(f.ptr.load(f.ptr.op('sub', page, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)));
+      const from = f.let(
+        f.ptr.add(f.ptr.load(f.ptr.op('sub', page, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)),
+      );
       const bits = f.local('i32');
       const entry = f.local('i64');
       f.loop((again) => {
@@ -68,7 +72,12 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         );
         f.atomicStore(slot, 0, entry.get);
         // Somebody may have written the bytes meanwhile and emptied the entry before it was filled.
-        f.if(i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)), () => f.br(again), undefined, 'unlikely');
+        f.if(
+          i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)),
+          () => f.br(again),
+          undefined,
+          'unlikely',
+        );
       });
     }),
   );
@@ -85,7 +94,9 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
     };
     const bits = f.local('i32');
     f.set(bits, half(pc));
-    f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => f.set(bits, i32.or(bits.get, i32.shl(half(i64.add(pc, i64.const(2))), i32.const(16)))));
+    f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () =>
+      f.set(bits, i32.or(bits.get, i32.shl(half(i64.add(pc, i64.const(2))), i32.const(16)))),
+    );
     i32.store(vcpu, at.scratchBits, bits.get);
     i64.store(vcpu, at.scratch, f.call(decodeBits, bits.get) as I64);
     i64.store(vcpu, at.scratch + 8, i64.const(SENTINEL));
@@ -106,11 +117,21 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const pc = f.param<I64>(1).get;
       const address = f.let(f.call(host, vcpu, pc, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
       f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
-      f.if(i32.eqz(i32.load(vcpu, at.cacheable)), () => f.return(f.call(scratch, vcpu, pc) as Ptr), undefined, 'unlikely');
+      f.if(
+        i32.eqz(i32.load(vcpu, at.cacheable)),
+        () => f.return(f.call(scratch, vcpu, pc) as Ptr),
+        undefined,
+        'unlikely',
+      );
       const decoded = f.let(f.call(page, vcpu, f.ptr.op('and', address, f.ptr.const(-4096))) as Ptr);
       f.if(f.ptr.eqz(decoded), () => f.return(decoded), undefined, 'unlikely');
       const pageVa = f.let(i64.and(pc, i64.const(-4096)));
-      const entry = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), f.ptr.from64(i64.and(i64.shrU(pc, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))));
+      const entry = f.let(
+        f.ptr.add(
+          f.ptr.load(vcpu, at.fetchBank),
+          f.ptr.from64(i64.and(i64.shrU(pc, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))),
+        ),
+      );
       i64.store(entry, 0, pageVa);
       f.ptr.store(entry, 8, decoded);
       i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded), i64.const(2))));
@@ -126,10 +147,14 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const vcpu = f.param<Ptr>(0).get;
       const slot = f.param<Ptr>(1).get;
       const wide = (bits: I32): I64 => f.convert('i64_extend_i32_u', bits);
-      f.if(f.ptr.eq(slot, f.let(f.ptr.add(vcpu, f.ptr.const(at.scratch)))), () => f.return(wide(i32.load(vcpu, at.scratchBits))));
+      f.if(f.ptr.eq(slot, f.let(f.ptr.add(vcpu, f.ptr.const(at.scratch)))), () =>
+        f.return(wide(i32.load(vcpu, at.scratchBits))),
+      );
       const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
       const base = f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2))));
-      const from = f.let(f.ptr.add(f.ptr.load(f.ptr.op('sub', base, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)));
+      const from = f.let(
+        f.ptr.add(f.ptr.load(f.ptr.op('sub', base, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)),
+      );
       const half = i32.load16U(from);
       f.if(i32.eq(i32.and(half, i32.const(3)), i32.const(3)), () => f.return(wide(i32.load(from))));
       f.return(wide(half));
@@ -188,7 +213,10 @@ function nearForm(f: FunctionBuilder, entry: Local<I64>, offset: I32): void {
     const immediate = f.let(f.convert('i32_wrap_i64', i64.shrU(entry.get, i64.const(ENTRY.immediate))));
     f.if(i32.ltU(i32.add(offset, immediate), i32.const(4096)), () => {
       const kept = i64.and(entry.get, i64.const(0xffffffff));
-      const scaled = i64.shl(f.convert('i64_extend_i32_u', i32.shl(immediate, i32.const(2))), i64.const(ENTRY.immediate));
+      const scaled = i64.shl(
+        f.convert('i64_extend_i32_u', i32.shl(immediate, i32.const(2))),
+        i64.const(ENTRY.immediate),
+      );
       f.set(entry, i64.or(i64.add(kept, i64.const(1)), scaled));
     });
   });
@@ -200,9 +228,14 @@ function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
   const word = f.local('i32');
   f.set(word, f.param<I32>(0).get);
   const isShort = f.let(i32.ne(i32.and(word.get, i32.const(3)), i32.const(3)));
-  f.if(isShort, () => f.set(word, i32.load(f.ptr.from32(i32.shl(i32.and(word.get, i32.const(0xffff)), i32.const(2))), PLAN.expansions)));
+  f.if(isShort, () =>
+    f.set(word, i32.load(f.ptr.from32(i32.shl(i32.and(word.get, i32.const(0xffff)), i32.const(2))), PLAN.expansions)),
+  );
   const bits = word.get;
-  const bucket = i32.or(i32.and(i32.shrU(bits, i32.const(2)), i32.const(31)), i32.and(i32.shrU(bits, i32.const(7)), i32.const(0xe0)));
+  const bucket = i32.or(
+    i32.and(i32.shrU(bits, i32.const(2)), i32.const(31)),
+    i32.and(i32.shrU(bits, i32.const(7)), i32.const(0xe0)),
+  );
   const candidate = f.local('i32');
   f.set(candidate, i32.load(f.ptr.from32(i32.shl(bucket, i32.const(2))), PLAN.decodeBuckets));
   f.loop((again) => {
@@ -216,7 +249,9 @@ function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
   const found = f.ptr.from32(candidate.get);
   const low = f.local('i32');
   f.set(low, i32.load(found, 8));
-  f.if(isShort, () => f.set(low, i32.loadSized(f.ptr.from32(i32.shl(low.get, i32.const(1))), PLAN.compressedSiblings, 2, false)));
+  f.if(isShort, () =>
+    f.set(low, i32.loadSized(f.ptr.from32(i32.shl(low.get, i32.const(1))), PLAN.compressedSiblings, 2, false)),
+  );
   const immediate = f.local('i32');
   const format = i32.load(found, 12);
   f.switch(
@@ -224,5 +259,10 @@ function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
     tables.formats.map((build) => () => build(f, bits, low, immediate)),
     () => f.unreachable(),
   );
-  f.return(i64.or(f.convert('i64_extend_i32_u', low.get), i64.shl(f.convert('i64_extend_i32_u', immediate.get), i64.const(ENTRY.immediate))));
+  f.return(
+    i64.or(
+      f.convert('i64_extend_i32_u', low.get),
+      i64.shl(f.convert('i64_extend_i32_u', immediate.get), i64.const(ENTRY.immediate)),
+    ),
+  );
 }

@@ -3,12 +3,11 @@
  * through a table of bytes to its case; numbers without a row, like failed guards, record an illegal instruction.
  * Also time and timer: the clock that the time CSR reads, and its comparison with stimecmp.
  */
-import { CSRS, readCsr, writeCsr } from '../isa/csr/index.ts';
-import { FEATURE } from '../isa/state.ts';
+import { CSRS, FEATURE, readCsr, writeCsr } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
-import { NO_ROW } from './operations.ts';
 import { PLAN } from './memory-plan.ts';
+import { NO_ROW } from './operations.ts';
 import { FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -24,7 +23,12 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
     'time',
     module.function('time', [P], ['i64'], (f) => {
       const vcpu = f.param<Ptr>(0).get;
-      f.if(f.i32.eqz(f.i32.load(vcpu, at.clockMode)), () => f.return(f.i64.add(f.convert('i64_trunc_sat_f64_u', f.call(hostTime)), f.i64.load(vcpu, at.timeOffset))), undefined, 'likely');
+      f.if(
+        f.i32.eqz(f.i32.load(vcpu, at.clockMode)),
+        () => f.return(f.i64.add(f.convert('i64_trunc_sat_f64_u', f.call(hostTime)), f.i64.load(vcpu, at.timeOffset))),
+        undefined,
+        'likely',
+      );
       const underWay = f.i32.sub(f.i32.load(vcpu, at.budgetAtEntry), f.i32.load(vcpu, at.budgetLeft));
       const steps = f.i64.add(f.i64.load(vcpu, at.steps), f.convert('i64_extend_i32_u', underWay));
       f.return(f.i64.add(f.i64.op('div_u', steps, f.i64.const(STEPS_PER_TICK)), f.i64.load(vcpu, at.timeOffset)));
@@ -34,13 +38,17 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
     'timer',
     module.function('timer', [P], [], (f) => {
       const vcpu = f.param<Ptr>(0).get;
-      const has = (field: 'features' | 'menvcfg', mask: bigint): I32 => f.i64.ne(f.i64.and(f.i64.load(vcpu, at[field]), f.i64.const(mask)), f.i64.const(0));
+      const has = (field: 'features' | 'menvcfg', mask: bigint): I32 =>
+        f.i64.ne(f.i64.and(f.i64.load(vcpu, at[field]), f.i64.const(mask)), f.i64.const(0));
       f.if(f.i32.and(has('features', FEATURE.sstc), has('menvcfg', STCE)), () => {
         const due = f.i64.geU(f.call(library.get('time'), vcpu) as I64, f.i64.load(vcpu, at.stimecmp));
         f.if(
           f.let(due),
           () => f.atomicRmw('or', vcpu, at.lines, 8, f.i64.const(STIP)),
-          () => f.if(f.i64.ne(f.i64.and(f.i64.load(vcpu, at.lines), f.i64.const(STIP)), f.i64.const(0)), () => f.atomicRmw('and', vcpu, at.lines, 8, f.i64.const(~STIP))),
+          () =>
+            f.if(f.i64.ne(f.i64.and(f.i64.load(vcpu, at.lines), f.i64.const(STIP)), f.i64.const(0)), () =>
+              f.atomicRmw('and', vcpu, at.lines, 8, f.i64.const(~STIP)),
+            ),
         );
       });
     }),
@@ -56,7 +64,13 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
       trap: stop,
       leave: () => f.unreachable(),
     };
-    return new InterpreterMachine(f, f.param<Ptr>(0).get, library, { number: 0, bytes: 4, isNear: false, row: NO_ROW }, place);
+    return new InterpreterMachine(
+      f,
+      f.param<Ptr>(0).get,
+      library,
+      { number: 0, bytes: 4, isNear: false, row: NO_ROW },
+      place,
+    );
   };
   const illegal = (f: FunctionBuilder): void => {
     f.i32.store(f.param<Ptr>(0).get, at.fault, f.i32.const(FAULT.illegal));

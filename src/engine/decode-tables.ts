@@ -4,8 +4,7 @@
  * 16-bit instructions are replaced by what they expand to, and the operation by its two-byte sibling.
  */
 import { assert, must } from '../base/assert.ts';
-import type { Decoder } from '../isa/decoder.ts';
-import type { Immediate } from '../isa/pattern.ts';
+import type { Decoder, Immediate } from '../isa/index.ts';
 import type { FunctionBuilder, I32, Local } from '../wasm/index.ts';
 import { csrIndexTable } from './csr-functions.ts';
 import { PLAN } from './memory-plan.ts';
@@ -36,7 +35,11 @@ export class DecodeTables {
     const formats: Format[] = [{ key: 'none', writesX: false, immediate: undefined }];
     const rows = decoder.rows.map(({ row, pattern }) => {
       const names = pattern.fields.map((field) => field.name);
-      const immediate = names.includes('csr') ? ('csr' as const) : names.includes('rs3') ? ('rs3' as const) : pattern.immediate;
+      const immediate = names.includes('csr')
+        ? ('csr' as const)
+        : names.includes('rs3')
+          ? ('rs3' as const)
+          : pattern.immediate;
       const writesX = names.includes('rd') && !/\bfrd\b/.test(row.assembly);
       const key = JSON.stringify([writesX, immediate]);
       let format = formats.findIndex((known) => known.key === key);
@@ -68,7 +71,8 @@ export class DecodeTables {
     const near = new Uint8Array(buffer, PLAN.nearFlags, 1024);
     siblings.fill(SPECIAL.illegal);
     for (const { number, row, bytes, isNear } of this.#operations.all) {
-      if (this.#operations.all.some((other) => other.row === row && other.bytes === bytes && other.isNear) && !isNear) near[number] = 1;
+      if (this.#operations.all.some((other) => other.row === row && other.bytes === bytes && other.isNear) && !isNear)
+        near[number] = 1;
       if (bytes === 2 && !isNear) siblings[this.#operations.numberOf(row.name, 4)] = number;
     }
     u32.set(this.#decoder.expansions, PLAN.expansions / 4);
@@ -83,7 +87,12 @@ function emitFormat(format: Format, f: FunctionBuilder, bits: I32, low: Local<I3
   const rd = format.writesX ? f.select(rdField, rdField, i32.const(32)) : rdField;
   f.set(
     low,
-    [place(rd, ENTRY.rd), place(field(15, 5), ENTRY.rs1), place(field(20, 5), ENTRY.rs2), place(field(12, 3), ENTRY.rm)].reduce((a, b) => i32.or(a, b), low.get),
+    [
+      place(rd, ENTRY.rd),
+      place(field(15, 5), ENTRY.rs1),
+      place(field(20, 5), ENTRY.rs2),
+      place(field(12, 3), ENTRY.rm),
+    ].reduce((a, b) => i32.or(a, b), low.get),
   );
   f.set(immediate, immediateOf(format.immediate, f, bits));
 }

@@ -3,8 +3,7 @@
  * serves all vCPUs of a machine; each thread instantiates it once.
  */
 import { AssertionError } from '../base/assert.ts';
-import { COMPRESSED_CODES } from '../isa/code.ts';
-import { createDecoder } from '../isa/decoder.ts';
+import { COMPRESSED_CODES, createDecoder } from '../isa/index.ts';
 import { type FunctionRef, type MemoryDescription, ModuleBuilder } from '../wasm/index.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { defineCodePages, defineWritten } from './code-pages.ts';
@@ -42,7 +41,17 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
   defineCsrs(module, library, hostTime);
   const run = defineInterpreter(module, library, operations);
   const exports: Record<string, FunctionRef> = { run };
-  for (const name of ['context', 'flush_translation', 'timer', 'written', 'walk', 'take_interrupt', 'csr_read', 'csr_write']) exports[name] = library.get(name);
+  for (const name of [
+    'context',
+    'flush_translation',
+    'timer',
+    'written',
+    'walk',
+    'take_interrupt',
+    'csr_read',
+    'csr_write',
+  ])
+    exports[name] = library.get(name);
   for (const [name, ref] of Object.entries(exports)) module.export(name, ref);
   return { bytes: module.build(), tables };
 }
@@ -50,7 +59,13 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
 /** Why a vCPU left the engine. */
 export type Exit =
   | { readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction' }
-  | { readonly kind: 'mmio'; readonly gpa: number; readonly bytes: number; readonly isWrite: boolean; readonly value: bigint };
+  | {
+      readonly kind: 'mmio';
+      readonly gpa: number;
+      readonly bytes: number;
+      readonly isWrite: boolean;
+      readonly value: bigint;
+    };
 
 type Address = number | bigint;
 interface Exports {
@@ -70,7 +85,11 @@ export class Processor {
   readonly #isWide: boolean;
 
   /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, options: { width: 32 | 64; ticks: () => number }) {
+  constructor(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    options: { width: 32 | 64; ticks: () => number },
+  ) {
     const instance = new WebAssembly.Instance(module, { env: { memory, time: options.ticks } });
     this.#exports = instance.exports as unknown as Exports;
     this.#isWide = options.width === 64;
@@ -82,7 +101,13 @@ export class Processor {
       case EXIT.budget:
         return BUDGET;
       case EXIT.mmio:
-        return { kind: 'mmio', gpa: Number(state.exitGpa), bytes: state.exitBytes, isWrite: state.exitIsWrite !== 0, value: state.exitValue };
+        return {
+          kind: 'mmio',
+          gpa: Number(state.exitGpa),
+          bytes: state.exitBytes,
+          isWrite: state.exitIsWrite !== 0,
+          value: state.exitValue,
+        };
       case EXIT.call:
         return CALL;
       case EXIT.wait:

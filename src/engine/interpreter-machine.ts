@@ -3,7 +3,7 @@
  * live in the vCPU's block. Used for handlers inside the dispatch loop and for functions called from it.
  */
 import { must } from '../base/assert.ts';
-import type { AccessSize } from '../isa/machine.ts';
+import type { AccessSize } from '../isa/index.ts';
 import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
 import { ENTRY, type Operation } from './operations.ts';
 import { EXIT, type ExitName, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -57,7 +57,10 @@ export class InterpreterMachine extends WasmMachine {
   }
   frs3(): I64 {
     const { f } = this;
-    const field = f.i32.shl(f.convert('i32_wrap_i64', f.i64.shrU(this.#place.entry, f.i64.const(ENTRY.immediate))), f.i32.const(3));
+    const field = f.i32.shl(
+      f.convert('i32_wrap_i64', f.i64.shrU(this.#place.entry, f.i64.const(ENTRY.immediate))),
+      f.i32.const(3),
+    );
     return f.i64.load(f.ptr.add(this.vcpu, f.ptr.from32(field)), at.f);
   }
   writeFrd(value: I64): void {
@@ -98,8 +101,12 @@ export class InterpreterMachine extends WasmMachine {
   }
   jump(): void {
     const { f } = this;
-    if (!this.library.hasCompressed) this.requireTarget(f.i64.add(this.#place.pc(), this.#operation.isNear ? f.i64.shrS(this.imm(), f.i64.const(2)) : this.imm()));
-    if (this.#operation.isNear) this.#place.near(f.convert('i32_wrap_i64', f.i64.shrU(this.#place.entry, f.i64.const(ENTRY.immediate))));
+    if (!this.library.hasCompressed)
+      this.requireTarget(
+        f.i64.add(this.#place.pc(), this.#operation.isNear ? f.i64.shrS(this.imm(), f.i64.const(2)) : this.imm()),
+      );
+    if (this.#operation.isNear)
+      this.#place.near(f.convert('i32_wrap_i64', f.i64.shrU(this.#place.entry, f.i64.const(ENTRY.immediate))));
     else this.#place.jump(f.i64.add(this.#place.pc(), this.imm()));
     this.hasEnded = true;
   }
@@ -120,7 +127,12 @@ export class InterpreterMachine extends WasmMachine {
     if (this.#place.readBank === undefined) slow();
     else {
       const { entry, isHit } = this.#probe(this.#place.readBank, va, size);
-      f.if(isHit, () => f.set(out, f.i64.loadSized(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)), 0, size, signed)), slow, 'likely');
+      f.if(
+        isHit,
+        () => f.set(out, f.i64.loadSized(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)), 0, size, signed)),
+        slow,
+        'likely',
+      );
     }
     return out.get;
   }
@@ -137,7 +149,12 @@ export class InterpreterMachine extends WasmMachine {
       return;
     }
     const { entry, isHit } = this.#probe(this.#place.writeBank, va, size);
-    f.if(isHit, () => f.i64.storeSized(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)), 0, size, value), slow, 'likely');
+    f.if(
+      isHit,
+      () => f.i64.storeSized(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)), 0, size, value),
+      slow,
+      'likely',
+    );
   }
 
   abort(): void {
@@ -159,7 +176,14 @@ export class InterpreterMachine extends WasmMachine {
   /** The entry of the page of the first byte, with the page of the last one compared: an access that crosses misses. */
   #probe(bank: Ptr, va: I64, size: number): { entry: Ptr; isHit: I32 } {
     const { f } = this;
-    const entry = f.let(f.ptr.add(bank, f.ptr.from32(f.i32.and(f.convert('i32_wrap_i64', f.i64.shrU(va, f.i64.const(8))), f.i32.const((TLB_ENTRIES - 1) * 16)))));
+    const entry = f.let(
+      f.ptr.add(
+        bank,
+        f.ptr.from32(
+          f.i32.and(f.convert('i32_wrap_i64', f.i64.shrU(va, f.i64.const(8))), f.i32.const((TLB_ENTRIES - 1) * 16)),
+        ),
+      ),
+    );
     const last = size === 1 ? va : f.i64.add(va, f.i64.const(size - 1));
     return { entry, isHit: f.i64.eq(f.i64.load(entry), f.i64.and(last, f.i64.const(-4096))) };
   }
@@ -175,7 +199,10 @@ export class InterpreterMachine extends WasmMachine {
   /** The block's address plus eight times the field: a register relative to the file's offset. */
   #register(name: 'rd' | 'rs1' | 'rs2'): Ptr {
     const { f } = this;
-    const scaled = f.i32.and(f.i32.shrU(this.#place.low, f.i32.const(ENTRY[name] - 3)), f.i32.const(name === 'rd' ? 0x1f8 : 0xf8));
+    const scaled = f.i32.and(
+      f.i32.shrU(this.#place.low, f.i32.const(ENTRY[name] - 3)),
+      f.i32.const(name === 'rd' ? 0x1f8 : 0xf8),
+    );
     return f.ptr.add(this.vcpu, f.ptr.from32(scaled));
   }
 }

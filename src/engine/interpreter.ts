@@ -10,8 +10,8 @@
  * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
  */
 import { must } from '../base/assert.ts';
-import { enterTrap, pendingInterrupt } from '../isa/privileged/trap.ts';
-import type { Row } from '../isa/row.ts';
+import type { Row } from '../isa/index.ts';
+import { enterTrap, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
 import { NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
@@ -22,7 +22,14 @@ const at = vcpuState.offset;
 
 /** Rows whose handlers are worth a place in the loop: integer, control flow, memory. */
 export function isInline(row: Row): boolean {
-  return row.kind === 'alu' || row.kind === 'branch' || row.kind === 'jump' || row.kind === 'load' || row.kind === 'store' || row.kind === 'hint';
+  return (
+    row.kind === 'alu' ||
+    row.kind === 'branch' ||
+    row.kind === 'jump' ||
+    row.kind === 'load' ||
+    row.kind === 'store' ||
+    row.kind === 'hint'
+  );
 }
 
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
@@ -33,7 +40,9 @@ export function defineInterpreter(module: ModuleBuilder, library: Library, opera
   for (const operation of operations.all) {
     if (isInline(operation.row)) continue;
     const name = `${operation.row.name}/${operation.bytes}`;
-    table[operation.number] = module.function(name, [P, 'i64', 'i64'], ['i32'], (f) => buildFunction(f, library, operation));
+    table[operation.number] = module.function(name, [P, 'i64', 'i64'], ['i32'], (f) =>
+      buildFunction(f, library, operation),
+    );
   }
   module.setTable(table);
   return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations).build());
@@ -52,7 +61,13 @@ function defineTraps(module: ModuleBuilder, library: Library): void {
     leave: () => f.unreachable(),
   });
   const machine = (f: FunctionBuilder, pc: I64): InterpreterMachine =>
-    new InterpreterMachine(f, f.param<Ptr>(0).get, library, { number: 0, bytes: 4, isNear: false, row: NO_ROW }, place(f, pc));
+    new InterpreterMachine(
+      f,
+      f.param<Ptr>(0).get,
+      library,
+      { number: 0, bytes: 4, isNear: false, row: NO_ROW },
+      place(f, pc),
+    );
   library.set(
     'take_trap',
     module.function('take_trap', [P, 'i64'], [], (f) => {
@@ -119,7 +134,9 @@ class Loop {
       // An answered device access is finished before anything else happens.
       f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.mmioAnswer)), () => {
         const waiting = f.i64.or(f.atomicLoad('i64', this.#vcpu, at.lines), f.i64.load(this.#vcpu, at.mip));
-        f.if(f.i64.ne(f.i64.and(waiting, f.i64.load(this.#vcpu, at.mie)), f.i64.const(0)), () => f.call(this.#fn('take_interrupt'), this.#vcpu));
+        f.if(f.i64.ne(f.i64.and(waiting, f.i64.load(this.#vcpu, at.mie)), f.i64.const(0)), () =>
+          f.call(this.#fn('take_interrupt'), this.#vcpu),
+        );
       });
       f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
       f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
@@ -154,14 +171,22 @@ class Loop {
   #resolve(): void {
     const f = this.#f;
     const bank = f.ptr.load(this.#vcpu, at.fetchBank);
-    const slot = f.let(f.ptr.add(bank, f.ptr.from64(f.i64.and(f.i64.shrU(this.#target.get, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16)))));
+    const slot = f.let(
+      f.ptr.add(
+        bank,
+        f.ptr.from64(f.i64.and(f.i64.shrU(this.#target.get, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16))),
+      ),
+    );
     const page = f.let(f.i64.and(this.#target.get, f.i64.const(-4096)));
     f.if(
       f.i64.eq(f.i64.load(slot), page),
       () => {
         const decoded = f.ptr.load(slot, 8);
         f.set(this.#delta, f.i64.sub(page, f.i64.shrU(f.ptr.to64(decoded), f.i64.const(2))));
-        f.set(this.#entry, f.ptr.add(decoded, f.ptr.from64(f.i64.shl(f.i64.and(this.#target.get, f.i64.const(0xffe)), f.i64.const(2)))));
+        f.set(
+          this.#entry,
+          f.ptr.add(decoded, f.ptr.from64(f.i64.shl(f.i64.and(this.#target.get, f.i64.const(0xffe)), f.i64.const(2)))),
+        );
       },
       () => {
         f.i64.store(this.#vcpu, at.pc, this.#target.get);
@@ -209,7 +234,8 @@ class Loop {
     f.set(this.#low, f.convert('i32_wrap_i64', this.#word.get));
     const cases: (() => void)[] = [];
     for (let i = 0; i < 8; i++) cases.push(() => this.#special(i));
-    for (const operation of this.#operations.all) cases.push(() => (isInline(operation.row) ? this.#inline(operation) : this.#outOfLine(operation)));
+    for (const operation of this.#operations.all)
+      cases.push(() => (isInline(operation.row) ? this.#inline(operation) : this.#outOfLine(operation)));
     f.switch(f.i32.and(this.#low.get, f.i32.const(1023)), cases, () => f.unreachable());
     f.unreachable();
   }
@@ -282,7 +308,14 @@ class Loop {
     const isSystem = operation.row.kind === 'csr' || operation.row.kind === 'system';
     if (isSystem) f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
     const status = f.let(
-      f.callIndirect([f.module.pointerType, 'i64', 'i64'], ['i32'], f.i32.const(operation.number), this.#vcpu, this.#word.get, this.#pc()) as I32,
+      f.callIndirect(
+        [f.module.pointerType, 'i64', 'i64'],
+        ['i32'],
+        f.i32.const(operation.number),
+        this.#vcpu,
+        this.#word.get,
+        this.#pc(),
+      ) as I32,
     );
     f.if(
       status,
@@ -317,7 +350,11 @@ class Loop {
       f.return(f.i32.load(this.#vcpu, at.exitKind));
     });
     f.if(f.i32.eq(fault, f.i32.const(FAULT.illegal)), () => {
-      f.i64.store(this.#vcpu, at.faultTval, f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64);
+      f.i64.store(
+        this.#vcpu,
+        at.faultTval,
+        f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64,
+      );
     });
     this.#notRetired();
     f.call(this.#fn('take_trap'), this.#vcpu, this.#pc());
@@ -326,14 +363,20 @@ class Loop {
 
   /** Instructions that trap do not retire. */
   #notRetired(): void {
-    this.#f.i64.store(this.#vcpu, at.instret, this.#f.i64.sub(this.#f.i64.load(this.#vcpu, at.instret), this.#f.i64.const(1)));
+    this.#f.i64.store(
+      this.#vcpu,
+      at.instret,
+      this.#f.i64.sub(this.#f.i64.load(this.#vcpu, at.instret), this.#f.i64.const(1)),
+    );
   }
 
   /** Accounts for the steps of this call. */
   #finish(): void {
     const f = this.#f;
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
-    const done = f.let(f.convert('i64_extend_i32_u', f.i32.sub(f.i32.load(this.#vcpu, at.budgetAtEntry), this.#budget.get)));
+    const done = f.let(
+      f.convert('i64_extend_i32_u', f.i32.sub(f.i32.load(this.#vcpu, at.budgetAtEntry), this.#budget.get)),
+    );
     f.i64.store(this.#vcpu, at.steps, f.i64.add(f.i64.load(this.#vcpu, at.steps), done));
     f.i64.store(this.#vcpu, at.instret, f.i64.add(f.i64.load(this.#vcpu, at.instret), done));
     // Outside a run these two are equal: nothing is under way.
@@ -348,7 +391,9 @@ class Loop {
 
   #signedDelta(delta: I32): Ptr {
     const f = this.#f;
-    return f.module.pointerType === 'i64' ? (f.convert('i64_extend_i32_s', delta) as unknown as Ptr) : (delta as unknown as Ptr);
+    return f.module.pointerType === 'i64'
+      ? (f.convert('i64_extend_i32_s', delta) as unknown as Ptr)
+      : (delta as unknown as Ptr);
   }
 
   #fn(name: string): FunctionRef {

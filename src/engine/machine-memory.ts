@@ -4,10 +4,10 @@
  * object of its own; what they share lies in the memory.
  */
 import { assert } from '../base/assert.ts';
-import { roundUp, type View } from '../base/struct.ts';
 import { OperatorError } from '../base/errors.ts';
-import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
+import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -43,17 +43,32 @@ export class MachineMemory {
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
     const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
-    if (sizeBytes > limit) throw new OperatorError('memory-too-large', `the machine would need ${Math.ceil(sizeBytes / 2 ** 20)} MiB`, `give its guests less memory: ${Math.floor(limit / 2 ** 20)} MiB is the most with ${options.width}-bit memory`);
+    if (sizeBytes > limit)
+      throw new OperatorError(
+        'memory-too-large',
+        `the machine would need ${Math.ceil(sizeBytes / 2 ** 20)} MiB`,
+        `give its guests less memory: ${Math.floor(limit / 2 ** 20)} MiB is the most with ${options.width}-bit memory`,
+      );
     const pages = sizeBytes / PAGE_BYTES;
     const description = { width: options.width, shared: options.shared, initialPages: pages, maximumPages: pages };
     let memory: WebAssembly.Memory;
     try {
       memory =
         options.width === 64
-          ? new WebAssembly.Memory({ initial: BigInt(pages), maximum: BigInt(pages), shared: options.shared, address: 'i64' })
+          ? new WebAssembly.Memory({
+              initial: BigInt(pages),
+              maximum: BigInt(pages),
+              shared: options.shared,
+              address: 'i64',
+            })
           : new WebAssembly.Memory({ initial: pages, maximum: pages, shared: options.shared });
     } catch (cause) {
-      throw new OperatorError('memory-not-available', `the host cannot reserve ${Math.ceil(sizeBytes / 2 ** 20)} MiB`, 'give the guest less memory (-m)', { cause });
+      throw new OperatorError(
+        'memory-not-available',
+        `the host cannot reserve ${Math.ceil(sizeBytes / 2 ** 20)} MiB`,
+        'give the guest less memory (-m)',
+        { cause },
+      );
     }
     const self = new MachineMemory(memory, { description, sizeBytes });
     self.#divide(options);
@@ -70,6 +85,12 @@ export class MachineMemory {
 
   get buffer(): ArrayBufferLike {
     return this.u8.buffer;
+  }
+
+  /** Blocks are asked for in the same order on every thread, and so fall at the same places. */
+  beginBlocks(): void {
+    this.#nextBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
+    this.#blockLimit = this.header.decodedFirst;
   }
 
   /** A zeroed block that stays for the machine's life. */
@@ -100,15 +121,15 @@ export class MachineMemory {
 
   #divide(options: MemoryOptions): void {
     const { header } = this;
-    this.#nextBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
-    this.#blockLimit = this.#nextBlock + options.blockBytes;
-    header.decodedFirst = roundUp(this.#blockLimit, 64);
+    const firstBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
+    header.decodedFirst = roundUp(firstBlock + options.blockBytes, 64);
     header.decodedNext = header.decodedFirst;
     header.decodedLimit = header.decodedFirst + options.codeBytes;
     header.frameFirst = roundUp(header.decodedLimit, FRAME_BYTES) / FRAME_BYTES;
     header.frameNext = header.frameFirst;
     header.frameLimit = header.frameFirst + options.frames;
     assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');
+    this.beginBlocks();
   }
 }
 

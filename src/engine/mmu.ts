@@ -7,12 +7,13 @@
  *   va --TLB hit--> host address
  *    \--miss--> host_address: walk -> pmp -> gpa map -> host address, TLB filled      (or fault, or mmio)
  */
-import type { Library } from './wasm-machine.ts';
-import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { FEATURE, hartState } from '../isa/state.ts';
+
 import { must } from '../base/assert.ts';
+import { FEATURE, hartState } from '../isa/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { GPA, headerLayout, PLAN } from './memory-plan.ts';
 import { BANKS, EXIT, FAULT, MMIO_ANSWER, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
 
 export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;
 /** Zicboz and Zicbom work on blocks of this size. */
@@ -20,14 +21,29 @@ const CACHE_BLOCK_BYTES = 64;
 const at = vcpuState.offset;
 
 /** PTE bits. */
-const PTE = { v: 1n, r: 2n, w: 4n, x: 8n, u: 16n, a: 64n, d: 128n, n: 1n << 63n, pbmt: 3n << 61n, reserved: 0x7fn << 54n } as const;
+const PTE = {
+  v: 1n,
+  r: 2n,
+  w: 4n,
+  x: 8n,
+  u: 16n,
+  a: 64n,
+  d: 128n,
+  n: 1n << 63n,
+  pbmt: 3n << 61n,
+  reserved: 0x7fn << 54n,
+} as const;
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
 
 /** Names of the functions defined here, all of which take the vCPU's block first. */
 export function defineMmu(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
-  const declare = (name: string, params: readonly ('i32' | 'i64')[], results: readonly ('i32' | 'i64')[]): FunctionRef => {
+  const declare = (
+    name: string,
+    params: readonly ('i32' | 'i64')[],
+    results: readonly ('i32' | 'i64')[],
+  ): FunctionRef => {
     const ref = module.declare(name, params, results);
     library.set(name, ref);
     return ref;
@@ -42,14 +58,23 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
 
   const vcpu = (f: FunctionBuilder): Ptr => f.param<Ptr>(0).get;
   const u64 = (f: FunctionBuilder, field: keyof typeof at): I64 => f.i64.load(vcpu(f), at[field]);
-  const bit = (f: FunctionBuilder, value: I64, mask: bigint): I32 => f.i64.ne(f.i64.and(value, f.i64.const(mask)), f.i64.const(0));
+  const bit = (f: FunctionBuilder, value: I64, mask: bigint): I32 =>
+    f.i64.ne(f.i64.and(value, f.i64.const(mask)), f.i64.const(0));
 
   // page_fault(vcpu, access, va, isAccessFault): causes 12/13/15 for page faults, 1/5/7 for access faults.
   module.define(fault, (f) => {
     const access = f.param<I32>(1).get;
     const isAccess = f.param<I32>(3).get;
-    const page = f.select(f.i32.eq(access, f.i32.const(2)), f.i64.const(15), f.select(access, f.i64.const(13), f.i64.const(12)));
-    const denied = f.select(f.i32.eq(access, f.i32.const(2)), f.i64.const(7), f.select(access, f.i64.const(5), f.i64.const(1)));
+    const page = f.select(
+      f.i32.eq(access, f.i32.const(2)),
+      f.i64.const(15),
+      f.select(access, f.i64.const(13), f.i64.const(12)),
+    );
+    const denied = f.select(
+      f.i32.eq(access, f.i32.const(2)),
+      f.i64.const(7),
+      f.select(access, f.i64.const(5), f.i64.const(1)),
+    );
     f.i64.store(vcpu(f), at.faultCause, f.select(isAccess, denied, page));
     f.i64.store(vcpu(f), at.faultTval, f.param<I64>(2).get);
     f.i32.store(vcpu(f), at.fault, f.i32.const(FAULT.trap));
@@ -70,7 +95,9 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       undefined,
       'unlikely',
     );
-    const fresh = f.let(f.i32.or(f.i32.shl(number, f.i32.const(8)), f.i32.or(f.i32.and(old, f.i32.const(255)), f.i32.const(GPA.present))));
+    const fresh = f.let(
+      f.i32.or(f.i32.shl(number, f.i32.const(8)), f.i32.or(f.i32.and(old, f.i32.const(255)), f.i32.const(GPA.present))),
+    );
     const found = f.atomicCompareExchange(entry, 0, 4, old, fresh);
     // Another vCPU was faster: its frame stands, and ours is given up (a race this rare may cost a frame).
     f.return(f.select(f.i32.eq(found, old), fresh, found));
@@ -95,7 +122,9 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
         f.return(f.ptr.const(0));
       });
     });
-    f.if(i32.and(i32.ne(f.param<I32>(2).get, i32.const(0)), i32.and(value.get, i32.const(GPA.readOnly))), () => f.return(f.ptr.const(0)));
+    f.if(i32.and(i32.ne(f.param<I32>(2).get, i32.const(0)), i32.and(value.get, i32.const(GPA.readOnly))), () =>
+      f.return(f.ptr.const(0)),
+    );
     const frame = f.ptr.op('shl', f.ptr.from32(i32.shrU(value.get, i32.const(8))), f.ptr.const(12));
     f.return(f.ptr.add(frame, f.ptr.from64(i64.and(gpa, i64.const(0xfff)))));
   });
@@ -138,7 +167,12 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       f.set(level, i64.sub(level.get, i64.const(1)));
       f.set(shift, i64.add(i64.mul(level.get, i64.const(9)), i64.const(12)));
       f.set(pteAddress, i64.or(table.get, i64.and(i64.shl(i64.shrU(va, shift.get), i64.const(3)), i64.const(0xff8))));
-      f.if(i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.load), i32.const(1)) as I32), () => fail(true), undefined, 'unlikely');
+      f.if(
+        i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.load), i32.const(1)) as I32),
+        () => fail(true),
+        undefined,
+        'unlikely',
+      );
       f.set(pteHost, f.call(ram, vcpu(f), pteAddress.get, i32.const(0)) as Ptr);
       f.if(
         f.ptr.eqz(pteHost.get),
@@ -151,12 +185,28 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       );
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
-        const isInvalid = i32.or(i32.eqz(bit(f, pte.get, PTE.v)), i64.eq(i64.and(pte.get, i64.const(PTE.r | PTE.w)), i64.const(PTE.w)));
+        const isInvalid = i32.or(
+          i32.eqz(bit(f, pte.get, PTE.v)),
+          i64.eq(i64.and(pte.get, i64.const(PTE.r | PTE.w)), i64.const(PTE.w)),
+        );
         f.if(i32.or(isInvalid, bit(f, pte.get, PTE.reserved)), () => fail(false), undefined, 'unlikely');
-        f.if(i32.and(bit(f, pte.get, PTE.pbmt), i32.or(i32.eqz(pbmt), i64.eq(i64.and(pte.get, i64.const(PTE.pbmt)), i64.const(PTE.pbmt)))), () => fail(false), undefined, 'unlikely');
+        f.if(
+          i32.and(
+            bit(f, pte.get, PTE.pbmt),
+            i32.or(i32.eqz(pbmt), i64.eq(i64.and(pte.get, i64.const(PTE.pbmt)), i64.const(PTE.pbmt))),
+          ),
+          () => fail(false),
+          undefined,
+          'unlikely',
+        );
         f.if(i32.eqz(bit(f, pte.get, PTE.r | PTE.x)), () => {
           // A pointer to the next level: A, D, U, N and PBMT are reserved in it.
-          f.if(i32.or(i64.eqz(level.get), bit(f, pte.get, PTE.a | PTE.d | PTE.u | PTE.n | PTE.pbmt)), () => fail(false), undefined, 'unlikely');
+          f.if(
+            i32.or(i64.eqz(level.get), bit(f, pte.get, PTE.a | PTE.d | PTE.u | PTE.n | PTE.pbmt)),
+            () => fail(false),
+            undefined,
+            'unlikely',
+          );
           f.set(table, i64.and(i64.shl(pte.get, i64.const(2)), i64.const(((1n << 44n) - 1n) << 12n)));
           f.br(descend);
         });
@@ -169,21 +219,33 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
           () => f.set(denied, i32.eqz(isUserPage)),
         );
         const readable = i32.or(bit(f, pte.get, PTE.r), i32.and(bit(f, pte.get, PTE.x), bit(f, mstatus, MXR)));
-        const permitted = f.select(i32.eq(access, i32.const(ACCESS.store)), bit(f, pte.get, PTE.w), f.select(access, readable, bit(f, pte.get, PTE.x)));
+        const permitted = f.select(
+          i32.eq(access, i32.const(ACCESS.store)),
+          bit(f, pte.get, PTE.w),
+          f.select(access, readable, bit(f, pte.get, PTE.x)),
+        );
         f.if(i32.or(denied.get, i32.eqz(permitted)), () => fail(false), undefined, 'unlikely');
         const below = f.let(i64.sub(i64.shl(i64.const(1), i64.sub(shift.get, i64.const(12))), i64.const(1)));
         const ppn = f.let(i64.and(i64.shrU(pte.get, i64.const(10)), i64.const((1n << 44n) - 1n)));
         f.if(i64.ne(i64.and(ppn, below), i64.const(0)), () => fail(false), undefined, 'unlikely');
         const napot = f.let(bit(f, pte.get, PTE.n));
-        const napotBad = i32.or(i32.or(i64.ne(level.get, i64.const(0)), i32.eqz(bit(f, features, FEATURE.svnapot))), i64.ne(i64.and(ppn, i64.const(15)), i64.const(8)));
+        const napotBad = i32.or(
+          i32.or(i64.ne(level.get, i64.const(0)), i32.eqz(bit(f, features, FEATURE.svnapot))),
+          i64.ne(i64.and(ppn, i64.const(15)), i64.const(8)),
+        );
         f.if(i32.and(napot, napotBad), () => fail(false), undefined, 'unlikely');
-        const wanted = f.let(f.select(i32.eq(access, i32.const(ACCESS.store)), i64.const(PTE.a | PTE.d), i64.const(PTE.a)));
+        const wanted = f.let(
+          f.select(i32.eq(access, i32.const(ACCESS.store)), i64.const(PTE.a | PTE.d), i64.const(PTE.a)),
+        );
         f.if(
           i64.ne(i64.and(pte.get, wanted), wanted),
           () => {
             // Svadu updates in place (menvcfg.ADUE), Svade faults.
             f.if(i32.eqz(bit(f, menvcfg, 1n << 61n)), () => fail(false));
-            f.if(i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.store), i32.const(1)) as I32), () => fail(true));
+            f.if(
+              i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.store), i32.const(1)) as I32),
+              () => fail(true),
+            );
             f.if(f.ptr.eqz(f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr), () => fail(true));
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
@@ -192,7 +254,13 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
           undefined,
           'unlikely',
         );
-        const page = f.let(f.select(napot, i64.or(i64.and(ppn, i64.const(-16)), i64.and(i64.shrU(va, i64.const(12)), i64.const(15))), i64.or(ppn, i64.and(i64.shrU(va, i64.const(12)), below))));
+        const page = f.let(
+          f.select(
+            napot,
+            i64.or(i64.and(ppn, i64.const(-16)), i64.and(i64.shrU(va, i64.const(12)), i64.const(15))),
+            i64.or(ppn, i64.and(i64.shrU(va, i64.const(12)), below)),
+          ),
+        );
         f.return(i64.or(i64.shl(page, i64.const(12)), i64.and(va, i64.const(0xfff))));
       });
     });
@@ -209,9 +277,15 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     f.set(mode, f.convert('i32_wrap_i64', u64(f, 'mode')));
     const mstatus = f.let(u64(f, 'mstatus'));
     // MPRV: loads and stores act with the mode in MPP.
-    f.if(i32.and(i32.and(i32.eq(mode.get, i32.const(3)), i32.ne(access, i32.const(ACCESS.fetch))), bit(f, mstatus, 1n << 17n)), () => {
-      f.set(mode, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3)));
-    });
+    f.if(
+      i32.and(
+        i32.and(i32.eq(mode.get, i32.const(3)), i32.ne(access, i32.const(ACCESS.fetch))),
+        bit(f, mstatus, 1n << 17n),
+      ),
+      () => {
+        f.set(mode, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3)));
+      },
+    );
     const gpa = f.let(f.call(walk, vcpu(f), va, access, mode.get) as I64);
     f.if(i64.eq(gpa, i64.const(-1)), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
     const right = f.let(f.call(pmp, vcpu(f), gpa, f.param<I32>(2).get, access, mode.get) as I32);
@@ -242,13 +316,18 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const isCode = i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0)));
-    f.if(i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(f.let(isCode))), () => {
-      const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
-      const page = f.let(i64.and(va, i64.const(-4096)));
-      const entry = f.let(f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))));
-      i64.store(entry, 0, page);
-      f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
-    });
+    f.if(
+      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(f.let(isCode))),
+      () => {
+        const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
+        const page = f.let(i64.and(va, i64.const(-4096)));
+        const entry = f.let(
+          f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
+        );
+        i64.store(entry, 0, page);
+        f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
+      },
+    );
     f.return(address);
   });
 
@@ -283,7 +362,9 @@ function definePmp(f: FunctionBuilder): void {
     f.loop((nextEntry) => {
       const cfg = f.let(i32.and(f.convert('i32_wrap_i64', cfgs.get), i32.const(255)));
       const kind = f.let(i32.and(i32.shrU(cfg, i32.const(3)), i32.const(3)));
-      const address = f.let(i64.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(index.get, i32.const(3)))), hartState.offset.pmpaddr0));
+      const address = f.let(
+        i64.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(index.get, i32.const(3)))), hartState.offset.pmpaddr0),
+      );
       f.if(kind, () => {
         const low = f.local('i64');
         const high = f.local('i64');
@@ -299,7 +380,9 @@ function definePmp(f: FunctionBuilder): void {
             f.set(high, i64.add(scaled, i64.const(4)));
             f.if(i32.eq(kind, i32.const(3)), () => {
               // NAPOT: the trailing ones, and the zero above them, are the size.
-              const mask = f.let(i64.or(i64.shl(i64.xor(address, i64.add(address, i64.const(1))), i64.const(2)), i64.const(3)));
+              const mask = f.let(
+                i64.or(i64.shl(i64.xor(address, i64.add(address, i64.const(1))), i64.const(2)), i64.const(3)),
+              );
               f.set(low, i64.and(scaled, i64.xor(mask, i64.const(-1))));
               f.set(high, i64.add(i64.add(low.get, mask), i64.const(1)));
             });
@@ -312,14 +395,21 @@ function definePmp(f: FunctionBuilder): void {
           f.if(i32.or(i64.ltU(gpa, low.get), i64.ltU(high.get, end)), () => f.return(i32.const(0)));
           const rights = f.let(pmpRights(f, cfg, mseccfg, isMachine));
           // Bits of rights: 1 read, 2 write, 4 execute, as in pmpcfg.
-          const needed = f.select(i32.eq(access, i32.const(ACCESS.store)), i32.const(2), f.select(access, i32.const(1), i32.const(4)));
+          const needed = f.select(
+            i32.eq(access, i32.const(ACCESS.store)),
+            i32.const(2),
+            f.select(access, i32.const(1), i32.const(4)),
+          );
           f.return(f.select(i32.and(rights, needed), uniform.get, i32.const(0)));
         });
       });
       f.set(previous, address);
       f.set(index, i32.add(index.get, i32.const(1)));
       f.brIf(none, i32.eq(index.get, i32.const(16)));
-      f.set(cfgs, f.select(i32.eq(index.get, i32.const(8)), i64.load(vcpu, at.pmpcfg2), i64.shrU(cfgs.get, i64.const(8))));
+      f.set(
+        cfgs,
+        f.select(i32.eq(index.get, i32.const(8)), i64.load(vcpu, at.pmpcfg2), i64.shrU(cfgs.get, i64.const(8))),
+      );
       f.br(nextEntry);
     });
   });
@@ -380,7 +470,9 @@ function defineLoad(f: FunctionBuilder, host: FunctionRef, fault: FunctionRef, s
           const byte = f.let(f.call(self, vcpu, i64.add(va, wide), i32.const(1)) as I64);
           f.if(i32.load(vcpu, at.fault), () => {
             f.if(i32.eq(i32.load(vcpu, at.exitKind), i32.const(EXIT.mmio)), () => {
-              f.if(i32.eq(i32.load(vcpu, at.fault), i32.const(FAULT.leave)), () => f.call(fault, vcpu, i32.const(ACCESS.load), i64.add(va, wide), i32.const(1)));
+              f.if(i32.eq(i32.load(vcpu, at.fault), i32.const(FAULT.leave)), () =>
+                f.call(fault, vcpu, i32.const(ACCESS.load), i64.add(va, wide), i32.const(1)),
+              );
             });
             f.return(i64.const(0));
           });
@@ -430,7 +522,9 @@ function defineStore(f: FunctionBuilder, host: FunctionRef, fault: FunctionRef, 
       const one = f.let(f.call(host, vcpu, va, firstBytes, i32.const(ACCESS.store)) as Ptr);
       const check = (address: Ptr, part: I64): void =>
         f.if(f.ptr.eqz(address), () => {
-          f.if(i32.eqz(i32.load(vcpu, at.fault)), () => f.call(fault, vcpu, i32.const(ACCESS.store), part, i32.const(1)));
+          f.if(i32.eqz(i32.load(vcpu, at.fault)), () =>
+            f.call(fault, vcpu, i32.const(ACCESS.store), part, i32.const(1)),
+          );
           f.return();
         });
       check(one, va);
@@ -440,7 +534,11 @@ function defineStore(f: FunctionBuilder, host: FunctionRef, fault: FunctionRef, 
       f.while(
         () => i32.ltU(i.get, bytes),
         () => {
-          const to = f.select(i32.ltU(i.get, firstBytes), f.ptr.add(one, f.ptr.from32(i.get)), f.ptr.add(two, f.ptr.from32(i32.sub(i.get, firstBytes))));
+          const to = f.select(
+            i32.ltU(i.get, firstBytes),
+            f.ptr.add(one, f.ptr.from32(i.get)),
+            f.ptr.add(two, f.ptr.from32(i32.sub(i.get, firstBytes))),
+          );
           i64.storeSized(to, 0, 1, i64.shrU(value, f.convert('i64_extend_i32_u', i32.shl(i.get, i32.const(3)))));
           f.set(i, i32.add(i.get, i32.const(1)));
         },
@@ -454,7 +552,8 @@ function defineStore(f: FunctionBuilder, host: FunctionRef, fault: FunctionRef, 
   );
   const address = f.let(f.call(host, vcpu, va, bytes, i32.const(ACCESS.store)) as Ptr);
   f.if(i32.eqz(f.ptr.eqz(address)), () => {
-    for (const size of [8, 4, 2, 1]) f.if(i32.eq(bytes, i32.const(size)), () => i64.storeSized(address, 0, size, value));
+    for (const size of [8, 4, 2, 1])
+      f.if(i32.eq(bytes, i32.const(size)), () => i64.storeSized(address, 0, size, value));
     f.call(written, vcpu, address, bytes);
     f.return();
   });
@@ -487,7 +586,8 @@ function defineContext(module: ModuleBuilder, declare: Declare): void {
   const flush = declare('flush_translation', [P], []);
   module.define(flush, (f) => {
     const vcpu = f.param<Ptr>(0).get;
-    for (const tlb of ['readTlb', 'writeTlb', 'fetchTlb'] as const) f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at[tlb])), f.i32.const(0xff), f.ptr.const(BANKS * TLB_BANK_BYTES));
+    for (const tlb of ['readTlb', 'writeTlb', 'fetchTlb'] as const)
+      f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at[tlb])), f.i32.const(0xff), f.ptr.const(BANKS * TLB_BANK_BYTES));
   });
   module.define(declare('context', [P], []), (f) => {
     const { i32, i64 } = f;
@@ -505,15 +605,27 @@ function defineContext(module: ModuleBuilder, declare: Declare): void {
     const mpp = i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3));
     const data = f.let(f.select(isMprv, mpp, mode));
     const sum = i64.ne(i64.and(mstatus, i64.const(SUM)), i64.const(0));
-    const bank = f.let(f.ptr.from32(i32.mul(f.select(i32.eq(data, i32.const(1)), i32.add(i32.const(1), sum), data), i32.const(TLB_BANK_BYTES))));
+    const bank = f.let(
+      f.ptr.from32(
+        i32.mul(f.select(i32.eq(data, i32.const(1)), i32.add(i32.const(1), sum), data), i32.const(TLB_BANK_BYTES)),
+      ),
+    );
     f.ptr.store(vcpu, at.readBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.readTlb)), bank));
     f.ptr.store(vcpu, at.writeBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), bank));
-    f.ptr.store(vcpu, at.fetchBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.fetchTlb)), f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES)))));
+    f.ptr.store(
+      vcpu,
+      at.fetchBank,
+      f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.fetchTlb)), f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES)))),
+    );
   });
 }
 
 /** LR, SC, AMOs and cache-block operations, on host addresses. Misaligned ones trap (cause 4 or 6). */
-function defineAtomics(module: ModuleBuilder, declare: Declare, fns: { host: FunctionRef; fault: FunctionRef; written: FunctionRef }): void {
+function defineAtomics(
+  module: ModuleBuilder,
+  declare: Declare,
+  fns: { host: FunctionRef; fault: FunctionRef; written: FunctionRef },
+): void {
   const P = module.pointerType;
   /** The host address of an aligned, atomic access, or a return of 0 with the fault recorded. */
   const locate = (f: FunctionBuilder, size: number, access: number): Ptr => {
@@ -544,13 +656,16 @@ function defineAtomics(module: ModuleBuilder, declare: Declare, fns: { host: Fun
     );
     return address;
   };
-  const narrow = (f: FunctionBuilder, size: number, value: I64): I64 => (size === 8 ? value : (f.unary('i64', size === 4 ? 0xc4 : size === 2 ? 0xc3 : 0xc2, value) as I64));
+  const narrow = (f: FunctionBuilder, size: number, value: I64): I64 =>
+    size === 8 ? value : (f.unary('i64', size === 4 ? 0xc4 : size === 2 ? 0xc3 : 0xc2, value) as I64);
 
   for (const size of [4, 8] as const) {
     module.define(declare(`lr${size}`, [P, 'i64'], ['i64']), (f) => {
       const vcpu = f.param<Ptr>(0).get;
       const address = locate(f, size, ACCESS.load);
-      const value = f.let(size === 8 ? f.atomicLoad('i64', address, 0) : f.convert('i64_extend_i32_s', f.atomicLoad('i32', address, 0)));
+      const value = f.let(
+        size === 8 ? f.atomicLoad('i64', address, 0) : f.convert('i64_extend_i32_s', f.atomicLoad('i32', address, 0)),
+      );
       f.i64.store(vcpu, at.reservationAddress, f.ptr.to64(address));
       f.i64.store(vcpu, at.reservationSize, f.i64.const(size));
       f.i64.store(vcpu, at.reservationValue, value);
@@ -560,14 +675,19 @@ function defineAtomics(module: ModuleBuilder, declare: Declare, fns: { host: Fun
       const { i32, i64 } = f;
       const vcpu = f.param<Ptr>(0).get;
       const address = locate(f, size, ACCESS.store);
-      const reserved = i32.and(i64.eq(i64.load(vcpu, at.reservationAddress), f.ptr.to64(address)), i64.eq(i64.load(vcpu, at.reservationSize), i64.const(size)));
+      const reserved = i32.and(
+        i64.eq(i64.load(vcpu, at.reservationAddress), f.ptr.to64(address)),
+        i64.eq(i64.load(vcpu, at.reservationSize), i64.const(size)),
+      );
       f.if(
         f.let(reserved),
         () => {
           i64.store(vcpu, at.reservationSize, i64.const(0));
           const expected = i64.load(vcpu, at.reservationValue);
           const mask = i64.const(size === 8 ? -1 : 0xffffffff);
-          const found = f.let(f.atomicCompareExchange(address, 0, size, i64.and(expected, mask), i64.and(f.param<I64>(2).get, mask)));
+          const found = f.let(
+            f.atomicCompareExchange(address, 0, size, i64.and(expected, mask), i64.and(f.param<I64>(2).get, mask)),
+          );
           f.if(i64.eq(narrow(f, size, found), expected), () => {
             f.call(fns.written, vcpu, address, i32.const(size));
             f.return(i64.const(0));
@@ -586,7 +706,13 @@ function defineAtomics(module: ModuleBuilder, declare: Declare, fns: { host: Fun
         const value = f.param<I64>(2).get;
         const address = locate(f, size, ACCESS.store);
         const old = f.local('i64');
-        if (operation === 'swap' || operation === 'add' || operation === 'xor' || operation === 'and' || operation === 'or') {
+        if (
+          operation === 'swap' ||
+          operation === 'add' ||
+          operation === 'xor' ||
+          operation === 'and' ||
+          operation === 'or'
+        ) {
           f.set(old, f.atomicRmw(operation === 'swap' ? 'xchg' : operation, address, 0, size, value));
         } else {
           const signed = operation === 'min' || operation === 'max';
@@ -612,8 +738,12 @@ function defineAtomics(module: ModuleBuilder, declare: Declare, fns: { host: Fun
     const va = f.let(f.i64.and(f.param<I64>(1).get, f.i64.const(-CACHE_BLOCK_BYTES)));
     const address = f.let(f.call(fns.host, vcpu, va, f.i32.const(CACHE_BLOCK_BYTES), f.i32.const(ACCESS.store)) as Ptr);
     f.if(f.ptr.eqz(address), () => {
-      f.if(f.i32.eqz(f.i32.load(vcpu, at.fault)), () => f.call(fns.fault, vcpu, f.i32.const(ACCESS.store), f.param<I64>(1).get, f.i32.const(1)));
-      f.if(f.i32.eq(f.i32.load(vcpu, at.fault), f.i32.const(FAULT.trap)), () => f.i64.store(vcpu, at.faultTval, f.param<I64>(1).get));
+      f.if(f.i32.eqz(f.i32.load(vcpu, at.fault)), () =>
+        f.call(fns.fault, vcpu, f.i32.const(ACCESS.store), f.param<I64>(1).get, f.i32.const(1)),
+      );
+      f.if(f.i32.eq(f.i32.load(vcpu, at.fault), f.i32.const(FAULT.trap)), () =>
+        f.i64.store(vcpu, at.faultTval, f.param<I64>(1).get),
+      );
       f.return();
     });
     f.memoryFill(address, f.i32.const(0), f.ptr.const(CACHE_BLOCK_BYTES));

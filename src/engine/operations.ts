@@ -4,7 +4,7 @@
  * the general one, and one for targets in the same page ("near"). An operation's number is its case in the dispatch.
  */
 import { assert } from '../base/assert.ts';
-import type { Row } from '../isa/row.ts';
+import type { Row } from '../isa/index.ts';
 
 /** Operations that no row stands behind. */
 export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3, breakpoint: 4 } as const;
@@ -61,4 +61,12 @@ export function hasNear(row: Row): boolean {
 export const ENTRY = { rd: 10, rs1: 16, rs2: 21, rm: 26, immediate: 32 } as const;
 
 /** For machines that run semantics which no instruction stands behind: traps, CSRs. */
-export const NO_ROW: Row = { name: 'none', pattern: '', assembly: '', extension: 'i', kind: 'system', summary: '', semantics: () => undefined };
+export const NO_ROW: Row = {
+  name: 'none',
+  pattern: '',
+  assembly: '',
+  extension: 'i',
+  kind: 'system',
+  summary: '',
+  semantics: () => undefined,
+};

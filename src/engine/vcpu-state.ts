@@ -3,7 +3,7 @@
  * Generated code takes the block's address as a parameter, so all vCPUs share all code.
  */
 import { array, type Fields, struct, type View } from '../base/struct.ts';
-import { STATE_FIELDS } from '../isa/state.ts';
+import { STATE_FIELDS } from '../isa/index.ts';
 
 /** Entries of each translation buffer; a power of two. */
 export const TLB_ENTRIES = 256;
@@ -72,7 +72,16 @@ export type VcpuState = View<typeof vcpuState.fields>;
 export type VcpuField = keyof typeof vcpuState.fields;
 
 /** Why `run` returned. */
-export const EXIT = { budget: 0, mmio: 1, call: 2, wait: 3, breakpoint: 4, codeFull: 5, memoryFull: 6, fenceInstruction: 7 } as const;
+export const EXIT = {
+  budget: 0,
+  mmio: 1,
+  call: 2,
+  wait: 3,
+  breakpoint: 4,
+  codeFull: 5,
+  memoryFull: 6,
+  fenceInstruction: 7,
+} as const;
 export type ExitName = keyof typeof EXIT;
 
 export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;

@@ -4,11 +4,11 @@
  * place (interpreter handler, function of its own, translated region) and are left to subclasses.
  * Long: one method for each operation of Machine.
  */
-import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
-import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/float-operations.ts';
-import type { AccessSize, AmoOperation, FloatLetter, Machine } from '../isa/machine.ts';
-import type { StateField } from '../isa/state.ts';
+
 import { must } from '../base/assert.ts';
+import type { AccessSize, AmoOperation, FloatLetter, Machine, StateField } from '../isa/index.ts';
+import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
 import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
 
 /** Functions that generated code calls, by name (see the files that define them), and what they are generated for. */
@@ -259,8 +259,17 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     if (format === 'd') return raw;
     const f = this.f;
     const fixed = f.let(raw);
-    if (format === 's') return f.select(f.i64.eq(f.i64.shrU(fixed, this.const(32)), this.const(0xffffffff)), this.zext32(fixed), this.const(0x7fc00000));
-    return f.select(f.i64.eq(f.i64.shrU(fixed, this.const(16)), this.const(0xffffffffffffn)), f.i64.and(fixed, this.const(0xffff)), this.const(0x7e00));
+    if (format === 's')
+      return f.select(
+        f.i64.eq(f.i64.shrU(fixed, this.const(32)), this.const(0xffffffff)),
+        this.zext32(fixed),
+        this.const(0x7fc00000),
+      );
+    return f.select(
+      f.i64.eq(f.i64.shrU(fixed, this.const(16)), this.const(0xffffffffffffn)),
+      f.i64.and(fixed, this.const(0xffff)),
+      this.const(0x7e00),
+    );
   }
   box(format: FloatLetter, value: I64): I64 {
     if (format === 'd') return value;
@@ -321,7 +330,12 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   requireTarget(target: I64): void {
     if (this.library.hasCompressed) return;
     const address = this.f.let(target);
-    this.f.if(this.f.i64.ne(this.f.i64.and(address, this.const(2)), this.const(0)), () => this.raise(0, address), undefined, 'unlikely');
+    this.f.if(
+      this.f.i64.ne(this.f.i64.and(address, this.const(2)), this.const(0)),
+      () => this.raise(0, address),
+      undefined,
+      'unlikely',
+    );
   }
   abstract fenceInstruction(): void;
   fence(): void {

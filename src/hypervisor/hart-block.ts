@@ -2,10 +2,28 @@
 import { array, struct, type View } from '../base/struct.ts';
 
 /** Hart states of the SBI's HSM extension (SBI 2.0, chapter 9); startClaimed is ours, and shown as startPending. */
-export const HART = { started: 0, stopped: 1, startPending: 2, stopPending: 3, suspended: 4, suspendPending: 5, resumePending: 6, startClaimed: 7 } as const;
+export const HART = {
+  started: 0,
+  stopped: 1,
+  startPending: 2,
+  stopPending: 3,
+  suspended: 4,
+  suspendPending: 5,
+  resumePending: 6,
+  startClaimed: 7,
+} as const;
 
 /** Exits are counted by kind, in this order. */
-export const EXIT_KINDS = ['budget', 'mmio', 'call', 'wait', 'breakpoint', 'codeFull', 'memoryFull', 'fenceInstruction'] as const;
+export const EXIT_KINDS = [
+  'budget',
+  'mmio',
+  'call',
+  'wait',
+  'breakpoint',
+  'codeFull',
+  'memoryFull',
+  'fenceInstruction',
+] as const;
 
 export const hartBlock = struct('hart-block', {
   status: 'i32',

@@ -6,9 +6,27 @@
 import { must } from '../base/assert.ts';
 import { HART, IRQ, REQUEST, type Vcpu } from './vcpu.ts';
 
-export const SBI_ERROR = { success: 0n, failed: -1n, notSupported: -2n, invalidParam: -3n, denied: -4n, invalidAddress: -5n, alreadyAvailable: -6n, alreadyStarted: -7n, alreadyStopped: -8n } as const;
+export const SBI_ERROR = {
+  success: 0n,
+  failed: -1n,
+  notSupported: -2n,
+  invalidParam: -3n,
+  denied: -4n,
+  invalidAddress: -5n,
+  alreadyAvailable: -6n,
+  alreadyStarted: -7n,
+  alreadyStopped: -8n,
+} as const;
 
-const EXTENSION = { base: 0x10n, time: 0x54494d45n, ipi: 0x735049n, rfence: 0x52464e43n, hsm: 0x48534dn, srst: 0x53525354n, dbcn: 0x4442434en } as const;
+const EXTENSION = {
+  base: 0x10n,
+  time: 0x54494d45n,
+  ipi: 0x735049n,
+  rfence: 0x52464e43n,
+  hsm: 0x48534dn,
+  srst: 0x53525354n,
+  dbcn: 0x4442434en,
+} as const;
 /** 0x4b: an implementation number of our own; the specification's list ends before it. */
 const IMPLEMENTATION_ID = 0x4bn;
 const NEVER = (1n << 64n) - 1n;
@@ -123,7 +141,8 @@ function hartState(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result | undefined 
       if (!target) return error(SBI_ERROR.invalidParam);
       if (!ports.readMemory(Number(arg(vcpu, 1)), new Uint8Array(2))) return error(SBI_ERROR.invalidAddress);
       // Claimed first, so that of two callers one wins; the operands stand before the hart sees that it may start.
-      if (!target.changeStatus(HART.stopped, HART.startClaimed)) return error(target.status === HART.started ? SBI_ERROR.alreadyAvailable : SBI_ERROR.failed);
+      if (!target.changeStatus(HART.stopped, HART.startClaimed))
+        return error(target.status === HART.started ? SBI_ERROR.alreadyAvailable : SBI_ERROR.failed);
       target.hart.startAddress = arg(vcpu, 1);
       target.hart.startOpaque = arg(vcpu, 2);
       target.status = HART.startPending;
@@ -134,11 +153,14 @@ function hartState(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result | undefined 
       vcpu.status = HART.stopped;
       return undefined;
     case 2n:
-      return target ? ok(BigInt(target.status === HART.startClaimed ? HART.startPending : target.status)) : error(SBI_ERROR.invalidParam);
+      return target
+        ? ok(BigInt(target.status === HART.startClaimed ? HART.startPending : target.status))
+        : error(SBI_ERROR.invalidParam);
     case 3n: {
       const type = BigInt.asUintN(32, arg(vcpu, 0));
       // Retentive suspend is a wait for an interrupt; non-retentive forgets registers and starts at the address.
-      if (type !== 0n && type !== 0x8000_0000n) return error(type > 0x8000_0000n || type < 0x1000_0000n ? SBI_ERROR.invalidParam : SBI_ERROR.notSupported);
+      if (type !== 0n && type !== 0x8000_0000n)
+        return error(type > 0x8000_0000n || type < 0x1000_0000n ? SBI_ERROR.invalidParam : SBI_ERROR.notSupported);
       if (type !== 0n) {
         vcpu.hart.startAddress = arg(vcpu, 1);
         vcpu.hart.startOpaque = arg(vcpu, 2);

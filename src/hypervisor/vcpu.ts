@@ -3,8 +3,16 @@
  * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
  */
 import type { Layout } from '../base/struct.ts';
-import { MARKS, type MachineMemory, REQUEST, TLB_BANK_BYTES, BANKS, type VcpuState, vcpuState } from '../engine/index.ts';
-import { type HartBlock, HART, hartBlock } from './hart-block.ts';
+import {
+  BANKS,
+  MARKS,
+  type MachineMemory,
+  REQUEST,
+  TLB_BANK_BYTES,
+  type VcpuState,
+  vcpuState,
+} from '../engine/index.ts';
+import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
@@ -103,7 +111,10 @@ export class Vcpu {
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */
   forgetTranslations(): void {
-    const fill = (layout: Layout<typeof vcpuState.fields>['offset'], name: 'readTlb' | 'writeTlb' | 'fetchTlb'): void => {
+    const fill = (
+      layout: Layout<typeof vcpuState.fields>['offset'],
+      name: 'readTlb' | 'writeTlb' | 'fetchTlb',
+    ): void => {
       this.#memory.u8.fill(0xff, this.at + layout[name], this.at + layout[name] + BANKS * TLB_BANK_BYTES);
     };
     for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
@@ -119,7 +130,11 @@ export class Vcpu {
     const { state } = this;
     if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
-    this.#memory.u8.fill(0xff, this.at + vcpuState.offset.writeTlb, this.at + vcpuState.offset.writeTlb + BANKS * TLB_BANK_BYTES);
+    this.#memory.u8.fill(
+      0xff,
+      this.at + vcpuState.offset.writeTlb,
+      this.at + vcpuState.offset.writeTlb + BANKS * TLB_BANK_BYTES,
+    );
     for (let i = 0; i < Math.min(missed, MARKS); i++) {
       const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
       if (page !== 0) this.#memory.u8.fill(0, page, page + 2048 * 8);

@@ -1,0 +1,241 @@
+/**
+ * Runs vCPUs on the calling thread: enters the engine, looks at why it came back, does what is asked. One slice at a
+ * time; between slices the vCPU serves what others asked of it (flushes, interrupts), its timers are compared, and
+ * others may stop it. What waits is a value: the caller decides whether to block its thread or to do something else.
+ */
+import { unreachable } from '../base/assert.ts';
+import {
+  type Exit,
+  type MachineMemory,
+  MMIO_ANSWER,
+  type Processor,
+  REQUEST,
+  STEPS_PER_TICK,
+} from '../engine/index.ts';
+import { FEATURE } from '../isa/index.ts';
+import { EXIT_KINDS, RUN } from './hart-block.ts';
+import { type SbiPorts, sbiCall } from './sbi.ts';
+import { HART, IRQ, type Vcpu } from './vcpu.ts';
+import type { World } from './world.ts';
+
+/** Accesses to devices, by guest-physical address; undefined: nothing is there. */
+export interface MmioPort {
+  read(gpa: number, bytes: number): bigint | undefined;
+  write(gpa: number, bytes: number, value: bigint): boolean;
+}
+
+export interface RunnerPorts {
+  readonly mmio: MmioPort;
+  readonly sbi: Omit<SbiPorts, 'vcpus' | 'awaitRequests'>;
+  /** Timebase ticks now. */
+  ticks(): number;
+  /** A vCPU reached a breakpoint; it stays stopped until it is resumed. */
+  stopped(vcpu: Vcpu): void;
+}
+
+export interface RunnerOptions {
+  /** Steps in a slice: how long an interrupt may have to wait. */
+  readonly budget: number;
+  /** `instructions`: ticks come from the vCPU's steps, and idle time is skipped. */
+  readonly clock: 'real' | 'instructions';
+}
+
+/** What a slice ended with. `idle`: nothing to do before `untilTicks` (or a wake). */
+export type Slice =
+  | { readonly kind: 'ran' }
+  | { readonly kind: 'idle'; readonly untilTicks: number }
+  | { readonly kind: 'barrier' }
+  | { readonly kind: 'ended' };
+
+const RAN: Slice = { kind: 'ran' };
+const ENDED: Slice = { kind: 'ended' };
+const BARRIER: Slice = { kind: 'barrier' };
+const NEVER = Number.POSITIVE_INFINITY;
+const STCE = 1n << 63n;
+
+export class Runner {
+  readonly #memory: MachineMemory;
+  readonly #processor: Processor;
+  readonly #world: World;
+  readonly #ports: RunnerPorts;
+  readonly #options: RunnerOptions;
+  readonly #sbi: SbiPorts;
+
+  constructor(memory: MachineMemory, processor: Processor, world: World, ports: RunnerPorts, options: RunnerOptions) {
+    this.#memory = memory;
+    this.#processor = processor;
+    this.#world = world;
+    this.#ports = ports;
+    this.#options = options;
+    this.#sbi = {
+      ...ports.sbi,
+      vcpus: world.vcpus,
+      awaitRequests: (self, targets) => this.#awaitRequests(self, targets),
+    };
+  }
+
+  /** Runs the vCPU for one slice. */
+  slice(vcpu: Vcpu): Slice {
+    if (this.#world.run !== RUN.running) return ENDED;
+    vcpu.armSleep();
+    if (this.#world.paused) return this.#world.paused ? { kind: 'idle', untilTicks: NEVER } : RAN;
+    const idle = this.#prepare(vcpu);
+    if (idle !== undefined) return idle;
+    if (!this.#world.tryEnter(vcpu)) return BARRIER;
+    this.#serveRequests(vcpu);
+    const exit = this.#processor.run(vcpu.at, vcpu.state, this.#options.budget);
+    this.#world.leave(vcpu);
+    const kind = EXIT_KINDS.indexOf(exit.kind);
+    vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
+    return this.#handle(vcpu, exit);
+  }
+
+  /** Ticks of the machine's clock as this vCPU sees it. */
+  ticks(vcpu: Vcpu): number {
+    if (this.#options.clock === 'real') return this.#ports.ticks();
+    const { state } = vcpu;
+    return Math.floor((Number(state.steps) + state.budgetAtEntry - state.budgetLeft) / STEPS_PER_TICK);
+  }
+
+  #handle(vcpu: Vcpu, exit: Exit): Slice {
+    switch (exit.kind) {
+      case 'budget':
+        return RAN;
+      case 'mmio':
+        this.#mmio(vcpu, exit);
+        return RAN;
+      case 'call':
+        sbiCall(vcpu, this.#sbi);
+        return RAN;
+      case 'wait':
+        return this.#wait(vcpu);
+      case 'breakpoint':
+        this.#ports.stopped(vcpu);
+        return RAN;
+      case 'codeFull':
+        // Whoever comes second finds the code dropped already.
+        this.#world.exclude(() => {
+          this.#memory.dropCode();
+          for (const each of this.#world.vcpus) each.forgetTranslations();
+        });
+        return RAN;
+      case 'memoryFull':
+        this.#world.finish(RUN.memoryFull, 125);
+        return ENDED;
+      case 'fenceInstruction':
+        this.#awaitMarks(vcpu);
+        return RAN;
+      default:
+        return unreachable(exit);
+    }
+  }
+
+  /** HSM transitions, timers. A value: the vCPU has nothing to run. */
+  #prepare(vcpu: Vcpu): Slice | undefined {
+    switch (vcpu.status) {
+      case HART.started:
+        break;
+      case HART.startPending:
+        this.#start(vcpu);
+        break;
+      case HART.suspendPending:
+        if (!vcpu.interruptWaiting) {
+          this.#timers(vcpu);
+          if (!vcpu.interruptWaiting) return this.#idle(vcpu);
+        }
+        vcpu.status = HART.started;
+        break;
+      case HART.suspended:
+        this.#timers(vcpu);
+        if (!vcpu.interruptWaiting) return this.#idle(vcpu);
+        this.#start(vcpu);
+        break;
+      default:
+        return { kind: 'idle', untilTicks: NEVER };
+    }
+    this.#timers(vcpu);
+    return undefined;
+  }
+
+  /** A hart's first instruction: supervisor mode, a0 its id, a1 the caller's value (SBI 2.0, section 9.1). */
+  #start(vcpu: Vcpu): void {
+    const { state, hart } = vcpu;
+    state.pc = hart.startAddress;
+    state.mode = 1n;
+    state.satp = 0n;
+    state.mstatus &= ~2n;
+    state.x[10] = BigInt(vcpu.id);
+    state.x[11] = hart.startOpaque;
+    vcpu.status = HART.started;
+    this.#processor.contextChanged(vcpu.at);
+  }
+
+  /** MTIP from mtimecmp, STIP from the SBI's timer. STIP of Sstc is the engine's. */
+  #timers(vcpu: Vcpu): void {
+    const now = this.ticks(vcpu);
+    const { hart } = vcpu;
+    vcpu.setLine(IRQ.mti, now >= Number(hart.machineDeadline));
+    if (now >= Number(hart.sbiDeadline)) {
+      hart.sbiDeadline = (1n << 64n) - 1n;
+      vcpu.setPending(IRQ.sti, true);
+    }
+  }
+
+  #wait(vcpu: Vcpu): Slice {
+    if (vcpu.requests !== 0) return RAN;
+    this.#processor.updateTimer(vcpu.at);
+    this.#timers(vcpu);
+    return vcpu.interruptWaiting ? RAN : this.#idle(vcpu);
+  }
+
+  #idle(vcpu: Vcpu): Slice {
+    const { state, hart } = vcpu;
+    let until = Math.min(Number(hart.machineDeadline), Number(hart.sbiDeadline));
+    if ((state.features & FEATURE.sstc) !== 0n && (state.menvcfg & STCE) !== 0n) {
+      until = Math.min(until, Number(BigInt.asUintN(64, state.stimecmp - state.timeOffset)));
+    }
+    return { kind: 'idle', untilTicks: until >= 2 ** 63 ? NEVER : until };
+  }
+
+  /** The instruction clock: nothing happens before `ticks`, so it is then. */
+  skipTo(vcpu: Vcpu, ticks: number): void {
+    const steps = BigInt(ticks) * BigInt(STEPS_PER_TICK);
+    if (steps > vcpu.state.steps) vcpu.state.steps = steps;
+  }
+
+  #serveRequests(vcpu: Vcpu): void {
+    const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
+    if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
+    if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
+    vcpu.acknowledgeCodeMarks();
+  }
+
+  #mmio(vcpu: Vcpu, exit: Extract<Exit, { kind: 'mmio' }>): void {
+    const { state } = vcpu;
+    const mask = (1n << BigInt(exit.bytes * 8)) - 1n;
+    if (exit.isWrite) {
+      this.#ports.mmio.write(exit.gpa, exit.bytes, exit.value & mask);
+      state.mmioAnswer = MMIO_ANSWER.written;
+    } else {
+      state.exitValue = (this.#ports.mmio.read(exit.gpa, exit.bytes) ?? 0n) & mask;
+      state.mmioAnswer = MMIO_ANSWER.read;
+    }
+  }
+
+  /** Until the targets have served what was asked of them, or are not running (then they serve it before they run). */
+  #awaitRequests(self: Vcpu, targets: readonly Vcpu[]): void {
+    this.#serveRequests(self);
+    for (const target of targets) {
+      if (target === self) continue;
+      while (target.running && target.requests !== 0) this.#serveRequests(self);
+    }
+  }
+
+  #awaitMarks(self: Vcpu): void {
+    const { marks } = this.#memory.header;
+    for (const other of this.#world.vcpus) {
+      if (other === self) continue;
+      while (other.running && ((marks - other.state.seenMarks) | 0) > 0) this.#serveRequests(self);
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * What the threads of a machine agree on: the barrier that brings all vCPUs out of the engine, and what became of
+ * the machine. A vCPU that finds the barrier up stays outside until it is down again.
+ *
+ *   enter:   running = 1; barrier up? -> running = 0, wait, again        leave: running = 0
+ *   exclude: barrier 0 -> 1 (or join the waiters), wait for running = 0 of all, act, barrier 1 -> 0
+ */
+
+import type { MachineMemory } from '../engine/index.ts';
+import { RUN, type WorldBlock, worldBlock } from './hart-block.ts';
+import type { Vcpu } from './vcpu.ts';
+
+export class World {
+  readonly block: WorldBlock;
+  readonly vcpus: readonly Vcpu[];
+  readonly #words: Int32Array;
+  readonly #at: number;
+
+  constructor(memory: MachineMemory, at: number, vcpus: readonly Vcpu[]) {
+    this.block = worldBlock.view(memory.buffer, at);
+    this.vcpus = vcpus;
+    this.#words = new Int32Array(memory.buffer);
+    this.#at = at;
+  }
+
+  #index(field: 'barrier' | 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped'): number {
+    return (this.#at + worldBlock.offset[field]) / 4;
+  }
+
+  get run(): number {
+    return Atomics.load(this.#words, this.#index('run'));
+  }
+
+  /** The first wish counts. Wakes everybody. */
+  finish(run: number, code: number): void {
+    if (Atomics.compareExchange(this.#words, this.#index('run'), RUN.running, run) !== RUN.running) return;
+    this.block.code = code;
+    for (const vcpu of this.vcpus) vcpu.wake();
+    this.ringIo();
+  }
+
+  get paused(): boolean {
+    return Atomics.load(this.#words, this.#index('paused')) !== 0;
+  }
+
+  /** Paused vCPUs sleep outside the engine. */
+  setPaused(paused: boolean): void {
+    Atomics.store(this.#words, this.#index('paused'), paused ? 1 : 0);
+    for (const vcpu of this.vcpus) vcpu.wake();
+  }
+
+  /** May `vcpu` enter the engine? If so it counts as running until `leave`. */
+  tryEnter(vcpu: Vcpu): boolean {
+    vcpu.running = true;
+    if (Atomics.load(this.#words, this.#index('barrier')) === 0) return true;
+    vcpu.running = false;
+    return false;
+  }
+
+  leave(vcpu: Vcpu): void {
+    vcpu.running = false;
+  }
+
+  /** Blocks while the barrier is up; only on threads that may block. */
+  awaitBarrier(): void {
+    while (Atomics.load(this.#words, this.#index('barrier')) === 1)
+      Atomics.wait(this.#words, this.#index('barrier'), 1, 10);
+  }
+
+  /**
+   * Runs `act` while no vCPU is in the engine; false (and nothing done) if somebody else is doing such a thing.
+   * The caller's own vCPU must not be running.
+   */
+  exclude(act: () => void): boolean {
+    if (Atomics.compareExchange(this.#words, this.#index('barrier'), 0, 1) !== 0) return false;
+    try {
+      for (const vcpu of this.vcpus) while (vcpu.running) pauseBriefly(this.#words, this.#index('barrier'));
+      act();
+    } finally {
+      Atomics.store(this.#words, this.#index('barrier'), 0);
+      Atomics.notify(this.#words, this.#index('barrier'));
+    }
+    return true;
+  }
+
+  /** Wakes the I/O thread. */
+  ringIo(): void {
+    Atomics.add(this.#words, this.#index('ioBell'), 1);
+    Atomics.notify(this.#words, this.#index('ioBell'));
+  }
+
+  /** Marks a device for service and wakes the I/O thread if it does not know yet. */
+  ring(device: number): void {
+    const bit = 1 << device;
+    if ((Atomics.or(this.#words, this.#index('doorbells'), bit) & bit) === 0) this.ringIo();
+  }
+
+  takeDoorbells(): number {
+    return Atomics.exchange(this.#words, this.#index('doorbells'), 0);
+  }
+
+  get ioBell(): number {
+    return Atomics.load(this.#words, this.#index('ioBell'));
+  }
+
+  /** Where the I/O thread waits: for the word to become other than what `ioBell` said. */
+  get ioWord(): { words: Int32Array; index: number } {
+    return { words: this.#words, index: this.#index('ioBell') };
+  }
+}
+
+/** Gives the processor away for a moment where the thread may block. */
+function pauseBriefly(words: Int32Array, index: number): void {
+  try {
+    Atomics.wait(words, index, 1, 0.05);
+  } catch {
+    // A browser's main thread may not block: spin.
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * A machine's board: memory, vCPUs, interrupt controllers, devices and the bus, wired as QEMU's `virt`. Every thread
+ * of a machine builds the same board over the same memory, in the same order, so that all blocks fall at the same
+ * addresses; the first one resets it. Only the I/O thread's board is given guest memory and backends, and serves
+ * queues.
+ */
+import { must } from '../base/assert.ts';
+import { SharedLock } from '../base/lock.ts';
+import { type AnyLayout, roundUp } from '../base/struct.ts';
+import {
+  type AccessBytes,
+  Aclint,
+  type Device,
+  type DeviceClock,
+  type Finish,
+  type InterruptLine,
+  Plic,
+  Rtc,
+  TestFinisher,
+  Uart,
+} from '../devices/index.ts';
+import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, type MemoryShape, vcpuState } from '../engine/index.ts';
+import { hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
+import { FrameMemory } from './frame-memory.ts';
+import { VIRT, virtioSlot } from './virt-map.ts';
+
+/** What is on the board: plain data, the same on every thread. */
+export interface BoardConfig {
+  readonly harts: number;
+  readonly memoryBytes: number;
+  readonly codeBytes: number;
+  readonly width: 32 | 64;
+  readonly shared: boolean;
+  /** Features of the harts, bits of FEATURE. */
+  readonly features: bigint;
+  readonly misa: bigint;
+  readonly clock: 'real' | 'instructions';
+  /** virtio-mmio devices, slot by slot. */
+  readonly slots: readonly SlotConfig[];
+}
+
+export interface SlotConfig {
+  readonly kind: 'block' | 'console' | 'rng' | 'net';
+  /** Distinguishes devices of a kind: disk0, disk1. */
+  readonly id: string;
+}
+
+/** A slot's device: made by the machine's owner, who knows backends. */
+export type MakeSlot = (
+  slot: SlotConfig,
+  wiring: {
+    name: string;
+    block: { buffer: ArrayBufferLike; at: number };
+    irq: InterruptLine;
+    doorbell: { ring(): void };
+  },
+) => Device;
+
+export interface BoardPorts {
+  readonly clock: DeviceClock;
+  readonly slot: MakeSlot;
+  /** Layout of a slot's device, before it exists. */
+  slotLayout(slot: SlotConfig): AnyLayout;
+}
+
+interface Mapped {
+  readonly base: number;
+  readonly end: number;
+  readonly device: Device;
+  readonly lock: SharedLock;
+}
+
+/** Doorbell numbers of devices that are not in a slot. */
+export const DOORBELL = { uart: 30, rtc: 29 } as const;
+const LOCK_BYTES = 64;
+
+export class Board {
+  readonly config: BoardConfig;
+  readonly memory: MachineMemory;
+  readonly map: GuestPhysicalMap;
+  readonly vcpus: readonly Vcpu[];
+  readonly world: World;
+  readonly uart: Uart;
+  readonly rtc: Rtc;
+  readonly plic: Plic;
+  readonly aclint: Aclint;
+  readonly slots: readonly Device[];
+  /** Guest-physical memory for DMA, boot and debuggers. */
+  readonly guestMemory: FrameMemory;
+  readonly mmio: MmioPort;
+  readonly #devices: Mapped[] = [];
+  readonly #locks: Int32Array;
+  #lastHit: Mapped | undefined;
+  /** Accesses to addresses where nothing is. */
+  unmapped = 0;
+
+  /** Makes the memory and the first board. */
+  static create(config: BoardConfig, ports: BoardPorts): Board {
+    const memory = MachineMemory.create({
+      width: config.width,
+      shared: config.shared,
+      blockBytes: Board.#blockBytes(config, ports),
+      codeBytes: config.codeBytes,
+      frames: config.memoryBytes / FRAME_BYTES + VIRT.resetRom.sizeBytes / FRAME_BYTES,
+    });
+    const board = new Board(config, memory, ports);
+    board.#powerOn();
+    return board;
+  }
+
+  /** Wraps a board that another thread has made. */
+  static attach(config: BoardConfig, memory: WebAssembly.Memory, shape: MemoryShape, ports: BoardPorts): Board {
+    return new Board(config, new MachineMemory(memory, shape), ports);
+  }
+
+  private constructor(config: BoardConfig, memory: MachineMemory, ports: BoardPorts) {
+    this.config = config;
+    this.memory = memory;
+    this.#locks = new Int32Array(memory.buffer);
+    memory.beginBlocks();
+    const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
+    this.map = new GuestPhysicalMap(memory, memory.block(pages * 4), pages);
+    this.vcpus = Array.from(
+      { length: config.harts },
+      (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
+    );
+    this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    this.guestMemory = new FrameMemory(memory, this.map);
+    const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
+    const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
+
+    const plicAt = { buffer: memory.buffer, at: memory.block(plicBytes(config.harts)) };
+    this.plic = new Plic('plic@c000000', plicAt, config.harts, {
+      setExternal: (context, level) =>
+        must(this.vcpus[context >> 1]).setLine((context & 1) === 1 ? IRQ.sei : IRQ.mei, level),
+    });
+    const plicLock = this.#mapDevice(VIRT.plic.base, this.plic);
+    const line = (source: number): InterruptLine => {
+      const pin = this.plic.line(source);
+      return { set: (level) => plicLock.with(() => pin.set(level)) };
+    };
+
+    const aclintAt = { buffer: memory.buffer, at: memory.block(aclintBytes(config.harts)) };
+    this.aclint = new Aclint('clint@2000000', aclintAt, config.harts, {
+      clock: ports.clock,
+      out: {
+        setSoftware: (hart, level) => must(this.vcpus[hart]).setLine(IRQ.msi, level),
+        setTimerDeadline: (hart, ticks) => {
+          const vcpu = must(this.vcpus[hart]);
+          vcpu.hart.machineDeadline = ticks;
+          vcpu.setLine(IRQ.mti, BigInt(ports.clock.ticks()) >= ticks);
+          vcpu.wake();
+        },
+        setTimeOffset: (ticks) => {
+          for (const vcpu of this.vcpus) vcpu.state.timeOffset = ticks;
+        },
+      },
+    });
+    this.#mapDevice(VIRT.clint.base, this.aclint);
+    this.uart = new Uart('serial@10000000', block(Uart.layout), {
+      line: line(VIRT.uart.irq),
+      doorbell: doorbell(DOORBELL.uart),
+    });
+    this.#mapDevice(VIRT.uart.base, this.uart);
+    this.rtc = new Rtc('rtc@101000', block(Rtc.layout), {
+      clock: ports.clock,
+      line: line(VIRT.rtc.irq),
+      wakeAt: (wallMs) => {
+        this.world.block.rtcWakeMs = BigInt(Math.ceil(wallMs ?? 0));
+        this.world.ring(DOORBELL.rtc);
+      },
+    });
+    this.#mapDevice(VIRT.rtc.base, this.rtc);
+    this.#mapDevice(
+      VIRT.test.base,
+      new TestFinisher('test@100000', block(TestFinisher.layout), { finish: (wish) => this.finish(wish) }),
+    );
+    this.slots = config.slots.map((slot, i) => {
+      const { base, irq } = virtioSlot(i);
+      const device = ports.slot(slot, {
+        name: `virtio_mmio@${base.toString(16)}`,
+        block: block(ports.slotLayout(slot)),
+        irq: line(irq),
+        doorbell: doorbell(i),
+      });
+      this.#mapDevice(base, device);
+      return device;
+    });
+    this.mmio = {
+      read: (gpa, bytes) => this.#read(gpa, bytes),
+      write: (gpa, bytes, value) => this.#write(gpa, bytes, value),
+    };
+  }
+
+  /** Every device, for reset, save and restore. */
+  get devices(): readonly Device[] {
+    return this.#devices.map((mapped) => mapped.device);
+  }
+
+  /** Runs `body` with the device's lock held. */
+  locked<T>(device: Device, body: () => T): T {
+    return must(this.#devices.find((mapped) => mapped.device === device)).lock.with(body);
+  }
+
+  finish(wish: Finish): void {
+    if (wish.kind === 'poweroff') this.world.finish(RUN.poweroff, 0);
+    else if (wish.kind === 'reset') this.world.finish(RUN.reboot, 0);
+    else this.world.finish(RUN.failure, wish.code);
+  }
+
+  #powerOn(): void {
+    const { config, map } = this;
+    map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
+    map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
+    for (const { device } of this.#devices) device.reset();
+    for (const vcpu of this.vcpus) {
+      const { state, hart } = vcpu;
+      state.gpaMap = BigInt(map.at);
+      state.gpaPages = BigInt(map.pages);
+      state.features = config.features;
+      state.misa = config.misa;
+      state.mhartid = BigInt(vcpu.id);
+      state.mode = 3n;
+      state.mstatus = 0xa_0000_0000n;
+      state.stimecmp = (1n << 64n) - 1n;
+      state.clockMode = config.clock === 'instructions' ? 1 : 0;
+      state.hasPeers = config.harts > 1 ? 1 : 0;
+      state.seenMarks = this.memory.header.marks;
+      hart.sbiDeadline = (1n << 64n) - 1n;
+      hart.machineDeadline = (1n << 64n) - 1n;
+      vcpu.forgetTranslations();
+    }
+  }
+
+  #mapDevice(base: number, device: Device): SharedLock {
+    const lock = new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
+    this.#devices.push({ base, end: base + device.sizeBytes, device, lock });
+    return lock;
+  }
+
+  #find(gpa: number, bytes: number): Mapped | undefined {
+    const last = this.#lastHit;
+    if (last && gpa >= last.base && gpa + bytes <= last.end) return last;
+    const found = this.#devices.find(({ base, end }) => gpa >= base && gpa + bytes <= end);
+    if (found) this.#lastHit = found;
+    else this.unmapped++;
+    return found;
+  }
+
+  #read(gpa: number, bytes: number): bigint | undefined {
+    const found = this.#find(gpa, bytes);
+    if (!found) return undefined;
+    const { device, lock, base } = found;
+    lock.acquire();
+    try {
+      if (bytes < 8) return BigInt(device.read(gpa - base, bytes as AccessBytes));
+      if (device.wide) return device.wide.read(gpa - base);
+      return BigInt(device.read(gpa - base, 4)) | (BigInt(device.read(gpa - base + 4, 4)) << 32n);
+    } finally {
+      lock.release();
+    }
+  }
+
+  #write(gpa: number, bytes: number, value: bigint): boolean {
+    const found = this.#find(gpa, bytes);
+    if (!found) return false;
+    const { device, lock, base } = found;
+    lock.acquire();
+    try {
+      if (bytes < 8) device.write(gpa - base, bytes as AccessBytes, Number(value));
+      else if (device.wide) device.wide.write(gpa - base, value);
+      else {
+        device.write(gpa - base, 4, Number(value & 0xffff_ffffn));
+        device.write(gpa - base + 4, 4, Number(value >> 32n));
+      }
+      return true;
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Bytes that the blocks of such a board take, alignment included. */
+  static #blockBytes(config: BoardConfig, ports: BoardPorts): number {
+    const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
+    const sizes = [
+      pages * 4,
+      ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
+      worldBlock.sizeBytes,
+      plicBytes(config.harts),
+      aclintBytes(config.harts),
+      Uart.layout.sizeBytes,
+      Rtc.layout.sizeBytes,
+      TestFinisher.layout.sizeBytes,
+      ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
+    ];
+    const locks = (5 + config.slots.length) * (LOCK_BYTES + 64);
+    return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
+  }
+}
+
+function plicBytes(harts: number): number {
+  return Plic.layout(harts).sizeBytes;
+}
+
+function aclintBytes(harts: number): number {
+  return Aclint.layout(harts).sizeBytes;
+}

@@ -1,0 +1,106 @@
+/**
+ * Guest-physical memory as devices, loaders and debuggers reach it: page by page through the map, frames allocated
+ * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
+ */
+import type { GuestMemory } from '../devices/index.ts';
+import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, PLAN } from '../engine/index.ts';
+
+export class FrameMemory implements GuestMemory {
+  readonly #memory: MachineMemory;
+  readonly #map: GuestPhysicalMap;
+  readonly #codeWrites: CodeWrite[] = [];
+
+  constructor(memory: MachineMemory, map: GuestPhysicalMap) {
+    this.#memory = memory;
+    this.#map = map;
+  }
+
+  read(gpa: number, into: Uint8Array): boolean {
+    const spans = this.spans(gpa, into.length, 'read');
+    if (spans === null) return false;
+    let at = 0;
+    for (const span of spans) {
+      into.set(span, at);
+      at += span.length;
+    }
+    return true;
+  }
+
+  write(gpa: number, from: Uint8Array): boolean {
+    return this.#store(gpa, from, 'write');
+  }
+
+  /** As `write`, into read-only memory too: what is there when the machine is switched on. */
+  setUp(gpa: number, from: Uint8Array): boolean {
+    return this.#store(gpa, from, 'setup');
+  }
+
+  spans(gpa: number, sizeBytes: number, access: 'read' | 'write'): Uint8Array[] | null {
+    return this.#spans(gpa, sizeBytes, access);
+  }
+
+  #store(gpa: number, from: Uint8Array, access: 'write' | 'setup'): boolean {
+    const spans = this.#spans(gpa, from.length, access);
+    if (spans === null) return false;
+    let at = 0;
+    for (const span of spans) {
+      span.set(from.subarray(at, at + span.length));
+      at += span.length;
+    }
+    this.settle();
+    return true;
+  }
+
+  #spans(gpa: number, sizeBytes: number, access: 'read' | 'write' | 'setup'): Uint8Array[] | null {
+    if (!Number.isSafeInteger(gpa) || gpa < 0 || sizeBytes < 0 || gpa + sizeBytes > this.#map.pages * FRAME_BYTES)
+      return null;
+    const spans: Uint8Array[] = [];
+    let runStart = 0;
+    let runBytes = 0;
+    let done = 0;
+    while (done < sizeBytes) {
+      const offset = (gpa + done) % FRAME_BYTES;
+      const host = this.#map.host(Math.floor((gpa + done) / FRAME_BYTES), access);
+      if (host === 0) return null;
+      const bytes = Math.min(FRAME_BYTES - offset, sizeBytes - done);
+      if (access !== 'read') this.#dropCode(host, offset, bytes);
+      if (runBytes > 0 && runStart + runBytes === host + offset) runBytes += bytes;
+      else {
+        if (runBytes > 0) spans.push(this.#memory.u8.subarray(runStart, runStart + runBytes));
+        runStart = host + offset;
+        runBytes = bytes;
+      }
+      done += bytes;
+    }
+    if (runBytes > 0) spans.push(this.#memory.u8.subarray(runStart, runStart + runBytes));
+    return spans;
+  }
+
+  /**
+   * Empties the decoded entries of the bytes, as the engine's `written` does. Spans are written after this; what is
+   * decoded in between is dropped by `settle`, which the machine calls before it lets a device complete.
+   */
+  #dropCode(host: number, offset: number, bytes: number): void {
+    const page = this.#memory.u32[PLAN.frameTable / 4 + host / FRAME_BYTES] ?? 0;
+    if (page === 0) return;
+    const write = { page, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
+    this.#codeWrites.push(write);
+    this.#empty(write);
+  }
+
+  #empty({ page, first, last }: CodeWrite): void {
+    this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
+  }
+
+  /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */
+  settle(): void {
+    for (const write of this.#codeWrites) this.#empty(write);
+    this.#codeWrites.length = 0;
+  }
+}
+
+interface CodeWrite {
+  readonly page: number;
+  readonly first: number;
+  readonly last: number;
+}
