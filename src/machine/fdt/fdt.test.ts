@@ -57,6 +57,13 @@ test('a written tree reads back as it was, and says so in source', () => {
   );
 });
 
+test('values are copies, of a Node Buffer too', () => {
+  const bytes = Buffer.from(writeDeviceTree(small));
+  const tree = readDeviceTree(bytes);
+  bytes.fill(0);
+  assert.deepEqual(tree, small);
+});
+
 test('the header says what the specification asks', () => {
   const bytes = writeDeviceTree(small, [{ address: 0x1_0000_0000, sizeBytes: 16 }]);
   const field = (index: number) => new DataView(bytes.buffer).getUint32(index * 4);
