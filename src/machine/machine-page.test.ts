@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { Aclint, Plic, Rtc, registersAsMarkdown, TestFinisher, Uart } from '../devices/index.ts';
 import { matchesGolden } from './machine.testing.ts';
 import { mapAsMarkdown } from './virt-map.ts';
 
-const page = new URL('../../docs/machine.md', import.meta.url);
+const page = pathToFileURL(join(import.meta.dirname, '../../docs/machine.md'));
 const HARTS = 4;
 
 const tables: Record<string, string> = {
