@@ -35,6 +35,16 @@ function hartAtReset(): TestHart {
   return hart;
 }
 
+test('constant fields agree with what reads after reset', () => {
+  for (const row of CSRS) {
+    for (const field of row.fields) {
+      if (typeof field.kind !== 'bigint') continue;
+      assert.equal((row.reset & fieldMask(field)) >> BigInt(field.low), field.kind, `${row.name}.${field.name}`);
+    }
+  }
+  assert.equal(CSR_BY_NAME.get('tinfo')?.fields.length, 1);
+});
+
 test('what reads after reset is what the table says', () => {
   for (const row of CSRS.filter((c) => c.name !== 'time'))
     assert.equal(row.read(hartAtReset().machine), row.reset, row.name);
@@ -96,6 +106,8 @@ describe('what the engine is told of writes', () => {
     { csr: 'satp', write: 1n << 60n, notices: [] },
     { csr: 'mie', write: 8n, notices: ['context'] },
     { csr: 'mip', write: 2n, notices: ['context'] },
+    { csr: 'sie', write: 2n, notices: ['context'] },
+    { csr: 'sip', write: 2n, notices: ['context'] },
     { csr: 'mideleg', write: 2n, notices: ['context'] },
     { csr: 'stimecmp', write: 2n, notices: ['timer', 'context'] },
     { csr: 'menvcfg', write: 1n << 63n, notices: ['timer', 'context'] },

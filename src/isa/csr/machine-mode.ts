@@ -31,11 +31,8 @@ function writeEnvironment<V, C>(m: Machine<V, C>, value: V): void {
 }
 
 export const MACHINE_CSRS: readonly Csr[] = [
-  csr(0x301, 'misa', 'MXL[63:62]=2 extensions[25:0]=*', 'The extensions, by letter.', (m) => m.state('misa')),
-  csr(0x302, 'medeleg', delegable(), 'Exceptions that go to S-mode.', (m) => m.state('medeleg'), {
-    requires: 'supervisor',
-    write: (m, value) => m.setState('medeleg', m.and(value, m.const(DELEGABLE_EXCEPTIONS))),
-  }),
+  csr(0x301, 'misa', 'MXL[63:62]=* extensions[25:0]=*', 'The extensions, by letter.', (m) => m.state('misa')),
+  register(0x302, 'medeleg', delegable(), 'Exceptions that go to S-mode.', { requires: 'supervisor' }),
   register(0x303, 'mideleg', 'SEI[9] STI[5] SSI[1]', 'Interrupts that go to S-mode.', {
     requires: 'supervisor',
     write: (m, value) => {

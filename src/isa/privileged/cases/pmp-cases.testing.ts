@@ -4,70 +4,78 @@
  * is set".
  */
 import { type Access, type AccessCase, fault } from './access-case.testing.ts';
-import { csrrs, csrrw, type HartCase, type Registers } from './hart-case.testing.ts';
+import { csrrw, type HartCase, type Registers } from './hart-case.testing.ts';
 
 const [R, W, X, L] = [1n, 2n, 4n, 0x80n];
 const [OFF, TOR, NA4, NAPOT] = [0n, 0x08n, 0x10n, 0x18n];
 const [MML, MMWP, RLB] = [1n, 2n, 4n];
-const PMPCFG0 = 0x3a0;
-const PMPADDR0 = 0x3b0;
-const MSECCFG = 0x747;
+const NUMBER = {
+  pmpcfg0: 0x3a0,
+  pmpcfg2: 0x3a2,
+  pmpaddr0: 0x3b0,
+  pmpaddr7: 0x3b7,
+  pmpaddr15: 0x3bf,
+  mseccfg: 0x747,
+} as const;
 const ONES = (1n << 64n) - 1n;
 const ADDRESS = (1n << 54n) - 1n;
-/** No entry of DEFAULTS. */
+/** Without the entry of DEFAULTS. */
 const NONE: Registers = { pmpcfg0: 0n, pmpaddr0: 0n };
+/** Under MML, M-mode executes by this entry only, the last one. */
+const CODE: Registers = { pmpcfg2: (L | NAPOT | X) << 56n, pmpaddr15: ADDRESS };
 
 interface Written {
   readonly name: string;
   readonly before: Registers;
-  readonly csr: number;
+  readonly field: keyof typeof NUMBER;
   readonly write: bigint;
   readonly reads: bigint;
 }
 
 // biome-ignore format: table
 const WRITTEN: readonly Written[] = [
-  { name: 'pmpaddr holds 54 bits', before: NONE, csr: PMPADDR0, write: ONES, reads: ADDRESS },
-  { name: 'pmpcfg has no bits 5 and 6', before: NONE, csr: PMPCFG0, write: ONES, reads: 0x9f9f_9f9f_9f9f_9f9fn },
-  { name: 'pmpcfg2 is entries 8 to 15', before: NONE, csr: 0x3a2, write: 0x0f00_0000_0000_001fn, reads: 0x0f00_0000_0000_001fn },
-  { name: 'W without R is reserved: W is dropped', before: NONE, csr: PMPCFG0, write: W | (W | X) << 8n, reads: X << 8n },
-  { name: 'a locked entry is kept, its neighbours are not', before: { pmpcfg0: (L | NAPOT | R) << 8n }, csr: PMPCFG0, write: 0x0f0f0fn, reads: 0x0f000fn | (L | NAPOT | R) << 8n },
-  { name: 'a locked entry is kept, off or not', before: { pmpcfg0: L | OFF }, csr: PMPCFG0, write: 0n, reads: L },
-  { name: "a locked entry's address is kept", before: { pmpcfg0: L | NAPOT, pmpaddr0: 5n }, csr: PMPADDR0, write: 9n, reads: 5n },
-  { name: 'the address below a locked TOR is kept', before: { pmpcfg0: (L | TOR) << 8n, pmpaddr0: 5n }, csr: PMPADDR0, write: 9n, reads: 5n },
-  { name: 'the address below a locked NAPOT is not', before: { pmpcfg0: (L | NAPOT) << 8n, pmpaddr0: 5n }, csr: PMPADDR0, write: 9n, reads: 9n },
-  { name: 'the address below an unlocked TOR is not', before: { pmpcfg0: TOR << 8n, pmpaddr0: 5n }, csr: PMPADDR0, write: 9n, reads: 9n },
-  { name: 'pmpaddr7 below a locked TOR of pmpcfg2', before: { pmpcfg2: L | TOR, pmpaddr7: 5n }, csr: PMPADDR0 + 7, write: 9n, reads: 5n },
-  { name: 'pmpaddr15, the last, locked', before: { pmpcfg2: (L | TOR) << 56n, pmpaddr15: 5n }, csr: PMPADDR0 + 15, write: 9n, reads: 5n },
-  { name: 'pmpaddr15, the last', before: { pmpaddr15: 5n }, csr: PMPADDR0 + 15, write: 9n, reads: 9n },
-  { name: 'RLB opens a locked entry', before: { pmpcfg0: L | NAPOT, mseccfg: RLB }, csr: PMPCFG0, write: R, reads: R },
-  { name: "RLB opens a locked entry's address", before: { pmpcfg0: L | NAPOT, pmpaddr0: 5n, mseccfg: RLB }, csr: PMPADDR0, write: 9n, reads: 9n },
-  { name: 'RLB opens the address below a locked TOR', before: { pmpcfg0: (L | TOR) << 8n, mseccfg: RLB }, csr: PMPADDR0, write: 9n, reads: 9n },
-  { name: 'mseccfg has three bits', before: NONE, csr: MSECCFG, write: ONES, reads: MML | MMWP | RLB },
-  { name: 'MML and MMWP stay', before: { mseccfg: MML | MMWP | RLB }, csr: MSECCFG, write: 0n, reads: MML | MMWP },
-  { name: 'RLB cannot be set while an entry is locked', before: { pmpcfg0: L }, csr: MSECCFG, write: RLB, reads: 0n },
-  { name: 'nor while one of pmpcfg2 is', before: { pmpcfg2: L << 56n }, csr: MSECCFG, write: RLB | MML, reads: MML },
-  { name: 'RLB that is set stays writable under locks', before: { pmpcfg0: L, mseccfg: RLB }, csr: MSECCFG, write: RLB, reads: RLB },
-  { name: 'and can be cleared', before: { pmpcfg0: L, mseccfg: RLB }, csr: MSECCFG, write: 0n, reads: 0n },
+  { name: 'pmpaddr holds 54 bits', before: NONE, field: 'pmpaddr0', write: ONES, reads: ADDRESS },
+  { name: 'pmpcfg has no bits 5 and 6', before: NONE, field: 'pmpcfg0', write: ONES, reads: 0x9f9f_9f9f_9f9f_9f9fn },
+  { name: 'pmpcfg2 is entries 8 to 15', before: NONE, field: 'pmpcfg2', write: 0x0f00_0000_0000_001fn, reads: 0x0f00_0000_0000_001fn },
+  { name: 'W without R is reserved: W is dropped', before: NONE, field: 'pmpcfg0', write: W | (W | X) << 8n, reads: X << 8n },
+  { name: 'a locked entry is kept, its neighbours are not', before: { pmpcfg0: (L | NAPOT | R) << 8n }, field: 'pmpcfg0', write: 0x0f0f0fn, reads: 0x0f000fn | (L | NAPOT | R) << 8n },
+  { name: 'a locked entry is kept, off or not', before: { pmpcfg0: L | OFF }, field: 'pmpcfg0', write: 0n, reads: L },
+  { name: "a locked entry's address is kept", before: { pmpcfg0: L | NAPOT, pmpaddr0: 5n }, field: 'pmpaddr0', write: 9n, reads: 5n },
+  { name: 'the address below a locked TOR is kept', before: { pmpcfg0: (L | TOR) << 8n, pmpaddr0: 5n }, field: 'pmpaddr0', write: 9n, reads: 5n },
+  { name: 'the address below a locked NAPOT is not', before: { pmpcfg0: (L | NAPOT) << 8n, pmpaddr0: 5n }, field: 'pmpaddr0', write: 9n, reads: 9n },
+  { name: 'the address below an unlocked TOR is not', before: { pmpcfg0: TOR << 8n, pmpaddr0: 5n }, field: 'pmpaddr0', write: 9n, reads: 9n },
+  { name: 'pmpaddr7 below a locked TOR of pmpcfg2', before: { pmpcfg2: L | TOR, pmpaddr7: 5n }, field: 'pmpaddr7', write: 9n, reads: 5n },
+  { name: 'pmpaddr15, the last, locked', before: { pmpcfg2: (L | TOR) << 56n, pmpaddr15: 5n }, field: 'pmpaddr15', write: 9n, reads: 5n },
+  { name: 'pmpaddr15, the last', before: { pmpaddr15: 5n }, field: 'pmpaddr15', write: 9n, reads: 9n },
+  { name: 'RLB opens a locked entry', before: { pmpcfg0: L | NAPOT, mseccfg: RLB }, field: 'pmpcfg0', write: R, reads: R },
+  { name: "RLB opens a locked entry's address", before: { pmpcfg0: L | NAPOT, pmpaddr0: 5n, mseccfg: RLB }, field: 'pmpaddr0', write: 9n, reads: 9n },
+  { name: 'RLB opens the address below a locked TOR', before: { pmpcfg0: (L | TOR) << 8n, mseccfg: RLB }, field: 'pmpaddr0', write: 9n, reads: 9n },
+  { name: 'mseccfg has three bits', before: NONE, field: 'mseccfg', write: ONES, reads: MML | MMWP | RLB },
+  { name: 'MML and MMWP stay', before: { mseccfg: MML | MMWP | RLB }, field: 'mseccfg', write: 0n, reads: MML | MMWP },
+  { name: 'RLB cannot be set while an entry is locked', before: { pmpcfg0: L }, field: 'mseccfg', write: RLB, reads: 0n },
+  { name: 'nor while one of pmpcfg2 is', before: { pmpcfg2: L << 56n }, field: 'mseccfg', write: RLB | MML, reads: MML },
+  { name: 'RLB that is set stays writable under locks', before: { pmpcfg0: L, mseccfg: RLB }, field: 'mseccfg', write: RLB, reads: RLB },
+  { name: 'and can be cleared', before: { pmpcfg0: L, mseccfg: RLB }, field: 'mseccfg', write: 0n, reads: 0n },
   // Under MML, W without R means something, and rules that M-mode could execute cannot be added.
-  { name: 'MML: W without R', before: { ...NONE, mseccfg: MML }, csr: PMPCFG0, write: W | (W | X) << 8n, reads: W | (W | X) << 8n },
+  { name: 'MML: W without R', before: { ...NONE, mseccfg: MML }, field: 'pmpcfg0', write: W | (W | X) << 8n, reads: W | (W | X) << 8n },
   ...[X, W, W | X, R | X].map((rights): Written => (
-    { name: `MML: locked ${rights.toString(2)} is refused`, before: { pmpcfg0: R, mseccfg: MML }, csr: PMPCFG0, write: L | NAPOT | rights, reads: R })),
+    { name: `MML: locked ${rights.toString(2)} is refused`, before: { pmpcfg0: R, mseccfg: MML }, field: 'pmpcfg0', write: L | NAPOT | rights, reads: R })),
   ...[0n, R, R | W, R | W | X].map((rights): Written => (
-    { name: `MML: locked ${rights.toString(2)} is accepted`, before: { pmpcfg0: R, mseccfg: MML }, csr: PMPCFG0, write: L | NAPOT | rights, reads: L | NAPOT | rights })),
+    { name: `MML: locked ${rights.toString(2)} is accepted`, before: { pmpcfg0: R, mseccfg: MML }, field: 'pmpcfg0', write: L | NAPOT | rights, reads: L | NAPOT | rights })),
   ...[X, W, W | X, R | X].map((rights): Written => (
-    { name: `MML with RLB: locked ${rights.toString(2)} is accepted`, before: { ...NONE, mseccfg: MML | RLB }, csr: PMPCFG0, write: L | rights, reads: L | rights })),
+    { name: `MML with RLB: locked ${rights.toString(2)} is accepted`, before: { ...NONE, mseccfg: MML | RLB }, field: 'pmpcfg0', write: L | rights, reads: L | rights })),
   ...[X, R | X, R | W | X].map((rights): Written => (
-    { name: `MML: unlocked ${rights.toString(2)} is accepted`, before: { ...NONE, mseccfg: MML }, csr: PMPCFG0, write: NAPOT | rights, reads: NAPOT | rights })),
+    { name: `MML: unlocked ${rights.toString(2)} is accepted`, before: { ...NONE, mseccfg: MML }, field: 'pmpcfg0', write: NAPOT | rights, reads: NAPOT | rights })),
 ];
 
-export const PMP_CSR_CASES: readonly HartCase[] = WRITTEN.map(({ name, before, csr, write, reads }) => ({
+/** One instruction each, since what it writes may forbid to fetch another. */
+export const PMP_CSR_CASES: readonly HartCase[] = WRITTEN.map(({ name, before, field, write, reads }) => ({
   name,
-  before,
+  before: { ...NONE, ...((before.mseccfg ?? 0n) & MML ? CODE : {}), ...before },
   x: { 1: write },
-  program: [csrrw(0, csr, 1), csrrs(5, csr, 0)],
+  program: [csrrw(0, NUMBER[field], 1)],
   free: 'all',
-  afterX: { 5: reads },
+  after: { [field]: reads },
 }));
 
 const BASE = 0x8040_0000n;

@@ -187,6 +187,7 @@ const AT_LEVEL_1 = VA & ~0x1f_ffffn;
 // biome-ignore format: table
 const upperBits: AccessCase[] = [
   ...Array.from({ length: 7 }, (_, i) => short({ name: `reserved bit ${54 + i}`, memory: tables(SV39, VA, pte(PAGE, LEAF) | (1n << BigInt(54 + i))), expect: LOAD_FAULT })),
+  short({ name: 'a hart with Sv39 alone', before: { features: FEATURE.sv39 | FEATURE.supervisor }, expect: { to: [PAGE] } }),
   short({ name: 'bits 8 and 9 are software\'s', memory: tables(SV39, VA, pte(PAGE, LEAF | 0x300n), 0, V | 0x300n), expect: { to: [PAGE] } }),
   ...[1n, 2n].map((t) => short({ name: `PBMT ${t}`, before: { menvcfg: PBMTE }, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(t)), expect: { to: [PAGE] } })),
   ...[1n, 2n].map((t) => short({ name: `PBMT ${t} on a superpage`, before: { menvcfg: PBMTE }, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(t), 1), expect: { to: [PAGE | (VA & 0x1f_ffffn)] } })),
