@@ -63,16 +63,24 @@ export class GuestStack {
   readonly listeners = new Map<number, { options: GuestTcpOptions; accept: (connection: GuestTcp) => void }>();
   address = GUEST_ADDRESS;
   answersArp = true;
+  /** Nothing that comes is heard. */
+  deaf = false;
   framesIn = 0;
+  /** Called with each frame that is delivered. */
+  onFrame: () => void = () => {};
+  /** Changes a frame on its way out and says what the guest vouches for. */
+  tamper: ((frame: Uint8Array) => FrameOffload) | undefined;
+  /** Segments that belong to no connection and no listener. */
+  readonly strays: TcpHeader[] = [];
   largestFrameBytes = 0;
-  readonly #send: (frame: Uint8Array) => void;
+  readonly #transmit: (frame: Uint8Array, offload?: FrameOffload) => void;
   readonly #packet = new Packet();
   readonly #fragments = new Map<number, { payload: Uint8Array; total: number; have: number }>();
   #identification = 1;
 
-  constructor(world: GuestWorld, send: (frame: Uint8Array) => void) {
+  constructor(world: GuestWorld, transmit: (frame: Uint8Array, offload?: FrameOffload) => void) {
     this.world = world;
-    this.#send = send;
+    this.#transmit = transmit;
   }
 
   connect(address: number, port: number, options: GuestTcpOptions = {}): GuestTcp {
@@ -84,7 +92,9 @@ export class GuestStack {
   }
 
   receive(frame: Uint8Array, offload?: FrameOffload): void {
+    if (this.deaf) return;
     this.framesIn += 1;
+    this.onFrame();
     this.largestFrameBytes = Math.max(this.largestFrameBytes, frame.length);
     const bytes = frame.slice();
     const view = new DataView(bytes.buffer);
@@ -137,6 +147,11 @@ export class GuestStack {
     bytes.set(payload, L4_AT + headerBytes);
     writeTcpChecksum(view, L4_AT, headerBytes + payload.length, this.address, destination, false);
     this.#sendIpv4(this.address, destination, PROTOCOL_TCP, headerBytes + payload.length);
+  }
+
+  #send(frame: Uint8Array): void {
+    const offload = this.tamper?.(frame);
+    this.#transmit(frame, offload);
   }
 
   /** Sends an IPv4 packet whose payload lies at L4_AT, in fragments of `mtu` where it is longer. */
@@ -208,6 +223,7 @@ export class GuestStack {
     }
     const listener = this.listeners.get(header.destinationPort);
     if (listener === undefined || (header.flags & TCP_SYN) === 0) {
+      this.strays.push(header);
       if ((header.flags & 4) === 0) this.#refuse(source, header, payload.length);
       return;
     }

@@ -104,6 +104,16 @@ export class GuestTcp {
     this.#segment(TCP_ACK, this.#next, EMPTY);
   }
 
+  /** Reads what lies in the buffer and tells nobody. */
+  readSilently(): void {
+    this.#consume();
+  }
+
+  /** The next sequence number to be sent. */
+  get next(): number {
+    return this.#next;
+  }
+
   contents(): Uint8Array {
     const all = new Uint8Array(this.receivedBytes);
     let at = 0;

@@ -2,7 +2,7 @@
  * A simulated world for tests of the network: a clock that jumps from event to event, chance with a seed, and a
  * link that loses, doubles, delays and reorders frames. The same seed gives the same run.
  */
-import type { Clock, Timer, Timers } from './ports.ts';
+import type { Clock, FrameOffload, Timer, Timers } from './ports.ts';
 
 interface Event {
   readonly atMs: number;
@@ -99,12 +99,16 @@ export interface Weather {
 export const FAIR: Weather = { loss: 0, duplicate: 0, minDelayMs: 0, maxDelayMs: 0 };
 
 /** One direction of a link: frames are copied, and delivered later. */
-export function weatheredLink(simulation: Simulation, weather: Weather, deliver: (frame: Uint8Array) => void) {
-  return (frame: Uint8Array): void => {
+export function weatheredLink(
+  simulation: Simulation,
+  weather: Weather,
+  deliver: (frame: Uint8Array, offload?: FrameOffload) => void,
+) {
+  return (frame: Uint8Array, offload?: FrameOffload): void => {
     const copies = simulation.chance(weather.loss) ? 0 : simulation.chance(weather.duplicate) ? 2 : 1;
     for (let copy = 0; copy < copies; copy += 1) {
       const copied = frame.slice();
-      simulation.after(simulation.between(weather.minDelayMs, weather.maxDelayMs), () => deliver(copied));
+      simulation.after(simulation.between(weather.minDelayMs, weather.maxDelayMs), () => deliver(copied, offload));
     }
   };
 }

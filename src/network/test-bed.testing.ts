@@ -17,11 +17,13 @@ export function testBed(options: { config?: NetworkOptions; weather?: Weather; s
   const simulation = new Simulation(options.seed ?? 1);
   const host = new FakeHost(simulation);
   const weather = options.weather ?? FAIR;
-  const toGuest = weatheredLink(simulation, weather, (frame) => guest.receive(frame));
-  const network = new UserNetwork({ config: options.config ?? {}, ports: host.ports }, (frame) => toGuest(frame));
+  const toGuest = weatheredLink(simulation, weather, (frame, offload) => guest.receive(frame, offload));
+  const network = new UserNetwork({ config: options.config ?? {}, ports: host.ports }, (frame, offload) => {
+    toGuest(frame, offload);
+  });
   const guest: GuestStack = new GuestStack(
     simulation,
-    weatheredLink(simulation, weather, (frame) => network.receive(frame)),
+    weatheredLink(simulation, weather, (frame, offload) => network.receive(frame, offload)),
   );
   return { simulation, host, network, guest };
 }
