@@ -218,11 +218,21 @@ export class FakeHost {
   readonly hosts = new Map<string, readonly string[]>();
   /** Answers a DNS query; undefined for a host without nameservers. */
   resolver: ((query: Uint8Array) => Uint8Array | undefined) | undefined;
+  /** The resolver hears and never answers. */
+  silentResolver = false;
+  /** Echo requests that wait for an answer. */
+  readonly echoes: {
+    readonly address: string;
+    readonly data: Uint8Array;
+    readonly done: (answered: boolean) => void;
+  }[] = [];
   readonly ports: NetworkPorts;
 
-  constructor(simulation: Simulation) {
+  /** `icmp`: the host can send echo requests. */
+  constructor(simulation: Simulation, icmp = false) {
     this.simulation = simulation;
     this.ports = {
+      ...(icmp && { icmp: { echo: (address, data, done) => this.echoes.push({ address, data, done }) } }),
       clock: simulation,
       timers: simulation,
       random: simulation.random,
@@ -298,7 +308,7 @@ export class FakeHost {
       available: () => this.resolver !== undefined,
       exchange: (query, done) => {
         const copy = query.slice();
-        this.simulation.after(1, () => done(this.resolver?.(copy)));
+        if (!this.silentResolver) this.simulation.after(1, () => done(this.resolver?.(copy)));
       },
       tcpServer: () => (this.resolver === undefined ? undefined : { address: '192.0.2.53', port: 53 }),
     };

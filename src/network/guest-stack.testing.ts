@@ -63,6 +63,11 @@ export class GuestStack {
   readonly listeners = new Map<number, { options: GuestTcpOptions; accept: (connection: GuestTcp) => void }>();
   address = GUEST_ADDRESS;
   answersArp = true;
+  /** Takes frames for other hardware addresses, too. */
+  promiscuous = false;
+  ttl = 64;
+  /** The largest IPv4 packet that leaves whole. */
+  mtu = 65535;
   /** Nothing that comes is heard. */
   deaf = false;
   framesIn = 0;
@@ -101,7 +106,8 @@ export class GuestStack {
     const ethernet = newEthernetHeader();
     assert.ok(decodeEthernet(view, 0, bytes.length, ethernet));
     assert.equal(ethernet.source, GATEWAY_MAC);
-    assert.ok(ethernet.destination === GUEST_MAC || ethernet.destination === BROADCAST_MAC);
+    const toMe = ethernet.destination === GUEST_MAC || ethernet.destination === BROADCAST_MAC;
+    assert.ok(toMe || this.promiscuous);
     if (ethernet.type === ETHERTYPE_ARP) this.#receiveArp(view, bytes.length);
     else {
       assert.equal(ethernet.type, ETHERTYPE_IPV4);
@@ -131,14 +137,14 @@ export class GuestStack {
     const { view, bytes } = this.#packet;
     bytes.set(payload, L4_AT + 8);
     encodeUdp(view, L4_AT, { sourcePort, destinationPort, payloadBytes: payload.length }, source, destination);
-    this.#sendIpv4(source, destination, PROTOCOL_UDP, 8 + payload.length);
+    this.sendIpv4(source, destination, PROTOCOL_UDP, 8 + payload.length);
   }
 
   sendPing(destination: number, rest: number, data: Uint8Array): void {
     const { view, bytes } = this.#packet;
     bytes.set(data, L4_AT + 8);
     encodeIcmp(view, L4_AT, { type: 8, code: 0, rest }, data.length);
-    this.#sendIpv4(this.address, destination, PROTOCOL_ICMP, 8 + data.length);
+    this.sendIpv4(this.address, destination, PROTOCOL_ICMP, 8 + data.length);
   }
 
   sendTcp(destination: number, header: TcpHeader, payload: Uint8Array): void {
@@ -146,7 +152,7 @@ export class GuestStack {
     const headerBytes = encodeTcp(view, L4_AT, header);
     bytes.set(payload, L4_AT + headerBytes);
     writeTcpChecksum(view, L4_AT, headerBytes + payload.length, this.address, destination, false);
-    this.#sendIpv4(this.address, destination, PROTOCOL_TCP, headerBytes + payload.length);
+    this.sendIpv4(this.address, destination, PROTOCOL_TCP, headerBytes + payload.length);
   }
 
   #send(frame: Uint8Array): void {
@@ -155,15 +161,31 @@ export class GuestStack {
   }
 
   /** Sends an IPv4 packet whose payload lies at L4_AT, in fragments of `mtu` where it is longer. */
-  #sendIpv4(source: number, destination: number, protocol: number, payloadBytes: number, mtu = 65535): void {
-    const { view, bytes } = this.#packet;
+  sendIpv4(source: number, destination: number, protocol: number, payloadBytes: number): void {
     const ip = newIpv4Header();
-    Object.assign(ip, { source, destination, protocol, payloadBytes, identification: this.#identification++ & 0xffff });
-    assert.ok(payloadBytes + 20 <= mtu);
     const mac = destination === 0xffffffff ? BROADCAST_MAC : GATEWAY_MAC;
-    encodeEthernet(view, 0, { destination: mac, source: GUEST_MAC, type: ETHERTYPE_IPV4 });
-    encodeIpv4(view, IP_AT, ip);
-    this.#send(bytes.subarray(0, L4_AT + payloadBytes));
+    Object.assign(ip, {
+      source,
+      destination,
+      protocol,
+      ttl: this.ttl,
+      identification: this.#identification++ & 0xffff,
+    });
+    const step = payloadBytes + 20 <= this.mtu ? payloadBytes : (this.mtu - 20) & ~7;
+    const whole = this.#packet.bytes.slice(L4_AT, L4_AT + payloadBytes);
+    let offset = 0;
+    do {
+      const { view, bytes } = this.#packet;
+      const piece = whole.subarray(offset, offset + step);
+      ip.fragmentOffset = offset;
+      ip.payloadBytes = piece.length;
+      ip.moreFragments = offset + piece.length < payloadBytes;
+      encodeEthernet(view, 0, { destination: mac, source: GUEST_MAC, type: ETHERTYPE_IPV4 });
+      encodeIpv4(view, IP_AT, ip);
+      bytes.set(piece, L4_AT);
+      this.#send(bytes.subarray(0, L4_AT + piece.length));
+      offset += piece.length;
+    } while (offset < payloadBytes);
   }
 
   #receiveArp(view: DataView, lengthBytes: number): void {

@@ -13,9 +13,11 @@ export interface TestBed {
 }
 
 /** Builds one. With FAIR weather frames still take a turn of the event queue, as between a device and its driver. */
-export function testBed(options: { config?: NetworkOptions; weather?: Weather; seed?: number } = {}): TestBed {
+export function testBed(
+  options: { config?: NetworkOptions; weather?: Weather; seed?: number; icmp?: boolean } = {},
+): TestBed {
   const simulation = new Simulation(options.seed ?? 1);
-  const host = new FakeHost(simulation);
+  const host = new FakeHost(simulation, options.icmp);
   const weather = options.weather ?? FAIR;
   const toGuest = weatheredLink(simulation, weather, (frame, offload) => guest.receive(frame, offload));
   const network = new UserNetwork({ config: options.config ?? {}, ports: host.ports }, (frame, offload) => {
