@@ -1,7 +1,39 @@
 /** For tests: the generated functions in an instance of their own, and the oracle under the same names. */
-
-import type { FloatFormat, FloatResult, IntegerResult, IntegerType, RoundingMode } from '../../base/float/index.ts';
-import * as exact from '../../base/float/index.ts';
+import { unreachable } from '../../base/assert.ts';
+import {
+  add,
+  classify,
+  convert,
+  divide,
+  equal,
+  type FloatFormat,
+  f16,
+  f32,
+  f64,
+  fromInteger,
+  type IntegerResult,
+  less,
+  lessOrEqual,
+  lessOrEqualQuiet,
+  lessQuiet,
+  loadImmediate,
+  maximum,
+  maximumNumber,
+  minimum,
+  minimumNumber,
+  multiply,
+  multiplyAdd,
+  multiplySubtract,
+  negatedMultiplyAdd,
+  negatedMultiplySubtract,
+  type RoundingMode,
+  roundToIntegral,
+  roundToIntegralExact,
+  squareRoot,
+  subtract,
+  toInteger,
+  toIntegerModulo,
+} from '../../base/float/index.ts';
 import { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from '../../isa/float-operations.ts';
 import type { FloatLetter } from '../../isa/machine.ts';
 import { ModuleBuilder } from '../../wasm/index.ts';
@@ -71,6 +103,15 @@ function exists(operation: FloatOperation, letter: FloatLetter): boolean {
   return FLOAT_OPERATIONS[operation].takes !== letter;
 }
 
+const ROUNDED_PAIRS = { add, subtract, multiply, divide } as const;
+const FUSED = { multiplyAdd, multiplySubtract, negatedMultiplySubtract, negatedMultiplyAdd } as const;
+const ROUNDED = { squareRoot, roundToIntegral, roundToIntegralExact } as const;
+const CHOICES = { minimumNumber, maximumNumber, minimum, maximum } as const;
+const COMPARISONS = { equal, less, lessOrEqual, lessQuiet, lessOrEqualQuiet } as const;
+const TO_INTEGER = { toW: 'w', toWu: 'wu', toL: 'l', toLu: 'lu' } as const;
+const FROM_INTEGER = { fromW: 'w', fromWu: 'wu', fromL: 'l', fromLu: 'lu' } as const;
+const FROM_FORMAT = { fromHalf: f16, fromSingle: f32, fromDouble: f64 } as const;
+
 function expected(
   operation: FloatOperation,
   format: FloatFormat,
@@ -78,57 +119,30 @@ function expected(
   mode: RoundingMode,
 ): Outcome {
   const [a = 0n, b = 0n, c = 0n] = operands;
+  if (has(ROUNDED_PAIRS, operation)) return ROUNDED_PAIRS[operation](format, a, b, mode);
+  if (has(FUSED, operation)) return FUSED[operation](format, a, b, c, mode);
+  if (has(ROUNDED, operation)) return ROUNDED[operation](format, a, mode);
+  if (has(CHOICES, operation)) return CHOICES[operation](format, a, b);
+  if (has(COMPARISONS, operation)) return ofInteger(COMPARISONS[operation](format, a, b));
+  if (has(TO_INTEGER, operation)) return ofInteger(toInteger(format, TO_INTEGER[operation], a, mode));
+  if (has(FROM_INTEGER, operation)) return fromInteger(format, FROM_INTEGER[operation], a, mode);
+  if (has(FROM_FORMAT, operation)) return convert(FROM_FORMAT[operation], format, a, mode);
   switch (operation) {
-    case 'add':
-    case 'subtract':
-    case 'multiply':
-    case 'divide':
-      return exact[operation](format, a, b, mode);
-    case 'multiplyAdd':
-    case 'multiplySubtract':
-    case 'negatedMultiplySubtract':
-    case 'negatedMultiplyAdd':
-      return exact[operation](format, a, b, c, mode);
-    case 'squareRoot':
-    case 'roundToIntegral':
-    case 'roundToIntegralExact':
-      return exact[operation](format, a, mode);
-    case 'minimumNumber':
-    case 'maximumNumber':
-    case 'minimum':
-    case 'maximum':
-      return exact[operation](format, a, b);
-    case 'equal':
-    case 'less':
-    case 'lessOrEqual':
-    case 'lessQuiet':
-    case 'lessOrEqualQuiet':
-      return ofInteger(exact[operation](format, a, b));
     case 'classify':
-      return ofInteger(exact.classify(format, a));
-    case 'toW':
-    case 'toWu':
-    case 'toL':
-    case 'toLu':
-      return ofInteger(exact.toInteger(format, operation.slice(2).toLowerCase() as IntegerType, a, mode));
+      return ofInteger(classify(format, a));
     case 'toIntegerModulo':
-      return ofInteger(exact.toIntegerModulo(a));
-    case 'fromW':
-    case 'fromWu':
-    case 'fromL':
-    case 'fromLu':
-      return exact.fromInteger(format, operation.slice(4).toLowerCase() as IntegerType, a, mode);
-    case 'fromHalf':
-      return exact.convert(exact.f16, format, a, mode);
-    case 'fromSingle':
-      return exact.convert(exact.f32, format, a, mode);
-    case 'fromDouble':
-      return exact.convert(exact.f64, format, a, mode);
+      return ofInteger(toIntegerModulo(a));
     case 'loadImmediate':
-      return { bits: exact.loadImmediate(format, Number(a % 32n)), flags: 0 };
+      return { bits: loadImmediate(format, Number(a)), flags: 0 };
+    default:
+      return unreachable(operation);
   }
 }
 
-function ofInteger({ value, flags }: IntegerResult): FloatResult {
+function has<T extends object>(table: T, key: PropertyKey): key is keyof T {
+  return Object.hasOwn(table, key);
+}
+
+function ofInteger({ value, flags }: IntegerResult): Outcome {
   return { bits: value, flags };
 }
