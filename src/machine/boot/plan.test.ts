@@ -131,6 +131,28 @@ test('much memory: the initrd stays within 512 MiB of the kernel, the tree goes 
   assert.deepEqual(layout(made).slice(1), ['initrd a0200000-a0200006', 'device tree 27fe00000-27fe01388']);
 });
 
+test('a wrapping that grows beyond all kernels is refused, even if the host lets it', () => {
+  const asked: number[] = [];
+  const careless = {
+    gunzip: (_: Uint8Array, mostBytes: number) => {
+      asked.push(mostBytes);
+      return { length: mostBytes + 1 } as Uint8Array;
+    },
+  };
+  assert.throws(
+    () => plan({ kernel: file('kernel', wrapped[0]?.[1] ?? new Uint8Array()), decompress: careless }),
+    (error) => error instanceof OperatorError && error.code === 'kernel-damaged' && /more than/.test(error.message),
+  );
+  assert.deepEqual(asked, [2 ** 30]);
+});
+
+test('a host without zstd says so', () => {
+  assert.throws(
+    () => plan({ kernel: file('kernel', zstd(kernel.bytes)), decompress: { gunzip: decompress.gunzip } }),
+    (error) => error instanceof OperatorError && error.code === 'kernel-unsupported-compression',
+  );
+});
+
 interface Refusal {
   readonly name: string;
   readonly wishes: Partial<BootRequest>;

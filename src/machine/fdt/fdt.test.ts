@@ -17,6 +17,7 @@ import {
   two,
   u64,
   virtDeviceTree,
+  withProperties,
   writeDeviceTree,
 } from './index.ts';
 
@@ -113,6 +114,18 @@ test('values read back only as what they are', () => {
 });
 
 type Harm = (bytes: Uint8Array, data: DataView) => Uint8Array;
+
+test('properties go into a node that is there or is made for them', () => {
+  const changed = withProperties(small, '/chosen', { model: 'new', bootargs: 'quiet', big: undefined });
+  const chosen = nodeAt(changed, '/chosen');
+  assert.deepEqual(readStrings(chosen?.properties.get('model')), ['new']);
+  assert.deepEqual(readStrings(chosen?.properties.get('bootargs')), ['quiet']);
+  assert.equal(chosen?.properties.get('big')?.length, 8, 'what is not given stays');
+  assert.deepEqual(nodeAt(changed, '/bus@1000'), nodeAt(small, '/bus@1000'));
+  const made = withProperties(small, '/a/b', { x: 1 });
+  assert.deepEqual(readCells(nodeAt(made, '/a/b')?.properties.get('x')), [1]);
+  assert.equal(nodeAt(small, '/a'), undefined, 'the tree given is not touched');
+});
 
 /** Overwrites a word of the header, or the structure's word at `cell`. */
 const header = (at: number, value: number | ((old: number) => number)): Harm => {

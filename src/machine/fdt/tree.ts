@@ -83,6 +83,20 @@ export function readStrings(property: Uint8Array | undefined): string[] | undefi
   return /^[\x20-\x7e]+(?:\0[\x20-\x7e]+)*$/.test(text) ? text.split('\0') : undefined;
 }
 
+/**
+ * The tree with `properties` put into the node at `path`, which is made where it is missing: how a tree from a file
+ * gets this boot's /chosen. What is not named stays as it was.
+ */
+export function withProperties(root: TreeNode, path: string, properties: Record<string, PropertyValue>): TreeNode {
+  const [name, ...rest] = path.split('/').filter((part) => part !== '');
+  if (name === undefined) {
+    return { ...root, properties: new Map([...root.properties, ...node('', properties).properties]) };
+  }
+  const at = root.children.findIndex((child) => child.name === name);
+  const child = withProperties(root.children[at] ?? node(name, {}), rest.join('/'), properties);
+  return { ...root, children: at < 0 ? [...root.children, child] : root.children.with(at, child) };
+}
+
 /** The node at `path`, such as `/soc/serial@10000000`; undefined if there is none. */
 export function nodeAt(root: TreeNode, path: string): TreeNode | undefined {
   let at: TreeNode | undefined = root;
