@@ -1,0 +1,180 @@
+/**
+ * The wire format of the guest agent's protocol (docs/agent.md): a frame is a line of words, at most 256 bytes
+ * with its newline, and those that carry data name their length in the last word and are followed by so many
+ * bytes. What comes from the guest is hostile: every length and number is bounded before anything is kept.
+ */
+import { assert } from '../../base/assert.ts';
+
+export const protocolVersion = 1;
+/** The most data in one frame, by direction and verb. */
+export const limits = { outputBytes: 65536, inputBytes: 32768, scriptBytes: 1048576, lineBytes: 256 } as const;
+/** Input frames that may be on the way to one command before it is acknowledged that the first was taken. */
+export const inputSlots = 8;
+
+/** What the host says. */
+export type Request =
+  | { verb: 'hello'; nonce: string }
+  | { verb: 'ping'; nonce: string }
+  | { verb: 'exec'; id: number; data: Uint8Array }
+  | { verb: 'in'; id: number; data: Uint8Array }
+  | { verb: 'eof'; id: number }
+  | { verb: 'kill'; id: number; signal: string }
+  | { verb: 'shutdown'; how: 'poweroff' | 'reboot' | 'halt' };
+
+/** What the guest says. */
+export type Reply =
+  | { verb: 'ready'; version: number; nonce: string; bootId: string }
+  | { verb: 'pong'; nonce: string }
+  | { verb: 'started'; id: number; pid: number }
+  | { verb: 'out' | 'err'; id: number; data: Uint8Array }
+  | { verb: 'took' | 'end'; id: number }
+  | { verb: 'exit'; id: number; exitCode: number }
+  | { verb: 'stopping'; how: string }
+  /** `id` is undefined where the request named none that could be read. */
+  | { verb: 'error'; id: number | undefined; reason: string };
+
+const encoder = new TextEncoder();
+const nothing = new Uint8Array(0);
+
+/** The bytes of a request. */
+export function encodeRequest(request: Request): Uint8Array {
+  switch (request.verb) {
+    case 'hello':
+      // The empty line ends what an earlier host may have left begun.
+      return frame(`\nhello ${protocolVersion} ${request.nonce}`);
+    case 'ping':
+      return frame(`ping ${request.nonce}`);
+    case 'exec':
+      assert(request.data.length <= limits.scriptBytes, 'exec frame too long');
+      return frame(`exec ${request.id} ${request.data.length}`, request.data);
+    case 'in':
+      assert(request.data.length > 0 && request.data.length <= limits.inputBytes, 'in frame too long');
+      return frame(`in ${request.id} ${request.data.length}`, request.data);
+    case 'eof':
+      return frame(`eof ${request.id}`);
+    case 'kill':
+      return frame(`kill ${request.id} ${request.signal}`);
+    case 'shutdown':
+      return frame(`shutdown ${request.how}`);
+  }
+}
+
+function frame(line: string, data: Uint8Array = nothing): Uint8Array {
+  const head = encoder.encode(`${line}\n`);
+  const bytes = new Uint8Array(head.length + data.length);
+  bytes.set(head);
+  bytes.set(data, head.length);
+  return bytes;
+}
+
+/** Thrown when the guest's bytes are not the protocol's; the reader cannot go on after it. */
+export class ProtocolError extends Error {
+  override name = 'ProtocolError';
+}
+
+/**
+ * Cuts the guest's byte stream into replies. Until `synchronized` is set, lines that are no replies are passed
+ * over: the port may hold the end of something that an earlier host asked for.
+ */
+export class ReplyReader {
+  synchronized = false;
+  #line = '';
+  #pending: { verb: 'out' | 'err'; id: number; data: Uint8Array; filled: number } | undefined;
+
+  /** Calls `onReply` for each reply that `bytes` completes; the data it gets is its own. Throws ProtocolError. */
+  push(bytes: Uint8Array, onReply: (reply: Reply) => void): void {
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#pending) {
+        const pending = this.#pending;
+        const part = bytes.subarray(at, at + pending.data.length - pending.filled);
+        pending.data.set(part, pending.filled);
+        pending.filled += part.length;
+        at += part.length;
+        if (pending.filled < pending.data.length) return;
+        this.#pending = undefined;
+        onReply({ verb: pending.verb, id: pending.id, data: pending.data });
+        continue;
+      }
+      const newline = bytes.indexOf(0x0a, at);
+      const end = newline === -1 ? bytes.length : newline;
+      const room = limits.lineBytes - this.#line.length;
+      if (end - at >= room) {
+        if (this.synchronized) throw new ProtocolError('a line of the guest agent is too long');
+        this.#line = '';
+      } else {
+        this.#line += latin1(bytes.subarray(at, end));
+      }
+      at = end + 1;
+      if (newline === -1) return;
+      const line = this.#line;
+      this.#line = '';
+      if (line !== '') this.#takeLine(line, onReply);
+    }
+  }
+
+  #takeLine(line: string, onReply: (reply: Reply) => void): void {
+    const parsed = parseLine(line);
+    if (parsed === undefined) {
+      if (this.synchronized) throw new ProtocolError(`the guest agent said ${JSON.stringify(line.slice(0, 80))}`);
+    } else if ('lengthBytes' in parsed) {
+      // Data from before the hello is not skipped by its length: a line in other data may only look like one.
+      if (!this.synchronized) return;
+      const { verb, id } = parsed;
+      this.#pending = { verb, id, data: new Uint8Array(parsed.lengthBytes), filled: 0 };
+    } else {
+      onReply(parsed);
+    }
+  }
+}
+
+type DataLine = { verb: 'out' | 'err'; id: number; lengthBytes: number };
+
+function parseLine(line: string): Reply | DataLine | undefined {
+  const words = line.split(' ');
+  const [verb, first = '', second = '', third = ''] = words;
+  const id = number(first, 999_999_999);
+  switch (verb) {
+    case 'ready': {
+      const version = number(first, 999);
+      const sound = words.length === 4 && version !== undefined && isWord(second) && isWord(third);
+      return sound ? { verb, version, nonce: second, bootId: third } : undefined;
+    }
+    case 'pong':
+      return words.length === 2 && isWord(first) ? { verb, nonce: first } : undefined;
+    case 'started': {
+      const pid = number(second, 999_999_999);
+      return words.length === 3 && id !== undefined && pid !== undefined ? { verb, id, pid } : undefined;
+    }
+    case 'out':
+    case 'err': {
+      const lengthBytes = number(second, limits.outputBytes);
+      return words.length === 3 && id !== undefined && lengthBytes ? { verb, id, lengthBytes } : undefined;
+    }
+    case 'took':
+    case 'end':
+      return words.length === 2 && id !== undefined ? { verb, id } : undefined;
+    case 'exit': {
+      const exitCode = number(second, 255);
+      return words.length === 3 && id !== undefined && exitCode !== undefined ? { verb, id, exitCode } : undefined;
+    }
+    case 'stopping':
+      return words.length === 2 && isWord(first) ? { verb, how: first } : undefined;
+    case 'error':
+      return words.length === 3 && isWord(second) ? { verb, id, reason: second } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function number(word: string, limit: number): number | undefined {
+  return /^(0|[1-9]\d{0,8})$/.test(word) && Number(word) <= limit ? Number(word) : undefined;
+}
+
+function isWord(word: string): boolean {
+  return /^[\w.-]{1,64}$/.test(word);
+}
+
+function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}

@@ -1,0 +1,270 @@
+/** The agent's script and the host's session against each other, under each shell that a guest may have. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { requires } from '../../../test/capability.ts';
+import { defaultSuite, fetchTool, hostArchitecture } from '../debian/index.ts';
+import { AgentSession } from './session.ts';
+import { realClock, type ShellAgent, startShellAgent } from './shell-agent.testing.ts';
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** Each shell with the command that runs a script under it and, if it is not the host's own, where its applets are. */
+const shells = [
+  { name: 'the system shell', needs: requires(), find: async () => ({ command: ['/bin/sh'] }) },
+  { name: 'busybox', needs: requires('apt'), find: unpackedBusybox },
+];
+
+/** Debian's busybox-static for this machine: the same build as in our initramfs, with a link for each applet. */
+async function unpackedBusybox(): Promise<{ command: string[]; path: string }> {
+  const architecture = await hostArchitecture();
+  const { root } = await fetchTool('busybox', { suite: defaultSuite, architecture, packages: ['busybox-static'] });
+  const busybox = join(root, 'usr/bin/busybox');
+  const path = mkdtempSync(join(tmpdir(), 'kagemusha-busybox-'));
+  execFileSync(busybox, ['--install', '-s', path]);
+  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  return { command: [busybox, 'ash'], path };
+}
+
+for (const { name, needs, find } of shells) {
+  describe(`guest agent under ${name}`, { timeout: 120_000, ...needs }, () => {
+    let agent: ShellAgent;
+    before(async () => {
+      const { command, path } = { path: undefined, ...(await find()) };
+      agent = startShellAgent(command, path);
+      await agent.session.ready();
+    });
+    after(() => agent.stop());
+    const sh = (script: string, ...words: string[]) =>
+      agent.session.run({ argv: ['sh', '-c', script, 'sh', ...words] });
+
+    test('it answers hello with version and boot id, and ping', async () => {
+      const info = await agent.session.ready();
+      assert.equal(info.version, 1);
+      assert.match(info.bootId, /^[0-9a-f-]{36}$/);
+      await agent.session.ping();
+    });
+
+    test('standard output and standard error come apart, with the exit code', async () => {
+      const result = await sh('echo to out; echo to err >&2; exit 7');
+      assert.deepEqual([text(result.stdout), text(result.stderr), result.exitCode], ['to out\n', 'to err\n', 7]);
+    });
+
+    test('every exit code arrives', async () => {
+      const codes = Array.from({ length: 256 }, (_, code) => code);
+      for (let at = 0; at < codes.length; at += 32) {
+        const batch = codes.slice(at, at + 32);
+        const results = await Promise.all(batch.map((code) => sh(`exit ${code}`)));
+        assert.deepEqual(
+          results.map((result) => result.exitCode),
+          batch,
+        );
+      }
+    });
+
+    test('a command that is not there ends with 127, a folder that is not there with 126', async () => {
+      assert.equal((await agent.session.run({ argv: ['no-such-command-at-all'] })).exitCode, 127);
+      assert.equal((await agent.session.run({ argv: ['true'], cwd: '/no/such/folder' })).exitCode, 126);
+    });
+
+    test('any word but one with NUL arrives as it is: blanks, quotes, newlines, globs, all bytes', async () => {
+      const every = Uint8Array.from({ length: 255 }, (_, index) => index + 1);
+      const words = [
+        '',
+        ' ',
+        "'",
+        '"',
+        "'\\''",
+        '\\',
+        '$HOME `id` $(id)',
+        '*',
+        '~',
+        '\n',
+        'a\nb\n\n',
+        '-n',
+        '--',
+        '!',
+        '日本語',
+        '\t',
+        '#x',
+        'a=b',
+        '%s',
+      ];
+      const argv = ['sh', '-c', 'for word; do printf "%s\\001" "$word"; done', 'sh', ...words, every];
+      const { stdout } = await agent.session.run({ argv });
+      assert.deepEqual(
+        Buffer.from(stdout),
+        Buffer.concat([Buffer.from(words.map((word) => `${word}\x01`).join('')), every, Buffer.from('\x01')]),
+      );
+    });
+
+    test('environment and working directory', async () => {
+      const env = { PLAIN: 'x', QUOTED: `it's "$HOME"\n\n`, EMPTY: '', 'not.a-name': 'y' };
+      const { stdout } = await agent.session.run({
+        argv: ['sh', '-c', 'printf "%s|%s|%s|" "$PLAIN" "$QUOTED" "${EMPTY-unset}"; pwd; env | grep ^not || :'],
+        env,
+        cwd: '/usr',
+      });
+      assert.match(text(stdout), /^x\|it's "\$HOME"\n\n\|\|\/usr\n/);
+      const { stdout: home } = await sh('echo "$HOME $LC_ALL"');
+      assert.equal(text(home), '/root \n');
+    });
+
+    test('a program whose name has an equals sign is a program, not a variable', async () => {
+      assert.equal((await agent.session.run({ argv: ['./a=b'] })).exitCode, 127);
+    });
+
+    test('input of any bytes goes in, with its end', async () => {
+      for (const length of [0, 1, 255, 32768, 32769, 3_000_000]) {
+        const stdin = randomBytes(length);
+        const { stdout, exitCode } = await agent.session.run({ argv: ['cat'], stdin });
+        assert.equal(exitCode, 0);
+        assert.equal(stdout.length, length);
+        assert.equal(sha256(stdout), sha256(stdin));
+      }
+    });
+
+    test('input goes in while the command runs', async () => {
+      let seen = '';
+      let heard = (): void => {};
+      const execution = agent.session.exec({
+        argv: ['sh', '-c', 'while read -r line; do echo "got $line"; done; echo over'],
+        onStdout: (bytes) => {
+          seen += text(bytes);
+          heard();
+        },
+      });
+      for (const line of ['one', 'two']) {
+        const answered = new Promise<void>((resolve) => {
+          heard = () => {
+            if (seen.includes(`got ${line}\n`)) resolve();
+          };
+        });
+        await execution.writeStdin(Buffer.from(`${line}\n`));
+        await answered;
+      }
+      execution.closeStdin();
+      assert.equal((await execution.ended).exitCode, 0);
+      assert.equal(seen, 'got one\ngot two\nover\n');
+    });
+
+    test('a command that does not read its input holds up nobody, and ends', async () => {
+      const idle = agent.session.exec({ argv: ['sleep', '1000'] });
+      const writing = assert.rejects(idle.writeStdin(randomBytes(2_000_000)), /input is closed/);
+      assert.equal(text((await sh('echo still here')).stdout), 'still here\n');
+      idle.kill('TERM');
+      assert.equal((await idle.ended).exitCode, 128 + 15);
+      await writing;
+    });
+
+    test('ten megabytes of output arrive whole', async () => {
+      const block = randomBytes(1 << 20);
+      const stdin = Buffer.concat(Array.from({ length: 10 }, () => block));
+      const { stdout } = await agent.session.run({ argv: ['cat'], stdin });
+      assert.equal(sha256(stdout), sha256(stdin));
+    });
+
+    test('many commands at once do not mix', async () => {
+      const results = await Promise.all(
+        Array.from({ length: 40 }, (_, index) =>
+          sh('i=0; while [ $i -lt 50 ]; do echo "$1 out"; echo "$1 err" >&2; i=$((i+1)); done; exit $1', `${index}`),
+        ),
+      );
+      for (const [index, result] of results.entries()) {
+        assert.equal(text(result.stdout), `${index} out\n`.repeat(50));
+        assert.equal(text(result.stderr), `${index} err\n`.repeat(50));
+        assert.equal(result.exitCode, index);
+      }
+    });
+
+    test('signals reach the command and what it started; SIGINT is not ignored', async () => {
+      for (const [signal, number] of [
+        ['INT', 2],
+        ['TERM', 15],
+        ['KILL', 9],
+      ] as const) {
+        const execution = agent.session.exec({ argv: ['sh', '-c', 'sleep 1000 & echo up; wait; sleep 1000'] });
+        execution.kill(signal);
+        assert.equal((await execution.ended).exitCode, 128 + number);
+      }
+    });
+
+    test('what a command leaves running does not keep its end from being told', async () => {
+      const result = await sh('sleep 30 & echo $!; exit 3');
+      assert.equal(result.exitCode, 3);
+      await sh('kill "$1"', text(result.stdout).trim());
+    });
+
+    test('an abort kills the command', async () => {
+      for (const delay of [false, true]) {
+        const controller = new AbortController();
+        const execution = agent.session.exec({
+          argv: ['sh', '-c', 'echo up; exec sleep 1000'],
+          signal: controller.signal,
+          onStdout: () => controller.abort(new Error('enough')),
+        });
+        if (delay) controller.abort(new Error('enough'));
+        await assert.rejects(execution.ended, /enough/);
+      }
+      assert.equal((await sh('exit 5')).exitCode, 5);
+    });
+
+    test('bad input does not stop it', async () => {
+      const before = agent.session.counters.errors;
+      const bad = [
+        'nonsense',
+        'exec',
+        'exec x 5',
+        'exec 900 -1',
+        'exec 901 99999999',
+        'exec 902 010',
+        'in 77 99999999',
+        'in ../x 3',
+        'eof',
+        'eof ..',
+        'kill 5',
+        'kill ../.. KILL',
+        'kill 1 $(id)',
+        'shutdown',
+        'shutdown now;id',
+        'hello',
+        '`id`',
+        '*',
+        '\\',
+        '\0\0\0',
+        '\xff\xfe',
+        '',
+      ];
+      agent.process.stdin?.write(Buffer.from(`${bad.join('\n')}\n`, 'latin1'));
+      await agent.session.ping();
+      assert.ok(agent.session.counters.errors - before >= 8);
+      assert.equal(text((await sh('echo well')).stdout), 'well\n');
+    });
+
+    test('another host finds its way into the middle of a frame', async () => {
+      const noise = agent.session.exec({
+        argv: ['sh', '-c', 'while :; do echo noise; echo "ready 1 x y"; sleep 0.05; done'],
+      });
+      let isOpen = true;
+      const second = new AgentSession(
+        { write: (bytes) => isOpen && agent.process.stdin?.write(bytes) },
+        { clock: realClock, nonce: 'second', firstId: 5000 },
+      );
+      agent.process.stdout?.on('data', (bytes: Buffer) => isOpen && second.onData(bytes));
+      second.onData(Buffer.from('half of an old fra'));
+      await second.ready();
+      const result = await second.run({ argv: ['echo', 'second'] });
+      assert.equal(text(result.stdout), 'second\n');
+      assert.ok(second.counters.strayFrames > 0);
+      isOpen = false;
+      second.close();
+      noise.kill('KILL');
+      await noise.ended;
+    });
+  });
+}

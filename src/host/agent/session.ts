@@ -1,0 +1,227 @@
+/**
+ * The host's side of a conversation with the guest agent: commands with their streams, over any port that carries
+ * bytes both ways. No I/O and no clock of its own; the machine's host code passes bytes in, and gets bytes to
+ * write. A guest that breaks the protocol ends the session: everything that waits is told so.
+ */
+import { assert } from '../../base/assert.ts';
+import { HostError } from '../../base/errors.ts';
+import { Execution } from './execution.ts';
+import { encodeRequest, ProtocolError, protocolVersion, type Reply, ReplyReader, type Request } from './frames.ts';
+import { type Command, commandScript } from './script.ts';
+
+export interface AgentPort {
+  /** Takes over the bytes; keeps them in order. */
+  write(bytes: Uint8Array): void;
+}
+
+export interface AgentClock {
+  /** Calls back once after so many milliseconds; the function it returns calls that off. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+export interface AgentSessionOptions {
+  clock: AgentClock;
+  /** A word that no earlier session with this guest used: [A-Za-z0-9_.-]{1,64}. */
+  nonce: string;
+  /** Executions are numbered from here; another number than an earlier session's that may have left some running. */
+  firstId?: number;
+  /** How long to wait for the rest of a command's output that something it left running still holds open. */
+  graceMs?: number;
+}
+
+export interface AgentInfo {
+  version: number;
+  /** The guest's random boot id: it differs after each boot. */
+  bootId: string;
+}
+
+export interface ExecOptions extends Command {
+  /** Called with the command's output as it comes; the bytes are the callee's. */
+  onStdout?: (bytes: Uint8Array) => void;
+  onStderr?: (bytes: Uint8Array) => void;
+  /** On abort the command and its process group are killed. */
+  signal?: AbortSignal;
+}
+
+export interface Result {
+  /** The command's own, 0 to 255; one that a signal ended has 128 and the signal's number, as in any shell. */
+  exitCode: number;
+  stdout: Uint8Array;
+  stderr: Uint8Array;
+}
+
+const helloAgainMs = 1000;
+const defaultGraceMs = 2000;
+const mostExecutions = 900;
+
+export class AgentSession {
+  readonly #port: AgentPort;
+  readonly #options: AgentSessionOptions;
+  readonly #reader = new ReplyReader();
+  readonly #executions = new Map<number, Execution>();
+  readonly #ready = Promise.withResolvers<AgentInfo>();
+  readonly #pings = new Map<string, { resolve: () => void; reject: (error: unknown) => void }>();
+  #nextId: number;
+  #nextPing = 1;
+  #stopHello: (() => void) | undefined;
+  #failure: HostError | undefined;
+  /** What the guest said that concerns nobody: frames of an earlier session, and errors. */
+  readonly counters = { strayFrames: 0, errors: 0 };
+
+  /** Says hello at once, and again each second until the agent answers: the guest may still be booting. */
+  constructor(port: AgentPort, options: AgentSessionOptions) {
+    assert(/^[\w.-]{1,64}$/.test(options.nonce), 'nonce must be a word');
+    this.#port = port;
+    this.#options = options;
+    this.#nextId = options.firstId ?? 1;
+    this.#ready.promise.catch(() => {}); // whoever asks for it is told; nobody has to ask
+    this.#hello();
+  }
+
+  /** Bytes from the guest, cut anywhere. Never throws: a broken protocol ends the session. */
+  onData(bytes: Uint8Array): void {
+    if (this.#failure) return;
+    try {
+      this.#reader.push(bytes, (reply) => this.#take(reply));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(new HostError('agent-protocol', error.message, { cause: error }));
+    }
+  }
+
+  /** Resolves when the agent has answered; rejects when the session ends before, or on abort. */
+  async ready(signal?: AbortSignal): Promise<AgentInfo> {
+    return await abortable(this.#ready.promise, signal);
+  }
+
+  /** Starts a command; see Execution for its input, its end and signals. Waits for nothing: order is kept. */
+  exec(options: ExecOptions): Execution {
+    const script = commandScript(options);
+    if (this.#failure) throw this.#failure;
+    options.signal?.throwIfAborted();
+    if (this.#executions.size >= mostExecutions) {
+      throw new HostError('agent-busy', `${mostExecutions} commands are running in the guest already`);
+    }
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const execution = new Execution(id, options, {
+      send: (request) => this.#send(request),
+      whenReady: this.#ready.promise,
+      after: (callback) => this.#options.clock.after(this.#options.graceMs ?? defaultGraceMs, callback),
+      forget: () => this.#executions.delete(id),
+    });
+    this.#executions.set(id, execution);
+    execution.start(script);
+    return execution;
+  }
+
+  /** Runs a command to its end with the given input (default: none) and collects its output. */
+  async run(options: ExecOptions & { stdin?: Uint8Array }): Promise<Result> {
+    const stdout: Uint8Array[] = [];
+    const stderr: Uint8Array[] = [];
+    const execution = this.exec({
+      ...options,
+      onStdout: (bytes) => (options.onStdout ? options.onStdout(bytes) : stdout.push(bytes)),
+      onStderr: (bytes) => (options.onStderr ? options.onStderr(bytes) : stderr.push(bytes)),
+    });
+    if (options.stdin) execution.writeStdin(options.stdin).catch(() => {}); // the exit code tells what went wrong
+    execution.closeStdin();
+    const { exitCode } = await execution.ended;
+    return { exitCode, stdout: join(stdout), stderr: join(stderr) };
+  }
+
+  /** Resolves when the agent has answered: it is alive, and has read everything sent before. */
+  async ping(signal?: AbortSignal): Promise<void> {
+    await this.ready(signal);
+    const nonce = `${this.#options.nonce.slice(0, 40)}.${this.#nextPing}`;
+    this.#nextPing += 1;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#pings.set(nonce, { resolve, reject });
+    this.#send({ verb: 'ping', nonce });
+    await abortable(promise, signal).finally(() => this.#pings.delete(nonce));
+  }
+
+  /** Asks the guest to stop; the machine sees it happen, the session only that the asking was heard. */
+  async shutdown(how: 'poweroff' | 'reboot' | 'halt' = 'poweroff', signal?: AbortSignal): Promise<void> {
+    await this.ready(signal);
+    this.#send({ verb: 'shutdown', how });
+  }
+
+  /** Ends the session: whatever waits rejects with `reason`. What runs in the guest goes on. */
+  close(reason: HostError = new HostError('agent-closed', 'the connection to the guest agent was closed')): void {
+    if (this.#failure) return;
+    this.#failure = reason;
+    this.#stopHello?.();
+    this.#ready.reject(reason);
+    for (const { reject } of this.#pings.values()) reject(reason);
+    for (const execution of [...this.#executions.values()]) execution.fail(reason);
+  }
+
+  #hello(): void {
+    this.#send({ verb: 'hello', nonce: this.#options.nonce });
+    this.#stopHello = this.#options.clock.after(helloAgainMs, () => this.#hello());
+  }
+
+  #send(request: Request): void {
+    if (!this.#failure) this.#port.write(encodeRequest(request));
+  }
+
+  #take(reply: Reply): void {
+    switch (reply.verb) {
+      case 'ready':
+        if (reply.nonce === this.#options.nonce) this.#welcome(reply.version, reply.bootId);
+        return;
+      case 'pong':
+        this.#pings.get(reply.nonce)?.resolve();
+        return;
+      case 'stopping':
+        return;
+      case 'error':
+        this.counters.errors += 1;
+        if (reply.id !== undefined) {
+          this.#executions.get(reply.id)?.fail(new HostError('agent-refused', `the guest agent says: ${reply.reason}`));
+        }
+        return;
+      default: {
+        const execution = this.#reader.synchronized ? this.#executions.get(reply.id) : undefined;
+        if (execution) execution.take(reply);
+        else this.counters.strayFrames += 1;
+      }
+    }
+  }
+
+  #welcome(version: number, bootId: string): void {
+    if (this.#reader.synchronized) return; // the answer to a hello that was said twice
+    if (version !== protocolVersion) {
+      const message = `the guest's agent speaks version ${version} of the protocol, not ${protocolVersion}`;
+      this.close(new HostError('agent-version', message));
+      return;
+    }
+    this.#stopHello?.();
+    this.#reader.synchronized = true;
+    this.#ready.resolve({ version, bootId });
+  }
+}
+
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await promise;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
