@@ -94,6 +94,19 @@ test('a pending alarm interrupts once it is enabled; a cleared alarm never fires
   assert.equal(line.level, false);
 });
 
+test('a reset forgets the alarm', () => {
+  const { rtc, clock, line, wakes } = started();
+  rtc.write(0x10, 4, 1);
+  arm(rtc, BigInt(clock.nowMs + 1000) * 1_000_000n);
+  rtc.reset();
+  assert.equal(rtc.read(0x18, 4), 0);
+  assert.equal(wakes.at(-1), undefined);
+  clock.nowMs += 2000;
+  rtc.serviceAlarm();
+  rtc.write(0x10, 4, 1);
+  assert.equal(line.level, false);
+});
+
 test('an alarm at the end of time does not overflow', () => {
   const { rtc, wakes } = started();
   arm(rtc, 0xffff_ffff_ffff_ffffn);

@@ -235,6 +235,24 @@ export class Uart implements Device {
     return accepted;
   }
 
+  /** Puts bytes on the line behind the guest's own, for a built-in SBI's console; returns how many fitted. */
+  emit(bytes: Uint8Array): number {
+    const { state } = this;
+    const count = Math.min(bytes.length, RING_BYTES - state.outputCount);
+    for (let i = 0; i < count; i++)
+      state.output[(state.outputHead + state.outputCount + i) % RING_BYTES] = bytes[i] ?? 0;
+    state.outputCount += count;
+    if (count > 0) this.#doorbell.ring();
+    return count;
+  }
+
+  /** Takes received bytes past the registers, for a built-in SBI's console. */
+  take(limit: number): Uint8Array {
+    const bytes = new Uint8Array(Math.min(limit, this.state.inputCount));
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.#takeInput();
+    return bytes;
+  }
+
   /** A break condition on the line (Linux: the SysRq key). */
   receiveBreak(): void {
     if ((this.state.mcr & MCR.LOOP) !== 0 || this.#inputRoom() === 0) return;

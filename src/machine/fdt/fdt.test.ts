@@ -152,7 +152,7 @@ const broken: readonly [name: string, says: RegExp, harm: Harm][] = [
   ['structure in the header', /structure lies outside/, header(8, 0)],
   ['structure misaligned', /misaligned/, header(8, (at) => at + 2)],
   ['strings outside', /strings lie outside/, header(32, 0xffff_ffff)],
-  ['property beyond the end', /cut off/, structure(3, 0x7fff_ffff)],
+  ['property beyond the end', /a property is cut off/, structure(3, 0x7fff_ffff)],
   ['name beyond the strings', /name/, structure(4, 0xffff)],
   ['unknown token', /no token 7/, structure(0, 7)],
   ['end at once', /ends within/, structure(0, 9)],
