@@ -21,6 +21,10 @@ test('order and repetition of the set do not matter; without d there is no zcd',
   assert.equal(isaString([...DEFAULT_EXTENSIONS].reverse()), isaString(DEFAULT_EXTENSIONS));
 });
 
+test('a Z name of no known category comes after the others', () => {
+  assert.equal(isaString(['i', 'zxfoo', 'zba', 'sstc']), 'rv64i_zba_zxfoo_sstc');
+});
+
 test('names that cannot be extensions are refused', () => {
   for (const bad of [['i', 'Zba'], ['i', ''], ['i', 'y'], ['i', 'zba_zbb'], ['i', 'rv64'], ['m']]) {
     assert.throws(

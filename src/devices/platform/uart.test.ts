@@ -180,6 +180,16 @@ test("loopback: bytes return, modem outputs show as inputs, overrun is reported 
   assert.equal(read(MSR) & 0xf0, 0xb0);
 });
 
+test('the ring indicator reports its trailing edge only', () => {
+  const { read, write } = started();
+  write(MCR, 0x1b); // loopback with CTS, DSR and DCD as they are outside
+  read(MSR);
+  write(MCR, 0x1f);
+  assert.equal(read(MSR), 0xf0);
+  write(MCR, 0x1b);
+  assert.equal(read(MSR), 0xb4);
+});
+
 test('the divisor latch hides data and interrupt enable', () => {
   const { uart, read, write } = started();
   write(IER, 0x05);

@@ -126,6 +126,20 @@ test('an initrd that does not fit behind the kernel goes below the tree; memory 
   assert.deepEqual(layout(small).slice(1), ['device tree 80600000-80601388']);
 });
 
+test('a kernel that reaches beyond the usual place pushes the initrd up, to a page border', () => {
+  const large = file('kernel', linuxImage({ imageSize: BigInt(300 * MiB) }));
+  assert.deepEqual(layout(plan({ kernel: large, initrd })), [
+    'kernel 80200000-92e00000',
+    'initrd 9fdff000-9fdff006',
+    'device tree 9fe00000-9fe01388',
+  ]);
+});
+
+test('an Image that does not tell its size has the size of its file', () => {
+  const old = file('kernel', linuxImage({ sizeBytes: 0x3000, imageSize: 0n }));
+  assert.deepEqual(layout(plan({ kernel: old })).slice(0, 1), ['kernel 80200000-80203000']);
+});
+
 test('much memory: the initrd stays within 512 MiB of the kernel, the tree goes to the end', () => {
   const made = plan({ memoryBytes: 8192 * MiB, kernel, initrd });
   assert.deepEqual(layout(made).slice(1), ['initrd a0200000-a0200006', 'device tree 27fe00000-27fe01388']);
