@@ -97,7 +97,8 @@ function configRow(index: number): Csr {
   const first = index * (ENTRIES_PER_CONFIG / 2);
   const name = `pmpcfg${index}`;
   const summary = `Configuration of PMP entries ${first} to ${first + ENTRIES_PER_CONFIG - 1}.`;
-  if (name !== 'pmpcfg0' && name !== 'pmpcfg2') return constant(0x3a0 + index, name, 0n, summary);
+  if (name !== 'pmpcfg0' && name !== 'pmpcfg2')
+    return constant(0x3a0 + index, name, 0n, 'Configuration of PMP entries that are not there.');
   return register(0x3a0 + index, name, configFields(first), summary, {
     write: (m, value) => writeConfig(m, name, value),
   });
@@ -105,7 +106,8 @@ function configRow(index: number): Csr {
 
 function addressRow(entry: number): Csr {
   const summary = `Address of PMP entry ${entry}.`;
-  if (entry >= PMP_ENTRIES) return constant(0x3b0 + entry, `pmpaddr${entry}`, 0n, summary);
+  if (entry >= PMP_ENTRIES)
+    return constant(0x3b0 + entry, `pmpaddr${entry}`, 0n, 'Address of a PMP entry that is not there.');
   return csr(
     0x3b0 + entry,
     `pmpaddr${entry}`,
