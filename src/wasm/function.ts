@@ -22,6 +22,7 @@ import {
   CONVERT,
   LOAD,
   OP,
+  SIMD,
   STORE,
   UNARY,
   VALUE_TYPE,
@@ -43,7 +44,7 @@ export interface Label {
 }
 export type Likelihood = 'likely' | 'unlikely';
 
-const NODE = { const32: 0, const64: 1, get: 2, unary: 3, binary: 4, select: 5, constf: 6 } as const;
+const NODE = { const32: 0, const64: 1, get: 2, unary: 3, binary: 4, select: 5, constf: 6, madd: 7 } as const;
 
 export class FunctionBuilder {
   readonly module: ModuleBuilder;
@@ -147,6 +148,14 @@ export class FunctionBuilder {
 
   select<V extends Value>(condition: I32, a: V, b: V): V {
     return this.#node(NODE.select, must(this.#type[a as number]), condition, a, b) as V;
+  }
+
+  /**
+   * a * b + c by the relaxed SIMD instruction, on one lane: fused (rounded once) on hosts that fuse, rounded twice on
+   * others. Which it is must be probed; a host without relaxed SIMD refuses the module.
+   */
+  relaxedMultiplyAdd<V extends F32 | F64>(a: V, b: V, c: V): V {
+    return this.#node(NODE.madd, this.typeOf(a), a, b, c) as V;
   }
 
   convert<K extends keyof typeof CONVERT>(name: K, a: Value): TypeOf<(typeof CONVERT)[K][1]> {
@@ -426,6 +435,17 @@ export class FunctionBuilder {
         this.#emit(a as Value);
         this.code.u8(OP.select);
         return;
+      case NODE.madd: {
+        const simd = SIMD[this.typeOf(value) as 'f32' | 'f64'];
+        for (const operand of [a, this.#b[value], this.#c[value]]) {
+          this.#emit(operand as Value);
+          this.#simd(simd.splat);
+        }
+        this.#simd(simd.relaxed_madd);
+        this.#simd(simd.extract_lane);
+        this.code.u8(0);
+        return;
+      }
     }
   }
 
@@ -434,6 +454,11 @@ export class FunctionBuilder {
       this.code.u8(opcode >>> 8);
       this.code.u32(opcode & 255);
     } else this.code.u8(opcode);
+  }
+
+  #simd(opcode: number): void {
+    this.code.u8(OP.simd);
+    this.code.u32(opcode);
   }
 
   #access(opcode: number, offset: number): void {

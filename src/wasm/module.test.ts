@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Bytes, type I32, type I64, ModuleBuilder, type Ptr } from './index.ts';
+import { Bytes, type F64, type I32, type I64, ModuleBuilder, type Ptr } from './index.ts';
 
 const MEMORY = { width: 32, shared: true, initialPages: 1, maximumPages: 1 } as const;
 
@@ -102,6 +102,20 @@ test('a module with memory64 addresses loads and stores beyond 32-bit arithmetic
   const memory = new WebAssembly.Memory({ initial: 1n, maximum: 2n, address: 'i64' });
   const e = instantiate(module, memory);
   assert.equal(e['put']?.(16n, 0x1ff), -1);
+});
+
+test('a relaxed multiply-add goes through one lane', () => {
+  const module = new ModuleBuilder(MEMORY);
+  for (const type of ['f32', 'f64'] as const) {
+    const ref = module.function(type, [type, type, type], [type], (f) => {
+      const [a, b, c] = [0, 1, 2].map((i) => f.param<F64>(i).get) as [F64, F64, F64];
+      f.return(f.relaxedMultiplyAdd(a, b, c));
+    });
+    module.export(type, ref);
+  }
+  const e = instantiate(module, new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }));
+  assert.equal(e['f32']?.(3, 5, -2), 13);
+  assert.equal(e['f64']?.(0.5, 7, 1e300), 1e300);
 });
 
 test('bytes grow', () => {

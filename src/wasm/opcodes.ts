@@ -7,7 +7,7 @@ export const OP = {
   unreachable: 0x00, block: 0x02, loop: 0x03, if: 0x04, else: 0x05, end: 0x0b, br: 0x0c, br_if: 0x0d, br_table: 0x0e,
   return: 0x0f, call: 0x10, call_indirect: 0x11, return_call: 0x12, return_call_indirect: 0x13, drop: 0x1a, select: 0x1b,
   local_get: 0x20, local_set: 0x21, local_tee: 0x22,
-  i32_const: 0x41, i64_const: 0x42, f32_const: 0x43, f64_const: 0x44, prefix: 0xfc, atomic: 0xfe,
+  i32_const: 0x41, i64_const: 0x42, f32_const: 0x43, f64_const: 0x44, prefix: 0xfc, simd: 0xfd, atomic: 0xfe,
 } as const;
 
 /** Unary and binary operations by type: name -> opcode (0xfcNN for prefixed ones). */
@@ -66,6 +66,12 @@ export const STORE = {
 /** Atomic read-modify-write families; +0 i32, +1 i64, +2 i32.8, +3 i32.16, +4 i64.8, +5 i64.16, +6 i64.32. */
 export const ATOMIC_RMW = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xchg: 0x41, cmpxchg: 0x48 } as const;
 export const ATOMIC = { fence: 0x03, i32_load: 0x10, i64_load: 0x11, i32_store: 0x17, i64_store: 0x18 } as const;
+
+/** The few vector instructions in use: a scalar multiply-add goes through one lane (relaxed SIMD). */
+export const SIMD = {
+  f32: { splat: 0x13, extract_lane: 0x1f, relaxed_madd: 0x105 },
+  f64: { splat: 0x14, extract_lane: 0x21, relaxed_madd: 0x107 },
+} as const;
 
 /** log2 of the natural alignment of a memory opcode. */
 export function alignmentOf(opcode: number): number {
