@@ -33,7 +33,7 @@ export function defineArithmeticFunctions(
   module: ModuleBuilder,
   library: Library,
   letter: FloatLetter,
-  fast: boolean,
+  { fast, fused }: { readonly fast: boolean; readonly fused: boolean },
 ): void {
   const define = (name: string, operands: number, body: (code: FloatCode, values: readonly I64[], mode: I64) => void) =>
     defineFloatFunction(module, library, letter, `${name}_${letter}`, operands + 1, (code) => {
@@ -64,17 +64,18 @@ export function defineArithmeticFunctions(
     code.f.return(code.f.call(exact('squareRoot'), code.vcpu, a as I64, mode));
   });
   // The negated forms turn operands' signs (base/float/arithmetic.ts says which).
-  const fused = [
+  const forms = [
     ['multiplyAdd', false, false],
     ['multiplySubtract', false, true],
     ['negatedMultiplySubtract', true, false],
     ['negatedMultiplyAdd', true, true],
   ] as const;
-  for (const [name, turnsProduct, turnsAddend] of fused) {
+  for (const [name, turnsProduct, turnsAddend] of forms) {
     define(name, 3, (code, [a, b, c], mode) => {
       const factor = turnsProduct ? code.f.let(code.negate(a as I64)) : (a as I64);
       const addend = turnsAddend ? code.f.let(code.negate(c as I64)) : (c as I64);
-      if (tries && letter === 's') tryMultiplyAddSingle(code, factor, b as I64, addend, mode);
+      if (tries && fused) tryMultiplyAdd(code, factor, b as I64, addend, mode);
+      else if (tries && letter === 's') tryMultiplyAddSingle(code, factor, b as I64, addend, mode);
       code.f.return(code.f.call(exact('multiplyAdd'), code.vcpu, factor, b as I64, addend, mode));
     });
   }
@@ -147,6 +148,37 @@ function trySquareRoot(code: FloatCode, a: I64, mode: I64): void {
           },
         );
       });
+    });
+  });
+}
+
+/** Where the host's relaxed multiply-add is fused (see probe.ts). */
+function tryMultiplyAdd(code: FloatCode, a: I64, b: I64, c: I64, mode: I64): void {
+  const { f } = code;
+  whenNearest(code, mode, () => {
+    const host = hostOf(code);
+    const bits = f.let(host.to(f.relaxedMultiplyAdd(host.from(a), host.from(b), host.from(c))));
+    f.if(code.isSafelyNormal(bits), () => {
+      returnIfInexactIsUp(code, bits);
+      // Exact if the product is, and then the sum with it, and that rounds to nothing less.
+      const product = f.let(f.f64.op('mul', code.toDouble(a), code.toDouble(b)));
+      const addend = f.let(code.toDouble(c));
+      const sum = f.let(f.f64.op('add', product, addend));
+      const rest = f.let(f.f64.op('sub', sum, product));
+      const error = f.f64.op(
+        'add',
+        f.f64.op('sub', product, f.f64.op('sub', sum, rest)),
+        f.f64.op('sub', addend, rest),
+      );
+      const exactSum = code.both(
+        f.f64.compare('eq', error, f.f64.const(0)),
+        f.f64.compare('eq', sum, code.toDouble(bits)),
+      );
+      const exactProduct =
+        code.letter === 's'
+          ? exactSum
+          : code.both(fitsDouble(code, a, b), code.isSafelyNormal(f.convert('i64_reinterpret_f64', product)));
+      f.if(code.both(exactSum, exactProduct), () => f.return(bits));
     });
   });
 }
