@@ -10,3 +10,4 @@ export type {
 } from './device.ts';
 export * from './platform/index.ts';
 export { type Register, type RegisterModel, RegisterTable, registersAsMarkdown } from './registers.ts';
+export * from './virtio/index.ts';

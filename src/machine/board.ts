@@ -5,6 +5,7 @@
  * queues.
  */
 import { must } from '../base/assert.ts';
+import { OperatorError } from '../base/errors.ts';
 import { SharedLock } from '../base/lock.ts';
 import { type AnyLayout, roundUp } from '../base/struct.ts';
 import {
@@ -20,7 +21,8 @@ import {
   Uart,
 } from '../devices/index.ts';
 import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, type MemoryShape, vcpuState } from '../engine/index.ts';
-import { hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
+import { HART, hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
+import type { BootPlan } from './boot/index.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { VIRT, virtioSlot } from './virt-map.ts';
 
@@ -73,6 +75,18 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
+
+/** CSRs of a hart that starts in supervisor mode over the built-in SBI. */
+const SUPERVISOR_START = {
+  pmpaddr0: (1n << 54n) - 1n,
+  pmpcfg0: 0x1fn,
+  medeleg: 0xb1ffn,
+  mideleg: 0x222n,
+  mcounteren: 7n,
+  scounteren: 7n,
+  // STCE, PBMTE, ADUE, CBZE, CBCFE, CBIE.
+  menvcfg: (7n << 61n) | 0xf0n,
+} as const;
 
 export class Board {
   readonly config: BoardConfig;
@@ -200,6 +214,41 @@ export class Board {
   /** Runs `body` with the device's lock held. */
   locked<T>(device: Device, body: () => T): T {
     return must(this.#devices.find((mapped) => mapped.device === device)).lock.with(body);
+  }
+
+  /** The SBI's console is the UART. */
+  consoleWrite(bytes: Uint8Array): number {
+    return this.locked(this.uart, () => this.uart.emit(bytes));
+  }
+
+  consoleRead(limit: number): Uint8Array {
+    return this.locked(this.uart, () => this.uart.take(limit));
+  }
+
+  /** Loads a boot plan and puts the harts where it says. Before any vCPU runs. */
+  load(plan: BootPlan): void {
+    for (const { gpa, bytes } of plan.segments) {
+      if (!this.guestMemory.setUp(gpa, bytes))
+        throw new OperatorError(
+          'memory-too-small',
+          'the guest has too little memory for its kernel',
+          'Give it more with -m.',
+        );
+    }
+    for (const vcpu of this.vcpus) {
+      const { state, hart } = vcpu;
+      if (plan.mode === 'M') {
+        state.pc = BigInt(plan.entry);
+        state.x[10] = BigInt(vcpu.id);
+        state.x[11] = BigInt(plan.fdtAddress);
+        continue;
+      }
+      // What firmware would have set up: all memory open, traps and interrupts delegated, counters readable.
+      Object.assign(state, SUPERVISOR_START);
+      hart.startAddress = BigInt(plan.entry);
+      hart.startOpaque = BigInt(plan.fdtAddress);
+      vcpu.status = vcpu.id === 0 ? HART.startPending : HART.stopped;
+    }
   }
 
   finish(wish: Finish): void {

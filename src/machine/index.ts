@@ -1,16 +1,6 @@
-/** The door of the machine: the `virt` memory map, device trees, boot loaders. */
-export * from './boot/index.ts';
-export * from './fdt/index.ts';
-export { canonicalExtensions, DEFAULT_EXTENSIONS, isaString } from './isa-string.ts';
-export {
-  highPcieWindow,
-  type MapRow,
-  MEMORY_LIMITS,
-  mapAsMarkdown,
-  PAYLOAD_OFFSET,
-  TIMEBASE_HZ,
-  VIRT,
-  VIRTIO_SLOT_BYTES,
-  VIRTIO_SLOTS,
-  virtioSlot,
-} from './virt-map.ts';
+/** The machine's door: the board, boot plans, the device tree, the memory map. */
+export { Board, type BoardConfig, type BoardPorts, DOORBELL, type MakeSlot, type SlotConfig } from './board.ts';
+export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { readDeviceTree, type VirtDescription, virtDeviceTree } from './fdt/index.ts';
+export { FrameMemory } from './frame-memory.ts';
+export { TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';

@@ -1,0 +1,518 @@
+/**
+ * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
+ * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ */
+import { randomFillSync } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import { must } from '../../base/assert.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
+import {
+  type BlockBackend,
+  type ConsolePort,
+  type Device,
+  VirtioBlock,
+  VirtioConsole,
+  VirtioNet,
+  VirtioRng,
+} from '../../devices/index.ts';
+import { generateEngine, Processor } from '../../engine/index.ts';
+import { EXIT_KINDS, RUN, Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
+import { FEATURE, featuresOf, parseCpu } from '../../isa/index.ts';
+import { Board, type BoardConfig, type BoardPorts, TIMEBASE_HZ, VIRTIO_SLOTS } from '../../machine/index.ts';
+import { type FrameOffload, parsePublish } from '../../network/index.ts';
+import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
+import { AgentLink } from './agent-link.ts';
+import { bootSeed, planMachineBoot, seededBytes } from './boot-files.ts';
+import { IoThread } from './io-thread.ts';
+import type {
+  ExecOptions,
+  ExecResult,
+  ExitStatus,
+  MachineHandle,
+  MachineInfo,
+  MachineOptions,
+  MachineStats,
+} from './machine-api.ts';
+import { slotLayout, slotsOf } from './slots.ts';
+import { clockEpoch, TICKS_PER_MS, ticksSince } from './thread-clock.ts';
+import type { WorkerStart } from './vcpu-worker.ts';
+
+const MiB = 2 ** 20;
+const DEFAULT_MEMORY = 512 * MiB;
+const DEFAULT_CODE = 64 * MiB;
+const MOST_HARTS = 16;
+/** Steps between looks at the world: about 50 microseconds of interpreted code. */
+const BUDGET = 20_000;
+/** The instruction clock's wall clock starts here, so that runs are alike. */
+const EPOCH_MS = Date.UTC(2026, 0, 1);
+const STOP_GRACE_MS = 30_000;
+
+/** Backends of the drives, opened before anything else so that errors come early. */
+export interface OpenedDrive {
+  readonly backend: BlockBackend;
+  close(): Promise<void>;
+}
+
+export interface MachineParts {
+  readonly options: MachineOptions;
+  readonly drives: readonly OpenedDrive[];
+  /** What is appended to the initrd, if anything. */
+  readonly agentInitrd?: Uint8Array;
+}
+
+export class LocalMachine implements MachineHandle {
+  readonly info: MachineInfo;
+  readonly exited: Promise<ExitStatus>;
+  readonly board: Board;
+  readonly #options: MachineOptions;
+  readonly #io: IoThread;
+  readonly #agent: AgentLink;
+  readonly #drives: readonly OpenedDrive[];
+  readonly #network: RunningNetwork | undefined;
+  readonly #workers: Worker[] = [];
+  readonly #end = Promise.withResolvers<ExitStatus>();
+  #failure: string | undefined;
+  #wasKilled = false;
+  #isPaused = false;
+  #runner: Runner | undefined;
+  #underWay = 0;
+
+  /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
+  static async start(parts: MachineParts): Promise<LocalMachine> {
+    const { options } = parts;
+    const config = boardConfig(options);
+    const guest: { net?: VirtioNet } = {};
+    const network =
+      options.network === false
+        ? undefined
+        : await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload));
+    try {
+      const machine = new LocalMachine(parts, config, network);
+      const net = machine.board.slots.find((device) => device instanceof VirtioNet);
+      if (net) guest.net = net;
+      machine.#run();
+      return machine;
+    } catch (error) {
+      network?.close();
+      throw error;
+    }
+  }
+
+  private constructor(parts: MachineParts, config: BoardConfig, network: RunningNetwork | undefined) {
+    const { options } = parts;
+    this.#options = options;
+    this.#drives = parts.drives;
+    this.#network = network;
+    this.exited = this.#end.promise;
+    const epoch = clockEpoch();
+    const realTicks = ticksSince(epoch);
+    const isReal = config.clock === 'real';
+    const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
+    const clock = {
+      ticks: () => BigInt(Math.floor(ticks())),
+      wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
+    };
+    this.board = Board.create(config, { clock, slotLayout, slot: (slot, wiring) => this.#slot(slot, wiring, clock) });
+    this.#io = new IoThread(this.board);
+    const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
+    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
+    this.info = {
+      name: options.name ?? `machine-${process.pid}`,
+      pid: process.pid,
+      get state(): 'running' {
+        return 'running';
+      },
+      cpus: config.harts,
+      memoryBytes: config.memoryBytes,
+      startedAt: new Date().toISOString(),
+      publish: options.publish ?? [],
+    };
+    const extensions = extensionsOf(options);
+    const plan = planMachineBoot(options, {
+      memoryBytes: config.memoryBytes,
+      harts: config.harts,
+      extensions,
+      seed: bootSeed(options.seed),
+      ...(parts.agentInitrd ? { agentInitrd: parts.agentInitrd } : {}),
+    });
+    this.board.load(plan);
+    const code = generateEngine(this.board.memory.shape.description, extensions);
+    code.tables.write(this.board.memory.buffer);
+    const module = new WebAssembly.Module(code.bytes);
+    if (options.startPaused) this.#setPaused(true);
+    if (isReal) this.#startWorkers(config, module, epoch);
+    else this.#prepareInstructionClock(config, module, ticks);
+  }
+
+  onConsole(listener: (bytes: Uint8Array) => void): () => void {
+    return this.#io.onConsole(listener);
+  }
+
+  writeConsole(bytes: Uint8Array): void {
+    this.#io.writeConsole(bytes);
+  }
+
+  async ready(signal?: AbortSignal): Promise<void> {
+    await this.#agent.session.ready(signal);
+  }
+
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const out: Uint8Array[] = [];
+    const err: Uint8Array[] = [];
+    const execution = this.#agent.session.exec({
+      argv,
+      ...(options.environment ? { env: options.environment } : {}),
+      ...(options.workingFolder ? { cwd: options.workingFolder } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
+      onStdout: options.onStdout ?? ((bytes) => out.push(bytes)),
+      onStderr: options.onStderr ?? ((bytes) => err.push(bytes)),
+    });
+    const feeding = (async () => {
+      const input = options.stdin ?? [];
+      for await (const piece of input instanceof Uint8Array ? [input] : input) await execution.writeStdin(piece);
+      execution.closeStdin();
+    })();
+    // A command that does not read its input closes it: its exit code says what happened.
+    feeding.catch(() => undefined);
+    const { exitCode } = await execution.ended;
+    return { code: exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };
+  }
+
+  async pause(): Promise<void> {
+    this.#setPaused(true);
+    while (this.board.vcpus.some((vcpu) => vcpu.running)) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
+  async resume(): Promise<void> {
+    this.#setPaused(false);
+  }
+
+  async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {
+    const grace = new AbortController();
+    const timer = setTimeout(() => grace.abort(), options.graceMs ?? STOP_GRACE_MS);
+    try {
+      await this.#agent.session.shutdown('poweroff', grace.signal);
+      await Promise.race([
+        this.exited,
+        new Promise<void>((resolve) => grace.signal.addEventListener('abort', () => resolve())),
+      ]);
+    } catch {
+      // No agent answered in time: the machine ends without its guest's consent.
+    } finally {
+      clearTimeout(timer);
+    }
+    return await this.kill();
+  }
+
+  async kill(): Promise<ExitStatus> {
+    if (this.board.world.run === RUN.running) {
+      this.#wasKilled = true;
+      this.board.world.finish(RUN.crashed, 137);
+    }
+    return await this.exited;
+  }
+
+  async stats(): Promise<MachineStats> {
+    const { board } = this;
+    const { header } = board.memory;
+    return {
+      vcpus: board.vcpus.map((vcpu) => ({
+        id: vcpu.id,
+        mode: Number(vcpu.state.mode),
+        pc: `0x${vcpu.state.pc.toString(16)}`,
+        instructions: Number(vcpu.state.instret),
+        sbiCalls: vcpu.hart.calls,
+        sleeps: vcpu.hart.sleeps,
+        exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
+      })),
+      memory: {
+        guestBytes: board.config.memoryBytes,
+        touchedBytes: board.memory.framesUsed * 4096,
+        codeBytes: header.decodedNext - header.decodedFirst,
+        codeLimitBytes: header.decodedLimit - header.decodedFirst,
+        codeFlushes: header.codeFlushes,
+      },
+      devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+      ...(this.#network ? { network: this.#network.network.stats() } : {}),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  /** Called by start, once everything that may throw has been done. */
+  #run(): void {
+    const { signal } = this.#options;
+    const abort = (): void => void this.kill();
+    signal?.addEventListener('abort', abort, { once: true });
+    const serving = this.#runner === undefined ? this.#io.run() : this.#runInstructionClock(this.#runner);
+    void serving
+      .catch((error: unknown) => this.#fail(error))
+      .then(async () => {
+        await Promise.all(this.#workers.map((worker) => worker.terminate()));
+        this.#io.serve();
+        this.#network?.close();
+        this.#agent.session.close();
+        await Promise.all(this.#drives.map((drive) => drive.close()));
+        signal?.removeEventListener('abort', abort);
+        this.#end.resolve(this.#status());
+      });
+  }
+
+  #status(): ExitStatus {
+    const { run, block } = { run: this.board.world.run, block: this.board.world.block };
+    if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
+    if (this.#wasKilled) return { reason: 'killed', code: 137 };
+    switch (run) {
+      case RUN.poweroff:
+        return { reason: 'poweroff', code: 0 };
+      case RUN.reboot:
+        return { reason: 'reboot', code: 0 };
+      case RUN.failure:
+        return { reason: 'failure', code: block.code & 255 || 1 };
+      case RUN.memoryFull:
+        return { reason: 'error', code: 125, message: 'the guests own all frames of the machine' };
+      default:
+        return { reason: 'error', code: 125, message: 'the machine stopped' };
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error.message : String(error);
+    this.board.world.finish(RUN.crashed, 125);
+  }
+
+  #setPaused(paused: boolean): void {
+    this.#isPaused = paused;
+    this.board.world.setPaused(paused);
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  #startWorkers(config: BoardConfig, module: WebAssembly.Module, epoch: bigint): void {
+    for (const vcpu of this.board.vcpus) {
+      const start: WorkerStart = {
+        config,
+        memory: this.board.memory.memory,
+        shape: this.board.memory.shape,
+        module,
+        vcpu: vcpu.id,
+        epoch,
+        budget: BUDGET,
+      };
+      const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), {
+        workerData: start,
+        name: `vcpu${vcpu.id}`,
+      });
+      worker.on('error', (error) =>
+        this.#fail(
+          new HostError(
+            'worker-failed',
+            `processor ${vcpu.id} failed: ${error instanceof Error ? error.message : error}`,
+            { cause: error },
+          ),
+        ),
+      );
+      this.#workers.push(worker);
+    }
+  }
+
+  #steppedTicks(): number {
+    // Before there is a runner nothing has run: the clock stands at zero.
+    return this.#runner === undefined ? 0 : this.#runner.ticks(must(this.board.vcpus[0]));
+  }
+
+  #prepareInstructionClock(config: BoardConfig, module: WebAssembly.Module, ticks: () => number): void {
+    const { board } = this;
+    const processor = new Processor(module, board.memory.memory, { width: config.width, ticks });
+    this.#runner = new Runner(
+      board.memory,
+      processor,
+      board.world,
+      {
+        mmio: board.mmio,
+        ticks,
+        stopped: () => undefined,
+        sbi: {
+          consoleWrite: (bytes) => board.consoleWrite(bytes),
+          consoleRead: (limit) => board.consoleRead(limit),
+          readMemory: (gpa, into) => board.guestMemory.read(gpa, into),
+          writeMemory: (gpa, from) => board.guestMemory.write(gpa, from),
+          finish: (wish) =>
+            board.finish(
+              wish === 'failure' ? { kind: 'failure', code: 1 } : { kind: wish === 'reboot' ? 'reset' : 'poweroff' },
+            ),
+        },
+      },
+      { budget: BUDGET, clock: 'instructions' },
+    );
+    for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
+  }
+
+  /** Harts take turns of one slice each; a backend's work is waited for, so that it takes no time the guest can see. */
+  async #runInstructionClock(runner: Runner): Promise<void> {
+    const { board } = this;
+    for (let turn = 0; ; turn++) {
+      const slices = new Map<Vcpu, Slice>();
+      for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
+      if (board.world.run !== RUN.running) return;
+      this.#io.serve();
+      while (this.#underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+      this.#io.serve();
+      const isIdle = [...slices.values()].every((slice) => slice.kind === 'idle');
+      if (isIdle) {
+        const until = Math.min(
+          ...[...slices.values()].map((slice) => (slice.kind === 'idle' ? slice.untilTicks : Number.POSITIVE_INFINITY)),
+        );
+        if (Number.isFinite(until)) for (const vcpu of board.vcpus) runner.skipTo(vcpu, Math.ceil(until));
+        else await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      // The host's events (console, sockets, signals) come in between turns.
+      if (turn % 16 === 0 || isIdle) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #slot(
+    slot: Parameters<BoardPorts['slot']>[0],
+    wiring: Parameters<BoardPorts['slot']>[1],
+    clock: BoardPorts['clock'],
+  ): Device {
+    const holder: { device?: Device } = {};
+    const io = {
+      memory: {
+        read: (gpa: number, into: Uint8Array) => this.board.guestMemory.read(gpa, into),
+        write: (gpa: number, from: Uint8Array) => this.board.guestMemory.write(gpa, from),
+        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') =>
+          this.board.guestMemory.spans(gpa, sizeBytes, access),
+      },
+      schedule: (complete: () => void) =>
+        queueMicrotask(() => {
+          this.board.guestMemory.settle();
+          this.board.locked(must(holder.device), complete);
+        }),
+    };
+    const make = (): Device => {
+      switch (slot.kind) {
+        case 'console':
+          return new VirtioConsole(wiring, io);
+        case 'rng':
+          return new VirtioRng(wiring, {
+            ...io,
+            source: {
+              fill: (into) =>
+                this.#options.seed === undefined
+                  ? randomFillSync(into)
+                  : into.set(seededBytes(this.#options.seed + into.length, into.length)),
+            },
+            clock,
+            ticksPerSecond: TIMEBASE_HZ,
+            ringAfter: (ticks) => setTimeout(() => wiring.doorbell.ring(), ticks / TICKS_PER_MS).unref(),
+          });
+        case 'net':
+          return new VirtioNet(wiring, {
+            ...io,
+            mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56),
+            port: {
+              send: (frame: Uint8Array, offload?: FrameOffload) => this.#network?.network.receive(frame, offload),
+            },
+          });
+        case 'block': {
+          const index = Number(slot.id.replace('disk', ''));
+          return new VirtioBlock(wiring, {
+            ...io,
+            backend: this.#counted(must(this.#drives[index]).backend),
+            serial: slot.id,
+          });
+        }
+      }
+    };
+    const device = make();
+    holder.device = device;
+    return device;
+  }
+
+  /** The backend, with its work under way counted: the instruction clock waits for it. */
+  #counted(backend: BlockBackend): BlockBackend {
+    const count = <A extends unknown[]>(method: (...args: A) => Promise<void> | void) => {
+      return (...args: A): Promise<void> | void => {
+        const result = method.apply(backend, args);
+        if (!result) return;
+        this.#underWay++;
+        return result.finally(() => {
+          this.#underWay--;
+        });
+      };
+    };
+    return {
+      sizeBytes: backend.sizeBytes,
+      readOnly: backend.readOnly,
+      read: count(backend.read),
+      write: count(backend.write),
+      flush: count(backend.flush),
+      ...(backend.discard ? { discard: count(backend.discard) } : {}),
+      ...(backend.writeZeroes ? { writeZeroes: count(backend.writeZeroes) } : {}),
+    };
+  }
+}
+
+function extensionsOf(options: MachineOptions): ReadonlySet<string> {
+  return parseCpu(options.cpu ?? 'rv64');
+}
+
+function boardConfig(options: MachineOptions): BoardConfig {
+  const harts = options.cpus ?? 1;
+  if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
+    throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
+  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY;
+  if (!Number.isSafeInteger(memoryBytes) || memoryBytes % 4096 !== 0 || memoryBytes < MiB)
+    throw new OperatorError(
+      'bad-memory',
+      `${memoryBytes} bytes of memory are not possible`,
+      'Give -m at least 1M, in whole pages of 4 KiB.',
+    );
+  const slots = slotsOf(options);
+  if (slots.length > VIRTIO_SLOTS)
+    throw new OperatorError(
+      'too-many-drives',
+      `there are slots for ${VIRTIO_SLOTS - slots.length + (options.drives ?? []).length} drives`,
+      'Give fewer drives.',
+    );
+  const extensions = extensionsOf(options);
+  return {
+    harts,
+    memoryBytes,
+    codeBytes: options.codeMemoryBytes ?? DEFAULT_CODE,
+    width: 32,
+    shared: true,
+    features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
+    misa: misaOf(extensions),
+    clock: options.clock ?? 'real',
+    slots,
+  };
+}
+
+/** misa: MXL 2 (64 bits), a bit for each single-letter extension, S and U. */
+function misaOf(extensions: ReadonlySet<string>): bigint {
+  const letters = [...extensions].filter((name) => name.length === 1 && name !== 'v').concat('s', 'u');
+  return letters.reduce((bits, letter) => bits | (1n << BigInt(letter.charCodeAt(0) - 97)), 2n << 62n);
+}
+
+async function startNetwork(
+  options: MachineOptions,
+  deliver: (frame: Uint8Array, offload?: FrameOffload) => void,
+): Promise<RunningNetwork> {
+  return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
+}
+
+/** A device's counters: the plain numbers of its state that count. */
+function counters(device: Device): Record<string, number> {
+  const own = (device as { counters?: Record<string, number> }).counters;
+  const state = device.state as Record<string, unknown>;
+  const names = Object.keys(device.layout.fields).filter((name) =>
+    /^(unassigned|kicks|interrupts|outputDropped)/.test(name),
+  );
+  return { ...Object.fromEntries(names.map((name) => [name, state[name] as number])), ...own };
+}

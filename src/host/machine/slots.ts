@@ -1,0 +1,21 @@
+/** The virtio devices that a machine has, from its options; the same list on every thread. */
+import { VirtioBlock, VirtioConsole, VirtioNet, VirtioRng } from '../../devices/index.ts';
+import type { BoardPorts, SlotConfig } from '../../machine/index.ts';
+import type { MachineOptions } from './machine-api.ts';
+
+/** Console with the agent's port, entropy, network, disks: in this order, so that disks can be added behind. */
+export function slotsOf(options: MachineOptions): SlotConfig[] {
+  return [
+    { kind: 'console', id: 'console0' },
+    { kind: 'rng', id: 'rng0' },
+    ...(options.network === false ? [] : [{ kind: 'net', id: 'net0' } as const]),
+    ...(options.drives ?? []).map((_, i) => ({ kind: 'block', id: `disk${i}` }) as const),
+  ];
+}
+
+const CLASSES = { block: VirtioBlock, console: VirtioConsole, rng: VirtioRng, net: VirtioNet } as const;
+
+export const slotLayout: BoardPorts['slotLayout'] = (slot) => CLASSES[slot.kind].layout;
+
+/** A slot's device as a processor's thread has it: registers only. */
+export const bareSlot: BoardPorts['slot'] = (slot, wiring) => new CLASSES[slot.kind](wiring);
