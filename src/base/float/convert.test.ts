@@ -184,6 +184,7 @@ test('fcvtmod.w.d agrees with JavaScript, whose conversion it was made for', () 
 
 test('the constants of fli', () => {
   // Sign, exponent and fraction as the manual prints them for single precision.
+  // biome-ignore format: a table
   const manual: readonly (readonly [number, number, number])[] = [
     [0, 0b01111111, 0], [2, 0b01101111, 0], [3, 0b01110000, 0], [4, 0b01110111, 0], [5, 0b01111000, 0], [6, 0b01111011, 0],
     [7, 0b01111100, 0], [8, 0b01111101, 0], [9, 0b01111101, 2], [10, 0b01111101, 4], [11, 0b01111101, 6], [12, 0b01111110, 0],

@@ -12,21 +12,18 @@
  */
 import { NX, RNE } from '../../base/float/index.ts';
 import type { FloatLetter } from '../../isa/machine.ts';
-import type { F32, F64, FunctionRef, I32, I64, ModuleBuilder } from '../../wasm/index.ts';
-import { BINARY, COMPARE, UNARY } from '../../wasm/opcodes.ts';
+import type { F32, F64, FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, type FloatCode } from './float-code.ts';
 
-/** The host's instructions of one format. */
+/** The host's instructions of one format. Values come from `from` and `op` of the same host, so they fit its type. */
 interface Host {
-  readonly from: (bits: I64) => HostValue;
-  readonly to: (value: HostValue) => I64;
-  readonly op: (name: 'add' | 'sub' | 'mul' | 'div', a: HostValue, b: HostValue) => HostValue;
-  readonly equal: (a: HostValue, b: HostValue) => I32;
-  readonly sqrt: (a: HostValue) => HostValue;
-  readonly zero: HostValue;
+  from(bits: I64): F32 | F64;
+  to(value: F32 | F64): I64;
+  op(name: 'add' | 'sub' | 'mul' | 'div', a: F32 | F64, b: F32 | F64): F32 | F64;
+  sqrt(a: F32 | F64): F32 | F64;
+  isZero(a: F32 | F64): I32;
 }
-type HostValue = F32 | F64;
 
 /** Defines add, subtract, multiply, divide, squareRoot, multiplyAdd and its relatives; without `fast`, all exact. */
 export function defineArithmeticFunctions(
@@ -94,7 +91,7 @@ function tryAdd(code: FloatCode, a: I64, b: I64, mode: I64): void {
       returnIfInexactIsUp(code, bits);
       const rest = f.let(host.op('sub', sum, x));
       const error = host.op('add', host.op('sub', x, host.op('sub', sum, rest)), host.op('sub', y, rest));
-      f.if(host.equal(error, host.zero), () => f.return(bits));
+      f.if(host.isZero(error), () => f.return(bits));
     });
   });
 }
@@ -237,22 +234,26 @@ function returnIfInexactIsUp(code: FloatCode, bits: I64): void {
   code.f.if(code.raised(NX), () => code.f.return(bits), undefined, 'likely');
 }
 
-function hostOf(code: FloatCode): Host {
-  const { f } = code;
-  const single = code.letter === 's';
-  const type = single ? 'f32' : 'f64';
+function hostOf({ f, letter }: FloatCode): Host {
+  return letter === 's' ? singleHost(f) : doubleHost(f);
+}
+
+function singleHost(f: FunctionBuilder): Host {
   return {
-    from: (bits) =>
-      single
-        ? f.convert('f32_reinterpret_i32', f.convert('i32_wrap_i64', bits))
-        : f.convert('f64_reinterpret_i64', bits),
-    to: (value) =>
-      single
-        ? f.convert('i64_extend_i32_u', f.convert('i32_reinterpret_f32', value))
-        : f.convert('i64_reinterpret_f64', value),
-    op: (name, a, b) => f.binary(type, BINARY[type][name], a, b) as HostValue,
-    equal: (a, b) => f.binary('i32', COMPARE[type].eq, a, b) as I32,
-    sqrt: (a) => f.unary(type, UNARY[type].sqrt, a) as HostValue,
-    zero: f.constF(type, 0),
+    from: (bits) => f.convert('f32_reinterpret_i32', f.convert('i32_wrap_i64', bits)),
+    to: (value) => f.convert('i64_extend_i32_u', f.convert('i32_reinterpret_f32', value)),
+    op: (name, a: F32, b: F32) => f.f32.op(name, a, b),
+    sqrt: (a: F32) => f.f32.unary('sqrt', a),
+    isZero: (a: F32) => f.f32.compare('eq', a, f.f32.const(0)),
+  };
+}
+
+function doubleHost(f: FunctionBuilder): Host {
+  return {
+    from: (bits) => f.convert('f64_reinterpret_i64', bits),
+    to: (value) => f.convert('i64_reinterpret_f64', value),
+    op: (name, a: F64, b: F64) => f.f64.op(name, a, b),
+    sqrt: (a: F64) => f.f64.unary('sqrt', a),
+    isZero: (a: F64) => f.f64.compare('eq', a, f.f64.const(0)),
   };
 }
