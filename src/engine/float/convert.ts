@@ -3,7 +3,7 @@
  * or only cuts fractions off is done in f64, where the host's ceil, floor, trunc and nearest are exact by definition.
  */
 import { f64 as DOUBLE, loadImmediate, NV, NX, RDN, RNE, RTZ, RUP } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { F64, I32, I64, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, FloatCode, LETTERS } from './float-code.ts';

@@ -4,7 +4,7 @@
  * base/float/arithmetic.ts for the same operations written for the reader.
  */
 import { DZ, RDN } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { I64, Local, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, type FloatCode, LEADING, type Parts } from './float-code.ts';

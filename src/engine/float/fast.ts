@@ -11,7 +11,7 @@
  * f16 has no fast path: the host has no such instructions.
  */
 import { NX, RNE } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { F32, F64, FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, type FloatCode } from './float-code.ts';

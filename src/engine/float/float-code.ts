@@ -12,7 +12,7 @@
  *     +---+---+-------------------------------+
  */
 import { type FloatFormat, f16, f32, f64, NV } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { F64, FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../../wasm/index.ts';
 import { vcpuState } from '../vcpu-state.ts';
 import type { Library } from '../wasm-machine.ts';

@@ -34,8 +34,7 @@ import {
   toInteger,
   toIntegerModulo,
 } from '../../base/float/index.ts';
-import { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from '../../isa/float-operations.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import { FLOAT_OPERATIONS, type FloatLetter, type FloatOperation, type FloatOperationShape } from '../../isa/index.ts';
 import { ModuleBuilder } from '../../wasm/index.ts';
 import { defineArithmetic } from '../arithmetic.ts';
 import { vcpuState } from '../vcpu-state.ts';

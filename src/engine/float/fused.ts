@@ -3,7 +3,7 @@
  * aligned to it with a sticky bit, and the sum rounded once.
  */
 import { NV } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { I64, Local, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { narrowProduct, returnSum, wideProduct, zeroOfDifference } from './exact.ts';

@@ -3,7 +3,7 @@
  * significand with guard bits to a pattern, with overflow, underflow (tininess after rounding) and inexact raised.
  */
 import { NX, OF, RDN, RNE, RUP, UF } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { I64, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, type FloatCode, LEADING, roundName } from './float-code.ts';

@@ -1,6 +1,6 @@
 /** Comparisons, minimum and maximum, classification in generated code: see base/float/compare.ts. */
 import { NV } from '../../base/float/index.ts';
-import type { FloatLetter } from '../../isa/machine.ts';
+import type { FloatLetter } from '../../isa/index.ts';
 import type { I32, I64, ModuleBuilder } from '../../wasm/index.ts';
 import type { Library } from '../wasm-machine.ts';
 import { defineFloatFunction, type FloatCode } from './float-code.ts';
