@@ -1,16 +1,6 @@
-/**
- * Decoded code: for each frame that was executed, a page of decoded entries, one for each two bytes. Entries are
- * filled when first reached, and emptied when their bytes are written: writes to such frames take the slow path
- * (mmu.ts), so a stale entry is never executed by the hart that wrote, and self-modifying code costs one decode for
- * each instruction changed, not a page.
- *
- *   decoded page:  header (frame's host address) | 2048 entries | sentinel, sentinel
- */
-import { must } from '../base/assert.ts';
-import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
-import { DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';
-import { ACCESS } from './mmu.ts';
+import { ACCESS, DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';
 import { ENTRY, SPECIAL } from './operations.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';

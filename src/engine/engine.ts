@@ -31,7 +31,7 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
   );
   const tables = new DecodeTables(decoder, operations);
   const module = new ModuleBuilder(memory);
-  const hostTime = module.import('time', [], ['f64']);
+  const hostTime = module.importFunction('time', [], ['f64']);
   const library = new Library({ hasCompressed: extensions.has('c') });
   defineArithmetic(module, library);
   defineFloat(module, library);

@@ -53,3 +53,6 @@ export const PLAN = {
 
 /** Guest-physical map entries: frame number << 8 | flags. */
 export const GPA = { ram: 1, readOnly: 2, present: 4 } as const;
+
+/** Kinds of access, as generated functions are told. */
+export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;

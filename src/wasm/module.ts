@@ -52,7 +52,7 @@ export class ModuleBuilder {
   }
 
   /** A function that the instance is given as `env.NAME`. */
-  import(name: string, params: readonly ValueType[], results: readonly ValueType[]): FunctionRef {
+  importFunction(name: string, params: readonly ValueType[], results: readonly ValueType[]): FunctionRef {
     assert(this.#functions.length === 0, 'imports come before functions');
     const ref = { name, index: this.#imports.length, params, results };
     this.#imports.push(ref);
