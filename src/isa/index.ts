@@ -1,12 +1,16 @@
-/** The door of the instruction set: the table, what derives from it, the state of a hart. */
-export { COMPRESSED_CODES } from './code.ts';
+/** The door of the instruction set: the table, what derives from it, and the reference machine. */
+export { type Assembly, assemble, assembleInstruction } from './assembler.ts';
+export { COMPRESSED_CODES, type CompressedCode, encode, ROW_CODES, type RowCode, rowCode } from './code.ts';
 export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, readCsr, writeCsr } from './csr/index.ts';
 export { createDecoder, type Decoded, type Decoder } from './decoder.ts';
-export { featuresOf, isaString, parseCpu } from './extensions.ts';
+export { disassemble, disassembleDecoded } from './disassembler.ts';
+export { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaString, parseCpu } from './extensions.ts';
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
-export type { AccessSize, AmoOperation, FloatLetter, Machine } from './machine.ts';
-export type { Immediate } from './pattern.ts';
+export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
+export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { enterTrap, pendingInterrupt } from './privileged/trap.ts';
-export type { CompressedRow, Row } from './row.ts';
-export { FEATURE, hartState, STATE_FIELDS, type StateField } from './state.ts';
+export * from './reference/index.ts';
+export { F_NAMES, X_NAMES } from './registers.ts';
+export type { CompressedRow, Row, RowKind } from './row.ts';
+export { FEATURE, hartState, STATE_FIELDS, STATE_SCALARS, type StateField } from './state.ts';
 export { COMPRESSED_ROWS, ROWS } from './table.ts';
