@@ -26,6 +26,12 @@ export interface GuestOffload {
   readonly largePacketBytes: number;
 }
 
+/**
+ * Takes a frame for the guest, lent for the call. False: there was no room for it, which is the same as
+ * `setReady(false)`; the frame is kept and comes again once the guest is ready.
+ */
+export type Deliver = (frame: Uint8Array, offload?: FrameOffload) => boolean | void;
+
 /** A sender that waits until the guest can receive again. */
 export interface WaitingSender {
   /** Sends; false when the guest was full again before all was said. */
@@ -39,7 +45,7 @@ export class GuestLink {
   readonly config: NetworkConfig;
   readonly counters: NetworkCounters;
   offload: GuestOffload = { checksum: false, largePacketBytes: 0 };
-  readonly #deliver: (frame: Uint8Array, offload?: FrameOffload) => void;
+  readonly #deliver: Deliver;
   readonly #ip = newIpv4Header();
   readonly #fragment = new Packet();
   readonly #queue: { readonly frame: Uint8Array; readonly offload: FrameOffload | undefined }[] = [];
@@ -48,11 +54,7 @@ export class GuestLink {
   #sending = false;
   #identification = 1;
 
-  constructor(
-    config: NetworkConfig,
-    counters: NetworkCounters,
-    deliver: (frame: Uint8Array, offload?: FrameOffload) => void,
-  ) {
+  constructor(config: NetworkConfig, counters: NetworkCounters, deliver: Deliver) {
     this.config = config;
     this.counters = counters;
     this.neighbours = new Neighbours(config.limits.neighbours);
@@ -75,9 +77,9 @@ export class GuestLink {
     if (!ready) return;
     assert(!this.#sending, 'the guest became ready while a frame was being delivered');
     while (this.#ready) {
-      const next = this.#queue.shift();
-      if (next === undefined) break;
-      this.#hand(next.frame, next.offload);
+      const next = this.#queue[0];
+      if (next === undefined || !this.#hand(next.frame, next.offload)) break;
+      this.#queue.shift();
     }
     for (const sender of [...this.#waiting]) {
       if (!this.#ready) return;
@@ -196,27 +198,33 @@ export class GuestLink {
   }
 
   #send(frame: Uint8Array, offload: FrameOffload | undefined): void {
+    const { link } = this.counters;
     if (this.#ready) {
-      this.#hand(frame, offload);
+      if (this.#hand(frame, offload)) return;
+    } else if (this.#queue.length >= this.config.limits.queuedFrames) {
+      link.droppedNotReady += 1;
       return;
     }
-    if (this.#queue.length >= this.config.limits.queuedFrames) {
-      this.counters.link.droppedNotReady += 1;
-      return;
-    }
-    this.counters.link.queuedNotReady += 1;
+    link.queuedNotReady += 1;
     this.#queue.push({ frame: frame.slice(), offload });
   }
 
-  #hand(frame: Uint8Array, offload: FrameOffload | undefined): void {
+  /** Delivers a frame; false when the guest refused it and so is not ready any more. */
+  #hand(frame: Uint8Array, offload: FrameOffload | undefined): boolean {
     assert(!this.#sending, 'a frame was sent while another was being delivered');
-    this.counters.link.framesOut += 1;
-    this.counters.link.bytesOut += frame.length;
     this.#sending = true;
+    let taken: boolean | void;
     try {
-      this.#deliver(frame, offload);
+      taken = this.#deliver(frame, offload);
     } finally {
       this.#sending = false;
     }
+    if (taken === false) {
+      this.#ready = false;
+      return false;
+    }
+    this.counters.link.framesOut += 1;
+    this.counters.link.bytesOut += frame.length;
+    return true;
   }
 }

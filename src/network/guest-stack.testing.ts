@@ -73,6 +73,8 @@ export class GuestStack {
   framesIn = 0;
   /** Called with each frame that is delivered. */
   onFrame: () => void = () => {};
+  /** Called with each segment, before the stack takes it; a deaf stack's only ear. */
+  onSegment: (header: TcpHeader) => void = () => {};
   /** Changes a frame on its way out and says what the guest vouches for. */
   tamper: ((frame: Uint8Array) => FrameOffload) | undefined;
   /** Segments that belong to no connection and no listener. */
@@ -97,7 +99,10 @@ export class GuestStack {
   }
 
   receive(frame: Uint8Array, offload?: FrameOffload): void {
-    if (this.deaf) return;
+    if (this.deaf) {
+      this.#overhear(frame);
+      return;
+    }
     this.framesIn += 1;
     this.onFrame();
     this.largestFrameBytes = Math.max(this.largestFrameBytes, frame.length);
@@ -229,6 +234,14 @@ export class GuestStack {
       assert.ok(valid, 'a wrong TCP checksum');
       this.#receiveTcp(ip.source, header, payload.subarray(header.headerBytes));
     }
+  }
+
+  /** A deaf stack takes nothing; segments are shown to whoever plays it by hand. */
+  #overhear(frame: Uint8Array): void {
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+    const header = newTcpHeader();
+    const isTcp = frame.length >= L4_AT && frame[23] === PROTOCOL_TCP;
+    if (isTcp && decodeTcp(view, L4_AT, frame.length - L4_AT, header)) this.onSegment(header);
   }
 
   #receiveTcp(source: number, header: TcpHeader, payload: Uint8Array): void {

@@ -9,7 +9,7 @@ export {
   parseNetdevUser,
 } from './config.ts';
 export type { NetworkCounters } from './counters.ts';
-export type { GuestOffload } from './guest-link.ts';
+export type { Deliver, GuestOffload } from './guest-link.ts';
 export { MAX_FRAME_BYTES } from './packet.ts';
 export type * from './ports.ts';
 export { formatPublish, type PublishRule, parseHostForward, parsePublish } from './publish.ts';

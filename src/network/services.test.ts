@@ -435,3 +435,48 @@ test('while the guest is not ready a bounded number of frames waits', () => {
   );
   assert.equal(bed.network.stats().link.droppedNotReady, 2);
 });
+
+test('frames that wait for unknown neighbours are bounded in addresses, too', () => {
+  const bed = testBed();
+  bed.guest.answersArp = false;
+  for (let last = 20; last < 40; last += 1) {
+    const rule = {
+      protocol: 'udp',
+      hostAddress: 0,
+      hostPort: last,
+      guestAddress: 0x0a000200 + last,
+      guestPort: 53,
+    } as const;
+    bed.network.publish(rule, () => {});
+  }
+  for (const socket of bed.host.udpSockets) socket.events.message(pattern(3), '198.51.100.1', 7000);
+  assert.equal(bed.network.stats().arp.unresolved, 4);
+  assert.equal(bed.network.stats().arp.requestsOut, 20);
+});
+
+test('publishing for an address that no guest can have is an operator’s error', () => {
+  const bed = testBed();
+  for (const guestAddress of [SERVER, GATEWAY_ADDRESS, DNS_ADDRESS]) {
+    const rule = { protocol: 'tcp', hostAddress: 0, hostPort: 1, guestAddress, guestPort: 53 } as const;
+    assert.throws(() => bed.network.publish(rule, () => {}), {
+      code: 'bad-publish',
+      message: /is not a guest's address/,
+    });
+  }
+  assert.deepEqual(bed.network.published(), []);
+});
+
+test('a port that the host cannot bind is reported and not in force', () => {
+  const bed = testBed();
+  bed.host.portsInUse.add('0.0.0.0:8080');
+  const rule = { protocol: 'tcp', hostAddress: 0, hostPort: 8080, guestAddress: undefined, guestPort: 80 } as const;
+  const outcomes: string[] = [];
+  bed.network.publish(rule, (outcome) =>
+    outcomes.push(outcome.kind === 'failed' ? outcome.error.message : outcome.kind),
+  );
+  bed.network.publish({ ...rule, protocol: 'udp' }, (outcome) => outcomes.push(outcome.kind));
+  bed.host.udpSockets[0]?.events.failed(new Error('no'));
+  bed.simulation.run(1);
+  assert.deepEqual(outcomes, ['failed', 'in use: 0.0.0.0:8080']);
+  assert.deepEqual([bed.network.published().length, bed.network.stats().publish.failed], [0, 2]);
+});

@@ -15,7 +15,9 @@ import { Alarm } from './alarm.ts';
 import { type BufferBudget, type ByteRing, MAX_CHUNK_BYTES } from './byte-ring.ts';
 import type { GuestLink, WaitingSender } from './guest-link.ts';
 import type { Clock, SocketFailure, TcpSocket, TcpSocketEvents, Timers } from './ports.ts';
-import { sequenceDifference, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, type TcpHeader } from './tcp.ts';
+import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, type TcpHeader } from './tcp.ts';
+import { Acknowledgement } from './tcp-acknowledgement.ts';
+import { TcpOpening } from './tcp-opening.ts';
 import type { ConnectionTuple, TcpOutput } from './tcp-output.ts';
 import { type ByteSink, FIRST_WINDOW_BYTES, TcpReceiver } from './tcp-receiver.ts';
 import { type SegmentSink, TcpSender } from './tcp-sender.ts';
@@ -38,13 +40,6 @@ export interface TcpContext {
 export type TcpState = 'connecting' | 'syn-sent' | 'syn-received' | 'open' | 'time-wait' | 'closed';
 
 const NEVER = Number.POSITIVE_INFINITY;
-const DEFAULT_SEGMENT_BYTES = 536;
-const MIN_SEGMENT_BYTES = 64;
-const HEADERS_BYTES = 40;
-const DELAYED_ACK_MS = 20;
-const FIRST_SYN_TIMEOUT_MS = 1000;
-/** 1 + 2 + 4 + ... s: a guest may be booting when a client connects to a published port. */
-const MAX_SYNS = 6;
 
 export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSink, ByteSink, WaitingSender {
   readonly guest: number;
@@ -59,20 +54,8 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
   #state: TcpState;
   #sender: TcpSender | undefined;
   #receiver: TcpReceiver | undefined;
-  /** Our initial sequence number. */
-  readonly #first: number;
-  /** The guest's initial sequence number and what its SYN said. */
-  #guestFirst = 0;
-  #segmentBytes = DEFAULT_SEGMENT_BYTES;
-  /** Window scale shifts: the guest's, and ours; both 0 once the guest's SYN has offered none (RFC 7323, 2.2). */
-  #guestShift = 0;
-  #ourShift: number;
-  #scaled = true;
-  #synCount = 0;
-  #synDueMs = NEVER;
-  #ackDueMs = NEVER;
-  #ackNow = false;
-  #acknowledged = 0;
+  readonly #opening: TcpOpening;
+  #ack = new Acknowledgement(0);
   #closeDueMs = NEVER;
   #hostPaused = true;
   #guestEndedFirst = false;
@@ -85,9 +68,9 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
     this.remote = tuple.remote;
     this.remotePort = tuple.remotePort;
     this.#state = state;
-    this.#first = first | 0;
+    const { mtu, limits } = context.link.config;
+    this.#opening = new TcpOpening(first, mtu, limits.tcpBufferBytes);
     this.lastActiveMs = context.clock.nowMs();
-    this.#ourShift = shiftFor(context.link.config.limits.tcpBufferBytes);
     this.#alarm = new Alarm(context, this.#onAlarm);
   }
 
@@ -97,7 +80,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
 
   /** Starts a connection that the guest's SYN asked for; `connect` makes the host's socket for these events. */
   openFromGuest(syn: TcpHeader, connect: (events: TcpSocketEvents) => TcpSocket): void {
-    this.#readSyn(syn);
+    this.#opening.readSyn(syn);
     this.#socket = connect(this);
   }
 
@@ -115,8 +98,8 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       case 'connecting':
         // The host is being asked. A guest that gives up meanwhile takes its question back; one that has started
         // anew asks with another number.
-        if ((header.flags & TCP_SYN) !== 0) this.#readSyn(header);
-        else if ((header.flags & TCP_RST) !== 0 && header.sequence === ((this.#guestFirst + 1) | 0))
+        if ((header.flags & TCP_SYN) !== 0) this.#opening.readSyn(header);
+        else if ((header.flags & TCP_RST) !== 0 && header.sequence === this.#opening.guestFirstByte)
           this.#resetByGuest();
         return;
       case 'syn-sent':
@@ -154,7 +137,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       return;
     }
     this.#transmit(nowMs);
-    if (!this.#hostPaused && !this.#wantsMore(this.#sender)) {
+    if (!this.#hostPaused && !this.#sender.ring.wantsMore()) {
       this.#hostPaused = true;
       this.#socket?.pause();
     }
@@ -163,7 +146,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
   drained(byteCount: number): void {
     this.#receiver?.drained(byteCount);
     if (this.#state !== 'open' || this.#receiver === undefined || !this.#receiver.wantsUpdate()) return;
-    this.#ackNow = true;
+    this.#ack.demand();
     this.#transmit(this.#context.clock.nowMs());
   }
 
@@ -184,7 +167,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       this.abort();
     } else if (reason === 'unreachable' || reason === 'timed-out') {
       tcp.unreachable += 1;
-      this.#context.unreachable(this, this.#guestFirst);
+      this.#context.unreachable(this, this.#opening.guestFirst);
       this.#close();
     } else {
       tcp.refused += 1;
@@ -214,7 +197,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
 
   /** The sequence numbers with which a restored network resets this connection. */
   resetNumbers(): { readonly sequence: number; readonly acknowledgement: number } {
-    return { sequence: this.#nextSequence(), acknowledgement: this.#receiver?.next ?? (this.#guestFirst + 1) | 0 };
+    return { sequence: this.#nextSequence(), acknowledgement: this.#receiver?.next ?? this.#opening.guestFirstByte };
   }
 
   sendWaiting(): boolean {
@@ -241,34 +224,24 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
     this.#socket?.write(bytes.subarray(at, end));
   }
 
-  #readSyn(header: TcpHeader): void {
-    const { mtu } = this.#context.link.config;
-    const offered = header.maximumSegmentBytes === 0 ? DEFAULT_SEGMENT_BYTES : header.maximumSegmentBytes;
-    this.#segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(offered, mtu - HEADERS_BYTES));
-    this.#guestFirst = header.sequence;
-    this.#scaled = header.windowShift >= 0;
-    this.#guestShift = Math.max(0, header.windowShift);
-    if (!this.#scaled) this.#ourShift = 0;
-  }
-
   #openHalves(): boolean {
     const { budget, link } = this.#context;
     const { tcpBufferBytes, tcpOutOfOrderSegments } = link.config.limits;
     if (!this.#context.makeRoom(MAX_CHUNK_BYTES + FIRST_WINDOW_BYTES, this)) return false;
     budget.reserve(FIRST_WINDOW_BYTES);
-    const guestNext = (this.#guestFirst + 1) | 0;
-    this.#receiver = new TcpReceiver(guestNext, this.#segmentBytes, tcpBufferBytes, tcpOutOfOrderSegments, budget);
-    const sender = new TcpSender((this.#first + 1) | 0, this.#segmentBytes, tcpBufferBytes, budget, link.counters.tcp);
-    this.#acknowledged = guestNext;
+    const { guestFirstByte, firstByte, segmentBytes } = this.#opening;
+    this.#receiver = new TcpReceiver(guestFirstByte, segmentBytes, tcpBufferBytes, tcpOutOfOrderSegments, budget);
+    const sender = new TcpSender(firstByte, segmentBytes, tcpBufferBytes, budget, link.counters.tcp);
+    this.#ack = new Acknowledgement(guestFirstByte);
     this.#sender = sender;
     return sender.ring.wantsMore();
   }
 
   #establish(header: TcpHeader): void {
-    const shift = (header.flags & TCP_SYN) !== 0 ? 0 : this.#guestShift;
+    const shift = (header.flags & TCP_SYN) !== 0 ? 0 : this.#opening.guestShift;
     this.#sender?.open(header.window * 2 ** shift, header.sequence, header.acknowledgement);
     this.#state = 'open';
-    this.#synDueMs = NEVER;
+    this.#opening.finish();
     this.#hostPaused = false;
     this.#context.link.counters.tcp.established += 1;
     this.#socket?.resume();
@@ -277,7 +250,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
   /** SYN-SENT (RFC 9293, 3.10.7.3). */
   #answerToSyn(header: TcpHeader): void {
     const acks = (header.flags & TCP_ACK) !== 0;
-    const ackIsOurs = header.acknowledgement === ((this.#first + 1) | 0);
+    const ackIsOurs = header.acknowledgement === this.#opening.firstByte;
     if (acks && !ackIsOurs) {
       if ((header.flags & TCP_RST) === 0) this.#sendBare(TCP_RST, header.acknowledgement, 0);
       return;
@@ -287,7 +260,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       return;
     }
     if ((header.flags & TCP_SYN) === 0) return;
-    this.#readSyn(header);
+    this.#opening.readSyn(header);
     if (!this.#openHalves()) {
       this.#context.link.counters.tcp.overLimit += 1;
       this.abort();
@@ -295,12 +268,11 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
     }
     if (acks) {
       this.#establish(header);
-      this.#ackNow = true;
+      this.#ack.demand();
     } else {
       // Simultaneous open.
       this.#state = 'syn-received';
-      this.#synCount = 0;
-      this.#synDueMs = NEVER;
+      this.#opening.restart();
     }
   }
 
@@ -320,32 +292,32 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       return;
     }
     if ((flags & TCP_SYN) !== 0) {
-      if (this.#state === 'syn-received' && header.sequence === this.#guestFirst) this.#synDueMs = nowMs;
+      if (this.#state === 'syn-received' && header.sequence === this.#opening.guestFirst) this.#opening.dueMs = nowMs;
       else this.#challenge();
       return;
     }
     if (!acceptable) {
       tcp.outOfWindow += 1;
-      this.#ackNow = true;
+      this.#ack.demand();
       return;
     }
     if ((flags & TCP_ACK) === 0) return;
     if (this.#state === 'syn-received') {
-      if (header.acknowledgement !== ((this.#first + 1) | 0)) {
+      if (header.acknowledgement !== this.#opening.firstByte) {
         this.#sendBare(TCP_RST, header.acknowledgement, 0);
         return;
       }
       this.#establish(header);
     }
     if (sender.isBeyond(header.acknowledgement)) {
-      this.#ackNow = true;
+      this.#ack.demand();
       return;
     }
     const bare = end === at && !fin;
     sender.acknowledge(
       header.acknowledgement,
       header.sequence,
-      header.window * 2 ** this.#guestShift,
+      header.window * 2 ** this.#opening.guestShift,
       bare,
       nowMs,
       this,
@@ -373,17 +345,14 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       if (this.#sender?.finQueued !== true) this.#guestEndedFirst = true;
       this.#socket?.end();
     }
-    const unacknowledged = sequenceDifference(receiver.next, this.#acknowledged);
-    // At once: every second segment, the end of a burst, and whatever tells the guest of a loss (RFC 5681, 4.2).
     const urgent = acceptance !== 'in-order' || gapBefore || fin || (header.flags & TCP_PSH) !== 0;
-    if (urgent || unacknowledged >= 2 * this.#segmentBytes) this.#ackNow = true;
-    else if (this.#ackDueMs === NEVER) this.#ackDueMs = nowMs + DELAYED_ACK_MS;
+    this.#ack.arrived(receiver.next, urgent, this.#opening.segmentBytes, nowMs);
   }
 
   #afterAcknowledgement(sender: TcpSender, receiver: TcpReceiver, nowMs: number): void {
     if (this.#state !== 'open') return;
     if (sender.finAcknowledged && receiver.ended) {
-      if (this.#guestEndedFirst && !this.#ackNow) {
+      if (this.#guestEndedFirst && !this.#ack.wanted) {
         this.#context.link.counters.tcp.closed += 1;
         this.#close();
         return;
@@ -398,14 +367,10 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       return;
     }
     if (this.#hostPaused && sender.ring.length <= this.#context.link.config.limits.tcpBufferBytes / 2) {
-      if (!this.#wantsMore(sender)) return;
+      if (!sender.ring.wantsMore()) return;
       this.#hostPaused = false;
       this.#socket?.resume();
     }
-  }
-
-  #wantsMore(sender: TcpSender): boolean {
-    return sender.ring.wantsMore();
   }
 
   /** Sends everything that is due: SYNs, data, a FIN, an acknowledgement; then sets the alarm. */
@@ -418,30 +383,28 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       if (this.#state === 'syn-sent' || this.#state === 'syn-received') this.#transmitSyn(nowMs);
       if (this.state === 'closed') return;
       if (this.#state === 'open' && this.#sender !== undefined) {
-        this.#sender.largestBytes = this.#context.output.largestPayloadBytes(this.#segmentBytes);
+        this.#sender.largestBytes = this.#context.output.largestPayloadBytes(this.#opening.segmentBytes);
         if (!this.#sender.transmit(nowMs, this)) link.wait(this);
       }
-      if (this.#ackNow && link.ready) this.#sendBare(TCP_ACK, this.#nextSequence(), this.#receiver?.next ?? 0);
-      else if (this.#ackNow) link.wait(this);
+      if (this.#ack.wanted && link.ready) this.#sendBare(TCP_ACK, this.#nextSequence(), this.#receiver?.next ?? 0);
+      else if (this.#ack.wanted) link.wait(this);
     }
     this.#schedule();
   }
 
   #transmitSyn(nowMs: number): void {
-    if (this.#synCount > 0 && nowMs < this.#synDueMs) return;
-    if (this.#synCount >= MAX_SYNS) {
-      this.#context.link.counters.tcp.timedOut += 1;
+    const opening = this.#opening;
+    if (!opening.isDue(nowMs)) return;
+    const { tcp } = this.#context.link.counters;
+    if (opening.exhausted) {
+      tcp.timedOut += 1;
       this.abort();
       return;
     }
-    if (this.#synCount > 0) this.#context.link.counters.tcp.retransmits += 1;
-    this.#synDueMs = nowMs + FIRST_SYN_TIMEOUT_MS * 2 ** this.#synCount;
-    this.#synCount += 1;
+    if (opening.attempts > 0) tcp.retransmits += 1;
     const { header } = this.#context.output;
-    const answers = this.#state === 'syn-received';
-    header.maximumSegmentBytes = this.#context.link.config.mtu - HEADERS_BYTES;
-    header.windowShift = this.#scaled ? this.#ourShift : -1;
-    this.#send(answers ? TCP_SYN | TCP_ACK : TCP_SYN, this.#first, undefined, 0, 0);
+    const flags = opening.attempt(header, this.#state === 'syn-received', nowMs);
+    this.#send(flags, opening.first, undefined, 0, 0);
     header.maximumSegmentBytes = 0;
     header.windowShift = -1;
   }
@@ -466,13 +429,9 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
     header.flags = flags;
     header.sequence = sequence;
     header.acknowledgement = acks ? (this.#receiver?.next ?? 0) : 0;
-    header.window = this.#receiver?.offer((flags & TCP_SYN) !== 0 ? 0 : this.#ourShift) ?? 0xffff;
-    if (acks) {
-      this.#acknowledged = header.acknowledgement;
-      this.#ackNow = false;
-      this.#ackDueMs = NEVER;
-    }
-    this.#context.output.send(this, ring, offset, lengthBytes, this.#segmentBytes);
+    header.window = this.#receiver?.offer((flags & TCP_SYN) !== 0 ? 0 : this.#opening.ourShift) ?? 0xffff;
+    if (acks) this.#ack.sent(header.acknowledgement);
+    this.#context.output.send(this, ring, offset, lengthBytes, this.#opening.segmentBytes);
   }
 
   #sendReset(): void {
@@ -483,13 +442,13 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
   }
 
   #nextSequence(): number {
-    if (this.#sender === undefined || this.#state === 'syn-received') return (this.#first + 1) | 0;
+    if (this.#sender === undefined || this.#state === 'syn-received') return this.#opening.firstByte;
     return this.#sender.next;
   }
 
   #challenge(): void {
     this.#context.link.counters.tcp.challengeAcks += 1;
-    this.#ackNow = true;
+    this.#ack.demand();
   }
 
   #resetByGuest(): void {
@@ -510,7 +469,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
 
   #schedule(): void {
     if (this.#state === 'closed') return;
-    this.#alarm.set(Math.min(this.#sender?.dueMs ?? NEVER, this.#ackDueMs, this.#synDueMs, this.#closeDueMs));
+    this.#alarm.set(Math.min(this.#sender?.dueMs ?? NEVER, this.#ack.dueMs, this.#opening.dueMs, this.#closeDueMs));
   }
 
   readonly #onAlarm = (): void => {
@@ -519,7 +478,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       this.#close();
       return;
     }
-    if (this.#ackDueMs <= nowMs) this.#ackNow = true;
+    this.#ack.onTimer(nowMs);
     const sender = this.#sender;
     if (sender !== undefined && sender.dueMs <= nowMs) {
       if (!this.#context.link.ready) sender.postpone(nowMs);
@@ -530,14 +489,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
         return;
       }
     }
-    if (this.#synDueMs <= nowMs && !this.#context.link.ready) this.#synDueMs = nowMs + FIRST_SYN_TIMEOUT_MS;
+    if (this.#opening.dueMs <= nowMs && !this.#context.link.ready) this.#opening.postpone(nowMs);
     this.#transmit(nowMs);
   };
-}
-
-/** The least shift with which the window field can tell of `limitBytes`. */
-function shiftFor(limitBytes: number): number {
-  let shift = 0;
-  while (0xffff * 2 ** shift < limitBytes && shift < 14) shift += 1;
-  return shift;
 }

@@ -10,6 +10,8 @@ export interface TestBed {
   readonly host: FakeHost;
   readonly network: UserNetwork;
   readonly guest: GuestStack;
+  /** Whether the guest has no room for the next frame. */
+  refuses: () => boolean;
 }
 
 /** Builds one. With FAIR weather frames still take a turn of the event queue, as between a device and its driver. */
@@ -21,13 +23,16 @@ export function testBed(
   const weather = options.weather ?? FAIR;
   const toGuest = weatheredLink(simulation, weather, (frame, offload) => guest.receive(frame, offload));
   const network = new UserNetwork({ config: options.config ?? {}, ports: host.ports }, (frame, offload) => {
+    if (bed.refuses()) return false;
     toGuest(frame, offload);
+    return true;
   });
   const guest: GuestStack = new GuestStack(
     simulation,
     weatheredLink(simulation, weather, (frame, offload) => network.receive(frame, offload)),
   );
-  return { simulation, host, network, guest };
+  const bed: TestBed = { simulation, host, network, guest, refuses: () => false };
+  return bed;
 }
 
 /** Bytes that tell a displaced piece: no two aligned windows of some length are alike. */

@@ -30,7 +30,7 @@ import {
   newEthernetHeader,
 } from './ethernet.ts';
 import { Reassembly } from './fragments.ts';
-import { GuestLink, type GuestOffload, TRANSPORT_AT } from './guest-link.ts';
+import { type Deliver, GuestLink, type GuestOffload, TRANSPORT_AT } from './guest-link.ts';
 import { UNREACHABLE_HOST, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED, UNREACHABLE_PROTOCOL } from './icmp.ts';
 import { IcmpResponder } from './icmp-responder.ts';
 import { decodeIpv4, type Ipv4Header, newIpv4Header, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from './ipv4.ts';
@@ -71,9 +71,10 @@ export class UserNetwork implements FramePort {
   /**
    * Checks the options (OperatorError `bad-network`) and opens nothing yet: published ports of the options are
    * opened by `publish`, by whoever starts the network and can report their errors. `deliver` gets each frame for
-   * the guest, lent for the call; it must not call `receive` or `setGuestReady(true)` from within.
+   * the guest, lent for the call; it may answer false for want of room, and the frame comes again after
+   * `setGuestReady(true)`. It must not call `receive` or `setGuestReady(true)` from within.
    */
-  constructor(parts: UserNetworkParts, deliver: (frame: Uint8Array, offload?: FrameOffload) => void) {
+  constructor(parts: UserNetworkParts, deliver: Deliver) {
     this.config = networkConfig(parts.config);
     const { limits } = this.config;
     this.#ports = parts.ports;

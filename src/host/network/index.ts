@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import {
-  type FrameOffload,
+  type Deliver,
   type NetworkOptions,
   type NetworkPorts,
   type PublishRule,
@@ -65,7 +65,7 @@ export interface RunningNetwork extends AsyncDisposable {
  */
 export async function startUserNetwork(
   config: NetworkOptions,
-  deliver: (frame: Uint8Array, offload?: FrameOffload) => void,
+  deliver: Deliver,
   dnsOptions: NodeDnsOptions = {},
 ): Promise<RunningNetwork> {
   const ports = nodeNetworkPorts(dnsOptions);

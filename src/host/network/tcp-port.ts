@@ -153,7 +153,9 @@ class NodeTcpSocket implements TcpSocket {
     this.#chunk = undefined;
     this.#chunkBytes = 0;
     this.#open.delete(this);
-    this.#socket.resetAndDestroy();
+    // A reset would wait for a connection that may never stand, and hold its descriptor for minutes.
+    if (this.#socket.connecting) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   pause(): void {
@@ -175,11 +177,11 @@ class NodeTcpSocket implements TcpSocket {
     const chunk = this.#chunk;
     const length = this.#chunkBytes;
     if (chunk === undefined || length === 0 || this.#done) return;
-    // A small write keeps the chunk's rest for the next one; the kernel's copy is made from the part sent.
-    const rest = CHUNK_BYTES - length;
-    this.#chunk = undefined;
+    // A little is copied out, so that the chunk serves again; a chunk that is mostly full goes itself.
+    const small = length < CHUNK_BYTES / 4;
+    const part = small ? chunk.slice(0, length) : chunk.subarray(0, length);
     this.#chunkBytes = 0;
-    const part = rest === 0 ? chunk : length < CHUNK_BYTES / 4 ? chunk.slice(0, length) : chunk.subarray(0, length);
+    if (!small) this.#chunk = undefined;
     this.#socket.write(part, (error) => {
       if (!this.#done && (error === null || error === undefined)) this.#events.drained(length);
     });
