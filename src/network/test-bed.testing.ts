@@ -1,9 +1,15 @@
 /** A guest stack, the network and a fake host, joined by a link with weather: what most tests of this room start from. */
+import assert from 'node:assert/strict';
 import type { NetworkOptions } from './config.ts';
-import { FakeHost } from './fake-host.testing.ts';
+import { type FakeConnection, FakeHost } from './fake-host.testing.ts';
 import { GuestStack } from './guest-stack.testing.ts';
+import type { GuestTcp, GuestTcpOptions } from './guest-tcp.testing.ts';
+import type { PublishRule } from './publish.ts';
 import { FAIR, Simulation, type Weather, weatheredLink } from './simulation.testing.ts';
 import { UserNetwork } from './user-network.ts';
+
+/** 192.0.2.7, where the services of tests are. */
+export const SERVER = 0xc0000207;
 
 export interface TestBed {
   readonly simulation: Simulation;
@@ -44,4 +50,37 @@ export function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
     bytes[i] = state >>> 24;
   }
   return bytes;
+}
+
+/** Runs a service of the host's. */
+export function serve(bed: TestBed, where = '192.0.2.7:80', onConnect: (c: FakeConnection) => void = () => {}): void {
+  bed.host.services.set(where, onConnect);
+}
+
+/** An established connection and the host's end of it. */
+export function established(bed: TestBed, options: GuestTcpOptions = {}): { tcp: GuestTcp; far: FakeConnection } {
+  serve(bed);
+  const tcp = bed.guest.connect(SERVER, 80, options);
+  assert.ok(bed.simulation.until(() => tcp.state === 'open'));
+  bed.simulation.run(1);
+  const far = bed.host.connections.at(-1);
+  assert.ok(far);
+  return { tcp, far };
+}
+
+/** Publishes guest port 80 as 8080, unless the rule says otherwise. */
+export function publish(bed: TestBed, rule: Partial<PublishRule> = {}): void {
+  const all = {
+    protocol: 'tcp',
+    hostAddress: 0,
+    hostPort: 8080,
+    guestAddress: undefined,
+    guestPort: 80,
+    ...rule,
+  } as const;
+  let outcome = '';
+  bed.network.publish(all, ({ kind }) => {
+    outcome = kind;
+  });
+  assert.ok(bed.simulation.until(() => outcome === 'listening'));
 }

@@ -1,4 +1,4 @@
-/** Sends a UDP datagram to a guest. */
+/** UDP datagrams for a guest: header, checksum, and fragments where one exceeds the MTU. */
 import type { Ipv4 } from './addresses.ts';
 import { type GuestLink, TRANSPORT_AT } from './guest-link.ts';
 import { PROTOCOL_UDP } from './ipv4.ts';
