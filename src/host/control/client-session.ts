@@ -1,0 +1,159 @@
+/**
+ * What the machine's process does for one client on its control socket: checks each request against the protocol,
+ * then asks the machine. A client that leaves takes its commands and attachments with it.
+ */
+import type { Duplex } from 'node:stream';
+import { HostError } from '../../base/errors.ts';
+import type { MachineHandle } from '../machine/machine-api.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { Connection, UnknownMethod } from './connection.ts';
+import type { ConsoleHistory } from './console-history.ts';
+import {
+  isMethod,
+  type Method,
+  notifications,
+  type Params,
+  pieces,
+  protocolVersion,
+  type Result,
+  requests,
+  type Wire,
+} from './protocol.ts';
+import { encodeData } from './shape.ts';
+
+/** The machine behind a socket: its name is claimed before there is one. */
+export interface Served {
+  readonly name: string;
+  readonly machine: Promise<MachineHandle>;
+  readonly history: ConsoleHistory;
+}
+
+interface Stream {
+  readonly input: ByteQueue;
+  cancel(): void;
+}
+
+const mostStreams = 256;
+
+type Answers = { readonly [M in Method]: (machine: MachineHandle, params: Params<M>) => Promise<Wire<Result<M>>> };
+
+export class ClientSession {
+  readonly #served: Served;
+  readonly #connection: Connection;
+  readonly #streams = new Map<number, Stream>();
+  readonly #left = new AbortController();
+
+  constructor(stream: Duplex, served: Served, left: () => void) {
+    this.#served = served;
+    this.#connection = new Connection(stream, {
+      request: (method, params) => this.#request(method, params),
+      notify: (method, params) => {
+        if (method === 'cancel') this.#streams.get(notifications.cancel(params, 'params').stream)?.cancel();
+      },
+      closed: () => {
+        this.#left.abort(new HostError('client-gone', 'the client left'));
+        for (const one of this.#streams.values()) one.cancel();
+        left();
+      },
+    });
+    this.#connection.notify('hello', { protocol: protocolVersion, name: served.name, pid: process.pid });
+  }
+
+  close(): void {
+    this.#connection.closeWhenAnswered();
+  }
+
+  async #request(method: string, params: unknown): Promise<unknown> {
+    if (!isMethod(method)) throw new UnknownMethod(`there is no method ${method.slice(0, 64)}`);
+    return await this.#call(method, params);
+  }
+
+  async #call<M extends Method>(method: M, params: unknown): Promise<Wire<Result<M>>> {
+    const checked = requests[method].params(params, 'params') as Params<M>;
+    const machine = await this.#served.machine;
+    return await this.#answers[method](machine, checked);
+  }
+
+  readonly #answers: Answers = {
+    info: async (machine) => machine.info,
+    stats: async (machine) => await machine.stats(),
+    ready: async (machine) => {
+      await machine.ready(this.#left.signal);
+      return {};
+    },
+    pause: async (machine) => {
+      await machine.pause();
+      return {};
+    },
+    resume: async (machine) => {
+      await machine.resume();
+      return {};
+    },
+    stop: async (machine, params) => await machine.stop(params),
+    kill: async (machine) => await machine.kill(),
+    wait: async (machine) => await machine.exited,
+    exec: async (machine, params) => await this.#exec(machine, params),
+    input: async (_machine, params) => {
+      const stream = this.#streams.get(params.stream);
+      if (stream === undefined) throw new HostError('no-stream', `there is no stream ${params.stream}`);
+      if (params.data.length === 0) stream.input.end();
+      else await stream.input.push(params.data);
+      return {};
+    },
+    attach: async (machine, params) => await this.#attach(machine, params.stream),
+    type: async (machine, params) => {
+      machine.writeConsole(params.data);
+      return {};
+    },
+    history: async () => ({ data: encodeData(this.#served.history.bytes()) }),
+  };
+
+  async #exec(machine: MachineHandle, params: Params<'exec'>): Promise<Result<'exec'>> {
+    const abort = new AbortController();
+    const stream: Stream = {
+      input: new ByteQueue(),
+      cancel: () => abort.abort(new HostError('cancelled', 'the command was cancelled')),
+    };
+    return await this.#during(params.stream, stream, async () => {
+      const { stream: _, argv, ...where } = params;
+      const { code } = await machine.exec(argv, {
+        ...where,
+        stdin: stream.input,
+        onStdout: (bytes) => this.#output(params.stream, 'stdout', bytes),
+        onStderr: (bytes) => this.#output(params.stream, 'stderr', bytes),
+        signal: abort.signal,
+      });
+      return { code };
+    });
+  }
+
+  /** Lasts until the client cancels it or the machine ends. */
+  async #attach(machine: MachineHandle, number: number): Promise<Result<'attach'>> {
+    const cancelled = Promise.withResolvers<void>();
+    return await this.#during(number, { input: new ByteQueue(), cancel: cancelled.resolve }, async () => {
+      this.#output(number, 'console', this.#served.history.bytes());
+      const remove = machine.onConsole((bytes) => this.#output(number, 'console', bytes));
+      await Promise.race([cancelled.promise, machine.exited]);
+      remove();
+      return {};
+    });
+  }
+
+  async #during<T>(number: number, stream: Stream, body: () => Promise<T>): Promise<T> {
+    if (this.#streams.has(number)) throw new HostError('stream-in-use', `stream ${number} is in use`);
+    if (this.#streams.size >= mostStreams) throw new HostError('too-many-streams', 'too many streams are open');
+    this.#streams.set(number, stream);
+    try {
+      return await body();
+    } finally {
+      this.#streams.delete(number);
+      stream.input.close();
+    }
+  }
+
+  #output(stream: number, channel: 'stdout' | 'stderr' | 'console', bytes: Uint8Array): void {
+    for (const piece of pieces(bytes)) {
+      this.#connection.notify('output', { stream, channel, data: encodeData(piece) });
+    }
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * A machine of this user as seen from another process: the same verbs as a MachineHandle, over its control socket.
+ * What comes back is checked as strictly as what goes in: the process on the other side may be compromised.
+ */
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { HostError, OperatorError } from '../../base/errors.ts';
+import type { ExecOptions, ExecResult, ExitStatus, MachineInfo, MachineStats } from '../machine/machine-api.ts';
+import { Connection } from './connection.ts';
+import {
+  type Method,
+  notifications,
+  type Params,
+  pieces,
+  protocolVersion,
+  type Result,
+  requests,
+  type Wire,
+} from './protocol.ts';
+import { runtimeFolder, socketPath } from './runtime-folder.ts';
+import { encodeData, ShapeError } from './shape.ts';
+import { liveNames } from './sockets.ts';
+
+type Channel = 'stdout' | 'stderr' | 'console';
+
+const helloWithinMs = 10_000;
+
+export class RemoteMachine implements AsyncDisposable {
+  readonly name: string;
+  readonly #connection: Connection;
+  readonly #hello = Promise.withResolvers<number>();
+  readonly #streams = new Map<number, (channel: Channel, bytes: Uint8Array) => void>();
+  #nextStream = 1;
+
+  /** For a stream that is connected; `connectMachine` is the ordinary way. */
+  constructor(name: string, stream: Duplex) {
+    this.name = name;
+    this.#hello.promise.catch(() => {});
+    this.#connection = new Connection(stream, {
+      request: async () => {
+        throw new HostError('not-offered', 'clients answer no requests');
+      },
+      notify: (method, params) => {
+        if (method === 'hello') this.#hello.resolve(notifications.hello(params, 'hello').protocol);
+        else if (method === 'output') {
+          const { stream, channel, data } = notifications.output(params, 'output');
+          this.#streams.get(stream)?.(channel, data);
+        }
+      },
+      closed: () => this.#hello.reject(new HostError('machine-gone', `the machine ${name} ended the conversation`)),
+    });
+  }
+
+  /** Resolves when the machine has said a version that we speak. Errors: `protocol-mismatch`. */
+  async greeted(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#hello.reject(new HostError('machine-silent', `the machine ${this.name} does not answer`));
+    }, helloWithinMs);
+    const protocol = await this.#hello.promise.finally(() => clearTimeout(timer));
+    if (protocol === protocolVersion) return;
+    throw new OperatorError(
+      'protocol-mismatch',
+      `The machine ${this.name} speaks version ${protocol} of the control protocol, this kage version ${protocolVersion}`,
+      'Use the kage that started it',
+    );
+  }
+
+  async info(): Promise<MachineInfo> {
+    return await this.#call('info', {});
+  }
+
+  async stats(): Promise<MachineStats> {
+    return await this.#call('stats', {});
+  }
+
+  /** Resolves when the guest agent is ready. */
+  async ready(): Promise<void> {
+    await this.#call('ready', {});
+  }
+
+  async pause(): Promise<void> {
+    await this.#call('pause', {});
+  }
+
+  async resume(): Promise<void> {
+    await this.#call('resume', {});
+  }
+
+  async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {
+    return await this.#call('stop', options);
+  }
+
+  async kill(): Promise<ExitStatus> {
+    return await this.#call('kill', {});
+  }
+
+  /** Resolves when the machine has ended. */
+  async exited(): Promise<ExitStatus> {
+    return await this.#call('wait', {});
+  }
+
+  /** What the console said lately. */
+  async consoleHistory(): Promise<Uint8Array> {
+    return (await this.#call('history', {})).data;
+  }
+
+  async writeConsole(bytes: Uint8Array): Promise<void> {
+    for (const piece of pieces(bytes)) await this.#call('type', { data: encodeData(piece) });
+  }
+
+  /** Runs a command in the guest, as MachineHandle.exec does. */
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    options.signal?.throwIfAborted();
+    const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+    const stream = this.#open((channel, bytes) => {
+      if (channel === 'console') return;
+      const listener = channel === 'stdout' ? options.onStdout : options.onStderr;
+      if (listener) listener(bytes);
+      else collected[channel].push(bytes);
+    });
+    const cancel = (): void => this.#connection.notify('cancel', { stream });
+    options.signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const ended = this.#call('exec', {
+        stream,
+        argv,
+        ...(options.environment === undefined ? {} : { environment: options.environment }),
+        ...(options.workingFolder === undefined ? {} : { workingFolder: options.workingFolder }),
+      });
+      void this.#feed(stream, options.stdin);
+      const { code } = await ended;
+      return { code, stdout: join(collected.stdout), stderr: join(collected.stderr) };
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      throw error;
+    } finally {
+      options.signal?.removeEventListener('abort', cancel);
+      this.#streams.delete(stream);
+    }
+  }
+
+  /** Console bytes, the latest history first, until `signal` aborts or the machine ends. */
+  async attach(onBytes: (bytes: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
+    const stream = this.#open((_channel, bytes) => onBytes(bytes));
+    const cancel = (): void => this.#connection.notify('cancel', { stream });
+    const ended = this.#call('attach', { stream });
+    if (signal?.aborted) cancel();
+    else signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      await ended;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+      this.#streams.delete(stream);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection.close();
+  }
+
+  /** Input that the command does not read any more is no error: its exit code tells what happened. */
+  async #feed(stream: number, stdin: ExecOptions['stdin']): Promise<void> {
+    try {
+      for await (const bytes of stdin instanceof Uint8Array ? [stdin] : (stdin ?? [])) {
+        for (const piece of pieces(bytes)) await this.#call('input', { stream, data: encodeData(piece) });
+      }
+      await this.#call('input', { stream, data: '' });
+    } catch (error) {
+      if (!(error instanceof HostError)) this.#connection.notify('cancel', { stream });
+    }
+  }
+
+  #open(listener: (channel: Channel, bytes: Uint8Array) => void): number {
+    const stream = this.#nextStream;
+    this.#nextStream += 1;
+    this.#streams.set(stream, listener);
+    return stream;
+  }
+
+  async #call<M extends Method>(method: M, params: Wire<Params<M>>): Promise<Result<M>> {
+    const answer = await this.#connection.request(method, params);
+    try {
+      return requests[method].result(answer, method) as Result<M>;
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error;
+      throw new HostError('bad-answer', `the machine ${this.name} answered what makes no sense: ${error.message}`);
+    }
+  }
+}
+
+/** Reaches a running machine by name. Errors: `no-such-machine`, `protocol-mismatch`. */
+export async function connectMachine(name: string, folder?: string): Promise<RemoteMachine> {
+  const home = folder ?? (await runtimeFolder());
+  const socket = connect(socketPath(home, name));
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', (cause) => reject(noSuchMachine(name, cause)));
+  });
+  const machine = new RemoteMachine(name, socket);
+  try {
+    await machine.greeted();
+    return machine;
+  } catch (error) {
+    await machine[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Every running machine of this user, by asking its socket; those that do not answer are left out. */
+export async function listMachines(folder?: string): Promise<MachineInfo[]> {
+  const home = folder ?? (await runtimeFolder());
+  const asked = (await liveNames(home)).map(async (name) => {
+    await using machine = await connectMachine(name, home);
+    return await machine.info();
+  });
+  const answers = await Promise.allSettled(asked);
+  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+}
+
+function noSuchMachine(name: string, cause: unknown): OperatorError {
+  const fix = 'See "kage ps" for those that are';
+  return new OperatorError('no-such-machine', `No machine named ${name} is running`, fix, { cause });
+}
+
+function join(chunks: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(chunks));
+}

@@ -1,0 +1,87 @@
+/**
+ * What is said on a machine's control socket: JSON-RPC 2.0, one message a line. The machine speaks first:
+ *
+ *   machine: {"jsonrpc":"2.0","method":"hello","params":{"protocol":1,"name":"web","pid":4711}}
+ *   client:  {"jsonrpc":"2.0","id":1,"method":"exec","params":{"stream":1,"argv":["uname"]}}
+ *   machine: {"jsonrpc":"2.0","method":"output","params":{"stream":1,"channel":"stdout","data":"TGludXgK"}}
+ *   machine: {"jsonrpc":"2.0","id":1,"result":{"code":0}}
+ *
+ * Bytes travel as base64. A client numbers its streams itself; a stream ends with its request or its connection.
+ * Input is a request, answered when the guest has taken it: so a client cannot fill this process's memory.
+ * The version is raised when something that was said before changes its meaning; additions do not raise it.
+ */
+import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
+import { data, integer, limits, listOf, mapOf, object, oneOf, optional, record, type Shape, text } from './shape.ts';
+
+export const protocolVersion = 1;
+
+const streamNumber = integer(0, 2 ** 31 - 1);
+const nothing = record({});
+
+const exitStatus: Shape<ExitStatus> = record({
+  reason: oneOf('poweroff', 'reboot', 'failure', 'killed', 'error'),
+  code: integer(0, 255),
+  message: optional(text(limits.messageBytes)),
+});
+
+const machineInfo: Shape<MachineInfo> = record({
+  name: text(64),
+  pid: integer(1, 2 ** 31 - 1),
+  state: oneOf('running', 'paused', 'ended'),
+  cpus: integer(1, 4096),
+  memoryBytes: integer(0, Number.MAX_SAFE_INTEGER),
+  startedAt: text(64),
+  image: optional(text()),
+  publish: listOf(text(256), 1024),
+});
+
+/** Requests of the client: the shapes of their parameters and of their results. */
+export const requests = {
+  info: { params: nothing, result: machineInfo },
+  stats: { params: nothing, result: object },
+  ready: { params: nothing, result: nothing },
+  pause: { params: nothing, result: nothing },
+  resume: { params: nothing, result: nothing },
+  stop: { params: record({ graceMs: optional(integer(0, 3_600_000)) }), result: exitStatus },
+  kill: { params: nothing, result: exitStatus },
+  wait: { params: nothing, result: exitStatus },
+  exec: {
+    params: record({
+      stream: streamNumber,
+      argv: listOf(text(limits.dataBytes), 4096),
+      environment: optional(mapOf(text(limits.dataBytes), 4096)),
+      workingFolder: optional(text()),
+    }),
+    result: record({ code: integer(0, 255) }),
+  },
+  /** Bytes for the stdin of an exec; no bytes: end of file. Answered when the guest has taken them. */
+  input: { params: record({ stream: streamNumber, data }), result: nothing },
+  /** What the console said lately, then what it says from now on, as `output` on channel `console`. */
+  attach: { params: record({ stream: streamNumber }), result: nothing },
+  /** Keys for the console. */
+  type: { params: record({ data }), result: nothing },
+  /** What the console said lately. */
+  history: { params: nothing, result: record({ data }) },
+} as const satisfies Record<string, { params: Shape<unknown>; result: Shape<unknown> }>;
+
+export type Method = keyof typeof requests;
+export type Params<M extends Method> = ReturnType<(typeof requests)[M]['params']>;
+export type Result<M extends Method> = ReturnType<(typeof requests)[M]['result']>;
+/** As it travels: bytes are base64. */
+export type Wire<P> = { readonly [K in keyof P]: P[K] extends Uint8Array ? string : P[K] };
+
+/** Notifications: the machine's `hello` and `output`, the client's `cancel` (of an exec or an attachment). */
+export const notifications = {
+  hello: record({ protocol: integer(1, 1 << 30), name: text(64), pid: integer(1, 2 ** 31 - 1) }),
+  output: record({ stream: streamNumber, channel: oneOf('stdout', 'stderr', 'console'), data }),
+  cancel: record({ stream: streamNumber }),
+} as const satisfies Record<string, Shape<unknown>>;
+
+export function isMethod(name: string): name is Method {
+  return Object.hasOwn(requests, name);
+}
+
+/** Cuts bytes into pieces that fit a message. */
+export function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += limits.dataBytes) yield bytes.subarray(at, at + limits.dataBytes);
+}
