@@ -56,6 +56,11 @@ export function defineLoad(f: FunctionBuilder, host: FunctionRef, fault: Functio
     f.call(fault, vcpu, i32.const(ACCESS.load), va, i32.const(1));
     f.return(i64.const(0));
   });
+  f.if(i32.eq(i32.load(vcpu, at.mmioAnswer), i32.const(MMIO_ANSWER.refused)), () => {
+    i32.store(vcpu, at.mmioAnswer, i32.const(MMIO_ANSWER.none));
+    f.call(fault, vcpu, i32.const(ACCESS.load), va, i32.const(1));
+    f.return(i64.const(0));
+  });
   f.if(i32.eq(i32.load(vcpu, at.mmioAnswer), i32.const(MMIO_ANSWER.read)), () => {
     i32.store(vcpu, at.mmioAnswer, i32.const(MMIO_ANSWER.none));
     f.return(i64.load(vcpu, at.exitValue));
@@ -118,6 +123,11 @@ export function defineStore(f: FunctionBuilder, host: FunctionRef, fault: Functi
   });
   f.if(i32.load(vcpu, at.fault), () => f.return());
   f.if(i32.and(offset, i32.sub(bytes, i32.const(1))), () => {
+    f.call(fault, vcpu, i32.const(ACCESS.store), va, i32.const(1));
+    f.return();
+  });
+  f.if(i32.eq(i32.load(vcpu, at.mmioAnswer), i32.const(MMIO_ANSWER.refused)), () => {
+    i32.store(vcpu, at.mmioAnswer, i32.const(MMIO_ANSWER.none));
     f.call(fault, vcpu, i32.const(ACCESS.store), va, i32.const(1));
     f.return();
   });

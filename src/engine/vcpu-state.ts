@@ -28,7 +28,7 @@ const ENGINE_FIELDS = {
   faultTval: 'u64',
   /** The exit's kind (EXIT) and, for mmio, its operands. */
   exitKind: 'u32',
-  /** mmio: 1 the read's value is in exitValue, 2 the write is done; the instruction runs again and consumes it. */
+  /** mmio: 1 the read's value is in exitValue, 2 the write is done, 3 refused (MMIO_ANSWER); the instruction runs again and consumes it. */
   mmioAnswer: 'u32',
   exitGpa: 'u64',
   exitValue: 'u64',
@@ -85,6 +85,7 @@ export const EXIT = {
 export type ExitName = keyof typeof EXIT;
 
 export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;
-export const MMIO_ANSWER = { none: 0, read: 1, written: 2 } as const;
+/** Refused: nothing is there; the instruction faults. */
+export const MMIO_ANSWER = { none: 0, read: 1, written: 2, refused: 3 } as const;
 /** What one vCPU may ask of another. */
 export const REQUEST = { flushTranslation: 1, flushWrites: 2, softwareInterrupt: 4 } as const;

@@ -214,12 +214,13 @@ export class Runner {
     const { state } = vcpu;
     const mask = (1n << BigInt(exit.bytes * 8)) - 1n;
     if (exit.isWrite) {
-      this.#ports.mmio.write(exit.gpa, exit.bytes, exit.value & mask);
-      state.mmioAnswer = MMIO_ANSWER.written;
-    } else {
-      state.exitValue = (this.#ports.mmio.read(exit.gpa, exit.bytes) ?? 0n) & mask;
-      state.mmioAnswer = MMIO_ANSWER.read;
+      const done = this.#ports.mmio.write(exit.gpa, exit.bytes, exit.value & mask);
+      state.mmioAnswer = done ? MMIO_ANSWER.written : MMIO_ANSWER.refused;
+      return;
     }
+    const value = this.#ports.mmio.read(exit.gpa, exit.bytes);
+    state.exitValue = (value ?? 0n) & mask;
+    state.mmioAnswer = value === undefined ? MMIO_ANSWER.refused : MMIO_ANSWER.read;
   }
 
   /** Until the targets have served what was asked of them, or are not running (then they serve it before they run). */

@@ -23,8 +23,9 @@ import {
 import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, type MemoryShape, vcpuState } from '../engine/index.ts';
 import { HART, hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
 import type { BootPlan } from './boot/index.ts';
+import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
-import { VIRT, virtioSlot } from './virt-map.ts';
+import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */
 export interface BoardConfig {
@@ -200,6 +201,10 @@ export class Board {
       this.#mapDevice(base, device);
       return device;
     });
+    for (let i = config.slots.length; i < VIRTIO_SLOTS; i++) {
+      const { base } = virtioSlot(i);
+      this.#mapDevice(base, new EmptySlot(`virtio_mmio@${base.toString(16)}`, block(EmptySlot.layout)));
+    }
     this.mmio = {
       read: (gpa, bytes) => this.#read(gpa, bytes),
       write: (gpa, bytes, value) => this.#write(gpa, bytes, value),
@@ -341,8 +346,9 @@ export class Board {
       Rtc.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
       ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
+      ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + config.slots.length) * (LOCK_BYTES + 64);
+    const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
 }
