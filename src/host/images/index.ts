@@ -1,0 +1,4 @@
+/** Guest images: making them, finding them. */
+export { type KernelImage, unwrapKernel } from './kernel-image.ts';
+export { debianImageName, type PullOptions, pullDebianImage } from './pull.ts';
+export { findImage, type GuestImage, type ImageManifest, listImages, removeImage } from './store.ts';
