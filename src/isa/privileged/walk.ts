@@ -130,7 +130,7 @@ function isCanonical(va: bigint, paging: PagingMode): boolean {
   return (BigInt.asIntN(bits, va) & ADDRESS) === va;
 }
 
-/** Steps 1 to 10 of the translation process, by the manual's numbers; `changed`: begin again at step 2. */
+/** Steps 1 to 10 of the translation process, by the manual's numbers; `changed`: begin again. */
 function walk(
   hart: HartRegisters,
   memory: PageTableMemory,
@@ -174,12 +174,12 @@ function walk(
   return { kind: 'pageFault' };
 }
 
-/** Step 3: V, W without R, reserved bits; N and PBMT are reserved unless the hart has them. */
+/** Step 3: V, W without R, reserved bits; N and PBMT are reserved unless the hart has them (PBMTE can only be set where it has). */
 function isValid(hart: HartRegisters, pte: bigint): boolean {
   if ((pte & PTE.V) === 0n || (pte & (PTE.R | PTE.W)) === PTE.W || (pte & PTE.RESERVED) !== 0n) return false;
   if ((pte & PTE.N) !== 0n && (hart.features & FEATURE.svnapot) === 0n) return false;
-  const memoryTypes = (hart.features & FEATURE.svpbmt) !== 0n && (hart.menvcfg & ENVCFG.PBMTE) !== 0n;
-  return (pte & PTE.PBMT) === 0n || (memoryTypes && (pte & PTE.PBMT) !== PTE.PBMT);
+  const hasTypes = (hart.menvcfg & ENVCFG.PBMTE) !== 0n;
+  return (pte & PTE.PBMT) === 0n || (hasTypes && (pte & PTE.PBMT) !== PTE.PBMT);
 }
 
 /** How many pages a leaf maps, or undefined if it is misaligned or its N is in a reserved encoding. */
@@ -211,7 +211,10 @@ function leafAllows(hart: HartRegisters, pte: bigint, mode: bigint, access: Acce
   }
 }
 
-/** Svadu: the hart sets A and D itself while menvcfg.ADUE is set. Otherwise Svade: a page fault asks software to. */
+/**
+ * Svadu: the hart sets A and D itself while menvcfg.ADUE is set, as it only can be where the hart has Svadu. Otherwise
+ * Svade: a page fault asks software to.
+ */
 function updatesEntries(hart: HartRegisters): boolean {
-  return (hart.features & FEATURE.svadu) !== 0n && (hart.menvcfg & ENVCFG.ADUE) !== 0n;
+  return (hart.menvcfg & ENVCFG.ADUE) !== 0n;
 }

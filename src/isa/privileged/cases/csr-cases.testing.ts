@@ -45,7 +45,7 @@ const SINGLE: readonly (readonly [number, string, bigint])[] = [
   [0xc00, 'cycle', INSTRET], [0xc01, 'time', TIME], [0xc02, 'instret', INSTRET],
   [0x100, 'sstatus', SD | FS_DIRTY | UXL], [0x104, 'sie', 0n], [0x105, 'stvec', 0x8000_3000n], [0x106, 'scounteren', 0xffff_ffffn],
   [0x10a, 'senvcfg', 0n], [0x140, 'sscratch', 0n], [0x141, 'sepc', 0n], [0x142, 'scause', 0n], [0x143, 'stval', 0n],
-  [0x144, 'sip', 0n], [0x14d, 'stimecmp', 0n], [0x180, 'satp', 0n],
+  [0x144, 'sip', 0n], [0x14d, 'stimecmp', ALL], [0x180, 'satp', 0n],
   [0xf11, 'mvendorid', 0n], [0xf12, 'marchid', 0n], [0xf13, 'mimpid', 0n], [0xf14, 'mhartid', HART_ID], [0xf15, 'mconfigptr', 0n],
   [0x300, 'mstatus', SD | FS_DIRTY | UXL | SXL], [0x301, 'misa', MISA], [0x302, 'medeleg', 0n], [0x303, 'mideleg', 0n],
   [0x304, 'mie', 0n], [0x305, 'mtvec', 0x8000_2000n], [0x306, 'mcounteren', 0xffff_ffffn], [0x30a, 'menvcfg', STCE],
@@ -397,7 +397,7 @@ const effects: HartCase[] = [
   },
   {
     name: 'STIP reads the line with Sstc',
-    before: { lines: 0x20n, menvcfg: STCE },
+    before: { lines: 0x20n, menvcfg: STCE, stimecmp: 0n },
     program: [csrrs(5, MIP, 0)],
     afterX: { 5: 0x20n },
   },

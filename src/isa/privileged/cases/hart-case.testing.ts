@@ -55,6 +55,8 @@ export const DEFAULTS: Registers = {
   features: ALL_FEATURES,
   misa: MISA,
   mhartid: HART_ID,
+  // Never: an engine may drive the line of STIP by comparing.
+  stimecmp: (1n << 64n) - 1n,
   pmpaddr0: (1n << 54n) - 1n,
   pmpcfg0: 0x1fn,
 };

@@ -250,9 +250,13 @@ const INTERRUPTS = [
 const STCE = 1n << 63n;
 const SSIP = 2n;
 
-/** Interrupts that are pending by their lines; SSIP has none. */
+const STIP = 0x20n;
+/** stimecmp has come. */
+const DUE: Registers = { menvcfg: STCE, stimecmp: 0n };
+
+/** Interrupts that are pending by their lines. SSIP has none; STIP's is what comparing with stimecmp says. */
 function raised(bits: bigint): Registers {
-  return { lines: bits & ~SSIP, mip: bits & SSIP };
+  return { lines: bits & ~SSIP, mip: bits & SSIP, ...(bits & STIP ? DUE : {}) };
 }
 
 /** Each interrupt in each mode, with each enable, delegated or not: taken or not, and where. */
@@ -267,8 +271,6 @@ const gating: HartCase[] = INTERRUPTS.flatMap(({ cause, name }) =>
             mstatus: enables,
             mie: 1n << cause,
             ...raised(1n << cause),
-            // STIP follows its line only while Sstc is enabled.
-            menvcfg: STCE,
             mideleg: delegated ? 1n << cause : 0n,
             mtvec: vectored ? MTVEC_VECTORED : MTVEC,
             stvec: vectored ? STVEC_VECTORED : STVEC,
@@ -310,7 +312,7 @@ const priorities: HartCase[] = INTERRUPTS.flatMap((first, i) =>
     const both = (1n << first.cause) | (1n << second.cause);
     return {
       name: `${first.name} before ${second.name}`,
-      before: { mstatus: MIE, mie: both, ...raised(both), menvcfg: STCE },
+      before: { mstatus: MIE, mie: both, ...raised(both) },
       program: [NOP],
       after: { pc: MTVEC, mepc: PC, mcause: INTERRUPT | first.cause, mstatus: machineTrapStatus(MIE, 3n) },
     };
@@ -320,13 +322,13 @@ const priorities: HartCase[] = INTERRUPTS.flatMap((first, i) =>
 const selection: HartCase[] = [
   {
     name: 'an interrupt for M comes before a delegated one of higher priority',
-    before: { mode: 1n, mstatus: SIE, mie: 0x220n, lines: 0x220n, menvcfg: STCE, mideleg: 0x200n },
+    before: { mode: 1n, mstatus: SIE, mie: 0x220n, lines: 0x220n, ...DUE, mideleg: 0x200n },
     program: [NOP],
     after: { mode: 3n, pc: MTVEC, mepc: PC, mcause: INTERRUPT | 5n, mstatus: machineTrapStatus(SIE, 1n) },
   },
   {
     name: 'a pending interrupt that mie does not enable is not taken',
-    before: { mode: 0n, mstatus: MIE | SIE, lines: 0xaaan, menvcfg: STCE },
+    before: { mode: 0n, mstatus: MIE | SIE, lines: 0xaaan, ...DUE },
     program: [NOP],
   },
   {

@@ -193,7 +193,6 @@ const upperBits: AccessCase[] = [
   ...[1n, 2n].map((t) => short({ name: `PBMT ${t} on a superpage`, before: { menvcfg: PBMTE }, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(t), 1), expect: { to: [PAGE | (VA & 0x1f_ffffn)] } })),
   short({ name: 'PBMT 3 is reserved', before: { menvcfg: PBMTE }, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(3n)), expect: LOAD_FAULT }),
   ...[1n, 2n, 3n].map((t) => short({ name: `PBMT ${t} without PBMTE`, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(t)), expect: LOAD_FAULT })),
-  ...[1n, 2n].map((t) => short({ name: `PBMT ${t} without Svpbmt`, before: { menvcfg: PBMTE, features: ALL_FEATURES & ~FEATURE.svpbmt }, memory: tables(SV39, VA, pte(PAGE, LEAF) | PBMT(t)), expect: LOAD_FAULT })),
   ...[0n, 1n, 7n, 15n].map((low) => short({ name: `NAPOT of 64 KiB, page ${low}`, va: (VA & ~0xffffn) | (low << 12n) | 0x128n, memory: tables(SV39, (VA & ~0xffffn) | (low << 12n), pte(NAPOT_PAGE, LEAF) | N), expect: { to: [PAGE | (low << 12n) | 0x128n] } })),
   ...[0n, 1n, 4n, 9n, 12n, 15n].map((low) => short({ name: `N with ppn[3:0] ${low} is reserved`, memory: tables(SV39, VA, pte(PAGE | (low << 12n), LEAF) | N), expect: LOAD_FAULT })),
   short({ name: 'N on a superpage is reserved', memory: tables(SV39, AT_LEVEL_1, pte(PAGE, LEAF) | N, 1), va: AT_LEVEL_1, expect: fault('page', 'load', AT_LEVEL_1) }),
@@ -246,7 +245,6 @@ const modes: AccessCase[] = [
   short({ name: 'a cache block needs read or write', access: 'cache', memory: tables(SV39, VA, pte(PAGE, V | R | A)), expect: { to: [PAGE] } }),
   short({ name: 'a cache block that can only be executed', access: 'cache', memory: tables(SV39, VA, pte(PAGE, V | X | A)), expect: fault('page', 'cache', VA) }),
   short({ name: 'a cache block marks A and not D', access: 'cache', before: { menvcfg: ADUE }, memory: FRESH, expect: { to: [PAGE] }, memoryAfter: [[leafAddress(FRESH), pte(PAGE, V | R | W | X | A)]] }),
-  short({ name: 'ADUE without Svadu is Svade', before: { menvcfg: ADUE, features: ALL_FEATURES & ~FEATURE.svadu }, memory: FRESH, expect: LOAD_FAULT }),
 ];
 
 const NEXT = VA + 4096n;
