@@ -5,7 +5,7 @@
  */
 
 // biome-ignore format: table
-const ALIASES: readonly (readonly [alias: string, instruction: string])[] = [
+export const ALIASES: readonly (readonly [alias: string, instruction: string])[] = [
   ['nop', 'addi zero, zero, 0'],
   ['mv D, S', 'addi D, S, 0'],
   ['not D, S', 'xori D, S, -1'],

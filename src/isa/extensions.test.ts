@@ -38,7 +38,7 @@ const switched: readonly [string, on: string, off: string][] = [
   ['rv64,b=off', 'zbc', 'zba zbb zbs b'],
   ['rv64,s=off', 'u i', 's sv39 sv48 sv57 svadu svade sstc svinval'],
   ['rv64,sv48=off', 'sv39', 'sv48 sv57'],
-  ['rv64i', 'i zicsr', 'm a f d c s u zba'],
+  ['rv64i', 'i zicsr u', 'm a f d c s zba'],
   ['rv64i,d=on', 'd f zicsr', 'm zfh'],
   ['RV64, SVADU=OFF', 'svade', 'svadu'],
   ['rv64,zba=off,zba=on', 'zba', ''],
@@ -60,6 +60,7 @@ const refused: readonly [string, code: string][] = [
   ['rv64,zba', 'bad-extension-switch'],
   ['rv64,zba=maybe', 'bad-extension-switch'],
   ['rv64,i=off', 'cpu-conflict'],
+  ['rv64,u=off', 'cpu-conflict'],
   ['rv64,d=on,f=off', 'cpu-conflict'],
   ['rv64,f=off,zfa=on', 'cpu-conflict'],
 ];

@@ -73,10 +73,13 @@ export const EXTENSIONS: readonly Extension[] = [
 
 const BY_NAME = new Map(EXTENSIONS.map((row) => [row.name, row]));
 
+/** What every hart has: M-mode's CSRs, and U-mode, which mstatus.MPP can always name. */
+const ALWAYS: ReadonlySet<string> = new Set(['i', 'g', 'zicsr', 'u']);
+
 /** CPU models: what they have before switches. */
 const MODELS: Readonly<Record<string, readonly string[]>> = {
   rv64: EXTENSIONS.map(({ name }) => name),
-  rv64i: ['i', 'zicsr'],
+  rv64i: ['i', 'zicsr', 'u'],
 };
 
 /** What a hart has unless told otherwise: all there is. */
@@ -152,7 +155,7 @@ function parseSwitch(part: string): { name: string; on: boolean } {
       `Write ${name}=on or ${name}=off.`,
     );
   }
-  if (!on && (name === 'i' || name === 'g' || name === 'zicsr')) {
+  if (!on && ALWAYS.has(name)) {
     const fix = `Leave ${name} on, or start from rv64i and switch on what you want.`;
     throw new OperatorError('cpu-conflict', `No hart can be without '${name}'.`, fix);
   }
