@@ -6,6 +6,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { BROADCAST_MAC, type Ipv4, type Mac, writeMac } from './addresses.ts';
+import { Alarm } from './alarm.ts';
 import { ARP_BYTES, type ARP_REPLY, ARP_REQUEST, encodeArp } from './arp.ts';
 import type { NetworkConfig } from './config.ts';
 import type { NetworkCounters } from './counters.ts';
@@ -13,7 +14,7 @@ import { ETHERNET_HEADER_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, encodeEthernet } 
 import { encodeIpv4, IPV4_HEADER_BYTES, newIpv4Header } from './ipv4.ts';
 import { Neighbours } from './neighbours.ts';
 import { Packet } from './packet.ts';
-import type { FrameOffload } from './ports.ts';
+import type { Clock, FrameOffload, Timers } from './ports.ts';
 
 /** Where an outgoing packet's transport header belongs in `GuestLink.packet`. */
 export const TRANSPORT_AT = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
@@ -28,9 +29,18 @@ export interface GuestOffload {
 
 /**
  * Takes a frame for the guest, lent for the call. False: there was no room for it, which is the same as
- * `setReady(false)`; the frame is kept and comes again once the guest is ready.
+ * `setReady(false)`; the frame is kept and comes again once the guest is ready, or after a while in any case: whoever
+ * refuses a frame because there is no driver, or no link, need not know when to call.
  */
 export type Deliver = (frame: Uint8Array, offload?: FrameOffload) => boolean | void;
+
+export interface LinkPorts {
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+/** How long a refused frame waits when nobody says that there is room. */
+const RETRY_MS = 50;
 
 /** A sender that waits until the guest can receive again. */
 export interface WaitingSender {
@@ -46,16 +56,20 @@ export class GuestLink {
   readonly counters: NetworkCounters;
   offload: GuestOffload = { checksum: false, largePacketBytes: 0 };
   readonly #deliver: Deliver;
+  readonly #ports: LinkPorts;
   readonly #ip = newIpv4Header();
   readonly #fragment = new Packet();
   readonly #queue: { readonly frame: Uint8Array; readonly offload: FrameOffload | undefined }[] = [];
   readonly #waiting = new Set<WaitingSender>();
+  readonly #retry: Alarm;
   #ready = true;
   #sending = false;
   #identification = 1;
 
-  constructor(config: NetworkConfig, counters: NetworkCounters, deliver: Deliver) {
+  constructor(config: NetworkConfig, counters: NetworkCounters, ports: LinkPorts, deliver: Deliver) {
     this.config = config;
+    this.#ports = ports;
+    this.#retry = new Alarm(ports, () => this.setReady(true));
     this.counters = counters;
     this.neighbours = new Neighbours(config.limits.neighbours);
     this.#deliver = deliver;
@@ -74,6 +88,7 @@ export class GuestLink {
   /** Says whether the guest can receive; on true, everything that waited is sent until it no longer can. */
   setReady(ready: boolean): void {
     this.#ready = ready;
+    this.#retry.set(Number.POSITIVE_INFINITY);
     if (!ready) return;
     assert(!this.#sending, 'the guest became ready while a frame was being delivered');
     while (this.#ready) {
@@ -178,6 +193,7 @@ export class GuestLink {
   clear(): void {
     this.#queue.length = 0;
     this.#waiting.clear();
+    this.#retry.stop();
   }
 
   #sendPacket(packet: Packet, mac: Mac | undefined, offload: FrameOffload | undefined): void {
@@ -221,6 +237,7 @@ export class GuestLink {
     }
     if (taken === false) {
       this.#ready = false;
+      this.#retry.set(this.#ports.clock.nowMs() + RETRY_MS);
       return false;
     }
     this.counters.link.framesOut += 1;

@@ -267,6 +267,26 @@ test('a frame that the guest refuses comes again, and everything behind it waits
   assert.ok(link.queuedNotReady > 10);
 });
 
+test('a frame that was refused comes again by itself; a guest that is said not to be ready is left alone', () => {
+  const bed = testBed();
+  const { tcp, far } = established(bed);
+  bed.refuses = () => true;
+  far.transmit(pattern(100_000));
+  bed.simulation.run(HOUR_MS);
+  bed.refuses = () => false;
+  assert.ok(bed.simulation.until(() => tcp.receivedBytes === 100_000, 100));
+  bed.network.setGuestReady(false);
+  far.transmit(pattern(10));
+  bed.simulation.run(HOUR_MS);
+  assert.equal(tcp.receivedBytes, 100_000);
+  bed.refuses = () => true;
+  bed.network.setGuestReady(true);
+  bed.network.setGuestReady(false);
+  bed.refuses = () => false;
+  bed.simulation.run(HOUR_MS);
+  assert.equal(tcp.receivedBytes, 100_000);
+});
+
 test('a client of a published port while the guest boots: it waits, and is given up in the end', () => {
   const bed = testBed();
   publish(bed);

@@ -72,13 +72,13 @@ export class UserNetwork implements FramePort {
    * Checks the options (OperatorError `bad-network`) and opens nothing yet: published ports of the options are
    * opened by `publish`, by whoever starts the network and can report their errors. `deliver` gets each frame for
    * the guest, lent for the call; it may answer false for want of room, and the frame comes again after
-   * `setGuestReady(true)`. It must not call `receive` or `setGuestReady(true)` from within.
+   * `setGuestReady(true)`, or a little later by itself. It must not call `receive` or `setGuestReady(true)` from within.
    */
   constructor(parts: UserNetworkParts, deliver: Deliver) {
     this.config = networkConfig(parts.config);
     const { limits } = this.config;
     this.#ports = parts.ports;
-    this.#link = new GuestLink(this.config, this.#counters, deliver);
+    this.#link = new GuestLink(this.config, this.#counters, parts.ports, deliver);
     this.#icmp = new IcmpResponder(this.#link, parts.ports.icmp);
     this.#tcp = new TcpNat(this.#link, parts.ports, (code, tuple, sequence) =>
       this.#icmp.unreachableConnection(code, tuple, sequence),

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { OperatorError } from '../../base/errors.ts';
-import { decodeQuestion, dnsResponseCode, encodeQuery, encodeResponse } from '../../network/dns.ts';
+import { decodeQuestion, dnsResponseCode, encodeQuery, encodeResponse } from '../../network/dns.testing.ts';
 import { DNS_ADDRESS, GATEWAY_ADDRESS, GUEST_ADDRESS, GuestStack } from '../../network/guest-stack.testing.ts';
 import type { NetworkOptions } from '../../network/index.ts';
 import { parsePublish } from '../../network/index.ts';

@@ -1,14 +1,14 @@
 /**
  * How fast the TCP path is through real sockets of this host: a server in a process of its own, a guest that only
- * acknowledges or only sends. Run: node src/host/network/throughput.bench.ts [least MB/s]
+ * acknowledges or only sends. Run: node bench/network/tcp-sockets.ts [least MB/s]
  * Prints the median and the range of several rounds; ends with 1 when a median is below the bound (default 100).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { argv, exit } from 'node:process';
-import { BulkGuest } from '../../network/bulk-guest.testing.ts';
-import { startUserNetwork } from './index.ts';
+import { startUserNetwork } from '../../src/host/network/index.ts';
+import { BulkGuest } from '../../src/network/bulk-guest.testing.ts';
 
 const ROUNDS = 5;
 const BYTES = 256 * 2 ** 20;
