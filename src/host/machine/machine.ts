@@ -1,28 +1,16 @@
-/**
- * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
- * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
- */
-import { randomFillSync } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
-import { HostError, OperatorError } from '../../base/errors.ts';
-import {
-  type BlockBackend,
-  type ConsolePort,
-  type Device,
-  VirtioBlock,
-  VirtioConsole,
-  VirtioNet,
-  VirtioRng,
-} from '../../devices/index.ts';
+import { HostError } from '../../base/errors.ts';
+import { type BlockBackend, type ConsolePort, type Device, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { generateEngine, Processor } from '../../engine/index.ts';
 import { EXIT_KINDS, RUN, Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
-import { FEATURE, featuresOf, parseCpu } from '../../isa/index.ts';
-import { Board, type BoardConfig, type BoardPorts, TIMEBASE_HZ, VIRTIO_SLOTS } from '../../machine/index.ts';
+import { Board, type BoardConfig } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { AgentLink } from './agent-link.ts';
-import { bootSeed, planMachineBoot, seededBytes } from './boot-files.ts';
+import { boardConfig, extensionsOf } from './board-config.ts';
+import { bootSeed, planMachineBoot } from './boot-files.ts';
+import { IoSlots } from './io-slots.ts';
 import { IoThread } from './io-thread.ts';
 import type {
   ExecOptions,
@@ -33,14 +21,10 @@ import type {
   MachineOptions,
   MachineStats,
 } from './machine-api.ts';
-import { slotLayout, slotsOf } from './slots.ts';
+import { slotLayout } from './slots.ts';
 import { clockEpoch, TICKS_PER_MS, ticksSince } from './thread-clock.ts';
 import type { WorkerStart } from './vcpu-worker.ts';
 
-const MiB = 2 ** 20;
-const DEFAULT_MEMORY = 512 * MiB;
-const DEFAULT_CODE = 64 * MiB;
-const MOST_HARTS = 16;
 /** Steps between looks at the world: about 50 microseconds of interpreted code. */
 const BUDGET = 20_000;
 /** The instruction clock's wall clock starts here, so that runs are alike. */
@@ -69,13 +53,13 @@ export class LocalMachine implements MachineHandle {
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
+  readonly #slots: IoSlots;
   readonly #workers: Worker[] = [];
   readonly #end = Promise.withResolvers<ExitStatus>();
   #failure: string | undefined;
   #wasKilled = false;
   #isPaused = false;
   #runner: Runner | undefined;
-  #underWay = 0;
 
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
   static async start(parts: MachineParts): Promise<LocalMachine> {
@@ -104,6 +88,12 @@ export class LocalMachine implements MachineHandle {
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
+    this.#slots = new IoSlots({
+      board: () => this.board,
+      backends: parts.drives.map((drive) => drive.backend),
+      seed: options.seed,
+      toNetwork: (frame, offload) => network?.network.receive(frame, offload),
+    });
     const epoch = clockEpoch();
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
@@ -112,7 +102,11 @@ export class LocalMachine implements MachineHandle {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
     };
-    this.board = Board.create(config, { clock, slotLayout, slot: (slot, wiring) => this.#slot(slot, wiring, clock) });
+    this.board = Board.create(config, {
+      clock,
+      slotLayout,
+      slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
+    });
     this.#io = new IoThread(this.board);
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
@@ -360,7 +354,7 @@ export class LocalMachine implements MachineHandle {
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
       if (board.world.run !== RUN.running) return;
       this.#io.serve();
-      while (this.#underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+      while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
       this.#io.serve();
       const isIdle = [...slices.values()].every((slice) => slice.kind === 'idle');
       if (isIdle) {
@@ -374,130 +368,6 @@ export class LocalMachine implements MachineHandle {
       if (turn % 16 === 0 || isIdle) await new Promise((resolve) => setImmediate(resolve));
     }
   }
-
-  #slot(
-    slot: Parameters<BoardPorts['slot']>[0],
-    wiring: Parameters<BoardPorts['slot']>[1],
-    clock: BoardPorts['clock'],
-  ): Device {
-    const holder: { device?: Device } = {};
-    const io = {
-      memory: {
-        read: (gpa: number, into: Uint8Array) => this.board.guestMemory.read(gpa, into),
-        write: (gpa: number, from: Uint8Array) => this.board.guestMemory.write(gpa, from),
-        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') =>
-          this.board.guestMemory.spans(gpa, sizeBytes, access),
-      },
-      schedule: (complete: () => void) =>
-        queueMicrotask(() => {
-          this.board.guestMemory.settle();
-          this.board.locked(must(holder.device), complete);
-        }),
-    };
-    const make = (): Device => {
-      switch (slot.kind) {
-        case 'console':
-          return new VirtioConsole(wiring, io);
-        case 'rng':
-          return new VirtioRng(wiring, {
-            ...io,
-            source: {
-              fill: (into) =>
-                this.#options.seed === undefined
-                  ? randomFillSync(into)
-                  : into.set(seededBytes(this.#options.seed + into.length, into.length)),
-            },
-            clock,
-            ticksPerSecond: TIMEBASE_HZ,
-            ringAfter: (ticks) => setTimeout(() => wiring.doorbell.ring(), ticks / TICKS_PER_MS).unref(),
-          });
-        case 'net':
-          return new VirtioNet(wiring, {
-            ...io,
-            mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56),
-            port: {
-              send: (frame: Uint8Array, offload?: FrameOffload) => this.#network?.network.receive(frame, offload),
-            },
-          });
-        case 'block': {
-          const index = Number(slot.id.replace('disk', ''));
-          return new VirtioBlock(wiring, {
-            ...io,
-            backend: this.#counted(must(this.#drives[index]).backend),
-            serial: slot.id,
-          });
-        }
-      }
-    };
-    const device = make();
-    holder.device = device;
-    return device;
-  }
-
-  /** The backend, with its work under way counted: the instruction clock waits for it. */
-  #counted(backend: BlockBackend): BlockBackend {
-    const count = <A extends unknown[]>(method: (...args: A) => Promise<void> | void) => {
-      return (...args: A): Promise<void> | void => {
-        const result = method.apply(backend, args);
-        if (!result) return;
-        this.#underWay++;
-        return result.finally(() => {
-          this.#underWay--;
-        });
-      };
-    };
-    return {
-      sizeBytes: backend.sizeBytes,
-      readOnly: backend.readOnly,
-      read: count(backend.read),
-      write: count(backend.write),
-      flush: count(backend.flush),
-      ...(backend.discard ? { discard: count(backend.discard) } : {}),
-      ...(backend.writeZeroes ? { writeZeroes: count(backend.writeZeroes) } : {}),
-    };
-  }
-}
-
-function extensionsOf(options: MachineOptions): ReadonlySet<string> {
-  return parseCpu(options.cpu ?? 'rv64');
-}
-
-function boardConfig(options: MachineOptions): BoardConfig {
-  const harts = options.cpus ?? 1;
-  if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
-    throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
-  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY;
-  if (!Number.isSafeInteger(memoryBytes) || memoryBytes % 4096 !== 0 || memoryBytes < MiB)
-    throw new OperatorError(
-      'bad-memory',
-      `${memoryBytes} bytes of memory are not possible`,
-      'Give -m at least 1M, in whole pages of 4 KiB.',
-    );
-  const slots = slotsOf(options);
-  if (slots.length > VIRTIO_SLOTS)
-    throw new OperatorError(
-      'too-many-drives',
-      `there are slots for ${VIRTIO_SLOTS - slots.length + (options.drives ?? []).length} drives`,
-      'Give fewer drives.',
-    );
-  const extensions = extensionsOf(options);
-  return {
-    harts,
-    memoryBytes,
-    codeBytes: options.codeMemoryBytes ?? DEFAULT_CODE,
-    width: 32,
-    shared: true,
-    features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
-    misa: misaOf(extensions),
-    clock: options.clock ?? 'real',
-    slots,
-  };
-}
-
-/** misa: MXL 2 (64 bits), a bit for each single-letter extension, S and U. */
-function misaOf(extensions: ReadonlySet<string>): bigint {
-  const letters = [...extensions].filter((name) => name.length === 1 && name !== 'v').concat('s', 'u');
-  return letters.reduce((bits, letter) => bits | (1n << BigInt(letter.charCodeAt(0) - 97)), 2n << 62n);
 }
 
 async function startNetwork(

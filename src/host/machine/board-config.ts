@@ -1,0 +1,64 @@
+/** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
+import { OperatorError } from '../../base/errors.ts';
+import { FEATURE, featuresOf, parseCpu } from '../../isa/index.ts';
+import { type BoardConfig, VIRTIO_SLOTS } from '../../machine/index.ts';
+import type { MachineOptions } from './machine-api.ts';
+import { slotsOf } from './slots.ts';
+
+const MiB = 2 ** 20;
+const DEFAULT_MEMORY = 512 * MiB;
+const DEFAULT_CODE = 64 * MiB;
+const LEAST_CODE = MiB;
+const MOST_HARTS = 16;
+
+/** The extensions that `--cpu` names. */
+export function extensionsOf(options: MachineOptions): ReadonlySet<string> {
+  return parseCpu(options.cpu ?? 'rv64');
+}
+
+/** Throws OperatorError for what cannot be. */
+export function boardConfig(options: MachineOptions): BoardConfig {
+  const harts = options.cpus ?? 1;
+  if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
+    throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
+  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY;
+  if (!Number.isSafeInteger(memoryBytes) || memoryBytes % 4096 !== 0 || memoryBytes < MiB)
+    throw new OperatorError(
+      'bad-memory',
+      `${memoryBytes} bytes of memory are not possible`,
+      'Give -m at least 1M, in whole pages of 4 KiB.',
+    );
+  const codeBytes = options.codeMemoryBytes ?? DEFAULT_CODE;
+  if (!Number.isSafeInteger(codeBytes) || codeBytes < LEAST_CODE)
+    throw new OperatorError(
+      'bad-code-memory',
+      `${codeBytes} bytes of code memory are not possible`,
+      'Give --code-memory at least 1M.',
+    );
+  const slots = slotsOf(options);
+  const drives = options.drives?.length ?? 0;
+  if (slots.length > VIRTIO_SLOTS)
+    throw new OperatorError(
+      'too-many-drives',
+      `there are slots for ${VIRTIO_SLOTS - slots.length + drives} drives, not for ${drives}`,
+      'Give fewer drives.',
+    );
+  const extensions = extensionsOf(options);
+  return {
+    harts,
+    memoryBytes,
+    codeBytes,
+    width: 32,
+    shared: true,
+    features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
+    misa: misaOf(extensions),
+    clock: options.clock ?? 'real',
+    slots,
+  };
+}
+
+/** misa: MXL 2 (64 bits), a bit for each single-letter extension, S and U. */
+function misaOf(extensions: ReadonlySet<string>): bigint {
+  const letters = [...extensions].filter((name) => name.length === 1).concat('s', 'u');
+  return letters.reduce((bits, letter) => bits | (1n << BigInt(letter.charCodeAt(0) - 97)), 2n << 62n);
+}

@@ -1,0 +1,120 @@
+/** The devices of the slots as the I/O thread has them: with guest memory, backends, network and entropy. */
+import { randomFillSync } from 'node:crypto';
+import { must } from '../../base/assert.ts';
+import {
+  type BlockBackend,
+  type Device,
+  type DeviceClock,
+  VirtioBlock,
+  VirtioConsole,
+  VirtioNet,
+  VirtioRng,
+  type Wiring,
+} from '../../devices/index.ts';
+import { type Board, type SlotConfig, TIMEBASE_HZ } from '../../machine/index.ts';
+import type { FrameOffload } from '../../network/index.ts';
+import { seededBytes } from './boot-files.ts';
+import { TICKS_PER_MS } from './thread-clock.ts';
+
+/** The guest's hardware address: locally administered, in QEMU's range. */
+const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
+
+export interface SlotParts {
+  /** The board, once it exists: devices are made while it is being built. */
+  board(): Board;
+  readonly backends: readonly BlockBackend[];
+  readonly seed: number | undefined;
+  toNetwork(frame: Uint8Array, offload?: FrameOffload): void;
+}
+
+export class IoSlots {
+  readonly #parts: SlotParts;
+  #underWay = 0;
+
+  constructor(parts: SlotParts) {
+    this.#parts = parts;
+  }
+
+  /** Requests that backends have not answered yet. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): Device {
+    const memory = () => this.#parts.board().guestMemory;
+    const io = {
+      memory: {
+        read: (gpa: number, into: Uint8Array) => memory().read(gpa, into),
+        write: (gpa: number, from: Uint8Array) => memory().write(gpa, from),
+        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => memory().spans(gpa, sizeBytes, access),
+      },
+      schedule: (complete: () => void) =>
+        queueMicrotask(() => {
+          // What the backend wrote to guest memory is seen before the guest hears that it is there.
+          memory().settle();
+          this.#parts.board().locked(device, complete);
+        }),
+    };
+    const device = this.#construct(slot, wiring, clock, io);
+    return device;
+  }
+
+  #construct(
+    slot: SlotConfig,
+    wiring: Wiring,
+    clock: DeviceClock,
+    io: ConstructorParameters<typeof VirtioConsole>[1] & object,
+  ): Device {
+    switch (slot.kind) {
+      case 'console':
+        return new VirtioConsole(wiring, io);
+      case 'rng':
+        return new VirtioRng(wiring, {
+          ...io,
+          source: { fill: (into) => this.#fill(into) },
+          clock,
+          ticksPerSecond: TIMEBASE_HZ,
+          ringAfter: (ticks) => setTimeout(() => wiring.doorbell.ring(), ticks / TICKS_PER_MS).unref(),
+        });
+      case 'net':
+        return new VirtioNet(wiring, {
+          ...io,
+          mac: MAC,
+          port: { send: (frame: Uint8Array, offload?: FrameOffload) => this.#parts.toNetwork(frame, offload) },
+        });
+      case 'block': {
+        const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
+        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });
+      }
+    }
+  }
+
+  #fill(into: Uint8Array): void {
+    const { seed } = this.#parts;
+    if (seed === undefined) randomFillSync(into);
+    else into.set(seededBytes(seed + into.length, into.length));
+  }
+
+  /** The backend, with its work under way counted: the instruction clock waits for it. */
+  #counted(backend: BlockBackend): BlockBackend {
+    const count = <A extends unknown[]>(method: (...args: A) => Promise<void> | void) => {
+      return (...args: A): Promise<void> | void => {
+        const result = method.apply(backend, args);
+        if (!result) return;
+        this.#underWay++;
+        return result.finally(() => {
+          this.#underWay--;
+        });
+      };
+    };
+    return {
+      sizeBytes: backend.sizeBytes,
+      readOnly: backend.readOnly,
+      read: count(backend.read),
+      write: count(backend.write),
+      flush: count(backend.flush),
+      ...(backend.discard ? { discard: count(backend.discard) } : {}),
+      ...(backend.writeZeroes ? { writeZeroes: count(backend.writeZeroes) } : {}),
+    };
+  }
+}
