@@ -60,6 +60,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
             nearForm(f, entry, offset);
           },
         );
+        breakpointForm(f, entry, from);
         f.atomicStore(slot, 0, entry.get);
         // Somebody may have written the bytes meanwhile and emptied the entry before it was filled.
         f.if(
@@ -210,6 +211,24 @@ function nearForm(f: FunctionBuilder, entry: Local<I64>, offset: I32): void {
       f.set(entry, i64.or(i64.add(kept, i64.const(1)), scaled));
     });
   });
+}
+
+/** An instruction at one of the machine's breakpoints becomes one; the guest's memory stays as it is. */
+function breakpointForm(f: FunctionBuilder, entry: Local<I64>, from: Ptr): void {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  const left = f.local('i32');
+  f.set(left, i32.load(header, headerLayout.offset.breakpointCount));
+  f.while(
+    () => left.get,
+    () => {
+      f.set(left, i32.sub(left.get, i32.const(1)));
+      const slot = f.ptr.add(header, f.ptr.from32(i32.shl(left.get, i32.const(2))));
+      f.if(i32.eq(i32.load(slot, headerLayout.offset.breakpoints), f.ptr.to32(from)), () =>
+        f.set(entry, f.i64.const(SPECIAL.breakpoint)),
+      );
+    },
+  );
 }
 
 /** Looks a word up among the candidates of its bucket, or in the table of all 16-bit patterns. */

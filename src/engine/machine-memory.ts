@@ -7,7 +7,7 @@ import { assert } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
-import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import { BREAKPOINTS, FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -117,6 +117,26 @@ export class MachineMemory {
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
     header.decodedNext = header.decodedFirst;
     header.codeFlushes++;
+  }
+
+  /**
+   * Sets the breakpoints: linear addresses of instructions, at most BREAKPOINTS. Entries decoded before are emptied.
+   * No vCPU may be running.
+   */
+  setBreakpoints(addresses: readonly number[]): void {
+    assert(addresses.length <= BREAKPOINTS, 'too many breakpoints');
+    const { header } = this;
+    for (const address of header.breakpoints.subarray(0, header.breakpointCount)) this.#forgetInstruction(address);
+    header.breakpoints.set(addresses);
+    header.breakpointCount = addresses.length;
+    for (const address of addresses) this.#forgetInstruction(address);
+  }
+
+  #forgetInstruction(address: number): void {
+    const page = this.u32[PLAN.frameTable / 4 + Math.floor(address / FRAME_BYTES)] ?? 0;
+    if (page === 0) return;
+    const entry = page + (address % FRAME_BYTES) * 4;
+    this.u8.fill(0, entry, entry + 8);
   }
 
   #divide(options: MemoryOptions): void {

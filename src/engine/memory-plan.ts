@@ -14,6 +14,8 @@ export const FRAME_BYTES = 4096;
 export const DECODED_HEADER_BYTES = 64;
 export const DECODED_STRIDE = DECODED_HEADER_BYTES + 2048 * 8 + 64;
 
+/** The most breakpoints at a time. */
+export const BREAKPOINTS = 64;
 /** How many code marks are remembered. */
 export const MARKS = 256;
 
@@ -30,6 +32,9 @@ export const headerLayout = struct('header', {
   /** Code marks made so far (see code-pages.ts). */
   marks: 'u32',
   codeFlushes: 'u32',
+  /** Host addresses at which instructions are breakpoints, and how many there are. */
+  breakpointCount: 'u32',
+  breakpoints: array('u32', BREAKPOINTS),
   /** Decoded pages marked last, by mark number modulo MARKS. */
   recentMarks: array('u32', MARKS),
 });

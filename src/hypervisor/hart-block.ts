@@ -29,6 +29,8 @@ export const hartBlock = struct('hart-block', {
   status: 'i32',
   /** 1 while the vCPU is inside the engine. */
   running: 'i32',
+  /** 1: run one instruction while the machine is paused, then say so. */
+  step: 'i32',
   /** hart_start's or hart_suspend's operands. */
   startAddress: 'u64',
   startOpaque: 'u64',

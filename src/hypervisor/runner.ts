@@ -29,8 +29,8 @@ export interface RunnerPorts {
   readonly sbi: Omit<SbiPorts, 'vcpus' | 'awaitRequests'>;
   /** Timebase ticks now. */
   ticks(): number;
-  /** A vCPU reached a breakpoint; it stays stopped until it is resumed. */
-  stopped(vcpu: Vcpu): void;
+  /** A vCPU reached a breakpoint (and the machine is paused), or made the step that it was asked for. */
+  stopped(vcpu: Vcpu, reason: 'breakpoint' | 'step'): void;
 }
 
 export interface RunnerOptions {
@@ -78,7 +78,7 @@ export class Runner {
   slice(vcpu: Vcpu): Slice {
     if (this.#world.run !== RUN.running) return ENDED;
     vcpu.armSleep();
-    if (this.#world.paused) return this.#world.paused ? { kind: 'idle', untilTicks: NEVER } : RAN;
+    if (this.#world.paused) return this.#step(vcpu);
     const idle = this.#prepare(vcpu);
     if (idle !== undefined) return idle;
     if (!this.#world.tryEnter(vcpu)) return BARRIER;
@@ -97,6 +97,21 @@ export class Runner {
     return Math.floor((Number(state.steps) + state.budgetAtEntry - state.budgetLeft) / STEPS_PER_TICK);
   }
 
+  /** A paused machine: one instruction of a hart that is asked to step (device accesses take more than one entry). */
+  #step(vcpu: Vcpu): Slice {
+    if (vcpu.hart.step === 0 || this.#prepare(vcpu) !== undefined || !this.#world.tryEnter(vcpu))
+      return { kind: 'idle', untilTicks: NEVER };
+    this.#serveRequests(vcpu);
+    const { steps } = vcpu.state;
+    const exit = this.#processor.run(vcpu.at, vcpu.state, 1);
+    this.#world.leave(vcpu);
+    if (exit.kind !== 'breakpoint') this.#handle(vcpu, exit);
+    if (vcpu.state.steps === steps && exit.kind === 'mmio') return RAN;
+    vcpu.hart.step = 0;
+    this.#ports.stopped(vcpu, 'step');
+    return RAN;
+  }
+
   #handle(vcpu: Vcpu, exit: Exit): Slice {
     switch (exit.kind) {
       case 'budget':
@@ -110,7 +125,8 @@ export class Runner {
       case 'wait':
         return this.#wait(vcpu);
       case 'breakpoint':
-        this.#ports.stopped(vcpu);
+        this.#world.setPaused(true);
+        this.#ports.stopped(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':
         // Whoever comes second finds the code dropped already.

@@ -36,7 +36,7 @@ function main(start: WorkerStart): void {
     {
       mmio: board.mmio,
       ticks,
-      stopped: () => parentPort?.postMessage({ kind: 'stopped', vcpu: vcpu.id }),
+      stopped: (_, reason) => parentPort?.postMessage({ kind: 'stopped', vcpu: vcpu.id, reason }),
       sbi: {
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
