@@ -1,0 +1,84 @@
+/**
+ * A machine in a process of its own (`kage run -d`): the parent hands over the options, and leaves when the machine
+ * answers on its control socket or has said why it did not start.
+ *
+ *   parent: {kind: 'start', options} -> child
+ *   child:  {kind: 'started', name} | {kind: 'failed', code, message, fix} -> parent, which disconnects
+ */
+import { fork } from 'node:child_process';
+import { HostError, OperatorError } from '../base/errors.ts';
+import { type CreateMachine, connectMachine, launchMachine, type MachineOptions } from '../host/index.ts';
+
+export type ToChild = { readonly kind: 'start'; readonly options: MachineOptions };
+export type ToParent =
+  | { readonly kind: 'started'; readonly name: string }
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly fix?: string };
+
+/** How long a guest may take to shut down when its process is told to end. */
+const graceMs = 10_000;
+
+/** Starts `entry` as a process that outlives this one; resolves with the machine's name when it answers. */
+export async function startDetached(entry: URL, options: MachineOptions, signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted();
+  const child = fork(entry, [], { detached: true, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const onAbort = (): void => void child.kill('SIGKILL');
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const name = await new Promise<string>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (code, killedBy) => {
+        reject(new HostError('machine-failed', `the machine's process ended with ${killedBy ?? code} as it started`));
+      });
+      child.once('message', (message: ToParent) => {
+        if (message.kind === 'started') resolve(message.name);
+        else if (message.fix === undefined) reject(new HostError(message.code, message.message));
+        else reject(new OperatorError(message.code, message.message, message.fix));
+      });
+      child.send({ kind: 'start', options } satisfies ToChild);
+    });
+    await using machine = await connectMachine(name);
+    await machine.info();
+    return name;
+  } catch (error) {
+    child.kill('SIGKILL');
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+}
+
+/** The child's side: owns the machine until it ends, then ends this process. */
+export function ownDetachedMachine(create: CreateMachine): void {
+  process.once('message', async ({ options }: ToChild) => {
+    try {
+      const machine = await launchMachine(create, options);
+      for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+        process.on(name, () => void machine.stop({ graceMs }));
+      }
+      machine.exited.then(({ code }) => {
+        process.exitCode = code;
+      });
+      await say({ kind: 'started', name: machine.info.name });
+    } catch (error) {
+      await say(asMessage(error));
+      process.exit(1);
+    }
+  });
+}
+
+function asMessage(error: unknown): ToParent {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof OperatorError) return { kind: 'failed', code: error.code, message, fix: error.fix };
+  return { kind: 'failed', code: error instanceof HostError ? error.code : 'machine-failed', message };
+}
+
+/** Resolves when the message is out, or when there is nobody to hear it. */
+async function say(message: ToParent): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (process.connected) process.send?.(message, undefined, {}, () => resolve());
+    else resolve();
+  });
+}

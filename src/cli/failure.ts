@@ -1,0 +1,33 @@
+/** The one place where an error becomes the line that an operator reads: `kage: MESSAGE. FIX`. */
+import { CommanderError } from 'commander';
+import { HostError, OperatorError } from '../base/errors.ts';
+
+/** The line, without its newline. A bug of ours keeps its stack where `debug` is set. */
+export function failureLine(error: unknown, debug = false): string {
+  if (error instanceof OperatorError) return line(error.message, error.fix);
+  if (error instanceof CommanderError) {
+    const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n');
+    const hint = more.join(' ').replace(/^\((.*)\)$/, '$1');
+    return line(first, hint === '' ? 'See "kage --help"' : `${hint} See "kage --help"`);
+  }
+  if (error instanceof HostError) return line(error.message, causeOf(error) ?? 'Try again; "kage ps" shows what runs');
+  const text = error instanceof Error ? error.message : String(error);
+  if (debug && error instanceof Error) return `kage: ${error.stack}`;
+  return line(`this is a bug: ${text}`, 'Please report it, with the stack that KAGE_DEBUG=1 shows');
+}
+
+function line(message: string, fix: string): string {
+  const one = (text: string): string =>
+    text
+      .trim()
+      .replace(/\s*\n\s*/g, ' ')
+      .replace(/\.$/, '');
+  const sentence = one(fix);
+  return `kage: ${one(message)}. ${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}${sentence.endsWith('?') ? '' : '.'}`;
+}
+
+function causeOf(error: Error): string | undefined {
+  return error.cause instanceof Error && error.cause.message !== error.message
+    ? `Cause: ${error.cause.message}`
+    : undefined;
+}

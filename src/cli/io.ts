@@ -1,0 +1,38 @@
+/** What a command of `kage` gets from its surroundings; tests give it streams and a platform of their own. */
+import type { Readable, Writable } from 'node:stream';
+import type { CreateMachine, GuestImage, WorkOptions } from '../host/index.ts';
+
+export interface TerminalInput extends Readable {
+  readonly isTTY?: boolean;
+  setRawMode?(raw: boolean): unknown;
+}
+
+export interface TerminalOutput extends Writable {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+export interface Io {
+  readonly stdin: TerminalInput;
+  readonly stdout: TerminalOutput;
+  readonly stderr: TerminalOutput;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Aborts when this process is told to end. */
+  readonly signal: AbortSignal;
+}
+
+/** What the verbs act upon. */
+export interface Platform {
+  readonly createMachine: CreateMachine;
+  /** The entry of a process that owns a detached machine. */
+  readonly detachedEntry: URL;
+  readonly images: {
+    pull(options: WorkOptions & { refresh?: boolean }): Promise<GuestImage>;
+    find(name: string): Promise<GuestImage | undefined>;
+    list(): Promise<GuestImage[]>;
+    remove(name: string, options: { signal?: AbortSignal }): Promise<boolean>;
+  };
+}
+
+/** Our own exit code for whatever is the platform's fault or the operator's, as docker has it. */
+export const platformFailure = 125;

@@ -1,0 +1,216 @@
+/**
+ * The verbs and flags of `kage`, as data for commander, and what each does. Spelling follows docker; `kage run` takes
+ * QEMU's too (qemu-arguments.ts). What stands behind the first `--` is the guest's command and never looked at.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { OperatorError } from '../base/errors.ts';
+import { failureLine } from './failure.ts';
+import { listImages, pullImage, removeImages } from './images.ts';
+import { type Io, type Platform, platformFailure } from './io.ts';
+import type { Format } from './output.ts';
+import { withoutQemuSpellings } from './qemu-arguments.ts';
+import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
+import { run } from './run.ts';
+import type { RunFlags } from './run-options.ts';
+import { parseCount } from './values.ts';
+
+/** Runs one command line to its end and returns the exit code. Whatever fails is one line on stderr. */
+export async function main(argv: readonly string[], io: Io, platform: Platform): Promise<number> {
+  try {
+    const at = argv.indexOf('--');
+    const ours = at < 0 ? [...argv] : argv.slice(0, at);
+    const command = at < 0 ? [] : argv.slice(at + 1);
+    const words =
+      ours.length === 0 ? ['--help'] : ours[0] === 'run' ? ['run', ...withoutQemuSpellings(ours.slice(1))] : ours;
+    let code = 0;
+    const program = createProgram(io, platform, command, (result) => {
+      code = result;
+    });
+    await program.parseAsync(words, { from: 'user' });
+    return io.signal.aborted && typeof io.signal.reason === 'number' ? io.signal.reason : code;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (io.signal.aborted && typeof io.signal.reason === 'number') return io.signal.reason;
+    io.stderr.write(`${failureLine(error, io.environment['KAGE_DEBUG'] !== undefined)}\n`);
+    return platformFailure;
+  }
+}
+
+function createProgram(io: Io, platform: Platform, command: readonly string[], end: (code: number) => void): Command {
+  const program = new Command('kage')
+    .description('Runs real Linux servers (riscv64) with nothing but this program: no KVM, no root.')
+    .version(version(), '-V, --version')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: () => {} })
+    .addHelpText('after', examples);
+
+  addRun(program, (image, flags) => run(io, platform, image, flags, command), end);
+
+  program
+    .command('exec')
+    .summary('run a command in a running machine')
+    .description('Runs a command in a running machine. Its output, input and exit code are yours.')
+    .usage('[options] NAME [--] COMMAND...')
+    .argument('<name>', 'the machine')
+    .argument('[command...]', 'what to run')
+    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .option('-i, --interactive', 'accepted: stdin is always yours')
+    .passThroughOptions()
+    .addHelpText('after', '\nExample:\n  kage exec web -- sh -c "cat /etc/os-release | head -1"')
+    .action(async (name: string, words: readonly string[], flags: ExecFlags) => {
+      // A dash pair behind the command's first word is the command's own: `exec web git log -- file`.
+      const whole = [...words, ...(words.length > 0 && command.length > 0 ? ['--'] : []), ...command];
+      if (whole.length === 0) {
+        throw new OperatorError('bad-usage', 'there is no command to run', `Write "kage exec ${name} -- COMMAND"`);
+      }
+      end(await exec(io, name, whole, flags));
+    });
+
+  verb(program, 'ps', 'list the machines that run')
+    .addOption(formatOption())
+    .option('-q, --quiet', 'names alone')
+    .action(async (flags: { format: Format; quiet?: boolean }) =>
+      end(await ps(io, flags.format, flags.quiet === true)),
+    );
+
+  verb(program, 'stop', 'ask guests to shut down, and end what does not')
+    .argument('<name...>', 'the machines')
+    .option('-t, --time <seconds>', 'how long a guest may take')
+    .action(async (names: readonly string[], flags: { time?: string }) => {
+      const options = flags.time === undefined ? {} : { graceMs: parseCount(flags.time, '--time', 0, 3600) * 1000 };
+      end(await each(io, names, (machine) => machine.stop(options)));
+    });
+
+  const simple = [
+    ['kill', 'end machines at once', (machine) => machine.kill()],
+    ['pause', 'halt the processors of machines', (machine) => machine.pause()],
+    ['resume', 'let paused machines go on', (machine) => machine.resume()],
+  ] as const satisfies readonly (readonly [string, string, Parameters<typeof each>[2]])[];
+  for (const [name, summary, action] of simple) {
+    verb(program, name, summary)
+      .argument('<name...>', 'the machines')
+      .action(async (names: readonly string[]) => end(await each(io, names, action)));
+  }
+
+  verb(program, 'stats', 'show the counters of machines')
+    .argument('[name...]', 'the machines; all of them by default')
+    .addOption(formatOption())
+    .action(async (names: readonly string[], flags: { format: Format }) => end(await stats(io, names, flags.format)));
+
+  verb(program, 'logs', 'show what a console said lately')
+    .argument('<name>', 'the machine')
+    .option('-f, --follow', 'go on until the machine ends')
+    .action(async (name: string, flags: { follow?: boolean }) => end(await logs(io, name, flags.follow === true)));
+
+  verb(program, 'attach', "join the terminal to a machine's console; Ctrl-a d leaves it")
+    .argument('<name>', 'the machine')
+    .action(async (name: string) => end(await attach(io, name)));
+
+  addImages(program, io, platform, end);
+  return program;
+}
+
+function addRun(
+  program: Command,
+  act: (image: string | undefined, flags: RunFlags) => Promise<number>,
+  end: (code: number) => void,
+): void {
+  program
+    .command('run')
+    .summary('start a machine, with its console on the terminal')
+    .description(
+      'Starts a machine. By default its console is on the terminal (Ctrl-a x ends it); with a command, the command ' +
+        'runs in the guest, and its output and exit code are yours.',
+    )
+    .usage('[options] [IMAGE] [-- COMMAND...]')
+    .argument('[image]', 'a guest image; debian by default, fetched at first use')
+    .option('-n, --name <name>', 'the name by which the other verbs know it')
+    .option('-c, --cpus <count>', 'harts, 1 to 16 (-smp)')
+    .option('-m, --memory <size>', 'guest memory: 512M, 2G; a bare number counts MiB')
+    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect)
+    .option('-d, --detach', 'run it in the background and print its name')
+    .option('-q, --quiet', 'no progress and no hints')
+    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
+    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .option('--kernel <file>', 'a kernel of your own (-kernel)')
+    .option('--initrd <file>', 'its initial file system (-initrd)')
+    .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
+    .option('--bios <file>', 'firmware for machine mode, ELF or raw: OpenSBI, U-Boot (-bios)')
+    .option('--drive <file=...>', 'a raw disk: file=F[,readonly=on][,snapshot=on][,overlay=F] (-drive)', collect)
+    .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
+    .option('--netdev <user[,hostfwd=...]>', 'the network, or none (-netdev)', collect)
+    .option('--network <none|user>', 'the same, as docker spells it')
+    .option('--cpu <extensions>', 'extensions switched off: rv64,zba=off')
+    .option('--clock <real|instructions>', 'instructions: time follows what the guest executes')
+    .option('--seed <number>', 'what is random in the machine follows from it')
+    .option('--gdb <port>', 'listen for gdb on this port (-s: 1234)')
+    .option('--start-paused', 'wait for gdb, or for "kage resume" (-S)')
+    .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
+    .option('--no-agent', 'put no guest agent into the initrd')
+    .option('--rm', 'accepted: a machine always goes when it ends')
+    .addHelpText('after', runExamples)
+    .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
+}
+
+function addImages(program: Command, io: Io, platform: Platform, end: (code: number) => void): void {
+  const images = verb(program, 'images', 'list guest images, and make them').enablePositionalOptions();
+  verb(images, 'ls', 'list the images', { isDefault: true })
+    .addOption(formatOption())
+    .action(async (flags: { format: Format }) => end(await listImages(io, platform, flags.format)));
+  verb(images, 'pull', "make Debian's image from its archive")
+    .argument('[image]', 'which one', 'debian')
+    .option('-q, --quiet', 'no progress')
+    .option('--refresh', 'ask the archive for newer packages')
+    .addOption(formatOption())
+    .action(async (name: string, flags: { quiet?: boolean; refresh?: boolean; format: Format }) =>
+      end(await pullImage(io, platform, name, flags)),
+    );
+  verb(images, 'rm', 'remove images')
+    .argument('<image...>', 'which ones')
+    .action(async (names: readonly string[]) => end(await removeImages(io, platform, names)));
+}
+
+function verb(parent: Command, name: string, summary: string, options: { isDefault?: boolean } = {}): Command {
+  const sentence = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+  return parent.command(name, options).summary(summary).description(sentence);
+}
+
+function formatOption(): Option {
+  return new Option('--format <format>', 'for people or for programs').choices(['table', 'json']).default('table');
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** Ours, from the package's manifest: it lies two folders above, in the sources as in what is published. */
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'));
+  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
+  return isManifest ? String(manifest.version) : 'unknown';
+}
+
+const examples = `
+Examples:
+  kage run                                a Debian guest; Ctrl-a x ends it
+  kage run -- uname -a                    one command in a fresh guest
+  kage run -n web -m 1G -p 8080:80 -d     in the background, with a port
+  kage ps                                 what runs
+  kage exec web -- sh -c 'ls / | wc -l'   a command in it
+  kage stop web
+
+"kage VERB --help" says more.`;
+
+const runExamples = `
+Examples:
+  kage run                                       Debian, to a shell
+  kage run --exec 'uname -a'                     one shell command
+  kage run -c 4 -m 2G -p 127.0.0.1:8080:80       four harts, a published port
+  kage run -kernel Image -initrd rd.cpio -append console=ttyS0
+  kage run -bios fw_jump.elf -drive file=disk.img,snapshot=on
+  kage run -s -S -kernel Image                   wait for gdb: target remote :1234`;

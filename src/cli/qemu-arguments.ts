@@ -1,0 +1,91 @@
+/**
+ * QEMU's habits in `kage run`: its long options have one dash, which the usual parsers read as a cluster of short
+ * ones. Here they become our own before anything else looks at them; what needs no counterpart (a board that is the
+ * only one, a display that is not there) is dropped, and what we cannot do is an error, never ignored.
+ */
+import { OperatorError } from '../base/errors.ts';
+
+type Rewrite = (value: string) => string[];
+
+const to =
+  (option: string): Rewrite =>
+  (value) => [`${option}=${value}`];
+
+/** Accepts these values, which say what is the case anyway. */
+const only =
+  (option: string, pattern: RegExp, fix: string): Rewrite =>
+  (value) => {
+    if (pattern.test(value)) return [];
+    throw new OperatorError('unsupported-option', `${option} ${value} is not supported`, fix);
+  };
+
+const withValue: Readonly<Record<string, Rewrite>> = {
+  '-name': (value) => [`--name=${value.split(',')[0]?.replace(/^guest=/, '')}`],
+  '-smp': (value) => [`--cpus=${/^(?:cpus=)?([^,]*)/.exec(value)?.[1]}`],
+  '-kernel': to('--kernel'),
+  '-initrd': to('--initrd'),
+  '-append': to('--append'),
+  '-bios': to('--bios'),
+  '-cpu': (value) => [`--cpu=${value.replace(/^(max|rva\w+)(?=,|$)/, 'rv64')}`],
+  '-drive': to('--drive'),
+  '-hda': (value) => [`--drive=file=${value.replaceAll(',', ',,')}`],
+  '-netdev': to('--netdev'),
+  '-nic': to('--netdev'),
+  '-net': (value) => (value.startsWith('nic') ? [] : [`--netdev=${value}`]),
+  '-gdb': (value) => [`--gdb=${value.replace(/^tcp:(localhost|127\.0\.0\.1)?:/, '')}`],
+  '-machine': only('-machine', /^virt(,|$)/, 'The machine is always "virt"'),
+  '-M': only('-M', /^virt(,|$)/, 'The machine is always "virt"'),
+  '-serial': only('-serial', /^(mon:)?stdio$/, 'The console is always the terminal'),
+  '-display': only('-display', /^none$/, 'There is no display'),
+  '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
+  '-device': only(
+    '-device',
+    /^virtio-(blk|net|rng|serial)-(device|pci)(,|$)|^virtconsole(,|$)/,
+    'Disks come from -drive, the network from -netdev; console and entropy are always there',
+  ),
+  '-accel': only('-accel', /^tcg(,|$)/, 'Leave it out'),
+  '-rtc': only('-rtc', /^base=utc$/, 'Leave it out'),
+};
+
+const alone: Readonly<Record<string, readonly string[]>> = {
+  '-s': ['--gdb=1234'],
+  '-S': ['--start-paused'],
+  '-nographic': [],
+  '-no-reboot': [],
+  '-nodefaults': [],
+  '-daemonize': ['--detach'],
+  '-snapshot': ['--snapshot'],
+  '-it': [],
+  '-i': [],
+  '-t': [],
+};
+
+/** Options of ours that take a value, so that the value is not taken for an option. */
+const ours =
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|seed|gdb|workdir|network|code-memory|format))$/;
+
+/** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
+export function withoutQemuSpellings(args: readonly string[]): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < args.length; i += 1) {
+    const word = args[i] ?? '';
+    const rewrite = Object.hasOwn(withValue, word) ? withValue[word] : undefined;
+    if (rewrite !== undefined) {
+      i += 1;
+      const value = args[i];
+      if (value === undefined) {
+        throw new OperatorError('bad-usage', `option ${word} needs a value`, 'See "kage run --help"');
+      }
+      out.push(...rewrite(value));
+    } else if (Object.hasOwn(alone, word)) {
+      out.push(...(alone[word] ?? []));
+    } else {
+      out.push(word);
+      if (ours.test(word) && i + 1 < args.length) {
+        i += 1;
+        out.push(args[i] ?? '');
+      }
+    }
+  }
+  return out;
+}

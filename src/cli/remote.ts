@@ -1,0 +1,111 @@
+/** Verbs on machines of other processes, through their control sockets. Each returns the exit code. */
+import { connectMachine, listMachines, type RemoteMachine } from '../host/index.ts';
+import { joinTerminal } from './console.ts';
+import type { Io } from './io.ts';
+import { type Format, flatten, print, sizeText, table } from './output.ts';
+import { exitCode } from './run.ts';
+import { parseEnvironment } from './values.ts';
+
+export async function ps(io: Io, format: Format, quiet: boolean): Promise<number> {
+  const machines = await listMachines();
+  if (quiet) {
+    io.stdout.write(machines.map((one) => `${one.name}\n`).join(''));
+    return 0;
+  }
+  print(io, format, machines, () =>
+    table(
+      ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid'],
+      machines.map((one) => [
+        one.name,
+        one.state,
+        String(one.cpus),
+        sizeText(one.memoryBytes),
+        one.startedAt,
+        one.publish.join(' '),
+        String(one.pid),
+      ]),
+    ),
+  );
+  return 0;
+}
+
+export interface ExecFlags {
+  readonly env?: readonly string[];
+  readonly workdir?: string;
+}
+
+export async function exec(io: Io, name: string, argv: readonly string[], flags: ExecFlags): Promise<number> {
+  const environment = parseEnvironment(flags.env, io.environment);
+  await using machine = await connectMachine(name);
+  const { code } = await machine.exec(argv, {
+    environment,
+    ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
+    stdin: io.stdin,
+    onStdout: (bytes) => io.stdout.write(bytes),
+    onStderr: (bytes) => io.stderr.write(bytes),
+    signal: io.signal,
+  });
+  return code;
+}
+
+/** Applies `action` to each machine in turn and prints its name, as docker does. */
+export async function each(
+  io: Io,
+  names: readonly string[],
+  action: (machine: RemoteMachine) => Promise<unknown>,
+): Promise<number> {
+  for (const name of names) {
+    await using machine = await connectMachine(name);
+    await action(machine);
+    io.stdout.write(`${name}\n`);
+  }
+  return 0;
+}
+
+export async function stats(io: Io, names: readonly string[], format: Format): Promise<number> {
+  const wanted = names.length > 0 ? names : (await listMachines()).map((one) => one.name);
+  const all: Record<string, unknown> = {};
+  for (const name of wanted) {
+    await using machine = await connectMachine(name);
+    all[name] = await machine.stats();
+  }
+  print(io, format, all, () =>
+    table(
+      ['machine', 'counter', 'value'],
+      Object.entries(all).flatMap(([name, counters]) => flatten(counters).map((row) => [name, ...row])),
+    ),
+  );
+  return 0;
+}
+
+export async function logs(io: Io, name: string, follows: boolean): Promise<number> {
+  await using machine = await connectMachine(name);
+  if (follows) await machine.attach((bytes) => io.stdout.write(bytes), io.signal);
+  else io.stdout.write(await machine.consoleHistory());
+  return 0;
+}
+
+/** The terminal on the machine's console until Ctrl-a d, or until the machine ends. */
+export async function attach(io: Io, name: string): Promise<number> {
+  await using machine = await connectMachine(name);
+  const left = new AbortController();
+  const onAbort = (): void => left.abort();
+  io.signal.addEventListener('abort', onAbort, { once: true });
+  const ended = machine.exited();
+  ended.catch(() => {}); // the conversation may end first
+  let keys: Promise<unknown> = Promise.resolve();
+  const giveBack = joinTerminal(io, {
+    write: (bytes) => {
+      keys = keys.then(() => machine.writeConsole(bytes)).catch(() => {}); // an ended machine takes no keys
+    },
+    leave: () => void machine.kill().catch(() => {}),
+    detach: () => left.abort(),
+  });
+  try {
+    await machine.attach((bytes) => io.stdout.write(bytes), left.signal);
+    return left.signal.aborted ? 0 : exitCode(await ended);
+  } finally {
+    io.signal.removeEventListener('abort', onAbort);
+    giveBack();
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * From the flags of `kage run` to the machine: which image, which kernel, which disks. The image gives what the
+ * flags leave open; a kernel or a firmware of one's own stands without an image, unless one is named.
+ */
+import { OperatorError } from '../base/errors.ts';
+import { debianImageName, type GuestImage, type MachineOptions, type WorkOptions } from '../host/index.ts';
+import type { Platform } from './io.ts';
+import { parseCount, parseDrive, parseNetdev, parseSize } from './values.ts';
+
+/** As commander hands them over. */
+export interface RunFlags {
+  readonly name?: string;
+  readonly cpus?: string;
+  readonly memory?: string;
+  readonly cpu?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly bios?: string;
+  readonly drive?: readonly string[];
+  readonly snapshot?: boolean;
+  readonly netdev?: readonly string[];
+  readonly network?: string;
+  readonly publish?: readonly string[];
+  readonly clock?: string;
+  readonly seed?: string;
+  readonly gdb?: string;
+  readonly startPaused?: boolean;
+  readonly codeMemory?: string;
+  readonly agent: boolean;
+  readonly exec?: string;
+  readonly env?: readonly string[];
+  readonly workdir?: string;
+  readonly detach?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** What the flags alone say; throws OperatorError before anything is fetched or started. */
+export function machineOptions(flags: RunFlags): MachineOptions {
+  const netdevs = [...(flags.netdev ?? []), ...(flags.network === undefined ? [] : [flags.network])].map(parseNetdev);
+  const publish = [...(flags.publish ?? []), ...netdevs.flatMap((one) => one.publish)];
+  const isOnline = netdevs.every((one) => one.network);
+  if (!isOnline && publish.length > 0) {
+    throw new OperatorError('bad-usage', 'ports cannot be published without a network', 'Leave out "none"');
+  }
+  if (flags.clock !== undefined && flags.clock !== 'real' && flags.clock !== 'instructions') {
+    throw new OperatorError('bad-usage', `there is no clock ${flags.clock}`, 'Choose real or instructions');
+  }
+  const drives = (flags.drive ?? [])
+    .map(parseDrive)
+    .map((drive) => (flags.snapshot ? { ...drive, overlay: true } : drive));
+  return {
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    ...(flags.cpus === undefined ? {} : { cpus: parseCount(flags.cpus, '--cpus', 1, 16) }),
+    ...(flags.memory === undefined ? {} : { memoryBytes: parseSize(flags.memory, '--memory') }),
+    ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
+    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+    ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
+    ...(flags.append === undefined ? {} : { append: flags.append }),
+    ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
+    ...(drives.length === 0 ? {} : { drives }),
+    ...(isOnline ? {} : { network: false }),
+    ...(publish.length === 0 ? {} : { publish }),
+    ...(flags.clock === undefined ? {} : { clock: flags.clock }),
+    ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
+    ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),
+    ...(flags.startPaused ? { startPaused: true } : {}),
+    ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
+    ...(flags.agent ? {} : { agent: false }),
+  };
+}
+
+/** The image that a run needs, if any: fetched where it is Debian's, else it must be there. */
+export async function imageFor(
+  named: string | undefined,
+  options: MachineOptions,
+  platform: Platform,
+  work: WorkOptions,
+): Promise<GuestImage | undefined> {
+  if (named === undefined && (options.kernel !== undefined || options.bios !== undefined)) return undefined;
+  const name = named ?? debianImageName;
+  if (name === debianImageName) return await platform.images.pull(work);
+  const image = await platform.images.find(name);
+  if (image !== undefined) return image;
+  const fix = 'See "kage images" for those that are; put -- before the guest\'s command';
+  throw new OperatorError('image-not-found', `there is no image ${name}`, fix);
+}
+
+/** The image's kernel, initrd and disk where the flags name none; its command line, with --append behind it. */
+export function withImage(options: MachineOptions, image: GuestImage | undefined): MachineOptions {
+  if (image === undefined) return options;
+  const usesItsKernel = options.kernel === undefined;
+  const append = [usesItsKernel ? image.commandLine : '', options.append ?? ''].filter((part) => part !== '').join(' ');
+  const disk = image.disk === undefined ? [] : [{ file: image.disk, overlay: true }];
+  return {
+    ...options,
+    kernel: options.kernel ?? image.kernel,
+    initrd: options.initrd ?? image.initrd,
+    ...(append === '' ? {} : { append }),
+    drives: [...disk, ...(options.drives ?? [])],
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * `kage run`: a machine in this process, with its console on the terminal or one command run in it; or, detached, in
+ * a process of its own. However it ends, nothing of it is left.
+ */
+import { HostError, OperatorError } from '../base/errors.ts';
+import { type ExitStatus, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
+import { joinTerminal } from './console.ts';
+import { startDetached } from './detach.ts';
+import { type Io, type Platform, platformFailure } from './io.ts';
+import { ProgressDisplay } from './progress.ts';
+import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
+import { parseEnvironment } from './values.ts';
+
+/** Runs to the end and returns the exit code. `command`: what stood behind `--`. */
+export async function run(
+  io: Io,
+  platform: Platform,
+  image: string | undefined,
+  flags: RunFlags,
+  command: readonly string[],
+): Promise<number> {
+  const argv = commandOf(flags, command);
+  const asked = machineOptions(flags);
+  const environment = parseEnvironment(flags.env, io.environment);
+  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
+  const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
+    progress.finish(),
+  );
+  const options = withImage(asked, found);
+  if (flags.detach) {
+    const name = await startDetached(platform.detachedEntry, options, io.signal);
+    io.stdout.write(`${name}\n`);
+    return 0;
+  }
+  await using machine = await launchMachine(platform.createMachine, options);
+  const onAbort = (): void => void machine.kill();
+  if (io.signal.aborted) onAbort();
+  else io.signal.addEventListener('abort', onAbort, { once: true });
+  // What reads our output is gone: so is the purpose of the machine.
+  io.stdout.on('error', onAbort);
+  if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
+  return await runCommand(io, machine, argv, options, {
+    environment,
+    ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
+  });
+}
+
+function commandOf(flags: RunFlags, command: readonly string[]): readonly string[] | undefined {
+  if (flags.exec !== undefined && command.length > 0) {
+    throw new OperatorError('bad-usage', '--exec and a command behind -- are two commands', 'Give one of them');
+  }
+  const argv = flags.exec === undefined ? command : ['/bin/sh', '-c', flags.exec];
+  if (argv.length === 0) return undefined;
+  if (flags.detach) {
+    throw new OperatorError('bad-usage', 'a detached machine runs no command', 'Use "kage exec" when it has started');
+  }
+  return argv;
+}
+
+async function runConsole(io: Io, machine: MachineHandle, says: boolean): Promise<number> {
+  if (says && io.stdin.isTTY) io.stderr.write(`${machine.info.name} starts; Ctrl-a x ends it, Ctrl-a h helps\r\n`);
+  const remove = machine.onConsole((bytes) => io.stdout.write(bytes));
+  const giveBack = joinTerminal(io, {
+    write: (bytes) => machine.writeConsole(bytes),
+    leave: () => void machine.kill(),
+    detach: () => void machine.kill(),
+  });
+  try {
+    return exitCode(await machine.exited);
+  } finally {
+    remove();
+    giveBack();
+  }
+}
+
+async function runCommand(
+  io: Io,
+  machine: MachineHandle,
+  argv: readonly string[],
+  options: MachineOptions,
+  where: { environment: Record<string, string>; workingFolder?: string },
+): Promise<number> {
+  const gone = machine.exited.then((status) => {
+    exitCode(status);
+    const fix = 'Run it without a command to see what its console says';
+    throw new OperatorError('machine-ended', 'the machine ended before the command did', fix);
+  });
+  gone.catch(() => {}); // the race below tells
+  const done = machine.exec(argv, {
+    ...where,
+    stdin: io.stdin,
+    onStdout: (bytes) => io.stdout.write(bytes),
+    onStderr: (bytes) => io.stderr.write(bytes),
+    signal: io.signal,
+  });
+  done.catch(() => {});
+  const { code } = await Promise.race([done, gone]);
+  // Disks that outlive the machine want their file systems closed; all else may just go.
+  const keeps = options.drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
+  await (keeps ? machine.stop() : machine.kill());
+  return code;
+}
+
+/** The exit code of a machine that ended; throws where the platform failed. */
+export function exitCode(status: ExitStatus): number {
+  if (status.reason !== 'error' && status.code !== platformFailure) return status.code;
+  throw new HostError('machine-failed', status.message ?? 'the machine failed');
+}

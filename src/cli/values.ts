@@ -1,0 +1,86 @@
+/** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
+import { OperatorError } from '../base/errors.ts';
+import type { DriveOptions } from '../host/index.ts';
+
+const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
+
+function bad(what: string, fix: string): OperatorError {
+  return new OperatorError('bad-usage', what, fix);
+}
+
+/** `512M`, `1G`, `1.5g`; a bare number counts MiB, as in QEMU. In bytes. */
+export function parseSize(value: string, flag: string): number {
+  const match = /^(\d+(?:\.\d+)?)([bkmgt]?)(?:i?b)?$/i.exec(value.replace(/^size=/, ''));
+  const bytes = match === null ? Number.NaN : Number(match[1]) * (units[(match[2] || 'm').toLowerCase()] ?? 1);
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) {
+    throw bad(`${flag} ${value} is not a size`, 'Write it as 512M or 2G');
+  }
+  return bytes;
+}
+
+export function parseCount(value: string, flag: string, least: number, most: number): number {
+  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
+}
+
+/** `file=disk.img,readonly=on,snapshot=on,format=raw`, or just the file. In a file's name, a comma is doubled. */
+export function parseDrive(value: string): DriveOptions {
+  const parts = value.replaceAll(',,', '\0').split(',');
+  let drive: { file: string; readOnly?: boolean; overlay?: boolean | string } = { file: '' };
+  for (const part of parts) {
+    const [, key = '', given = ''] = /^([a-z-]+)=(.*)$/s.exec(part) ?? ['', 'file', part];
+    const text = given.replaceAll('\0', ',');
+    if (key === 'file') drive = { ...drive, file: text };
+    else if (key === 'readonly' || key === 'read-only') drive = { ...drive, readOnly: parseSwitch(text, key) };
+    else if (key === 'snapshot') drive = { ...drive, overlay: parseSwitch(text, key) };
+    else if (key === 'overlay') drive = { ...drive, overlay: text };
+    else if (key === 'format' && text !== 'raw') {
+      throw bad(`disks of format ${text} are not supported`, 'Convert it: qemu-img convert -O raw FROM TO');
+    } else if (key === 'if' && text !== 'virtio' && text !== 'none') {
+      throw bad(`-drive if=${text} is not supported`, 'Leave it out: every disk is virtio');
+    } else if (!['format', 'if', 'id', 'index', 'media', 'cache', 'aio', 'discard'].includes(key)) {
+      throw bad(`-drive does not know ${key}`, 'It takes file=, readonly=on, snapshot=on and overlay=FILE');
+    }
+  }
+  if (drive.file === '') throw bad(`-drive ${value} names no file`, 'Write it as -drive file=disk.img');
+  return drive;
+}
+
+function parseSwitch(value: string, key: string): boolean {
+  if (value === 'on' || value === 'off') return value === 'on';
+  throw bad(`${key}=${value} is neither on nor off`, `Write ${key}=on or ${key}=off`);
+}
+
+/** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */
+export function parseNetdev(value: string): { network: boolean; publish: string[] } {
+  const [kind = '', ...parts] = value.split(',');
+  if (kind === 'none') return { network: false, publish: [] };
+  if (kind !== 'user') throw bad(`-netdev ${kind} is not supported`, 'Use -netdev user, or none');
+  const publish = parts.flatMap((part) => {
+    if (/^(id|model)=/.test(part)) return [];
+    const match = /^hostfwd=(tcp|udp)?:([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(part);
+    if (match === null) {
+      throw bad(`-netdev user does not know ${part}`, 'Publish a port as hostfwd=tcp:127.0.0.1:8080-:80');
+    }
+    const [, protocol = 'tcp', address, from, , guest] = match;
+    return [`${address ? `${address}:` : ''}${from}:${guest}/${protocol}`];
+  });
+  return { network: true, publish };
+}
+
+/** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */
+export function parseEnvironment(
+  given: readonly string[] | undefined,
+  own: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const entry of given ?? []) {
+    const at = entry.indexOf('=');
+    const name = at < 0 ? entry : entry.slice(0, at);
+    const value = at < 0 ? own[name] : entry.slice(at + 1);
+    if (!/^[A-Za-z_]\w*$/.test(name)) throw bad(`-e ${entry} names no variable`, 'Write it as -e NAME=VALUE');
+    if (value !== undefined) out[name] = value;
+  }
+  return out;
+}

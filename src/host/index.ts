@@ -1,0 +1,32 @@
+/** The door of the host: machines in this process, their control sockets, guest images. */
+export {
+  ControlServer,
+  connectMachine,
+  launchMachine,
+  listMachines,
+  RemoteMachine,
+  runtimeFolder,
+} from './control/index.ts';
+export type { Progress, ProgressListener, WorkOptions } from './debian/index.ts';
+export {
+  debianImageName,
+  findImage,
+  type GuestImage,
+  type ImageManifest,
+  listImages,
+  type PullOptions,
+  pullDebianImage,
+  removeImage,
+} from './images/index.ts';
+export {
+  type CreateMachine,
+  createMachine,
+  type DriveOptions,
+  type ExecOptions,
+  type ExecResult,
+  type ExitStatus,
+  type MachineHandle,
+  type MachineInfo,
+  type MachineOptions,
+  type MachineStats,
+} from './machine/index.ts';
