@@ -1,3 +1,11 @@
+/**
+ * Decoded code: for each frame that was executed, a page of decoded entries, one for each two bytes. Entries are
+ * filled when first reached, and emptied when their bytes are written: writes to such frames take the slow path
+ * (memory-access.ts), so a stale entry is never executed by the hart that wrote, and self-modifying code costs one
+ * decode for each instruction changed, not a page.
+ *
+ *   decoded page:  header (frame's host address) | 2048 entries | sentinel, sentinel
+ */
 import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
 import { ACCESS, DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';

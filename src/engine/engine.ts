@@ -50,6 +50,7 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
     'take_interrupt',
     'csr_read',
     'csr_write',
+    'host_address',
   ])
     exports[name] = library.get(name);
   for (const [name, ref] of Object.entries(exports)) module.export(name, ref);

@@ -1,3 +1,12 @@
+/**
+ * The MMU in generated Wasm: page walks (Sv39, Sv48, Sv57; Svnapot, Svpbmt, Svade, Svadu), the guest-physical map,
+ * and the way from a virtual address to a host address, which fills the translation buffers. Privileged
+ * specification, "Supervisor-Level ISA". The reference machine's walk (isa/privileged/walk.ts) is written
+ * independently of this one.
+ *
+ *   va --TLB hit--> host address
+ *    \--miss--> host_address: walk -> pmp -> gpa map -> host address, TLB filled      (or fault, or mmio)
+ */
 import { FEATURE } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { defineAtomics } from './atomics.ts';

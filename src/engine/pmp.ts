@@ -58,10 +58,12 @@ export function definePmp(f: FunctionBuilder): void {
             });
           },
         );
-        f.if(i32.and(i64.ltU(low.get, pageEnd), i64.ltU(pageStart, high.get)), () => {
+        // A TOR whose top is not above its bottom matches nothing, whatever lies round it.
+        const isSome = f.let(i64.ltU(low.get, high.get));
+        f.if(i32.and(isSome, i32.and(i64.ltU(low.get, pageEnd), i64.ltU(pageStart, high.get))), () => {
           f.if(i32.or(i64.ltU(pageStart, low.get), i64.ltU(high.get, pageEnd)), () => f.set(uniform, i32.const(2)));
         });
-        f.if(i32.and(i64.ltU(low.get, end), i64.ltU(gpa, high.get)), () => {
+        f.if(i32.and(isSome, i32.and(i64.ltU(low.get, end), i64.ltU(gpa, high.get))), () => {
           f.if(i32.or(i64.ltU(gpa, low.get), i64.ltU(high.get, end)), () => f.return(i32.const(0)));
           const rights = f.let(pmpRights(f, cfg, mseccfg, isMachine));
           // Bits of rights: 1 read, 2 write, 4 execute, as in pmpcfg.

@@ -5,6 +5,7 @@ import {
   type BlockBackend,
   type Device,
   type DeviceClock,
+  type NetEvents,
   VirtioBlock,
   VirtioConsole,
   VirtioNet,
@@ -12,7 +13,7 @@ import {
   type Wiring,
 } from '../../devices/index.ts';
 import { type Board, type SlotConfig, TIMEBASE_HZ } from '../../machine/index.ts';
-import type { FrameOffload } from '../../network/index.ts';
+import type { FrameOffload, UserNetwork } from '../../network/index.ts';
 import { seededBytes } from './boot-files.ts';
 import { TICKS_PER_MS } from './thread-clock.ts';
 
@@ -24,7 +25,7 @@ export interface SlotParts {
   board(): Board;
   readonly backends: readonly BlockBackend[];
   readonly seed: number | undefined;
-  toNetwork(frame: Uint8Array, offload?: FrameOffload): void;
+  readonly network: UserNetwork | undefined;
 }
 
 export class IoSlots {
@@ -77,16 +78,27 @@ export class IoSlots {
           ringAfter: (ticks) => setTimeout(() => wiring.doorbell.ring(), ticks / TICKS_PER_MS).unref(),
         });
       case 'net':
-        return new VirtioNet(wiring, {
-          ...io,
-          mac: MAC,
-          port: { send: (frame: Uint8Array, offload?: FrameOffload) => this.#parts.toNetwork(frame, offload) },
-        });
+        return new VirtioNet(wiring, { ...io, mac: MAC, offloads: true, ...this.#network() });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
         return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });
       }
     }
+  }
+
+  /** The link's other end. Its frames come in by VirtioNet.receive, which the machine's owner calls. */
+  #network(): { port: { send(frame: Uint8Array, offload?: FrameOffload): void }; events: NetEvents } {
+    const { network } = this.#parts;
+    return {
+      port: { send: (frame, offload) => network?.receive(frame, offload) },
+      events: {
+        offload: (offload) => {
+          network?.setGuestOffload(offload);
+          network?.setGuestReady(true);
+        },
+        room: () => network?.setGuestReady(true),
+      },
+    };
   }
 
   #fill(into: Uint8Array): void {

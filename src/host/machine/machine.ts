@@ -1,3 +1,7 @@
+/**
+ * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
+ * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ */
 import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
@@ -69,7 +73,7 @@ export class LocalMachine implements MachineHandle {
     const network =
       options.network === false
         ? undefined
-        : await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload));
+        : await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
     try {
       const machine = new LocalMachine(parts, config, network);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
@@ -92,7 +96,7 @@ export class LocalMachine implements MachineHandle {
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       seed: options.seed,
-      toNetwork: (frame, offload) => network?.network.receive(frame, offload),
+      network: network?.network,
     });
     const epoch = clockEpoch();
     const realTicks = ticksSince(epoch);
@@ -372,7 +376,7 @@ export class LocalMachine implements MachineHandle {
 
 async function startNetwork(
   options: MachineOptions,
-  deliver: (frame: Uint8Array, offload?: FrameOffload) => void,
+  deliver: (frame: Uint8Array, offload?: FrameOffload) => boolean,
 ): Promise<RunningNetwork> {
   return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
 }
