@@ -1,10 +1,16 @@
-/** The virtio devices behind virtio-mmio, and what they are wired to. */
-export { type BlockIo, VirtioBlock } from './block.ts';
-export type { BlockBackend } from './block-backend.ts';
-export { VirtioConsole } from './console.ts';
-export { ConsolePort } from './console-port.ts';
-export { MemoryBackend } from './memory-backend.ts';
-export { VirtioNet } from './net.ts';
-export type { NetEvents } from './net-port.ts';
-export { VirtioRng } from './rng.ts';
+/**
+ * The door of the virtio devices: block, console, rng and net over the version 2 virtio-mmio transport
+ * (docs/virtio.md), the interfaces that they ask of the host, and the disk in memory.
+ */
+
+export { type BlockCounters, type BlockIo, VirtioBlock } from './block.ts';
+export { type BlockBackend, SECTOR_BYTES, totalBytes } from './block-backend.ts';
+export { type ConsoleIo, DEFAULT_CONSOLE_PORTS, VirtioConsole } from './console.ts';
+export type { ConsolePort, ConsolePortOptions } from './console-port.ts';
+export { MemoryBackend, type MemoryBackendOptions } from './memory-backend.ts';
+export { mmioRegisters } from './mmio-registers.ts';
+export { type NetCounters, type NetIo, VirtioNet } from './net.ts';
+export type { FrameOffload, FramePort, GuestOffload, NetEvents } from './net-port.ts';
+export { type EntropySource, type RngIo, VirtioRng } from './rng.ts';
+export type { Violation } from './spec.ts';
 export { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';

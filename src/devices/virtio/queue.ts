@@ -108,7 +108,7 @@ export class Queue {
   pop(chain: Chain): boolean {
     if (!this.#usable) return false;
     const next = this.#word(NEXT_AVAIL);
-    if (next === this.#availableIndex && !this.#look(next)) return false;
+    if (next === this.#availableIndex && !this.#look()) return false;
     const head = this.#available.load16(4 + (next & (this.#size - 1)) * 2);
     if (!this.load(head, chain)) return false;
     this.#words[NEXT_AVAIL] = (next + 1) & 0xffff;
@@ -140,9 +140,10 @@ export class Queue {
     return this.#fail('chain-length');
   }
 
-  /** Gives the last `count` chains back: they will be popped again. */
-  rewind(count: number): void {
-    this.#words[NEXT_AVAIL] = (this.#word(NEXT_AVAIL) - count) & 0xffff;
+  /** Gives the last `popped` chains back, to be popped again, and takes back the last `pushed`, not yet published. */
+  rewind(popped: number, pushed: number): void {
+    this.#words[NEXT_AVAIL] = (this.#word(NEXT_AVAIL) - popped) & 0xffff;
+    this.#words[NEXT_USED] = (this.#word(NEXT_USED) - pushed) & 0xffff;
   }
 
   /** Returns a chain to the driver, `writtenBytes` of whose device-writable part were written. Seen once published. */
@@ -172,21 +173,24 @@ export class Queue {
     if (this.#usable && !this.#eventIndex) this.#used.storeAtomic16(0, VIRTQ_USED_F_NO_NOTIFY);
   }
 
-  /** Asks for a notification of the next buffer; true when there already is one: pop again. */
+  /**
+   * Asks for a notification of the next buffer beyond those that were seen; true when there already is one: pop again.
+   * (Beyond those seen, not beyond those taken: what was rewound for want of more must not count as news.)
+   */
   arm(): boolean {
     if (!this.#usable) return false;
-    const next = this.#word(NEXT_AVAIL);
-    if (this.#eventIndex) this.#used.storeAtomic16(4 + this.#size * 8, next);
+    if (this.#eventIndex) this.#used.storeAtomic16(4 + this.#size * 8, this.#availableIndex);
     else this.#used.storeAtomic16(0, 0);
-    return this.#look(next);
+    return this.#look();
   }
 
-  /** Loads the available index; true when it is ahead of `next`. */
-  #look(next: number): boolean {
+  /** Loads the available index; true when it has moved since the last look. */
+  #look(): boolean {
     const index = this.#available.loadAtomic16(2);
-    if (((index - next) & 0xffff) > this.#size) return this.#fail('avail-index');
+    if (((index - this.#word(NEXT_AVAIL)) & 0xffff) > this.#size) return this.#fail('avail-index');
+    const moved = index !== this.#availableIndex;
     this.#availableIndex = index;
-    return index !== next;
+    return moved;
   }
 
   #loadIndirect(low: number, high: number, sizeBytes: number, room: number, chain: Chain): boolean {

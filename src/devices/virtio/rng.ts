@@ -21,6 +21,7 @@ const fields = {
   ...transportFields(1, 0),
   /** Bytes that may be given out now, and the clock's time when that was computed. */
   bucketBytes: 'u32',
+  everFilled: 'u32',
   filledAtTicks: 'u64',
 } as const;
 const layout = struct('virtio-rng', fields);
@@ -63,6 +64,7 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
   override reset(): void {
     super.reset();
     this.state.bucketBytes = 0;
+    this.state.everFilled = 0;
     this.state.filledAtTicks = 0n;
   }
 
@@ -109,7 +111,7 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
     const bytesPerSecond = io.bytesPerSecond ?? 1 << 20;
     const now = io.clock.ticks();
     const passed = now - state.filledAtTicks;
-    if (state.filledAtTicks === 0n || passed < 0n || passed >= BigInt(io.ticksPerSecond)) {
+    if (state.everFilled === 0 || passed < 0n || passed >= BigInt(io.ticksPerSecond)) {
       state.bucketBytes = bytesPerSecond;
     } else {
       const earned = Math.floor((Number(passed) * bytesPerSecond) / io.ticksPerSecond);
@@ -117,7 +119,7 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
       if (earned === 0) return;
       state.bucketBytes = Math.min(bytesPerSecond, state.bucketBytes + earned);
     }
-    // 0 says that the bucket was never filled.
-    state.filledAtTicks = now === 0n ? 1n : now;
+    state.everFilled = 1;
+    state.filledAtTicks = now;
   }
 }
