@@ -332,6 +332,18 @@ const selection: HartCase[] = [
     program: [NOP],
   },
   {
+    name: 'one that is pending and enabled is taken before one that is only pending',
+    before: { mstatus: MIE, mie: 0x80n, lines: 0x880n },
+    program: [NOP],
+    after: { pc: MTVEC, mepc: PC, mcause: INTERRUPT | 7n, mstatus: machineTrapStatus(MIE, 3n) },
+  },
+  {
+    name: 'and before one that is only enabled',
+    before: { mstatus: MIE, mie: 0x880n, lines: 0x80n },
+    program: [NOP],
+    after: { pc: MTVEC, mepc: PC, mcause: INTERRUPT | 7n, mstatus: machineTrapStatus(MIE, 3n) },
+  },
+  {
     name: "STIP is software's bit, and the line nothing, while STCE is 0",
     before: { mode: 0n, mie: 0x20n, lines: 0x20n },
     program: [NOP],
