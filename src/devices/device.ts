@@ -21,6 +21,8 @@ export interface Device {
   read(offset: number, bytes: AccessBytes): number;
   /** `value` is unsigned and fits `bytes`. Writes to unassigned registers are ignored and counted. */
   write(offset: number, bytes: AccessBytes, value: number): void;
+  /** Whether an access to the register at `offset` needs no lock: it is atomic by itself. */
+  isPosted?(offset: number): boolean;
   /** Where 64-bit accesses are one operation (ACLINT mtime); else the bus makes two of 4 bytes, low half first. */
   readonly wide?: { read(offset: number): bigint; write(offset: number, value: bigint): void };
 }

@@ -305,6 +305,7 @@ export class Board {
     const found = this.#find(gpa, bytes);
     if (!found) return undefined;
     const { device, lock, base } = found;
+    if (bytes < 8 && device.isPosted?.(gpa - base)) return BigInt(device.read(gpa - base, bytes as AccessBytes));
     lock.acquire();
     try {
       if (bytes < 8) return BigInt(device.read(gpa - base, bytes as AccessBytes));
@@ -319,6 +320,10 @@ export class Board {
     const found = this.#find(gpa, bytes);
     if (!found) return false;
     const { device, lock, base } = found;
+    if (bytes < 8 && device.isPosted?.(gpa - base)) {
+      device.write(gpa - base, bytes as AccessBytes, Number(value));
+      return true;
+    }
     lock.acquire();
     try {
       if (bytes < 8) device.write(gpa - base, bytes as AccessBytes, Number(value));

@@ -164,7 +164,7 @@ export class VirtioConsole extends VirtioDevice<View<typeof fields>> {
       const transmit = 1 << (receiveQueue(i) + 1);
       if (resumed && (this.#heldQueues & transmit) !== 0) {
         this.#heldQueues &= ~transmit;
-        state.notified |= transmit;
+        this.keepNotified(transmit);
       }
     }
   }

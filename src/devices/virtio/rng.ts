@@ -95,7 +95,7 @@ export class VirtioRng extends VirtioDevice<View<typeof fields>> {
       this.publish(queue);
       if (state.bucketBytes === 0) {
         // Notifications are worth nothing while the bucket is empty; the alarm comes in any case.
-        this.state.notified |= 1;
+        this.keepNotified(1);
         io.ringAfter(Math.ceil(io.ticksPerSecond / 100));
         return;
       }
