@@ -344,6 +344,12 @@ const selection: HartCase[] = [
     after: { pc: MTVEC, mepc: PC, mcause: INTERRUPT | 7n, mstatus: machineTrapStatus(MIE, 3n) },
   },
   {
+    name: 'of those that are delegated and enabled, the one that is pending is taken',
+    before: { mode: 0n, mideleg: 0x222n, mie: 0x222n, mip: 0x2n },
+    program: [NOP],
+    after: { mode: 1n, pc: STVEC, sepc: PC, scause: INTERRUPT | 1n, mstatus: 0n },
+  },
+  {
     name: "STIP is software's bit, and the line nothing, while STCE is 0",
     before: { mode: 0n, mie: 0x20n, lines: 0x20n },
     program: [NOP],
