@@ -10,6 +10,9 @@ import type { Immediate } from '../pattern.ts';
 import { CASE_DATA, CASE_PC, type InstructionCase } from './instruction-case.testing.ts';
 import { FEW_INTEGERS, fewFloatRegisters, floatRegisters, INTEGERS } from './values.testing.ts';
 
+/** An address at which neither RAM nor a device of the virt machine answers. */
+const NOWHERE = 0x1100_0000n;
+
 type Source = 'rs1' | 'rs2' | 'rs3';
 type Registers = { readonly [name in 'rd' | Source]?: number };
 
@@ -97,7 +100,7 @@ function* memoryCases(code: RowCode): Generator<InstructionCase> {
   let index = 0;
   for (const { label, registers } of assignments(code)) {
     for (let offset = -16; offset <= 16; offset++) {
-      const address = offset === 16 ? 0x1000n : CASE_DATA.middle + BigInt(offset);
+      const address = offset === 16 ? NOWHERE : CASE_DATA.middle + BigInt(offset);
       const imm = must(immediates[index++ % immediates.length]);
       const base = BigInt.asUintN(64, address - BigInt(imm));
       for (const value of values) {

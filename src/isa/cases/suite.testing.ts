@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../../base/assert.ts';
-import { ROW_CODES } from '../code.ts';
+import { ROW_CODES, rowCode } from '../code.ts';
 import { createDecoder } from '../decoder.ts';
 import { DEFAULT_EXTENSIONS } from '../extensions.ts';
 import { readImmediate } from '../pattern.ts';
@@ -10,6 +10,10 @@ import { PRIVILEGED } from '../privileged/rows.ts';
 import { expectedOutcome } from './expect.testing.ts';
 import { casesOf, compressedCases } from './generate.testing.ts';
 import { CASE_PC, type CaseMachine, type InstructionCase, initialX, type Outcome } from './instruction-case.testing.ts';
+import { randomCases } from './random.testing.ts';
+
+const RANDOM_SEED = 1;
+const RANDOM_COUNT = 20_000;
 
 /** Declares the tests, one for each row and one for all 16-bit instructions. */
 export function testCases(machine: CaseMachine): void {
@@ -25,6 +29,12 @@ export function testCases(machine: CaseMachine): void {
       assert.ok(count > 0);
     });
   }
+  test('random instructions do what the manual says', () => {
+    for (const c of randomCases(RANDOM_SEED, RANDOM_COUNT)) {
+      const { immediate } = rowCode(c.row.name).pattern;
+      assertSame(machine.run(c), expectedOutcome(c, BigInt(immediate ? readImmediate(immediate, c.bits) : 0)), c);
+    }
+  });
   test('every 16-bit instruction does what its expansion does', () => testCompressed(machine));
 }
 
@@ -46,7 +56,7 @@ function testCompressed(machine: CaseMachine): void {
 }
 
 /** The comparison in full is slow: it is for the message. */
-function assertSame(actual: Outcome, expected: Outcome, c: InstructionCase): void {
+export function assertSame(actual: Outcome, expected: Outcome, c: InstructionCase): void {
   if (!isSame(actual, expected)) assert.deepEqual(actual, expected, show(c));
 }
 
