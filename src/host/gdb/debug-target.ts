@@ -1,0 +1,46 @@
+/**
+ * What a debugger needs of a machine. Harts are numbered from 0; addresses are the hart's own, virtual where it
+ * translates. Everything but `interrupt` is asked for only while the machine stands still.
+ */
+
+/** An answer now or later. */
+export type Soon<T> = T | Promise<T>;
+
+export interface HartRegisters {
+  readonly pc: bigint;
+  /** x0 to x31. */
+  readonly x: readonly bigint[];
+  /** The 64 bits of f0 to f31. */
+  readonly f: readonly bigint[];
+}
+
+export type DebugRegister = { readonly kind: 'pc' } | { readonly kind: 'x' | 'f'; readonly number: number };
+
+/** Why the harts stand still, and which of them is the reason; or that there is no machine any more. */
+export type StopReason =
+  | { readonly kind: 'breakpoint' | 'step' | 'interrupt'; readonly hart: number }
+  | { readonly kind: 'ended'; readonly code: number };
+
+export interface DebugTarget {
+  readonly harts: number;
+  readRegisters(hart: number): Soon<HartRegisters>;
+  writeRegister(hart: number, register: DebugRegister, value: bigint): Soon<void>;
+  /** Without the guest's permission checks; undefined for a CSR that the hart does not have. */
+  readCsr(hart: number, csr: number): Soon<bigint | undefined>;
+  /** Legalised as the guest's own writes; false for a CSR that the hart does not have, or that is read-only. */
+  writeCsr(hart: number, csr: number, value: bigint): Soon<boolean>;
+  /** `length` bytes, or as many of the first as can be read; undefined where not even the first can. */
+  readMemory(hart: number, address: bigint, length: number): Soon<Uint8Array | undefined>;
+  /** All or nothing; false where any byte cannot be written. */
+  writeMemory(hart: number, address: bigint, bytes: Uint8Array): Soon<boolean>;
+  /** Harts stop before the instruction at `address`, whichever address space it is in. Setting it twice is one. */
+  setBreakpoint(address: bigint): Soon<boolean>;
+  clearBreakpoint(address: bigint): Soon<boolean>;
+  /** One instruction of one hart, past a breakpoint that stands on it; the others stand still. */
+  step(hart: number): Promise<StopReason>;
+  /** Lets all harts run; resolves when they stand still again. Moves past a breakpoint that stands where they are. */
+  continue(): Promise<StopReason>;
+  /** Halts all harts; what waits for `continue` learns of it, too. Does nothing where they stand still. */
+  interrupt(): Promise<StopReason>;
+  kill(): Soon<void>;
+}
