@@ -1,0 +1,293 @@
+/**
+ * The engine in lockstep with the reference machine on random programs. Both run the same number of steps; then all
+ * registers, CSRs and memory are compared. A difference is run again from the start and halved down to the first step
+ * that differs.
+ *
+ * A program whose stores reach its page tables and that translates before it fences is given up: the reference
+ * machine caches nothing, and the engine may. The engine clears the reservation at traps, which the manual leaves
+ * open: it is cleared here for the reference machine, too. Sstc's timer is off: its line moves when the engine is
+ * left, which is not a matter of steps.
+ */
+import { assert } from '../base/assert.ts';
+import {
+  createDecoder,
+  type Decoder,
+  disassemble,
+  FEATURE,
+  featuresOf,
+  parseCpu,
+  pendingInterrupt,
+  Ram,
+  ReferenceHart,
+  resetState,
+  STATE_SCALARS,
+  type StateField,
+} from '../isa/index.ts';
+import { BareHart } from './engine.testing.ts';
+import { Random } from './random.testing.ts';
+import { CodeGenerator } from './random-code.testing.ts';
+import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './random-world.testing.ts';
+
+const extensions = parseCpu('rv64');
+const decoder: Decoder = createDecoder(extensions);
+const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
+const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
+const SD = 1n << 63n;
+const TABLES_FROM = BigInt(RAM_BASE + TABLES.first * 4096);
+/** Steps of a program, at most, and at once. */
+const PROGRAM_STEPS = 8000;
+const CHUNK_STEPS = 200;
+/** So many traps with nothing between them: the program goes nowhere any more. */
+const HOPELESS_TRAPS = 40;
+
+/** RAM that notices stores to page tables, and walks behind them that no fence has separated. */
+class WatchedRam extends Ram {
+  /** Pages written since the last comparison, by number. */
+  readonly written = new Set<number>();
+  isDirty = false;
+  isStale = false;
+  translates = (): boolean => false;
+
+  override read(address: bigint, sizeBytes: number): bigint {
+    if (this.isDirty && address >= TABLES_FROM && this.translates()) this.isStale = true;
+    return super.read(address, sizeBytes);
+  }
+  override write(address: bigint, sizeBytes: number, value: bigint): void {
+    if (address + BigInt(sizeBytes) > TABLES_FROM) {
+      const old = super.read(address, sizeBytes);
+      if (((old ^ value) & ~0xc0n) !== 0n || (old & ~value) !== 0n) this.isDirty = true;
+    }
+    this.written.add(Number((address - this.base) >> 12n));
+    super.write(address, sizeBytes, value);
+  }
+}
+
+class SlowHart extends ReferenceHart {
+  readonly ram: WatchedRam;
+  constructor(ram: WatchedRam, clock: { steps: number }) {
+    super({
+      state: resetState(0n, features),
+      decoder,
+      memory: ram,
+      time: () => BigInt(Math.floor((clock.steps + 1) / 10)),
+    });
+    this.ram = ram;
+    ram.translates = () => this.registers.mode !== 3n || (this.registers.mstatus & (1n << 17n)) !== 0n;
+  }
+  override fenceTranslation(): void {
+    this.ram.isDirty = false;
+  }
+}
+
+export interface Progress {
+  steps: number;
+  programs: number;
+  givenUp: number;
+  traps: number;
+  /** Times each row was executed. */
+  readonly rows: Map<string, number>;
+}
+
+interface Chunk {
+  readonly steps: number;
+  readonly lines: bigint;
+}
+
+export class Lockstep {
+  readonly progress: Progress = { steps: 0, programs: 0, givenUp: 0, traps: 0, rows: new Map() };
+  readonly #engine: BareHart;
+
+  constructor(width: 32 | 64 = 32) {
+    this.#engine = new BareHart({ extensions, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes: 4 << 20 });
+  }
+
+  /** Runs the program of that seed; returns what differs, as text, or undefined. */
+  run(seed: number): string | undefined {
+    const random = new Random(seed);
+    const generator = new CodeGenerator(random, decoder, { csrs: 'all' });
+    const world = randomWorld(random, generator.bytes(CODE.pages * 4096));
+    const pair = new Pair(this.#engine, world);
+    const chunks: Chunk[] = [];
+    this.progress.programs++;
+    while (pair.steps < PROGRAM_STEPS) {
+      const chunk = {
+        steps: 1 + random.below(random.chance(0.3) ? 8 : CHUNK_STEPS),
+        lines: random.chance(0.15) ? random.wide() & 0xa88n : 0n,
+      };
+      chunks.push(chunk);
+      const end = pair.run(chunk, this.progress);
+      if (end === 'stale') {
+        this.progress.givenUp++;
+        return undefined;
+      }
+      if (end === 'hopeless') break;
+      if (end === 'differs') return `seed ${seed}: ${this.#describe(world, chunks)}`;
+    }
+    this.progress.steps += pair.steps;
+    if (pair.differsSomewhere()) return `seed ${seed}: memory that nobody wrote\n${pair.differences().join('\n')}`;
+    return undefined;
+  }
+
+  #describe(world: World, chunks: readonly Chunk[]): string {
+    const last = chunks.at(-1);
+    assert(last, 'a chunk differed');
+    const replay = (steps: number): Pair | undefined => {
+      const pair = new Pair(this.#engine, world);
+      for (const chunk of chunks.slice(0, -1)) pair.run(chunk);
+      return pair.run({ ...last, steps }) === 'differs' ? pair : undefined;
+    };
+    let [same, differs] = [0, last.steps];
+    while (differs - same > 1) {
+      const middle = Math.floor((same + differs) / 2);
+      if (replay(middle)) differs = middle;
+      else same = middle;
+    }
+    const pair = replay(differs);
+    if (!pair) return `differs after ${last.steps} steps at once, not when run again`;
+    const place = chunks.slice(0, -1).reduce((sum, chunk) => sum + chunk.steps, 0) + differs;
+    return `step ${place} (${differs} of a run of ${last.steps})\n${pair.trail().join('\n')}\n${pair.differences().join('\n')}`;
+  }
+}
+
+/** The two harts. */
+class Pair {
+  steps = 0;
+  /** What the reference machine did last. */
+  readonly #trail: { pc: bigint; bits: number | undefined; trap: string }[] = [];
+  readonly #engine: BareHart;
+  readonly #slow: SlowHart;
+  readonly #clock = { steps: 0 };
+  #trapsRunning = 0;
+
+  constructor(engine: BareHart, world: World) {
+    this.#engine = engine;
+    const ram = new WatchedRam(BigInt(RAM_BASE), RAM_BYTES);
+    ram.bytes.set(world.ram);
+    this.#slow = new SlowHart(ram, this.#clock);
+    const { registers } = this.#slow;
+    for (const [name, value] of Object.entries(world.state)) registers[name as StateField] = value;
+    registers.x.set(world.x);
+    registers.f.set(world.f);
+    const { state } = engine;
+    for (const field of FIELDS) state[field] = registers[field];
+    state.x.set(registers.x);
+    state.f.set(registers.f);
+    state.steps = 0n;
+    engine.write(RAM_BASE, world.ram);
+    engine.processor.contextChanged(engine.at);
+  }
+
+  run(chunk: Chunk, progress?: Progress): 'same' | 'differs' | 'hopeless' | 'stale' {
+    const { registers } = this.#slow;
+    const { state } = this.#engine;
+    registers.lines = state.lines = chunk.lines;
+    for (let done = 0; done < chunk.steps; ) {
+      const pc = registers.pc;
+      const step = this.#slow.step();
+      if (step.kind === 'trapped') {
+        registers.reservationSize = 0n;
+        this.#trapsRunning++;
+        if (progress) progress.traps++;
+      } else this.#trapsRunning = 0;
+      this.#note(pc, step.kind === 'trapped' ? ` trap ${step.cause} ${step.tval.toString(16)}` : '');
+      if (this.#slow.ram.isStale) return 'stale';
+      if (step.kind === 'trapped' && step.isInterrupt) continue;
+      done++;
+      this.#clock.steps++;
+      const name = this.#slow.executed?.row.name;
+      if (progress && name) progress.rows.set(name, (progress.rows.get(name) ?? 0) + 1);
+    }
+    this.steps += chunk.steps;
+    this.#runEngine(BigInt(chunk.steps));
+    // Where the two stand before an interrupt that is due, the engine may have taken it already.
+    this.#engine.processor.run(this.#engine.at, state, 0);
+    while (pendingInterrupt(this.#slow) < 64n) {
+      this.#slow.step();
+      registers.reservationSize = 0n;
+    }
+    if (this.#differs()) return 'differs';
+    return this.#trapsRunning > HOPELESS_TRAPS ? 'hopeless' : 'same';
+  }
+
+  #runEngine(steps: bigint): void {
+    const { state } = this.#engine;
+    const end = state.steps + steps;
+    while (state.steps < end) {
+      const exit = this.#engine.run(Number(end - state.steps));
+      if (exit.kind === 'codeFull') this.#engine.memory.dropCode();
+      if (exit.kind === 'codeFull') this.#engine.processor.flushTranslation(this.#engine.at);
+      else assert(exit.kind === 'budget' || exit.kind === 'wait', `the engine left: ${exit.kind}`);
+    }
+  }
+
+  #note(pc: bigint, trap: string): void {
+    this.#trail.push({ pc, bits: this.#slow.executed?.bits, trap });
+    if (this.#trail.length > 4) this.#trail.shift();
+  }
+
+  /** The last steps, disassembled. */
+  trail(): string[] {
+    return this.#trail.map(({ pc, bits, trap }) => {
+      const text = bits === undefined ? 'fetches nothing' : `${bits.toString(16)} ${disassemble(decoder, bits, pc)}`;
+      return `${pc.toString(16)} ${text}${trap}`;
+    });
+  }
+
+  #differs(): boolean {
+    const { registers } = this.#slow;
+    const { state } = this.#engine;
+    for (const field of FIELDS)
+      if (comparable(field, registers[field]) !== comparable(field, state[field])) return true;
+    for (let i = 0; i < 32; i++) if (registers.x[i] !== state.x[i] || registers.f[i] !== state.f[i]) return true;
+    const { ram } = this.#slow;
+    const pages = [...ram.written];
+    ram.written.clear();
+    return pages.some(
+      (page) =>
+        !isSame(ram.bytes.subarray(page * 4096, (page + 1) * 4096), this.#engine.read(RAM_BASE + page * 4096, 4096)),
+    );
+  }
+
+  /** Whether some page differs that the reference machine has not written. */
+  differsSomewhere(): boolean {
+    return !isSame(this.#slow.ram.bytes, this.#engine.contents());
+  }
+
+  differences(): string[] {
+    const { registers, ram } = this.#slow;
+    const { state } = this.#engine;
+    const out: string[] = [];
+    const note = (name: string, right: bigint | undefined, wrong: bigint | undefined): void => {
+      if (right !== wrong) out.push(`${name}: reference ${right?.toString(16)} engine ${wrong?.toString(16)}`);
+    };
+    for (const field of FIELDS) note(field, comparable(field, registers[field]), comparable(field, state[field]));
+    for (let i = 0; i < 32; i++) {
+      note(`x${i}`, registers.x[i], state.x[i]);
+      note(`f${i}`, registers.f[i], state.f[i]);
+    }
+    const memory = this.#engine.contents();
+    for (let i = 0, shown = 0; i < memory.length && shown < 16; i++) {
+      if (memory[i] === ram.bytes[i]) continue;
+      note((RAM_BASE + i).toString(16), BigInt(ram.bytes[i] ?? 0), BigInt(memory[i] ?? 0));
+      shown++;
+    }
+    const context = FIELDS.map((field) => `${field}=${registers[field].toString(16)}`).join(' ');
+    return [...out, context, Array.from(registers.x, (value, i) => `x${i}=${value.toString(16)}`).join(' ')];
+  }
+}
+
+/** SD is made when mstatus is read; the reservation's place says nothing while there is none. */
+function comparable(field: StateField, value: bigint): bigint {
+  return field === 'mstatus'
+    ? value & ~SD
+    : field === 'reservationAddress' || field === 'reservationValue'
+      ? 0n
+      : value;
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  const words = (bytes: Uint8Array) => new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
+  const [left, right] = [words(a), words(b)];
+  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
+  return true;
+}
