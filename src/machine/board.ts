@@ -241,7 +241,7 @@ export class Board {
         );
     }
     for (const vcpu of this.vcpus) {
-      const { state, hart } = vcpu;
+      const { state } = vcpu;
       if (plan.mode === 'M') {
         state.pc = BigInt(plan.entry);
         state.x[10] = BigInt(vcpu.id);
@@ -250,9 +250,11 @@ export class Board {
       }
       // What firmware would have set up: all memory open, traps and interrupts delegated, counters readable.
       Object.assign(state, SUPERVISOR_START);
-      hart.startAddress = BigInt(plan.entry);
-      hart.startOpaque = BigInt(plan.fdtAddress);
-      vcpu.status = vcpu.id === 0 ? HART.startPending : HART.stopped;
+      vcpu.status = vcpu.id === 0 ? HART.started : HART.stopped;
+      state.mode = 1n;
+      state.pc = BigInt(plan.entry);
+      state.x[10] = BigInt(vcpu.id);
+      state.x[11] = BigInt(plan.fdtAddress);
     }
   }
 

@@ -1,12 +1,18 @@
 /** Opens the drives of a machine: all of them, or none. */
-
-import type { OpenedDrive } from './machine.ts';
+import type { BlockBackend } from '../../devices/index.ts';
+import { openDisk } from '../storage/index.ts';
 import type { DriveOptions } from './machine-api.ts';
 
+export interface OpenedDrive {
+  readonly backend: BlockBackend;
+  close(): Promise<void>;
+}
+
+/** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. */
 export async function openDrives(drives: readonly DriveOptions[]): Promise<OpenedDrive[]> {
   const opened: OpenedDrive[] = [];
   try {
-    for (const drive of drives) opened.push(await openDrive(drive));
+    for (const drive of drives) opened.push(await openDisk({ path: drive.file, mode: modeOf(drive) }));
   } catch (error) {
     await Promise.all(opened.map((drive) => drive.close()));
     throw error;
@@ -14,6 +20,8 @@ export async function openDrives(drives: readonly DriveOptions[]): Promise<Opene
   return opened;
 }
 
-async function openDrive(_drive: DriveOptions): Promise<OpenedDrive> {
-  throw new Error('storage backends are being written');
+function modeOf(drive: DriveOptions): Parameters<typeof openDisk>[0]['mode'] {
+  if (drive.readOnly) return 'read-only';
+  if (drive.overlay === undefined || drive.overlay === false) return 'write';
+  return drive.overlay === true ? 'temporary' : { overlay: drive.overlay };
 }

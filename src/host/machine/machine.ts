@@ -5,15 +5,19 @@
 import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
-import { type BlockBackend, type ConsolePort, type Device, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, type Device, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { generateEngine, Processor } from '../../engine/index.ts';
 import { EXIT_KINDS, RUN, Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
+import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
 import { Board, type BoardConfig } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
+import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { boardConfig, extensionsOf } from './board-config.ts';
 import { bootSeed, planMachineBoot } from './boot-files.ts';
+import { MachineDebugger } from './debugger.ts';
+import type { OpenedDrive } from './drives.ts';
 import { IoSlots } from './io-slots.ts';
 import { IoThread } from './io-thread.ts';
 import type {
@@ -27,19 +31,13 @@ import type {
 } from './machine-api.ts';
 import { slotLayout } from './slots.ts';
 import { clockEpoch, TICKS_PER_MS, ticksSince } from './thread-clock.ts';
-import type { WorkerStart } from './vcpu-worker.ts';
+import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
 /** Steps between looks at the world: about 50 microseconds of interpreted code. */
 const BUDGET = 20_000;
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
-
-/** Backends of the drives, opened before anything else so that errors come early. */
-export interface OpenedDrive {
-  readonly backend: BlockBackend;
-  close(): Promise<void>;
-}
 
 export interface MachineParts {
   readonly options: MachineOptions;
@@ -49,7 +47,6 @@ export interface MachineParts {
 }
 
 export class LocalMachine implements MachineHandle {
-  readonly info: MachineInfo;
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
   readonly #options: MachineOptions;
@@ -60,9 +57,13 @@ export class LocalMachine implements MachineHandle {
   readonly #slots: IoSlots;
   readonly #workers: Worker[] = [];
   readonly #end = Promise.withResolvers<ExitStatus>();
+  readonly #config: BoardConfig;
+  readonly #startedAt = new Date().toISOString();
+  readonly processor: Processor;
+  #debugger: MachineDebugger | undefined;
+  #gdb: GdbServer | undefined;
   #failure: string | undefined;
   #wasKilled = false;
-  #isPaused = false;
   #runner: Runner | undefined;
 
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
@@ -78,6 +79,7 @@ export class LocalMachine implements MachineHandle {
       const machine = new LocalMachine(parts, config, network);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
+      if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
       machine.#run();
       return machine;
     } catch (error) {
@@ -114,17 +116,7 @@ export class LocalMachine implements MachineHandle {
     this.#io = new IoThread(this.board);
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
-    this.info = {
-      name: options.name ?? `machine-${process.pid}`,
-      pid: process.pid,
-      get state(): 'running' {
-        return 'running';
-      },
-      cpus: config.harts,
-      memoryBytes: config.memoryBytes,
-      startedAt: new Date().toISOString(),
-      publish: options.publish ?? [],
-    };
+    this.#config = config;
     const extensions = extensionsOf(options);
     const plan = planMachineBoot(options, {
       memoryBytes: config.memoryBytes,
@@ -137,9 +129,23 @@ export class LocalMachine implements MachineHandle {
     const code = generateEngine(this.board.memory.shape.description, extensions);
     code.tables.write(this.board.memory.buffer);
     const module = new WebAssembly.Module(code.bytes);
+    this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
     if (options.startPaused) this.#setPaused(true);
     if (isReal) this.#startWorkers(config, module, epoch);
-    else this.#prepareInstructionClock(config, module, ticks);
+    else this.#prepareInstructionClock(ticks);
+  }
+
+  get info(): MachineInfo {
+    const isRunning = this.board.world.run === RUN.running;
+    return {
+      name: this.#options.name ?? `machine-${process.pid}`,
+      pid: process.pid,
+      state: isRunning ? (this.board.world.paused ? 'paused' : 'running') : 'ended',
+      cpus: this.#config.harts,
+      memoryBytes: this.#config.memoryBytes,
+      startedAt: this.#startedAt,
+      publish: this.#options.publish ?? [],
+    };
   }
 
   onConsole(listener: (bytes: Uint8Array) => void): () => void {
@@ -239,6 +245,11 @@ export class LocalMachine implements MachineHandle {
     await this.kill();
   }
 
+  async #listenForGdb(port: number): Promise<void> {
+    this.#debugger = new MachineDebugger(this);
+    this.#gdb = await listenForGdb(this.#debugger, port, describeTarget({ x: X_NAMES, f: F_NAMES }, CSRS));
+  }
+
   /** Called by start, once everything that may throw has been done. */
   #run(): void {
     const { signal } = this.#options;
@@ -252,6 +263,7 @@ export class LocalMachine implements MachineHandle {
         this.#io.serve();
         this.#network?.close();
         this.#agent.session.close();
+        await this.#gdb?.[Symbol.asyncDispose]();
         await Promise.all(this.#drives.map((drive) => drive.close()));
         signal?.removeEventListener('abort', abort);
         this.#end.resolve(this.#status());
@@ -282,12 +294,12 @@ export class LocalMachine implements MachineHandle {
   }
 
   #setPaused(paused: boolean): void {
-    this.#isPaused = paused;
     this.board.world.setPaused(paused);
   }
 
-  get isPaused(): boolean {
-    return this.#isPaused;
+  /** A hart reached a breakpoint, or has made its step. */
+  #stopped(hart: number, reason: 'breakpoint' | 'step'): void {
+    void this.#debugger?.stopped(hart, reason).catch((error: unknown) => this.#fail(error));
   }
 
   #startWorkers(config: BoardConfig, module: WebAssembly.Module, epoch: bigint): void {
@@ -314,6 +326,7 @@ export class LocalMachine implements MachineHandle {
           ),
         ),
       );
+      worker.on('message', (message: StoppedMessage) => this.#stopped(message.vcpu, message.reason));
       this.#workers.push(worker);
     }
   }
@@ -323,9 +336,8 @@ export class LocalMachine implements MachineHandle {
     return this.#runner === undefined ? 0 : this.#runner.ticks(must(this.board.vcpus[0]));
   }
 
-  #prepareInstructionClock(config: BoardConfig, module: WebAssembly.Module, ticks: () => number): void {
-    const { board } = this;
-    const processor = new Processor(module, board.memory.memory, { width: config.width, ticks });
+  #prepareInstructionClock(ticks: () => number): void {
+    const { board, processor } = this;
     this.#runner = new Runner(
       board.memory,
       processor,
@@ -333,7 +345,7 @@ export class LocalMachine implements MachineHandle {
       {
         mmio: board.mmio,
         ticks,
-        stopped: () => undefined,
+        stopped: (vcpu, reason) => this.#stopped(vcpu.id, reason),
         sbi: {
           consoleWrite: (bytes) => board.consoleWrite(bytes),
           consoleRead: (limit) => board.consoleRead(limit),

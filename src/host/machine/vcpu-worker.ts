@@ -20,6 +20,12 @@ export interface WorkerStart {
   readonly budget: number;
 }
 
+/** What a processor tells the machine's main thread. */
+export interface StoppedMessage {
+  readonly vcpu: number;
+  readonly reason: 'breakpoint' | 'step';
+}
+
 /** The longest sleep: a bound on what a lost wake-up could cost. */
 const SLEEP_MOST_MS = 1000;
 
@@ -36,7 +42,7 @@ function main(start: WorkerStart): void {
     {
       mmio: board.mmio,
       ticks,
-      stopped: (_, reason) => parentPort?.postMessage({ kind: 'stopped', vcpu: vcpu.id, reason }),
+      stopped: (_, reason) => parentPort?.postMessage({ vcpu: vcpu.id, reason } satisfies StoppedMessage),
       sbi: {
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
