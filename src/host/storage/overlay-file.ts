@@ -138,7 +138,7 @@ async function create(path: string, shape: OverlayShape): Promise<FileHandle> {
     return handle;
   } catch (error) {
     await handle?.close();
-    await rm(draft, { force: true });
+    if (handle !== undefined) await rm(draft, { force: true });
     throw new OperatorError(
       'overlay-not-writable',
       `The overlay ${path} cannot be made`,
