@@ -106,7 +106,7 @@ export interface Machine<V, C> {
   amo(operation: AmoOperation, address: V, size: 4 | 8, value: V): V;
   /** Zeroes the 64-byte block that holds the address (cbo.zero). */
   zeroBlock(address: V): void;
-  /** A cache-management access that may fault (cbo.clean, flush, inval) and does nothing else. */
+  /** A cache-management access (cbo.clean, flush, inval): faults if translation or PMP forbid it, else does nothing. */
   touchBlock(address: V): void;
 
   // Floating point. Operations raise their flags in fflags; those that can raise any set FS Dirty, whether they do or not.

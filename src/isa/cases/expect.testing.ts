@@ -110,8 +110,9 @@ export function expectedOutcome(c: InstructionCase, imm: bigint): Outcome {
   }
   if (name.startsWith('cbo.')) {
     const block = a - (a % 64n);
+    if (name !== 'cbo.zero') return after;
     if (readData(data, block, 8) === undefined) return trapped(STORE_FAULT, a);
-    if (name === 'cbo.zero') data.fill(0, Number(block - CASE_DATA.base), Number(block - CASE_DATA.base) + 64);
+    data.fill(0, Number(block - CASE_DATA.base), Number(block - CASE_DATA.base) + 64);
     return after;
   }
   if (kind === 'float') {

@@ -37,10 +37,6 @@ const EXCLUDED: readonly { readonly why: string; is(c: InstructionCase, o: Outco
     is: (c) => c.row.name.startsWith('sc.') && c.before.some((bits) => ((bits ^ c.bits) & 0x7000) !== 0),
   },
   {
-    why: 'cache-block management never faults without memory',
-    is: (c, o) => /^cbo\.(inval|clean|flush)$/.test(c.row.name) && o.trap !== undefined,
-  },
-  {
     why: 'lands in the data window',
     is: (_, o) => !o.trap && o.pc >= CASE_DATA.base && o.pc < CASE_DATA.base + BigInt(CASE_DATA.sizeBytes),
   },
