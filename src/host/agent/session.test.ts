@@ -106,7 +106,7 @@ for (const { name, needs, find } of shells) {
     test('environment and working directory', async () => {
       const env = { PLAIN: 'x', QUOTED: `it's "$HOME"\n\n`, EMPTY: '', 'not.a-name': 'y' };
       const { stdout } = await agent.session.run({
-        argv: ['sh', '-c', 'printf "%s|%s|%s|" "$PLAIN" "$QUOTED" "${EMPTY-unset}"; pwd; env | grep ^not || :'],
+        argv: ['sh', '-c', 'printf "%s|%s|%s|" "$PLAIN" "$QUOTED" "$EMPTY"; pwd; env | grep ^not || :'],
         env,
         cwd: '/usr',
       });

@@ -119,6 +119,10 @@ async function writeConfiguration(root: string, architecture: string): Promise<s
     'Dir::State': join(root, 'state'),
     'Dir::State::status': join(root, 'status'),
     'Dir::Cache': join(root, 'cache'),
+    // Container images turn these off to be small; here each command would parse all lists anew (3 s).
+    'Dir::Cache::pkgcache': 'pkgcache.bin',
+    'Dir::Cache::srcpkgcache': 'srcpkgcache.bin',
+    'Acquire::GzipIndexes': 'false',
     'Dir::Etc::sourcelist': '/dev/null',
     'Dir::Etc::sourceparts': join(root, 'sources'),
     'Dir::Etc::preferences': '/dev/null',

@@ -13,8 +13,11 @@ export {
   unpack,
 } from './packages.ts';
 export type { Progress, ProgressListener, WorkOptions } from './progress.ts';
+export { debianKeyring, findDebianMirror } from './sources.ts';
 export {
+  type FileSystemTools,
   type Firmware,
+  fetchFileSystemTools,
   fetchFirmware,
   fetchQemu,
   fetchTool,

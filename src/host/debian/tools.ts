@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import { defaultSuite } from './archive.ts';
 import { cacheFolder, publishFolder } from './cache-folder.ts';
@@ -33,6 +33,12 @@ export interface Qemu extends Tool {
   version: string;
 }
 
+export interface FileSystemTools extends Tool {
+  /** Start the programs with these words, then their own arguments. */
+  mke2fs: string[];
+  debugfs: string[];
+}
+
 export interface Firmware extends Tool {
   /** OpenSBI for the generic platform: a dynamic-info binary and a jump binary (next stage at 0x80200000), raw. */
   openSbiDynamic: string;
@@ -52,28 +58,38 @@ const loaders: Readonly<Record<string, { loader: string; libraries: string }>> =
 
 /** QEMU of Debian trixie (version 10) for riscv64 guests, fetched once. */
 export async function fetchQemu(options: WorkOptions = {}): Promise<Qemu> {
+  const packages = ['qemu-system-riscv', 'opensbi'];
+  const { tool, command } = await fetchPrograms('qemu-system-riscv', packages, options);
+  const version = tool.manifest.packages.find(({ name }) => name === 'qemu-system-riscv')?.version ?? '';
+  const words = [...command('usr/bin/qemu-system-riscv64'), '-L', join(tool.root, 'usr/share/qemu')];
+  return { ...tool, command: words, version };
+}
+
+/** e2fsprogs of Debian trixie, which makes a file system out of a tar archive (`mke2fs -d`, since 1.47.1). */
+export async function fetchFileSystemTools(options: WorkOptions = {}): Promise<FileSystemTools> {
+  const { tool, command } = await fetchPrograms('e2fsprogs', ['e2fsprogs', 'libarchive13t64'], options);
+  return { ...tool, mke2fs: command('usr/sbin/mke2fs'), debugfs: command('usr/sbin/debugfs') };
+}
+
+/** Programs for the host's processor, with all that they depend on. */
+async function fetchPrograms(
+  name: string,
+  packages: readonly string[],
+  options: WorkOptions,
+): Promise<{ tool: Tool; command: (program: string) => string[] }> {
   const architecture = await hostArchitecture(options);
   const layout = loaders[architecture];
   if (!layout) {
-    throw new OperatorError(
-      'qemu-unavailable',
-      `QEMU cannot be unpacked for a ${architecture} host`,
-      'run the comparison on an amd64 or arm64 machine',
-    );
+    const message = `${name} cannot be unpacked for a ${architecture} host`;
+    throw new OperatorError('tool-unavailable', message, 'use an amd64 or arm64 machine');
   }
-  const packages = ['qemu-system-riscv', 'opensbi'];
-  const tool = await fetchTool(
-    'qemu-system-riscv',
-    { suite: defaultSuite, architecture, packages, withDependencies: true },
-    options,
-  );
-  const at = (path: string): string => join(tool.root, path);
-  const command = [
-    ...[at(layout.loader), '--library-path', at(layout.libraries)],
-    ...['--argv0', 'qemu-system-riscv64', at('usr/bin/qemu-system-riscv64'), '-L', at('usr/share/qemu')],
+  const request = { suite: defaultSuite, architecture, packages, withDependencies: true };
+  const tool = await fetchTool(name, request, options);
+  const command = (program: string): string[] => [
+    ...[join(tool.root, layout.loader), '--library-path', join(tool.root, layout.libraries)],
+    ...['--argv0', basename(program), join(tool.root, program)],
   ];
-  const version = tool.manifest.packages.find(({ name }) => name === 'qemu-system-riscv')?.version ?? '';
-  return { ...tool, command, version };
+  return { tool, command };
 }
 
 /** OpenSBI and U-Boot for QEMU's virt machine, from Debian trixie, fetched once. */

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HostError, OperatorError } from '../../base/errors.ts';
+import { encodeRequest, ProtocolError, type Reply, ReplyReader } from './frames.ts';
+import { commandScript } from './script.ts';
+import { AgentSession } from './session.ts';
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+
+function read(stream: Uint8Array, cutEvery: number, synchronized = true): Reply[] {
+  const reader = new ReplyReader();
+  reader.synchronized = synchronized;
+  const replies: Reply[] = [];
+  for (let at = 0; at < stream.length; at += cutEvery)
+    reader.push(stream.subarray(at, at + cutEvery), (reply) => replies.push(reply));
+  return replies;
+}
+
+test('requests are lines, with data behind those that carry it', () => {
+  assert.equal(text(encodeRequest({ verb: 'hello', nonce: 'n' })), '\nhello 1 n\n');
+  assert.equal(text(encodeRequest({ verb: 'in', id: 7, data: Buffer.from('a\nb') })), 'in 7 3\na\nb');
+  assert.equal(text(encodeRequest({ verb: 'kill', id: 7, signal: 'TERM' })), 'kill 7 TERM\n');
+  assert.equal(text(encodeRequest({ verb: 'eof', id: 7 })), 'eof 7\n');
+});
+
+test('replies are read alike however the stream is cut', () => {
+  const stream = Buffer.from(
+    'ready 1 n b-0\nstarted 3 99\nout 3 6\nend 3\nerr 3 1\n\nexit 3 255\nend 3\nerror - unknown-verb\n',
+    'latin1',
+  );
+  const whole = read(stream, stream.length);
+  assert.deepEqual(
+    whole.map(({ verb }) => verb),
+    ['ready', 'started', 'out', 'err', 'exit', 'end', 'error'],
+  );
+  const [, , out, err] = whole;
+  assert.ok(out?.verb === 'out' && err?.verb === 'err');
+  assert.deepEqual([text(out.data), text(err.data)], ['end 3\n', '\n']);
+  for (let cut = 1; cut < stream.length; cut += 1) assert.deepEqual(read(stream, cut), whole);
+});
+
+test('what is not the protocol is refused: words, numbers, lengths, lines without end', () => {
+  const bad = [
+    'nonsense',
+    'out 3',
+    'out 3 0',
+    'out 3 65537',
+    'out 3 -1',
+    'out 03 5',
+    'out x 5',
+    'exit 3 256',
+    'exit 3',
+    'ready 1 n',
+    'ready 1 n b c',
+    'end 3 ',
+    'end',
+    ' end 3',
+    'took 9999999999',
+    'pong ',
+    'x'.repeat(256),
+  ];
+  for (const line of bad) assert.throws(() => read(Buffer.from(`${line}\n`), 1000), ProtocolError, line);
+  assert.throws(() => read(Buffer.alloc(1000, 'x'), 7), ProtocolError);
+});
+
+test('before the hello is answered, all of that is passed over', () => {
+  const stream = Buffer.from(`half a frame\nout 3 5\n${'y'.repeat(5000)}\nexit 3 999\n\nready 1 n b\n`);
+  assert.deepEqual(read(stream, 11, false), [{ verb: 'ready', version: 1, nonce: 'n', bootId: 'b' }]);
+});
+
+test('quoting: every word is one word of sh, and what cannot be a word is refused', () => {
+  const script = commandScript({ argv: ['a b', "it's", ''], env: { K: "'" }, cwd: '-d' });
+  assert.equal(text(script), "cd './-d' || exit 126\nexec env -- 'K='\\''' 'a b' 'it'\\''s' ''\n");
+  for (const command of [
+    { argv: [] },
+    { argv: [''] },
+    { argv: ['a\0b'] },
+    { argv: ['a'], env: { 'x=y': '' } },
+    { argv: ['a'], env: { '': '' } },
+    { argv: ['a', 'x'.repeat(1 << 20)] },
+  ]) {
+    assert.throws(
+      () => commandScript(command),
+      (error) => error instanceof OperatorError && error.code === 'bad-command',
+    );
+  }
+});
+
+/** A session whose guest is the test, and whose clock stands until it is told. */
+function session(): { session: AgentSession; written: string[]; say: (line: string) => void; tick: () => void } {
+  const written: string[] = [];
+  let timers: (() => void)[] = [];
+  const clock = {
+    after(_delayMs: number, callback: () => void): () => void {
+      timers.push(callback);
+      return () => {
+        timers = timers.filter((one) => one !== callback);
+      };
+    },
+  };
+  const made = new AgentSession({ write: (bytes) => written.push(text(bytes)) }, { clock, nonce: 'n' });
+  const tick = (): void => {
+    for (const callback of timers.splice(0)) callback();
+  };
+  return { session: made, written, say: (line) => made.onData(Buffer.from(`${line}\n`, 'latin1')), tick };
+}
+
+test('hello is said again until it is answered; another version ends the session', async () => {
+  const one = session();
+  one.tick();
+  assert.deepEqual(one.written, ['\nhello 1 n\n', '\nhello 1 n\n']);
+  one.say('ready 1 other b');
+  one.say('ready 1 n b');
+  assert.deepEqual(await one.session.ready(), { version: 1, bootId: 'b' });
+  one.tick();
+  assert.equal(one.written.length, 2);
+  const two = session();
+  two.say('ready 2 n b');
+  await assert.rejects(two.session.ready(), (error) => error instanceof HostError && error.code === 'agent-version');
+});
+
+test('a guest that breaks the protocol ends the session and all that waits', async () => {
+  const { session: made, say } = session();
+  say('ready 1 n b');
+  const execution = made.exec({ argv: ['true'] });
+  const ping = made.ping();
+  await made.ready();
+  say('out 1 99999999');
+  for (const promise of [execution.ended, ping]) {
+    await assert.rejects(promise, (error) => error instanceof HostError && error.code === 'agent-protocol');
+  }
+  assert.throws(() => made.exec({ argv: ['true'] }), /guest agent/);
+  made.onData(Buffer.from('ready 1 n b\n'));
+});
+
+test('frames for nobody are counted, refused commands rejected, output after the end dropped', async () => {
+  const { session: made, say, tick } = session();
+  say('ready 1 n b');
+  const output: string[] = [];
+  const refused = made.exec({ argv: ['true'] });
+  const held = made.exec({ argv: ['daemon'], onStdout: (bytes) => output.push(text(bytes)) });
+  await made.ready();
+  say('error 1 bad-frame');
+  await assert.rejects(refused.ended, /bad-frame/);
+  say('end 55');
+  say('started 2 10');
+  say('out 2 1\nx');
+  say('exit 2 4');
+  say('out 2 1\ny');
+  tick();
+  say('out 2 1\nz');
+  assert.deepEqual(await held.ended, { exitCode: 4 });
+  assert.deepEqual([output, made.counters], [['x', 'y'], { strayFrames: 2, errors: 1 }]);
+});
+
+test('no more input is on the way than the agent has slots for', async () => {
+  const { session: made, written, say } = session();
+  say('ready 1 n b');
+  const execution = made.exec({ argv: ['cat'] });
+  await made.ready();
+  const writing = execution.writeStdin(new Uint8Array(32768 * 10));
+  execution.closeStdin();
+  const sent = (): number => written.filter((frame) => frame.startsWith('in ')).length;
+  assert.equal(sent(), 0);
+  say('started 1 10');
+  assert.equal(sent(), 8);
+  say('took 1');
+  assert.equal(sent(), 9);
+  assert.ok(!written.includes('eof 1\n'));
+  say('took 1');
+  await writing;
+  assert.deepEqual([sent(), written.at(-1)], [10, 'eof 1\n']);
+});
