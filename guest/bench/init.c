@@ -26,6 +26,7 @@ static char *option(const char *name)
 
 static void run(char **arguments)
 {
+	printf("program %s\n", arguments[0] + strlen("/bench/"));
 	pid_t child = fork();
 	if (child == 0) {
 		execv(arguments[0], arguments);

@@ -1,0 +1,46 @@
+/**
+ * One of our machines in a process of its own, so that its memory can be measured like QEMU's: started by measure.ts
+ * with a MachineProcessStart as its argument. Console on stdin and stdout; over the channel it tells, for each line
+ * of the console, how many instructions had been executed when it appeared, and the counters at the end.
+ */
+import { createMachine, type MachineStats } from '../src/host/machine/index.ts';
+
+export interface MachineProcessStart {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
+  readonly memoryBytes: number;
+  readonly codeMemoryBytes?: number;
+}
+
+export type MachineProcessMessage =
+  | { readonly kind: 'line'; readonly text: string; readonly instructions: number }
+  | { readonly kind: 'end'; readonly reason: string; readonly stats: MachineStats };
+
+async function main(): Promise<void> {
+  const start = JSON.parse(process.argv[2] ?? '{}') as MachineProcessStart;
+  const machine = await createMachine({ ...start, agent: false, network: false });
+  let partial = '';
+  const tell = (message: MachineProcessMessage): void => void process.send?.(message);
+  machine.onConsole((bytes) => {
+    process.stdout.write(bytes);
+    const lines = (partial + Buffer.from(bytes).toString('latin1')).split('\n');
+    partial = lines.pop() ?? '';
+    if (lines.length === 0) return;
+    void machine.stats().then((stats) => {
+      for (const text of lines) tell({ kind: 'line', text: text.trim(), instructions: instructionsOf(stats) });
+    });
+  });
+  process.stdin.on('data', (bytes: Buffer) => machine.writeConsole(bytes));
+  const { reason, message } = await machine.exited;
+  tell({ kind: 'end', reason: message === undefined ? reason : `${reason}: ${message}`, stats: await machine.stats() });
+  process.stdin.destroy();
+  process.disconnect?.();
+}
+
+function instructionsOf(stats: MachineStats): number {
+  const vcpus = stats.vcpus as readonly { readonly instructions: number }[];
+  return vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+}
+
+await main();

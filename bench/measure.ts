@@ -1,0 +1,184 @@
+/**
+ * Runs one guest in one machine and reads what it says: QEMU and ours alike as child processes, with the same
+ * console, the same clock (the guest's own for workloads, the host's for the way to the shell), the same source for
+ * the peak of resident memory (VmHWM in /proc, which is absent where the host is no Linux).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { HostError } from '../src/base/errors.ts';
+import type { MachineStats } from '../src/host/machine/index.ts';
+import { programPath } from '../test/toolbox.ts';
+import { programs } from './classes.ts';
+import type { Guest } from './guest.ts';
+import type { MachineProcessMessage, MachineProcessStart } from './machine-process.ts';
+
+export type Side = 'qemu' | 'ours';
+
+/** What one workload said in one run. */
+export interface Sample {
+  readonly workload: string;
+  readonly iterations: number;
+  readonly checksum: string;
+  readonly seconds: number;
+  /** Instructions that our machine executed meanwhile, preparation included. */
+  readonly instructions?: number;
+  /** Seconds from its beginning to its result, preparation included. */
+  readonly wholeSeconds: number;
+}
+
+export interface Session {
+  readonly samples: readonly Sample[];
+  readonly peakBytes: number;
+  /** Our machines' counters at their ends. */
+  readonly stats: readonly MachineStats[];
+}
+
+export interface MeasureOptions {
+  readonly limitMs: number;
+  readonly codeMemoryBytes?: number;
+  readonly onSample?: (sample: Sample) => void;
+}
+
+const memoryBytes = 512 * 1024 * 1024;
+const consoleMostBytes = 1 << 20;
+
+/** Runs `guest` to its end. Throws HostError `bench-run`. */
+export async function measure(side: Side, guest: Guest, options: MeasureOptions): Promise<Session> {
+  const began = performance.now();
+  const child = side === 'qemu' ? startQemu(guest) : startOurs(guest, options);
+  const reader = new ResultReader(options.onSample);
+  let text = '';
+  let partial = '';
+  let isAnswered = false;
+  const stats: MachineStats[] = [];
+  let peakBytes = 0;
+  let errors = '';
+  child.stdout?.on('data', (bytes: Buffer) => {
+    const piece = bytes.toString('latin1');
+    text = (text + piece).slice(-consoleMostBytes);
+    const lines = (partial + piece).split('\n');
+    partial = lines.pop() ?? '';
+    // Ours tells its lines over the channel, with the instructions.
+    if (side === 'qemu') for (const line of lines) reader.line(line.trim(), performance.now());
+    const answer = isAnswered ? undefined : guest.answer?.(text);
+    if (answer === undefined) return;
+    isAnswered = true;
+    reader.shell((performance.now() - began) / 1000);
+    child.stdin?.write(answer);
+  });
+  child.stderr?.on('data', (bytes: Buffer) => {
+    errors = (errors + bytes.toString()).slice(-2000);
+  });
+  child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
+  child.on('message', (message: MachineProcessMessage) => {
+    if (message.kind === 'line') reader.line(message.text, performance.now(), message.instructions);
+    else stats.push(message.stats);
+  });
+  const watch = setInterval(() => {
+    peakBytes = Math.max(peakBytes, peakOf(child.pid));
+  }, 50);
+  const limit = setTimeout(() => child.kill('SIGKILL'), options.limitMs);
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  clearInterval(watch);
+  clearTimeout(limit);
+  const done = guest.answer ? isAnswered : reader.isDone;
+  if (code !== 0 || !done || reader.failure !== undefined) {
+    const why = reader.failure ?? (code === null ? `nothing came of it in ${options.limitMs} ms` : `exit code ${code}`);
+    const end = [text.slice(-600), errors].join('\n').trim();
+    throw new HostError('bench-run', `the guest in ${side === 'qemu' ? 'QEMU' : 'our machine'} failed: ${why}\n${end}`);
+  }
+  return { samples: reader.samples, peakBytes, stats };
+}
+
+/** Understands what init.c and bench.c print: `program CLASS`, `begin NAME`, `NAME iterations checksum seconds`, `failed ...`. */
+export class ResultReader {
+  readonly samples: Sample[] = [];
+  isDone = false;
+  failure: string | undefined;
+  #program = '';
+  #begun: { atMs: number; instructions: number | undefined } | undefined;
+  #instructions: number | undefined;
+  readonly #onSample: ((sample: Sample) => void) | undefined;
+
+  constructor(onSample?: (sample: Sample) => void) {
+    this.#onSample = onSample;
+  }
+
+  line(text: string, atMs: number, instructions?: number): void {
+    this.#instructions = instructions;
+    const program = /^program (\S+)$/.exec(text)?.[1];
+    if (program !== undefined && programs.includes(program)) this.#program = program;
+    if (text.startsWith('failed ')) this.failure ??= text;
+    if (text === 'bench: done') this.isDone = true;
+    if (text.startsWith('begin ')) this.#begun = { atMs, instructions };
+    const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
+    if (name === undefined || checksum === undefined || this.#begun === undefined) return;
+    const sample: Sample = {
+      workload: `${this.#program}/${name}`,
+      iterations: Number(iterations),
+      checksum,
+      seconds: Number(seconds),
+      wholeSeconds: (atMs - this.#begun.atMs) / 1000,
+      ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.instructions ?? 0) }),
+    };
+    this.#begun = undefined;
+    this.#add(sample);
+  }
+
+  /** The shell has asked for a command, `seconds` after the machine's process was started. */
+  shell(seconds: number): void {
+    this.#add({
+      ...{ workload: 'boot/shell', iterations: 1, checksum: '0', seconds, wholeSeconds: seconds },
+      ...(this.#instructions === undefined ? {} : { instructions: this.#instructions }),
+    });
+  }
+
+  #add(sample: Sample): void {
+    this.samples.push(sample);
+    this.#onSample?.(sample);
+  }
+}
+
+function startQemu(guest: Guest): ChildProcess {
+  const machine = [
+    '-M',
+    'virt',
+    '-cpu',
+    'rv64',
+    '-accel',
+    'tcg',
+    '-smp',
+    '1',
+    '-m',
+    '512M',
+    '-nographic',
+    '-no-reboot',
+  ];
+  const files = ['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', guest.append];
+  return spawn(programPath('qemu-system-riscv64'), [...machine, ...files], { stdio: ['pipe', 'pipe', 'pipe'] });
+}
+
+function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
+  const start: MachineProcessStart = {
+    kernel: guest.kernel,
+    initrd: guest.initrd,
+    append: guest.append,
+    memoryBytes,
+    ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
+  };
+  const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
+  return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+}
+
+function peakOf(pid: number | undefined): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0; // it has ended, or there is no /proc
+  }
+}

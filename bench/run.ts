@@ -1,0 +1,140 @@
+/**
+ * `npm run bench`: the guest programs of guest/bench in QEMU and in our machine, in turn, and what comes of it. Times
+ * are the guest's own; the way to the shell is timed from outside, from the start of the process.
+ */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { HostError, OperatorError } from '../src/base/errors.ts';
+import { pullDebianImage } from '../src/host/images/index.ts';
+import { allWorkloads, selectWorkloads } from './classes.ts';
+import { benchGuest, benchInitrd, bootGuest, type Guest, provideTools } from './guest.ts';
+import { measure, type Session, type Side } from './measure.ts';
+import { describeSetting, markdownReport, textReport, writeDocument } from './report.ts';
+import { brokenBounds, evaluate, type Runs } from './results.ts';
+
+const usage = `usage: npm run bench -- [OPTIONS]
+  --quick             one run at a fifth of the full size
+  --runs N            runs of each machine (default 3); the median counts
+  --only WORD,...     classes or workloads only
+  --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
+  --json FILE         results as JSON
+  --check             end with 1 where a bound of the present stage is broken
+  --document          write the table of docs/PERFORMANCE.md
+`;
+
+async function main(args: string[]): Promise<number> {
+  const options = parse(args);
+  if (options === undefined) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  await provideTools(say);
+  const image = await pullDebianImage({ progress: ({ step }) => say(step) });
+  const all = await allWorkloads();
+  const wanted = options.only === undefined ? all : selectWorkloads(all, options.only);
+  const ofPrograms = wanted.filter((workload) => workload !== 'boot/shell');
+  const guests: Guest[] = [];
+  if (ofPrograms.length > 0) {
+    const files = { kernel: image.kernel, initrd: await benchInitrd() };
+    guests.push(benchGuest(files, { all, wanted: ofPrograms, permille: options.permille }));
+  }
+  if (wanted.includes('boot/shell')) guests.push(bootGuest(image));
+
+  const runs: Record<Side, Session[]> = { qemu: [], ours: [] };
+  for (let run = 1; run <= options.runs; run += 1) {
+    for (const side of ['qemu', 'ours'] as const) {
+      say(`run ${run} of ${options.runs}: ${side === 'qemu' ? 'QEMU' : 'our machine'}`);
+      runs[side].push(await measureAll(side, guests, options));
+    }
+  }
+  const results = evaluate(runs satisfies Runs);
+  const [kernel] = image.manifest.packages;
+  const setting = describeSetting({
+    command: ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
+    runs: options.runs,
+    permille: options.permille,
+    kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
+  });
+  process.stdout.write(textReport(results, setting));
+  if (options.json !== undefined) {
+    await writeFile(options.json, `${JSON.stringify({ setting, results, runs }, undefined, 2)}\n`);
+  }
+  if (options.document) await writeDocument(markdownReport(results, setting));
+  const broken = options.check ? brokenBounds(results) : [];
+  for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
+  return broken.length > 0 ? 1 : 0;
+}
+
+interface Options {
+  readonly runs: number;
+  readonly permille: number;
+  readonly only: string | undefined;
+  readonly json: string | undefined;
+  readonly check: boolean;
+  readonly document: boolean;
+  readonly codeMemoryBytes: number | undefined;
+}
+
+function parse(args: string[]): Options | undefined {
+  const flag = { type: 'boolean', default: false } as const;
+  const text = { type: 'string' } as const;
+  const given = { quick: flag, check: flag, document: flag, help: { ...flag, short: 'h' } } as const;
+  const words = { runs: text, only: text, json: text, 'code-memory': text } as const;
+  let values: ReturnType<typeof parseArgs<{ options: typeof given & typeof words }>>['values'];
+  try {
+    ({ values } = parseArgs({ args, options: { ...given, ...words } }));
+  } catch (error) {
+    throw new OperatorError('bench-usage', error instanceof Error ? error.message : String(error), usage, {
+      cause: error,
+    });
+  }
+  if (values.help) return undefined;
+  const runs = Number(values.runs ?? (values.quick ? 1 : 3));
+  if (!Number.isInteger(runs) || runs < 1 || runs > 99) {
+    throw new OperatorError('bench-usage', `--runs ${values.runs} is no number of runs`, 'use 1 to 99');
+  }
+  return {
+    ...{ runs, permille: values.quick ? 200 : 1000, only: values.only, json: values.json },
+    ...{ check: values.check, document: values.document },
+    codeMemoryBytes: values['code-memory'] === undefined ? undefined : bytesOf(values['code-memory']),
+  };
+}
+
+function bytesOf(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,9})([KMG]?)$/.exec(text) ?? [];
+  if (digits === undefined) {
+    throw new OperatorError('bench-usage', `${text} is no size`, 'use a number with K, M or G behind it, as in 64M');
+  }
+  return Number(digits) * 1024 ** ' KMG'.indexOf(unit || ' ');
+}
+
+/** All guests, one after the other, as one session. */
+async function measureAll(side: Side, guests: readonly Guest[], options: Options): Promise<Session> {
+  const sessions: Session[] = [];
+  for (const guest of guests) {
+    sessions.push(
+      await measure(side, guest, {
+        limitMs: 1_800_000,
+        ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
+        onSample: ({ workload, seconds }) => say(`  ${workload} ${seconds.toFixed(3)} s`),
+      }),
+    );
+  }
+  return {
+    samples: sessions.flatMap((session) => session.samples),
+    peakBytes: Math.max(...sessions.map((session) => session.peakBytes)),
+    stats: sessions.flatMap((session) => session.stats),
+  };
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof OperatorError || error instanceof HostError)) throw error;
+  process.stderr.write(`bench: ${error.message}\n${error instanceof OperatorError ? `${error.fix}\n` : ''}`);
+  process.exitCode = 125;
+}
