@@ -5,7 +5,7 @@
  *   0 M-mode's handler   1 its table of ways on   2 S-mode's handler   3 to 18 code   19 to 94 data   96 on: page tables
  *
  * M-mode's handler goes on at a place chosen by a congruential generator in mscratch: another pc, mode, satp and
- * other pointers. S-mode's handler skips the instruction, or calls M-mode where skipping helps nothing.
+ * other pointers; some ways change a page-table entry first, and fence. S-mode's handler skips the instruction, or calls M-mode where skipping helps nothing.
  * Virtual addresses: 64 pages at VA_LOW (mostly user's) and at VA_HIGH (mostly supervisor's) go to random places; RAM
  * itself is mapped one to one.
  */
@@ -24,7 +24,8 @@ export const SUPERVISOR_VECTOR = BigInt(RAM_BASE + 2 * 4096);
 const VA_LOW = 0x4000_0000n;
 const VA_HIGH = -0x4000_0000n;
 const WINDOW_PAGES = 64;
-const WAYS = 64;
+const WAYS = 32;
+const WAY_BYTES = 128;
 const MODES = [
   { mode: 8n, levels: 3 },
   { mode: 9n, levels: 4 },
@@ -45,8 +46,8 @@ exception:
   addi t0, t0, 0x339
   csrw mscratch, t0
   srli t1, t0, 7
-  andi t1, t1, 63
-  slli t1, t1, 6
+  andi t1, t1, 31
+  slli t1, t1, 7
   add t2, t2, t1
   ld t0, 0(t2)
   csrw mepc, t0
@@ -57,6 +58,14 @@ exception:
   csrs mstatus, t0
   ld t0, 16(t2)
   csrw satp, t0
+  ld t0, 64(t2)
+  beq t0, x0, keep
+  ld t3, 72(t2)
+  ld t1, 0(t0)
+  xor t1, t1, t3
+  sd t1, 0(t0)
+  sfence.vma x0, x0
+keep:
   ld x2, 24(t2)
   ld x8, 32(t2)
   ld x9, 40(t2)
@@ -98,11 +107,16 @@ export function randomWorld(random: Random, code: Uint8Array): World {
   page(2).set(assemble(SKIP, SUPERVISOR_VECTOR).bytes);
   ram.set(code, CODE.first * 4096);
   for (let i = 0; i < DATA.pages; i++) page(DATA.first + i).set(random.bytes(random.chance(0.2) ? 4096 : 256));
-  const roots = new PageTables(random, view).build();
+  const tables = new PageTables(random, view);
+  const all = tables.build();
+  // One address space alone keeps translations cached from way to way: a fence that does nothing shows.
+  const roots = random.chance(0.6) ? [random.pick(all)] : all;
+  const leaves = roots.flatMap((satp) => tables.leaves.get(satp) ?? []);
+  const isBareSometimes = roots.length > 1;
   const word = (at: number, value: bigint): void => view.setBigUint64(at, BigInt.asUintN(64, value), true);
   for (let way = 0; way < WAYS; way++) {
     const mode = random.pick([0n, 0n, 1n, 1n, 3n]);
-    const satp = random.chance(0.15) ? 0n : random.pick(roots);
+    const satp = isBareSometimes && random.chance(0.2) ? 0n : random.pick(roots);
     const isPhysical = mode === 3n || satp === 0n;
     const place = (first: number, pages: number): bigint => {
       const at = random.chance(0.25) ? 4096 - random.below(24) : random.below(4096);
@@ -112,16 +126,18 @@ export function randomWorld(random: Random, code: Uint8Array): World {
         (random.chance(0.9) ? own : random.pick([VA_LOW, VA_HIGH])) + BigInt(random.below(WINDOW_PAGES) * 4096 + at)
       );
     };
-    const at = 4096 + way * 64;
+    const at = 4096 + way * WAY_BYTES;
     word(at, place(CODE.first, CODE.pages) & ~1n);
     word(at + 8, (mode << 11n) | (random.wide() & 0xe_2000n) | 0x2000n | (random.chance(0.3) ? 0x80n : 0n));
     word(at + 16, satp);
+    if (random.chance(0.2)) {
+      word(at + 64, random.pick(leaves));
+      word(at + 72, 1n << BigInt(random.pick([0, 1, 2, 3, 4, 6, 7, 10, 11])));
+    }
     for (const [i] of POINTERS.entries()) {
       const isCode = random.chance(0.15);
       const pointer = place(isCode ? CODE.first : DATA.first, isCode ? CODE.pages : DATA.pages);
-      const isTable = mode === 3n && i === 3 && random.chance(0.2);
-      const tables = BigInt(RAM_BASE + TABLES.first * 4096 + random.below(16 * 512) * 8);
-      word(at + 24 + i * 8, isTable ? tables : i < 3 ? pointer : pointer & ~7n);
+      word(at + 24 + i * 8, i < 3 ? pointer : pointer & ~7n);
     }
   }
   return { ram, state: randomState(random), x: list(random), f: list(random) };
@@ -170,6 +186,8 @@ class PageTables {
   readonly #random: Random;
   readonly #view: DataView;
   #next: number = TABLES.first;
+  /** Physical addresses of the windows' leaves, by satp. */
+  readonly leaves = new Map<bigint, bigint[]>();
 
   constructor(random: Random, view: DataView) {
     this.#random = random;
@@ -180,21 +198,24 @@ class PageTables {
   build(): bigint[] {
     return MODES.map(({ mode, levels }) => {
       const root = this.#next++;
+      const leaves: bigint[] = [];
       this.#put(root, levels, BigInt(RAM_BASE), 2, leaf(BigInt(RAM_BASE) >> 12n, 0xcfn));
       for (const window of [VA_LOW, VA_HIGH]) {
         for (let i = 0; i < WINDOW_PAGES; i++) {
           const va = window + BigInt(i * 4096);
-          this.#put(root, levels, va, 0, this.#randomLeaf(window === VA_LOW));
+          leaves.push(this.#put(root, levels, va, 0, this.#randomLeaf(window === VA_LOW)));
         }
         // A superpage behind the window: all of RAM, or what lies round it; sometimes misaligned.
         const ppn = (BigInt(RAM_BASE) >> 12n) + (this.#random.chance(0.2) ? 8n : 0n);
         this.#put(root, levels, window + 0x20_0000n, 1, leaf(ppn, 0xcfn | (this.#random.chance(0.5) ? 16n : 0n)));
       }
-      return (mode << 60n) | (BigInt(this.#random.below(4)) << 44n) | BigInt(RAM_BASE / 4096 + root);
+      const satp = (mode << 60n) | (BigInt(this.#random.below(4)) << 44n) | BigInt(RAM_BASE / 4096 + root);
+      this.leaves.set(satp, leaves);
+      return satp;
     });
   }
 
-  #put(root: number, levels: number, va: bigint, level: number, entry: bigint): void {
+  #put(root: number, levels: number, va: bigint, level: number, entry: bigint): bigint {
     let table = root;
     for (let at = levels - 1; at > level; at--) {
       const place = slot(table, va, at);
@@ -206,6 +227,7 @@ class PageTables {
       table = Number(pointer >> 10n) - RAM_BASE / 4096;
     }
     this.#view.setBigUint64(slot(table, va, level), BigInt.asUintN(64, entry), true);
+    return BigInt(RAM_BASE + slot(table, va, level));
   }
 
   #randomLeaf(isUser: boolean): bigint {
