@@ -3,7 +3,13 @@
  * flags leave open; a kernel or a firmware of one's own stands without an image, unless one is named.
  */
 import { OperatorError } from '../base/errors.ts';
-import { debianImageName, type GuestImage, type MachineOptions, type WorkOptions } from '../host/index.ts';
+import {
+  checkMachineName,
+  debianImageName,
+  type GuestImage,
+  type MachineOptions,
+  type WorkOptions,
+} from '../host/index.ts';
 import type { Platform } from './io.ts';
 import { parseCount, parseDrive, parseNetdev, parseSize } from './values.ts';
 
@@ -37,6 +43,7 @@ export interface RunFlags {
 
 /** What the flags alone say; throws OperatorError before anything is fetched or started. */
 export function machineOptions(flags: RunFlags): MachineOptions {
+  if (flags.name !== undefined) checkMachineName(flags.name);
   const netdevs = [...(flags.netdev ?? []), ...(flags.network === undefined ? [] : [flags.network])].map(parseNetdev);
   const publish = [...(flags.publish ?? []), ...netdevs.flatMap((one) => one.publish)];
   const isOnline = netdevs.every((one) => one.network);

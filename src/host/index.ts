@@ -1,6 +1,7 @@
 /** The door of the host: machines in this process, their control sockets, guest images. */
 export {
   ControlServer,
+  checkMachineName,
   connectMachine,
   launchMachine,
   listMachines,

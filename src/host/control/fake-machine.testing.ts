@@ -135,12 +135,14 @@ export class FakeMachine implements MachineHandle {
       }
       case 'hang':
         out(encoder.encode('hanging\n'));
-        await sleep(60_000, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
-          this.calls.push('hang was cancelled');
-        });
+        await sleep(60_000, undefined, { ref: false, ...(options.signal ? { signal: options.signal } : {}) }).catch(
+          () => {
+            this.calls.push('hang was cancelled');
+          },
+        );
         options.signal?.throwIfAborted();
         return 0;
-      case 'sh':
+      case '/bin/sh':
         out(encoder.encode(`sh ran ${args.join(' ')}\n`));
         return 0;
       default:

@@ -2,5 +2,5 @@
 export { connectMachine, listMachines, RemoteMachine } from './client.ts';
 export { launchMachine } from './launch.ts';
 export { protocolVersion } from './protocol.ts';
-export { runtimeFolder } from './runtime-folder.ts';
+export { checkMachineName, runtimeFolder } from './runtime-folder.ts';
 export { ControlServer } from './server.ts';

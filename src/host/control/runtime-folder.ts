@@ -39,12 +39,17 @@ export async function runtimeFolder(environment: NodeJS.ProcessEnv = process.env
   return path;
 }
 
-/** The socket of the machine `name`. Errors: `bad-name`, `runtime-folder`. */
-export function socketPath(folder: string, name: string): string {
+/** Throws OperatorError `bad-name` unless a machine may be called so. */
+export function checkMachineName(name: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(name)) {
     const fix = 'Use up to 63 letters, digits, "-", "_" and ".", with a letter or a digit in front';
     throw new OperatorError('bad-name', `"${name.slice(0, 80)}" cannot be the name of a machine`, fix);
   }
+}
+
+/** The socket of the machine `name`. Errors: `bad-name`. */
+export function socketPath(folder: string, name: string): string {
+  checkMachineName(name);
   const path = join(folder, `${name}.sock`);
   if (Buffer.byteLength(path) > longestSocketPath) {
     const fix = 'Choose a shorter name, or set XDG_RUNTIME_DIR to a shorter path';

@@ -1,0 +1,5 @@
+/** The entry of a detached process whose machine is a fake. It ends when its machine does. */
+import { fakeCreate } from '../host/control/fake-machine.testing.ts';
+import { ownDetachedMachine } from './detach.ts';
+
+ownDetachedMachine(fakeCreate().create);

@@ -1,0 +1,308 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import type { MachineOptions } from '../host/index.ts';
+import { fakeImage, fakePlatform, kage, TestTerminal } from './terminal.testing.ts';
+
+const runtime = mkdtempSync(join(tmpdir(), 'kagemusha-cli-'));
+const before_ = process.env['XDG_RUNTIME_DIR'];
+
+before(() => {
+  process.env['XDG_RUNTIME_DIR'] = runtime;
+});
+after(() => {
+  if (before_ === undefined) delete process.env['XDG_RUNTIME_DIR'];
+  else process.env['XDG_RUNTIME_DIR'] = before_;
+  rmSync(runtime, { recursive: true, force: true });
+});
+afterEach(async () => {
+  await until(() => readdirSync(runtime).flatMap((name) => readdirSync(join(runtime, name))).length === 0);
+});
+
+/** What `createMachine` is asked for by a command line of `kage run`. */
+async function optionsOf(...args: string[]): Promise<MachineOptions> {
+  const { platform, machines } = fakePlatform();
+  const { code, stderr } = await kage(['run', '-q', '-n', 'test', ...args, '--', 'exit', '0'], undefined, platform);
+  assert.equal(code, 0, stderr);
+  const { name, ...options } = machines[0]?.options ?? {};
+  assert.equal(name, 'test');
+  return options;
+}
+
+describe('kage run: from flags to the machine', () => {
+  const own = ['--kernel', 'K'];
+  const cases: readonly [args: string[], options: MachineOptions][] = [
+    [[], { kernel: fakeImage.kernel, initrd: fakeImage.initrd, append: fakeImage.commandLine, drives: [] }],
+    [['-c', '4', '-m', '2G', ...own], { kernel: 'K', cpus: 4, memoryBytes: 2 ** 31 }],
+    [['-smp', '4', '-m', '256', ...own], { kernel: 'K', cpus: 4, memoryBytes: 256 << 20 }],
+    [['-smp', 'cpus=2,sockets=2', ...own], { kernel: 'K', cpus: 2 }],
+    [['-kernel', 'K', '-initrd', 'I', '-append', '-x=1 quiet'], { kernel: 'K', initrd: 'I', append: '-x=1 quiet' }],
+    [['-bios', 'B', '-machine', 'virt', '-nographic', '-serial', 'mon:stdio'], { bios: 'B' }],
+    [['-bios', 'default', ...own], { kernel: 'K' }],
+    [['-s', '-S', ...own], { kernel: 'K', gdbPort: 1234, startPaused: true }],
+    [['-gdb', 'tcp::4321', ...own], { kernel: 'K', gdbPort: 4321 }],
+    [['-cpu', 'rv64,zba=off', ...own], { kernel: 'K', cpu: 'rv64,zba=off' }],
+    [
+      ['-drive', 'file=a,,b.img,format=raw,if=virtio,readonly=on', '-device', 'virtio-blk-device,drive=d', ...own],
+      { kernel: 'K', drives: [{ file: 'a,b.img', readOnly: true }] },
+    ],
+    [
+      ['--drive', 'a.img', '--drive', 'file=b.img,overlay=c', ...own],
+      { kernel: 'K', drives: [{ file: 'a.img' }, { file: 'b.img', overlay: 'c' }] },
+    ],
+    [['-hda', 'a.img', '-snapshot', ...own], { kernel: 'K', drives: [{ file: 'a.img', overlay: true }] }],
+    [
+      ['-netdev', 'user,id=n,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-:53', ...own],
+      { kernel: 'K', publish: ['127.0.0.1:8080:80/tcp', '53:53/udp'] },
+    ],
+    [['-p', '8080:80', '-p', '2222:22', ...own], { kernel: 'K', publish: ['8080:80', '2222:22'] }],
+    [['--network', 'none', ...own], { kernel: 'K', network: false }],
+    [['-nic', 'none', ...own], { kernel: 'K', network: false }],
+    [['--clock', 'instructions', '--seed', '7', ...own], { kernel: 'K', clock: 'instructions', seed: 7 }],
+    [['--no-agent', '--code-memory', '32M', ...own], { kernel: 'K', agent: false, codeMemoryBytes: 32 << 20 }],
+    [
+      ['--append', 'debug'],
+      { kernel: fakeImage.kernel, initrd: fakeImage.initrd, append: 'console=ttyS0 quiet debug', drives: [] },
+    ],
+    [
+      ['--drive', 'd', 'other'],
+      {
+        kernel: fakeImage.kernel,
+        initrd: fakeImage.initrd,
+        append: fakeImage.commandLine,
+        drives: [{ file: '/images/other/disk', overlay: true }, { file: 'd' }],
+      },
+    ],
+  ];
+  for (const [args, options] of cases) {
+    test(`kage run ${args.join(' ')}`, async () => assert.deepEqual(await optionsOf(...args), options));
+  }
+});
+
+describe('kage run: what is wrong is one line with a way out, and exit code 125', () => {
+  const cases: readonly [args: string[], says: RegExp][] = [
+    [['run', '--frob'], /^kage: unknown option '--frob'\. See "kage --help"\.\n$/],
+    [['run', '--memry', '1G'], /Did you mean --memory\? See/],
+    [['frob'], /^kage: unknown command 'frob'/],
+    [['run', '-smp'], /needs a value/],
+    [['run', '-m', 'lots'], /is not a size\. Write it as 512M or 2G\./],
+    [['run', '-m', '0'], /is not a size/],
+    [['run', '-c', '17'], /not a number from 1 to 16/],
+    [['run', '-smp', 'x'], /not a number from 1 to 16/],
+    [['run', 'debian', 'uname'], /too many arguments/],
+    [['run', 'nothing'], /there is no image nothing/],
+    [['run', '--exec', 'a', '--', 'b'], /two commands/],
+    [['run', '-d', '--', 'b'], /runs no command/],
+    [['run', '-machine', 'q35'], /-machine q35 is not supported\. The machine is always "virt"\./],
+    [['run', '-device', 'e1000'], /-device e1000 is not supported/],
+    [['run', '-drive', 'file=a,format=qcow2'], /qcow2 are not supported\. Convert it/],
+    [['run', '-drive', 'readonly=on'], /names no file/],
+    [['run', '-drive', 'file=a,readonly=maybe'], /neither on nor off/],
+    [['run', '-drive', 'file=a,zap=1'], /does not know zap/],
+    [['run', '-netdev', 'tap'], /-netdev tap is not supported/],
+    [['run', '-netdev', 'user,hostfwd=x'], /does not know hostfwd=x/],
+    [['run', '-netdev', 'none', '-p', '1:1'], /without a network/],
+    [['run', '--clock', 'sand'], /no clock sand/],
+    [['run', '-e', '1=2', '--', 'env'], /names no variable/],
+    [['run', '--kernel', '/no/kernel'], /There is no kernel/],
+    [['run', '-n', '../x'], /cannot be the name/],
+    [['exec', 'nobody', '--', 'ls'], /No machine named nobody is running/],
+    [['exec', 'nobody'], /no command to run/],
+    [['stop', 'nobody'], /No machine named nobody/],
+    [['stop'], /missing required argument/],
+    [['ps', '--format', 'xml'], /Allowed choices are table, json/],
+    [['images', 'pull', 'plan9'], /no image plan9 to pull/],
+    [['images', 'rm', 'plan9'], /no image plan9/],
+  ];
+  for (const [args, says] of cases) {
+    test(`kage ${args.join(' ')}`, async () => {
+      const { code, stdout, stderr } = await kage(args);
+      assert.equal(code, 125);
+      assert.equal(stdout, '');
+      assert.match(stderr, says);
+      assert.match(stderr, /^kage: [^\n]+[.?]\n$/, 'one line');
+    });
+  }
+});
+
+describe('kage run with a command', () => {
+  test('passes streams and the exit code through, and the environment', async () => {
+    const echo = await kage(['run', '-q', '--', 'echo', '--help', '-c']);
+    assert.deepEqual(echo, { code: 0, stdout: '--help -c\n', stderr: '' });
+    assert.deepEqual(await kage(['run', '-q', '--', 'warn', 'x']), { code: 1, stdout: '', stderr: 'x\n' });
+    assert.equal((await kage(['run', '-q', '--', 'exit', '42'])).code, 42);
+    const cat = await kage(['run', '-q', '--', 'cat'], new TestTerminal({ input: 'some input' }));
+    assert.equal(cat.stdout, 'some input');
+    const env = await kage(['run', '-q', '-e', 'A=1=2', '-e', 'GREETING', '-e', 'UNSET', '-w', '/tmp', '--', 'env']);
+    assert.deepEqual(JSON.parse(env.stdout), [{ A: '1=2', GREETING: 'hello' }, '/tmp']);
+  });
+
+  test('--exec is one command of a shell', async () => {
+    assert.equal((await kage(['run', '-q', '--exec', 'uname -a'])).stdout, 'sh ran -c uname -a\n');
+  });
+
+  test('a machine with a disk that stays is shut down, others just end', async () => {
+    const { platform, machines } = fakePlatform();
+    await kage(['run', '-q', '--drive', 'd', '--', 'exit', '0'], undefined, platform);
+    await kage(['run', '-q', '--drive', 'file=d,readonly=on', '--', 'exit', '0'], undefined, platform);
+    assert.deepEqual(
+      machines.map((machine) => machine.calls[0]),
+      ['stop default', 'kill'],
+    );
+  });
+
+  test('a machine that ends before its command is an error', async () => {
+    const { platform, machines } = fakePlatform();
+    const running = kage(['run', '-q', '--', 'hang'], undefined, platform);
+    await until(() => machines.length === 1);
+    machines[0]?.end({ reason: 'poweroff', code: 0 });
+    const { code, stderr } = await running;
+    assert.deepEqual([code, stderr.split('.')[0]], [125, 'kage: the machine ended before the command did']);
+  });
+
+  test('a signal ends it with the signal’s code', async () => {
+    const { platform, machines } = fakePlatform();
+    const terminal = new TestTerminal();
+    const running = kage(['run', '-q', '--', 'hang'], terminal, platform);
+    await until(() => terminal.printed === 'hanging\n');
+    terminal.ending.abort(143);
+    assert.equal((await running).code, 143);
+    assert.ok(machines[0]?.calls.includes('kill'));
+  });
+
+  test('progress is lines without a terminal, and a bar that goes away on one', async () => {
+    const plain = await kage(['run', '--', 'exit', '0']);
+    assert.equal(plain.stderr, 'fetching the kernel\n');
+    const drawn = new TestTerminal({ isTerminal: true });
+    await kage(['run', '--', 'exit', '0'], drawn);
+    assert.match(drawn.complained, /\[######-{18}\] {2}25 % fetching the kernel\r\x1b\[K$/);
+  });
+});
+
+describe("kage run's console", () => {
+  async function start(terminal: TestTerminal, ...args: string[]) {
+    const { platform, machines } = fakePlatform();
+    const running = kage(['run', '-q', ...args], terminal, platform);
+    await until(() => machines.length === 1 && terminal.stdin.listenerCount('data') > 0);
+    return { running, machine: machines[0] };
+  }
+
+  test('keys reach the guest raw, its words the terminal; its exit code is ours', async () => {
+    const terminal = new TestTerminal({ isTerminal: true });
+    const { running, machine } = await start(terminal);
+    terminal.stdin.write('ls\x03\x01a\x01\x01\x01z');
+    await until(() => machine?.typed.length === 1);
+    assert.equal(Buffer.concat(machine?.typed ?? []).toString(), 'ls\x03\x01\x01\x01z');
+    machine?.end({ reason: 'failure', code: 9 });
+    assert.equal((await running).code, 9);
+    assert.deepEqual(terminal.modes, [true, false]);
+    assert.equal(terminal.printed, 'ls\x03\x01\x01\x01z');
+  });
+
+  test('Ctrl-a x ends the machine, Ctrl-a h helps', async () => {
+    const terminal = new TestTerminal({ isTerminal: true });
+    const { running, machine } = await start(terminal);
+    terminal.stdin.write('\x01h');
+    await until(() => terminal.complained.includes('Ctrl-a x  end the machine'));
+    terminal.stdin.write('\x01');
+    terminal.stdin.write('x');
+    await running;
+    assert.deepEqual(machine?.typed, []);
+    assert.equal(machine?.calls[0], 'kill');
+    assert.deepEqual(terminal.modes, [true, false]);
+  });
+
+  test('without a terminal, input is a stream, Ctrl-a an ordinary byte', async () => {
+    const { platform, machines } = fakePlatform();
+    const { code, stdout } = await kage(['run', '-q'], new TestTerminal({ input: '\x01xpoweroff\n' }), platform);
+    assert.deepEqual([code, stdout], [0, '\x01xpoweroff\n']);
+    assert.equal(machines[0]?.info.state, 'ended');
+  });
+
+  test('a machine that failed is the platform’s error', async () => {
+    const { running, machine } = await start(new TestTerminal());
+    machine?.end({ reason: 'error', code: 125, message: 'a worker died' });
+    const { code, stderr } = await running;
+    assert.equal(code, 125);
+    assert.match(stderr, /^kage: a worker died\. [^\n]+\n$/);
+  });
+});
+
+describe('machines in the background', () => {
+  test('run -d, ps, exec, stats, logs, pause, resume, attach, stop', async () => {
+    const started = await kage(['run', '-q', '-d', '-n', 'web', '-p', '8080:80', '-m', '1G']);
+    assert.deepEqual(started, { code: 0, stdout: 'web\n', stderr: '' });
+    const again = await kage(['run', '-q', '-d', '-n', 'web']);
+    assert.match(again.stderr, /^kage: A machine named web is running\. Choose another name/);
+    assert.equal(again.code, 125);
+
+    const listed = JSON.parse((await kage(['ps', '--format', 'json'])).stdout) as { name: string; pid: number }[];
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      ['web'],
+    );
+    assert.notEqual(listed[0]?.pid, process.pid);
+    assert.match((await kage(['ps'])).stdout, /^NAME +STATE.*\nweb +running +1 +1G .* 8080:80 /);
+    assert.equal((await kage(['ps', '-q'])).stdout, 'web\n');
+
+    assert.equal((await kage(['exec', 'web', '--', 'echo', 'a', '-q'])).stdout, 'a -q\n');
+    assert.equal((await kage(['exec', 'web', 'echo', 'a', '-q', '--', '-e'])).stdout, 'a -q -- -e\n');
+    assert.equal((await kage(['exec', 'web', 'exit', '3'])).code, 3);
+    const cat = await kage(['exec', 'web', 'cat'], new TestTerminal({ input: 'in' }));
+    assert.equal(cat.stdout, 'in');
+    assert.match((await kage(['stats', 'web'])).stdout, /web +vcpus\.0\.exits\.mmio +7\n/);
+    const stats = JSON.parse((await kage(['stats', '--format', 'json'])).stdout) as Record<string, unknown>;
+    assert.deepEqual(stats['web'], { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] });
+
+    await kage(['pause', 'web']);
+    assert.match((await kage(['ps'])).stdout, /web +paused/);
+    await kage(['resume', 'web']);
+
+    const terminal = new TestTerminal({ isTerminal: true });
+    const attached = kage(['attach', 'web'], terminal);
+    await until(() => terminal.modes.length === 1);
+    terminal.stdin.write('hi there');
+    await until(() => terminal.printed === 'hi there');
+    terminal.stdin.write('\x01d');
+    assert.equal((await attached).code, 0);
+    assert.deepEqual(terminal.modes, [true, false]);
+    assert.equal((await kage(['logs', 'web'])).stdout, 'hi there');
+
+    assert.deepEqual(await kage(['stop', '-t', '1', 'web']), { code: 0, stdout: 'web\n', stderr: '' });
+    assert.equal((await kage(['ps', '-q'])).stdout, '');
+  });
+
+  test('what keeps a detached machine from starting is told as in the foreground', async () => {
+    const { code, stderr } = await kage(['run', '-d', '--kernel', '/no/kernel']);
+    assert.equal(code, 125);
+    assert.equal(stderr, 'kage: There is no kernel /no/kernel. Give the path of one.\n');
+  });
+});
+
+describe('help and images', () => {
+  test('help teaches by examples', async () => {
+    const { code, stdout, stderr } = await kage([]);
+    assert.deepEqual([code, stderr], [0, '']);
+    for (const verb of ['run', 'exec', 'ps', 'stop', 'kill', 'stats', 'images', 'logs', 'attach', 'pause', 'resume']) {
+      assert.match(stdout, new RegExp(`^ {2}${verb}\\b`, 'm'));
+    }
+    assert.match(stdout, /kage exec web -- sh -c/);
+    assert.match((await kage(['run', '--help'])).stdout, /-kernel Image -initrd rd\.cpio/);
+    assert.match((await kage(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  test('images', async () => {
+    assert.match((await kage(['images'])).stdout, /^NAME.*\ndebian +trixie 13\.7 +6\.12 +-\n$/);
+    assert.deepEqual(JSON.parse((await kage(['images', 'ls', '--format', 'json'])).stdout), [fakeImage]);
+    const pulled = await kage(['images', 'pull']);
+    assert.deepEqual([pulled.stdout, pulled.stderr], ['debian\n', 'fetching the kernel\n']);
+    assert.equal((await kage(['images', 'rm', 'debian'])).stdout, 'debian\n');
+  });
+});
+
+/** Waits for a condition that other events bring about; the runner's own limit ends a wait in vain. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

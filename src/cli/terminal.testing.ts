@@ -1,0 +1,96 @@
+/** Streams and a platform for tests of the verbs: what is typed, what is printed, machines that are fakes. */
+import { PassThrough } from 'node:stream';
+import { fakeCreate } from '../host/control/fake-machine.testing.ts';
+import type { GuestImage } from '../host/index.ts';
+import type { Io, Platform } from './io.ts';
+import { main } from './program.ts';
+
+export class TestTerminal {
+  readonly stdin: PassThrough & { isTTY?: boolean; setRawMode?(raw: boolean): void };
+  readonly stdout: PassThrough & { isTTY?: boolean } = new PassThrough();
+  readonly stderr: PassThrough & { isTTY?: boolean } = new PassThrough();
+  readonly ending = new AbortController();
+  /** Raw mode switched on and off, in order. */
+  readonly modes: boolean[] = [];
+  #stdout = '';
+  #stderr = '';
+
+  constructor(options: { isTerminal?: boolean; input?: string } = {}) {
+    this.stdin = new PassThrough();
+    if (options.isTerminal) {
+      this.stdin.isTTY = true;
+      this.stdin.setRawMode = (raw) => this.modes.push(raw);
+      this.stderr.isTTY = true;
+    } else this.stdin.end(options.input ?? '');
+    this.stdout.on('data', (bytes: Buffer) => {
+      this.#stdout += bytes.toString();
+    });
+    this.stderr.on('data', (bytes: Buffer) => {
+      this.#stderr += bytes.toString();
+    });
+  }
+
+  get io(): Io {
+    const { stdin, stdout, stderr, ending } = this;
+    return { stdin, stdout, stderr, environment: { GREETING: 'hello' }, signal: ending.signal };
+  }
+
+  get printed(): string {
+    return this.#stdout;
+  }
+
+  get complained(): string {
+    return this.#stderr;
+  }
+}
+
+export const fakeImage: GuestImage = {
+  name: 'debian',
+  kernel: '/images/debian/kernel',
+  initrd: '/images/debian/initrd',
+  commandLine: 'console=ttyS0 quiet',
+  manifest: {
+    format: 1,
+    name: 'debian',
+    suite: 'trixie',
+    release: '13.7',
+    architecture: 'riscv64',
+    packages: [],
+    kernel: { file: 'kernel', version: '6.12', sha256: '' },
+    initrd: { file: 'initrd', sha256: '' },
+    modules: [],
+    commandLine: 'console=ttyS0 quiet',
+  },
+};
+
+export function fakePlatform(): { platform: Platform; machines: ReturnType<typeof fakeCreate>['machines'] } {
+  const { create, machines } = fakeCreate();
+  const removed: string[] = [];
+  return {
+    machines,
+    platform: {
+      createMachine: create,
+      detachedEntry: new URL('./detached-fake.testing.ts', import.meta.url),
+      images: {
+        pull: async ({ progress }) => {
+          progress?.({ step: 'fetching the kernel', done: 1, total: 4 });
+          return fakeImage;
+        },
+        find: async (name) => (name === 'other' ? { ...fakeImage, name, disk: '/images/other/disk' } : undefined),
+        list: async () => [fakeImage],
+        remove: async (name) => name === 'debian' && removed.push(name) > 0,
+      },
+    },
+  };
+}
+
+/** One command line with fakes, to its end. */
+export async function kage(
+  args: readonly string[],
+  terminal = new TestTerminal(),
+  platform = fakePlatform().platform,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const code = await main(args, terminal.io, platform);
+  await new Promise(setImmediate); // what was written has arrived
+  return { code, stdout: terminal.printed, stderr: terminal.complained };
+}
