@@ -128,19 +128,23 @@ export class FakeMemory implements GuestMemory {
   }
 
   u16(gpa: number): number {
+    if (crosses(gpa, 2)) return new DataView(this.bytes(gpa, 2).buffer).getUint16(0, true);
     return this.#data.getUint16(this.#at(gpa), true);
   }
 
   u32(gpa: number): number {
+    if (crosses(gpa, 4)) return new DataView(this.bytes(gpa, 4).buffer).getUint32(0, true);
     return this.#data.getUint32(this.#at(gpa), true);
   }
 
   setU16(gpa: number, value: number): void {
-    this.#data.setUint16(this.#at(gpa), value, true);
+    if (crosses(gpa, 2)) this.setBytes(gpa, new Uint8Array(Uint16Array.of(value).buffer));
+    else this.#data.setUint16(this.#at(gpa), value, true);
   }
 
   setU32(gpa: number, value: number): void {
-    this.#data.setUint32(this.#at(gpa), value, true);
+    if (crosses(gpa, 4)) this.setBytes(gpa, new Uint8Array(Uint32Array.of(value).buffer));
+    else this.#data.setUint32(this.#at(gpa), value, true);
   }
 
   setU64(gpa: number, value: number): void {
@@ -165,4 +169,9 @@ export class FakeMemory implements GuestMemory {
     assert.ok(place !== undefined, `the fake driver touches 0x${gpa.toString(16)}`);
     return place + (start % FRAME_BYTES);
   }
+}
+
+/** Whether a word at `gpa` lies in two frames. */
+function crosses(gpa: number, bytes: number): boolean {
+  return (gpa % FRAME_BYTES) + bytes > FRAME_BYTES;
 }

@@ -136,7 +136,6 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
   service(): void {
     assert(this.#queues.length > 0, `${this.name}: only the I/O thread's instance is serviced`);
     this.hostEvents();
-    const { state } = this;
     const notified = Atomics.exchange(this.#words, this.#notifiedAt, 0);
     if (this.live) this.serve(notified);
   }
@@ -151,7 +150,8 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
     const { state } = this;
     const before = state.config.slice();
     this.strap();
-    if (state.accepted.some((bits, i) => (bits & ~(state.offered[i] ?? 0)) !== 0)) {
+    const negotiated = (state.status & STATUS.FEATURES_OK) !== 0;
+    if (negotiated && state.accepted.some((bits, i) => (bits & ~(state.offered[i] ?? 0)) !== 0)) {
       throw new OperatorError(
         'device-changed',
         `${this.name}: the saved guest uses features that the device does not have now`,
