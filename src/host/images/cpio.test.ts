@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cpio } from './cpio.ts';
+import { cpio, cpioFiles } from './cpio.ts';
 
 interface Read {
   path: string;
@@ -71,4 +71,22 @@ test('names and data of every length keep the archive in step', () => {
       [0, 1, 2, 3, 4, 5, 6, 7, 8],
     );
   }
+});
+
+test('files are found by their paths again; an archive that is cut is refused', () => {
+  const archive = cpio([
+    { kind: 'file', path: 'a/one', mode: 0o644, data: Buffer.from('abc') },
+    { kind: 'link', path: 'two', mode: 0o777, target: 'a/one' },
+    { kind: 'file', path: 'three', mode: 0o644, data: Buffer.from('') },
+  ]);
+  const files = cpioFiles(archive);
+  assert.deepEqual(
+    [...files].map(([path, data]) => [path, Buffer.from(data).toString()]),
+    [
+      ['a/one', 'abc'],
+      ['three', ''],
+    ],
+  );
+  for (const length of [0, 50, 110, 200, 300])
+    assert.throws(() => cpioFiles(archive.subarray(0, length)), /damaged or cut short/);
 });

@@ -5,6 +5,7 @@
  * belongs to root and is dated 1970, so the same input gives the same bytes.
  */
 import { assert } from '../../base/assert.ts';
+import { HostError } from '../../base/errors.ts';
 
 export type CpioEntry = { path: string; mode: number } & (
   | { kind: 'file'; data: Uint8Array }
@@ -59,6 +60,26 @@ function encodeEntry(entry: CpioEntry, inode: number): Uint8Array[] {
   const fields = [inode, mode, 0, 0, 1, 0, data.length, 0, 0, device.major, device.minor, name.length, 0];
   const header = encoder.encode(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`);
   return [header, name, padding(header.length + name.length), data, padding(data.length)];
+}
+
+/** The plain files of one uncompressed archive of ours, by path; throws HostError `bad-archive` for anything else. */
+export function cpioFiles(archive: Uint8Array): Map<string, Uint8Array> {
+  const file = Buffer.from(archive.buffer, archive.byteOffset, archive.byteLength);
+  const files = new Map<string, Uint8Array>();
+  const align = (at: number): number => Math.ceil(at / 4) * 4;
+  for (let at = 0; at + 110 <= file.length; ) {
+    const header = file.toString('latin1', at, at + 110);
+    if (!/^070701[0-9a-f]{104}$/.test(header)) break;
+    const field = (index: number): number => Number.parseInt(header.slice(6 + 8 * index, 14 + 8 * index), 16);
+    const [mode, size, nameLength] = [field(1), field(6), field(11)];
+    const path = file.toString('utf8', at + 110, at + 110 + nameLength - 1);
+    if (path === 'TRAILER!!!') return files;
+    const dataAt = align(at + 110 + nameLength);
+    if (nameLength === 0 || dataAt + size > file.length) break;
+    if ((mode & 0o170000) === typeBits.file) files.set(path, archive.subarray(dataAt, dataAt + size));
+    at = align(dataAt + size);
+  }
+  throw new HostError('bad-archive', 'a cpio archive is damaged or cut short');
 }
 
 function padding(length: number): Uint8Array {

@@ -1,9 +1,14 @@
 /** The Debian image made from the archive, booted in the reference QEMU: init and agent, without our machine. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { requires } from '../../../test/capability.ts';
 import { fetchPackages } from '../debian/index.ts';
+import { agentOverlayWords, withAgentOverlay } from './agent-overlay.ts';
+import { type CpioEntry, cpio } from './cpio.ts';
 import { sha256Of } from './initramfs.ts';
 import { pullDebianImage } from './pull.ts';
 import { bootInQemu } from './qemu.testing.ts';
@@ -75,3 +80,39 @@ test('the agent shuts the guest down', requires('apt', 'qemu'), async () => {
     await guest.kill();
   }
 });
+
+test(
+  "the overlay brings the agent into somebody else's initramfs, a compressed one too",
+  requires('apt', 'qemu'),
+  async () => {
+    const { kernel, initrd, commandLine } = await pullDebianImage();
+    const base = (await readFile(initrd)).subarray(0, (await stat(join(dirname(initrd), 'base.cpio'))).size);
+    const script = [
+      '#!/bin/sh',
+      'busybox mount -t proc proc /proc',
+      'mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev; mount -t tmpfs tmpfs /run',
+      'modprobe virtio_mmio',
+      'echo "their init is process $$ with $*"',
+      'while :; do sleep 1000; done',
+    ];
+    const links = ['mount', 'mkdir'].map(
+      (name): CpioEntry => ({ kind: 'link', path: `bin/${name}`, mode: 0o777, target: 'busybox' }),
+    );
+    const theirs = cpio([{ kind: 'file', path: 'init', mode: 0o755, data: Buffer.from(script.join('\n')) }, ...links]);
+    const folder = await mkdtemp(join(tmpdir(), 'kagemusha-overlay-'));
+    const path = join(folder, 'initrd');
+    await writeFile(path, await withAgentOverlay(gzipSync(Buffer.concat([base, theirs]), { level: 1 })));
+    const words = `${commandLine} ${agentOverlayWords} -- one two`;
+    const guest = await bootInQemu({ kernel, initrd: path, commandLine: words, limitMs: 240_000 });
+    try {
+      const { stdout, exitCode } = await guest.session.run({ argv: ['cat', '/proc/1/cmdline'] });
+      assert.deepEqual([text(stdout).split('\0').slice(0, 4), exitCode], [['/bin/sh', '/init', 'one', 'two'], 0]);
+      await guest.shows(/their init is process 1 with one two/);
+      await guest.session.shutdown('poweroff');
+      assert.equal(await guest.ended, 0);
+    } finally {
+      await guest.kill();
+      await rm(folder, { recursive: true });
+    }
+  },
+);

@@ -5,7 +5,7 @@
  * to whoever can boot one, and reads from the disk whether it went well.
  */
 import { closeSync, openSync } from 'node:fs';
-import { copyFile, link, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import {
@@ -18,6 +18,7 @@ import {
   run,
   type WorkOptions,
 } from '../debian/index.ts';
+import { cpioFiles } from './cpio.ts';
 import { guestFile } from './initramfs.ts';
 import { pullDebianImage } from './pull.ts';
 import { findImage, type GuestImage, type ImageManifest, imageFolder, manifestFile } from './store.ts';
@@ -94,7 +95,7 @@ export async function buildDebianDisk(options: BuildOptions): Promise<GuestImage
   const platform = await pullDebianImage(options);
   await publishFolder(folder, { ...options, refresh: true }, async (temporary) => {
     const disk = join(temporary, diskFile);
-    const packages = await writeDisk(disk, { ...options, sizeBytes, hostname }, temporary);
+    const packages = await writeDisk(disk, { ...options, sizeBytes, hostname, platform }, temporary);
     for (const [file, from] of [
       ['kernel', platform.kernel],
       ['initrd.cpio', platform.initrd],
@@ -134,7 +135,7 @@ function plan(folder: string): Omit<BootPlan, 'commandLine'> {
 /** The first stage. */
 async function writeDisk(
   disk: string,
-  options: BuildOptions & { sizeBytes: number; hostname: string },
+  options: BuildOptions & { sizeBytes: number; hostname: string; platform: GuestImage },
   folder: string,
 ): Promise<FetchedPackages> {
   const wanted = [...basePackages, ...(options.packages ?? [])];
@@ -149,7 +150,7 @@ async function writeDisk(
       const writer = new TarWriter(file);
       const folders = new Set<string>();
       await addUnpacked(writer, packages.files, { ...options, scratch, wanted: new Set(wanted), folders });
-      await addSettings(writer, folders, packages, options.hostname);
+      await addSettings(writer, folders, packages, options);
       writer.end();
     } finally {
       closeSync(file);
@@ -196,7 +197,7 @@ async function addSettings(
   writer: TarWriter,
   folders: Set<string>,
   packages: FetchedPackages,
-  hostname: string,
+  { hostname, platform }: { hostname: string; platform: GuestImage },
 ): Promise<void> {
   const add = (path: string, content: string | Uint8Array, mode = 0o644): void => {
     addFolders(writer, folders, path);
@@ -221,7 +222,16 @@ async function addSettings(
   add('usr/local/lib/kagemusha/agent', await guestFile('agent/agent'), 0o755);
   add(`${home}/second-stage`, await guestFile('init/second-stage'), 0o755);
   add(`${home}/packages`, packages.files.map(({ name, architecture }) => `${name} ${architecture}\n`).join(''));
+  // The modules that the initramfs has; all of Debian's come with the package linux-image-riscv64.
+  const kernel = platform.manifest.kernel.version;
+  const modules = `lib/modules/${kernel}/`;
+  if (!folders.has(`usr/${modules}kernel`)) {
+    for (const [path, data] of cpioFiles(await readFile(platform.initrd))) {
+      if (path.startsWith(`${modules}kernel/`)) add(`usr/${path}`, data);
+    }
+  }
   const commands = [
+    `depmod ${kernel}`,
     'passwd -d root', // whoever has the console has the machine
     'systemctl enable systemd-networkd.service systemd-resolved.service kagemusha-agent.service',
     'ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf',
