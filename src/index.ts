@@ -26,6 +26,8 @@ import {
 
 export { HostError, OperatorError } from './base/errors.ts';
 export {
+  type BuildOptions,
+  buildDebianDisk,
   connectMachine,
   type DriveOptions,
   type ExecOptions,

@@ -11,6 +11,10 @@ export function failureLine(error: unknown, debug = false): string {
     return line(first, hint === '' ? 'See "kage --help"' : `${hint} See "kage --help"`);
   }
   if (error instanceof HostError) return line(error.message, causeOf(error) ?? 'Try again; "kage ps" shows what runs');
+  // What the system refused where nobody said it better: its own words hold the reason and the path.
+  if (error instanceof Error && 'syscall' in error && 'code' in error) {
+    return line(error.message, 'Put that right, and try again');
+  }
   const text = error instanceof Error ? error.message : String(error);
   if (debug && error instanceof Error) return `kage: ${error.stack}`;
   return line(`this is a bug: ${text}`, 'Please report it, with the stack that KAGE_DEBUG=1 shows');

@@ -4,6 +4,8 @@ import { debianImageName, type GuestImage } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, table } from './output.ts';
 import { ProgressDisplay } from './progress.ts';
+import { exitCode } from './run.ts';
+import { parseCount, parseSize } from './values.ts';
 
 export async function listImages(io: Io, platform: Platform, format: Format): Promise<number> {
   const images = await platform.images.list();
@@ -36,6 +38,52 @@ export async function pullImage(
   const refresh = flags.refresh === true;
   const image = await withProgress(io, flags.quiet === true, (progress) =>
     platform.images.pull({ progress: progress.show, signal: io.signal, refresh }),
+  );
+  printImage(io, flags.format, image);
+  return 0;
+}
+
+export interface BuildFlags {
+  readonly package?: readonly string[];
+  readonly size?: string;
+  readonly hostname?: string;
+  readonly memory?: string;
+  readonly cpus?: string;
+  readonly verbose?: boolean;
+  readonly quiet?: boolean;
+  readonly format: Format;
+}
+
+/** A full Debian root disk; what its packages' scripts do is done in a guest of ours. */
+export async function buildImage(io: Io, platform: Platform, name: string, flags: BuildFlags): Promise<number> {
+  const packages = (flags.package ?? []).flatMap((list) => list.split(',')).filter((one) => one !== '');
+  const size = {
+    memoryBytes: parseSize(flags.memory ?? '1G', '--memory'),
+    cpus: parseCount(flags.cpus ?? '1', '--cpus', 1, 16),
+  };
+  const image = await withProgress(io, flags.quiet === true, (progress) =>
+    platform.images.build({
+      name,
+      packages,
+      ...(flags.size === undefined ? {} : { sizeBytes: parseSize(flags.size, '--size') }),
+      ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
+      boot: async ({ kernel, initrd, disk, commandLine }) => {
+        await using machine = await platform.createMachine({
+          ...size,
+          kernel,
+          initrd,
+          append: commandLine,
+          drives: [{ file: disk }],
+          signal: io.signal,
+        });
+        if (flags.verbose) machine.onConsole((bytes) => io.stderr.write(bytes));
+        const onAbort = (): void => void machine.kill();
+        io.signal.addEventListener('abort', onAbort, { once: true });
+        return await machine.exited.then(exitCode).finally(() => io.signal.removeEventListener('abort', onAbort));
+      },
+      progress: progress.show,
+      signal: io.signal,
+    }),
   );
   printImage(io, flags.format, image);
   return 0;

@@ -1,6 +1,6 @@
 /** What a command of `kage` gets from its surroundings; tests give it streams and a platform of their own. */
 import type { Readable, Writable } from 'node:stream';
-import type { CreateMachine, GuestImage, WorkOptions } from '../host/index.ts';
+import type { BuildOptions, CreateMachine, GuestImage, WorkOptions } from '../host/index.ts';
 
 export interface TerminalInput extends Readable {
   readonly isTTY?: boolean;
@@ -28,6 +28,7 @@ export interface Platform {
   readonly detachedEntry: URL;
   readonly images: {
     pull(options: WorkOptions & { refresh?: boolean }): Promise<GuestImage>;
+    build(options: BuildOptions): Promise<GuestImage>;
     find(name: string): Promise<GuestImage | undefined>;
     list(): Promise<GuestImage[]>;
     remove(name: string, options: { signal?: AbortSignal }): Promise<boolean>;

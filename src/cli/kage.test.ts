@@ -298,6 +298,13 @@ describe('help and images', () => {
     assert.deepEqual(JSON.parse((await kage(['images', 'ls', '--format', 'json'])).stdout), [fakeImage]);
     const pulled = await kage(['images', 'pull']);
     assert.deepEqual([pulled.stdout, pulled.stderr], ['debian\n', 'fetching the kernel\n']);
+    const { platform, machines } = fakePlatform();
+    const args = ['images', 'build', 'py', '--package', 'python3,gcc', '--package', 'git', '--size', '2G'];
+    const building = kage([...args, '--format', 'json'], undefined, platform);
+    await until(() => machines.length === 1);
+    machines[0]?.end({ reason: 'poweroff', code: 0 });
+    assert.match((await building).stdout, /second stage ended with 0/);
+    assert.deepEqual(machines[0]?.options.drives, [{ file: 'python3+gcc+git 2147483648' }]);
     assert.equal((await kage(['images', 'rm', 'debian'])).stdout, 'debian\n');
   });
 });

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /** The command `kage`: joins the verbs (program.ts) to this process. */
 import { constants } from 'node:os';
-import { createMachine, findImage, listImages, pullDebianImage, removeImage } from '../host/index.ts';
+import { buildDebianDisk, createMachine, findImage, listImages, pullDebianImage, removeImage } from '../host/index.ts';
 import type { Platform } from './io.ts';
 import { main } from './program.ts';
 
 const platform: Platform = {
   createMachine,
   detachedEntry: new URL('./detached.ts', import.meta.url),
-  images: { pull: pullDebianImage, find: findImage, list: listImages, remove: removeImage },
+  images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
 };
 
 const ending = new AbortController();

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { failureLine } from './failure.ts';
-import { listImages, pullImage, removeImages } from './images.ts';
+import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import type { Format } from './output.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
@@ -170,6 +170,18 @@ function addImages(program: Command, io: Io, platform: Platform, end: (code: num
     .action(async (name: string, flags: { quiet?: boolean; refresh?: boolean; format: Format }) =>
       end(await pullImage(io, platform, name, flags)),
     );
+  verb(images, 'build', 'make a full Debian disk, with packages of your choice')
+    .argument('<name>', 'what to call it')
+    .option('--package <name,...>', 'packages on top of the base system', collect)
+    .option('--size <size>', 'of the disk; 4G by default')
+    .option('--hostname <name>', "the guest's; the image's name by default")
+    .option('-m, --memory <size>', 'of the guest that builds; 1G by default')
+    .option('-c, --cpus <count>', 'of the guest that builds')
+    .option('-v, --verbose', "show that guest's console")
+    .option('-q, --quiet', 'no progress')
+    .addOption(formatOption())
+    .addHelpText('after', '\nExample:\n  kage images build python --package python3,gcc && kage run python')
+    .action(async (name: string, flags: BuildFlags) => end(await buildImage(io, platform, name, flags)));
   verb(images, 'rm', 'remove images')
     .argument('<image...>', 'which ones')
     .action(async (names: readonly string[]) => end(await removeImages(io, platform, names)));

@@ -76,6 +76,15 @@ export function fakePlatform(): { platform: Platform; machines: ReturnType<typeo
           progress?.({ step: 'fetching the kernel', done: 1, total: 4 });
           return fakeImage;
         },
+        build: async ({ name, packages, sizeBytes, boot }) => {
+          const code = await boot({
+            kernel: 'K',
+            initrd: 'I',
+            disk: `${packages?.join('+')} ${sizeBytes}`,
+            commandLine: 'C',
+          });
+          return { ...fakeImage, name, commandLine: `second stage ended with ${code}` };
+        },
         find: async (name) => (name === 'other' ? { ...fakeImage, name, disk: '/images/other/disk' } : undefined),
         list: async () => [fakeImage],
         remove: async (name) => name === 'debian' && removed.push(name) > 0,

@@ -10,6 +10,9 @@ export {
 } from './control/index.ts';
 export type { Progress, ProgressListener, WorkOptions } from './debian/index.ts';
 export {
+  type BootPlan,
+  type BuildOptions,
+  buildDebianDisk,
   debianImageName,
   findImage,
   type GuestImage,
