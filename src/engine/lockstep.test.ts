@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { Lockstep } from './lockstep.testing.ts';
 
 for (const { width, programs } of [
-  { width: 32, programs: 60 },
-  { width: 64, programs: 12 },
+  { width: 32, programs: 100 },
+  { width: 64, programs: 40 },
 ] as const) {
   test(`random programs end as on the reference machine (memory${width})`, () => {
     const lockstep = new Lockstep(width);
