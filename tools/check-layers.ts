@@ -49,6 +49,8 @@ function problemWith(path: string, specifier: string): string | undefined {
   if (!specifier.startsWith('.')) return problemWithPackage(specifier, from, isTest);
 
   const target = posix.normalize(posix.join(posix.dirname(path), specifier));
+  // Files for the inside of guests are read, not imported.
+  if (target.startsWith('guest/')) return undefined;
   if (!/\.[a-z]+$/.test(specifier)) return `'${specifier}' needs its ending`;
   if (/\.(test|testing)\.ts$/.test(target) && !isTest) return `'${specifier}' is only for tests`;
   if (!target.startsWith('src/')) {

@@ -11,7 +11,12 @@ declare namespace WebAssembly {
     readonly exports: Record<string, unknown>;
   }
   class Memory {
-    constructor(descriptor: { initial: number | bigint; maximum?: number | bigint; shared?: boolean; address?: 'i32' | 'i64' });
+    constructor(descriptor: {
+      initial: number | bigint;
+      maximum?: number | bigint;
+      shared?: boolean;
+      address?: 'i32' | 'i64';
+    });
     readonly buffer: ArrayBufferLike;
     grow(pages: number | bigint): number | bigint;
   }

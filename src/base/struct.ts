@@ -110,7 +110,9 @@ function makeView<F extends Fields>(layout: Layout<F>, buffer: ArrayBufferLike, 
   for (const [key, field] of Object.entries(layout.fields) as [string, Field][]) {
     const offset = layout.offset[key as keyof F];
     properties[key] =
-      typeof field === 'string' ? { ...scalar(data, field, offset), enumerable: true } : { value: compound(field, buffer, at + offset), enumerable: true };
+      typeof field === 'string'
+        ? { ...scalar(data, field, offset), enumerable: true }
+        : { value: compound(field, buffer, at + offset), enumerable: true };
   }
   return Object.create(null, properties) as View<F>;
 }
@@ -131,7 +133,8 @@ function scalar(data: DataView, type: Scalar, at: number): PropertyDescriptor {
 }
 
 function compound(field: Exclude<Field, Scalar>, buffer: ArrayBufferLike, at: number): unknown {
-  if (field.kind === 'structs') return Array.from({ length: field.length }, (_, i) => field.of.view(buffer, at + i * field.of.sizeBytes));
+  if (field.kind === 'structs')
+    return Array.from({ length: field.length }, (_, i) => field.of.view(buffer, at + i * field.of.sizeBytes));
   switch (field.of) {
     case 'u8':
       return new Uint8Array(buffer, at, field.length);
@@ -168,8 +171,12 @@ export function restore(layout: AnyLayout, view: object, saved: Saved): void {
       target[key] = field === 'u64' ? BigInt(value as string) : (value as number);
       continue;
     }
-    assert(Array.isArray(value) && value.length === field.length, `${layout.name}.${key} has another length in the saved state`);
-    if (field.kind === 'structs') (value as Saved[]).forEach((s, i) => restore(field.of, must((target[key] as object[])[i]), s));
+    assert(
+      Array.isArray(value) && value.length === field.length,
+      `${layout.name}.${key} has another length in the saved state`,
+    );
+    if (field.kind === 'structs')
+      (value as Saved[]).forEach((s, i) => restore(field.of, must((target[key] as object[])[i]), s));
     else if (field.of === 'u64') (target[key] as BigUint64Array).set((value as string[]).map(BigInt));
     else (target[key] as Uint8Array).set(value as number[]);
   }

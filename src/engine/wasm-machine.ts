@@ -242,7 +242,7 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.floatDirty();
   }
   floatDirty(): void {
-    this.set('mstatus', this.f.i64.or(this.get('mstatus'), this.const((1n << 63n) | 0x6000n)));
+    this.set('mstatus', this.f.i64.or(this.get('mstatus'), this.const(0x6000)));
   }
   roundingMode(): I64 {
     const f = this.f;
