@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
+import type { StateField } from '../isa/index.ts';
 import { DEFAULT_EXTENSIONS } from '../isa/index.ts';
 import {
   type Access,
@@ -20,7 +21,6 @@ import { type CaseHart, runHartCase, TIME } from '../isa/privileged/cases/hart-c
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cases.testing.ts';
 import { INTERRUPT_CASES, TRAP_CASES } from '../isa/privileged/cases/trap-cases.testing.ts';
 import { PTE_CASES, WALK_CASES } from '../isa/privileged/cases/walk-cases.testing.ts';
-import type { StateField } from '../isa/index.ts';
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
