@@ -46,7 +46,7 @@ describe('workloads', () => {
 describe('what a guest says', () => {
   const read = (...lines: string[]) => {
     const reader = new ResultReader();
-    for (const [i, line] of lines.entries()) reader.line(line, 1000 * i, 500 * i);
+    for (const [i, line] of lines.entries()) reader.line(line, { wallMs: 1000 * i, cpuMs: 700 * i }, 500 * i);
     return reader;
   };
 
@@ -59,6 +59,7 @@ describe('what a guest says', () => {
         checksum: '00000000000000ff',
         seconds: 1.25,
         wholeSeconds: 1,
+        cpuSeconds: 0.7,
         instructions: 500,
       },
     ]);
@@ -75,7 +76,16 @@ describe('what a guest says', () => {
 });
 
 function sample(workload: string, seconds: number, more: Partial<Sample> = {}): Sample {
-  return { workload, iterations: 1, checksum: 'f', seconds, wholeSeconds: seconds, instructions: 3e8, ...more };
+  return {
+    workload,
+    iterations: 1,
+    checksum: 'f',
+    seconds,
+    wholeSeconds: seconds,
+    cpuSeconds: seconds,
+    instructions: 3e8,
+    ...more,
+  };
 }
 
 function session(peakBytes: number, ...samples: Sample[]): Session {

@@ -4,7 +4,7 @@
  * the peak of resident memory (VmHWM in /proc, which is absent where the host is no Linux).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { HostError } from '../src/base/errors.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
@@ -25,6 +25,8 @@ export interface Sample {
   readonly instructions?: number;
   /** Seconds from its beginning to its result, preparation included. */
   readonly wholeSeconds: number;
+  /** What the process had of the processors meanwhile, all threads: the sturdier figure on a busy host. */
+  readonly cpuSeconds: number;
 }
 
 export interface Session {
@@ -60,11 +62,11 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
     const lines = (partial + piece).split('\n');
     partial = lines.pop() ?? '';
     // Ours tells its lines over the channel, with the instructions.
-    if (side === 'qemu') for (const line of lines) reader.line(line.trim(), performance.now());
+    if (side === 'qemu') for (const line of lines) reader.line(line.trim(), clocks(child.pid));
     const answer = isAnswered ? undefined : guest.answer?.(text);
     if (answer === undefined) return;
     isAnswered = true;
-    reader.shell((performance.now() - began) / 1000);
+    reader.shell((performance.now() - began) / 1000, clocks(child.pid));
     child.stdin?.write(answer);
   });
   child.stderr?.on('data', (bytes: Buffer) => {
@@ -72,7 +74,7 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   });
   child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
   child.on('message', (message: MachineProcessMessage) => {
-    if (message.kind === 'line') reader.line(message.text, performance.now(), message.instructions);
+    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions);
     else stats.push(message.stats);
   });
   const watch = setInterval(() => {
@@ -94,13 +96,19 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   return { samples: reader.samples, peakBytes, stats };
 }
 
+/** When a line came: the host's clock, and what the process had used of the processors. */
+export interface Clocks {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
+
 /** Understands what init.c and bench.c print: `program CLASS`, `begin NAME`, `NAME iterations checksum seconds`, `failed ...`. */
 export class ResultReader {
   readonly samples: Sample[] = [];
   isDone = false;
   failure: string | undefined;
   #program = '';
-  #begun: { atMs: number; instructions: number | undefined } | undefined;
+  #begun: { at: Clocks; instructions: number | undefined } | undefined;
   #instructions: number | undefined;
   readonly #onSample: ((sample: Sample) => void) | undefined;
 
@@ -108,13 +116,13 @@ export class ResultReader {
     this.#onSample = onSample;
   }
 
-  line(text: string, atMs: number, instructions?: number): void {
+  line(text: string, at: Clocks, instructions?: number): void {
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
     if (program !== undefined && programs.includes(program)) this.#program = program;
     if (text.startsWith('failed ')) this.failure ??= text;
     if (text === 'bench: done') this.isDone = true;
-    if (text.startsWith('begin ')) this.#begun = { atMs, instructions };
+    if (text.startsWith('begin ')) this.#begun = { at, instructions };
     const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
     if (name === undefined || checksum === undefined || this.#begun === undefined) return;
     const sample: Sample = {
@@ -122,7 +130,8 @@ export class ResultReader {
       iterations: Number(iterations),
       checksum,
       seconds: Number(seconds),
-      wholeSeconds: (atMs - this.#begun.atMs) / 1000,
+      wholeSeconds: (at.wallMs - this.#begun.at.wallMs) / 1000,
+      cpuSeconds: (at.cpuMs - this.#begun.at.cpuMs) / 1000,
       ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.instructions ?? 0) }),
     };
     this.#begun = undefined;
@@ -130,9 +139,10 @@ export class ResultReader {
   }
 
   /** The shell has asked for a command, `seconds` after the machine's process was started. */
-  shell(seconds: number): void {
+  shell(seconds: number, at: Clocks): void {
     this.#add({
       ...{ workload: 'boot/shell', iterations: 1, checksum: '0', seconds, wholeSeconds: seconds },
+      cpuSeconds: at.cpuMs / 1000,
       ...(this.#instructions === undefined ? {} : { instructions: this.#instructions }),
     });
   }
@@ -172,6 +182,19 @@ function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
   };
   const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
   return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+}
+
+/** The time of the processors is the sum over the threads that live (schedstat, nanoseconds); 0 where there is no /proc. */
+function clocks(pid: number | undefined): Clocks {
+  let ns = 0;
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+    }
+  } catch {
+    // A thread or the process has just ended.
+  }
+  return { wallMs: performance.now(), cpuMs: ns / 1e6 };
 }
 
 function peakOf(pid: number | undefined): number {

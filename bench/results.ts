@@ -18,7 +18,10 @@ export interface WorkloadResult {
   readonly qemuSeconds: number;
   readonly ourSeconds: number;
   readonly ratio: number;
-  /** Million instructions per second of ours, while the workload ran (its preparation included). */
+  /** The same ratio of processor times, from beginning to result: what a busy host disturbs less. */
+  readonly cpuRatio: number;
+  readonly ourCpuSeconds: number;
+  /** Million instructions per second of processor time of ours, from beginning to result. */
   readonly ourMips: number;
 }
 
@@ -29,6 +32,8 @@ export interface ClassResult {
   readonly goal: number;
   readonly geometricMean: number;
   readonly uncappedMean: number;
+  /** Geometric mean of the ratios of processor times, capped. */
+  readonly cpuMean: number;
   readonly least: number;
   readonly workloads: readonly WorkloadResult[];
 }
@@ -47,7 +52,7 @@ export const ratioCap = 10;
 export function evaluate(runs: Runs): Results {
   const all = must(runs.ours[0]).samples.map((sample) => evaluateWorkload(sample.workload, runs));
   const integers = all.filter((one) => classOf(one.workload) === 'integer');
-  const seconds = sum(integers.map((one) => one.ourSeconds));
+  const seconds = sum(integers.map((one) => one.ourCpuSeconds));
   return {
     classes: classes
       .map((one) => ({ ...one, workloads: all.filter((result) => classOf(result.workload) === one.name) }))
@@ -58,12 +63,13 @@ export function evaluate(runs: Runs): Results {
           ...one,
           geometricMean: geometricMean(ratios.map((ratio) => Math.min(ratio, ratioCap))),
           uncappedMean: geometricMean(ratios),
+          cpuMean: geometricMean(one.workloads.map((result) => Math.min(result.cpuRatio, ratioCap))),
           least: Math.min(...ratios),
         };
       }),
     qemuPeakBytes: Math.max(...runs.qemu.map((session) => session.peakBytes)),
     ourPeakBytes: Math.max(...runs.ours.map((session) => session.peakBytes)),
-    integerMips: seconds > 0 ? sum(integers.map((one) => one.ourMips * one.ourSeconds)) / seconds : undefined,
+    integerMips: seconds > 0 ? sum(integers.map((one) => one.ourMips * one.ourCpuSeconds)) / seconds : undefined,
   };
 }
 
@@ -86,8 +92,15 @@ function evaluateWorkload(workload: string, runs: Runs): WorkloadResult {
   const ourSeconds = median(ours.map((sample) => sample.seconds));
   return {
     ...{ workload, iterations, checksum, qemuSeconds, ourSeconds, ratio: qemuSeconds / ourSeconds },
-    ourMips: median(ours.map((sample) => (sample.instructions ?? 0) / sample.wholeSeconds / 1e6)),
+    cpuRatio: median(qemu.map(cpuSeconds)) / median(ours.map(cpuSeconds)),
+    ourCpuSeconds: median(ours.map(cpuSeconds)),
+    ourMips: median(ours.map((sample) => (sample.instructions ?? 0) / cpuSeconds(sample) / 1e6)),
   };
+}
+
+/** Where the host does not tell processor time, all of the time counts. */
+function cpuSeconds(sample: Sample): number {
+  return sample.cpuSeconds > 0 ? sample.cpuSeconds : sample.wholeSeconds;
 }
 
 /** The bounds of the present stage that the results break, a sentence each. */

@@ -123,8 +123,8 @@ static uint64_t functions(uint64_t count)
 }
 
 const struct workload workloads[] = {
-	{"straight", straight, 3},
+	{"straight", straight, 8},
 	{"branches", branches, 2},
-	{"functions", functions, 2},
+	{"functions", functions, 4},
 	{0},
 };
