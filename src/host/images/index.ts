@@ -1,4 +1,5 @@
 /** Guest images: making them, finding them. */
+export { agentOverlay, agentOverlayWords } from './agent-overlay.ts';
 export { type BootPlan, type BuildOptions, basePackages, buildDebianDisk } from './disk.ts';
 export { type KernelImage, unwrapKernel } from './kernel-image.ts';
 export { debianImageName, type PullOptions, pullDebianImage } from './pull.ts';
