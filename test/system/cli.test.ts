@@ -158,6 +158,8 @@ describe('bad input: one line, exit code 125, nothing left behind', requires('ap
     ['missing firmware', () => ['--bios', '/nowhere'], /\/nowhere/],
     ['a disk that is not there', () => ['--drive', 'file=/nowhere/disk.img'], /\/nowhere\/disk\.img/],
     ['a disk that is a folder', () => ['--drive', `file=${folder}`], /folder|directory/],
+    // Nobody may write to a program that runs, not even root.
+    ['a disk that is not writable', () => ['--drive', `file=${process.execPath}`], /may not be written/],
     ['too little memory', () => ['-m', '1M'], /needs \d+ MiB .*-m \d+M/],
     ['too many harts', () => ['-c', '17'], /17|16/],
     ['an extension that is not', () => ['--cpu', 'rv64,zqx=off'], /zqx/],

@@ -58,6 +58,7 @@ function explained(path: string, readOnly: boolean, error: unknown): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
+    case 'ETXTBSY':
       if (readOnly) {
         return new OperatorError('disk-not-readable', `${path} may not be read`, `chmod u+r ${path}`, options);
       }
