@@ -10,7 +10,7 @@ export interface ConsoleTarget {
   /** Ctrl-a x. */
   leave(): void;
   /** Ctrl-a d. */
-  detach(): void;
+  detach(): unknown;
 }
 
 /** Joins stdin to the console; the function that it returns gives the terminal back. */

@@ -206,9 +206,11 @@ describe("kage run's console", () => {
     const { running, machine } = await start(terminal);
     terminal.stdin.write('\x01h');
     await until(() => terminal.complained.includes('Ctrl-a x  end the machine'));
+    terminal.stdin.write('\x01d');
+    await until(() => terminal.complained.includes('kage run -d'));
     terminal.stdin.write('\x01');
     terminal.stdin.write('x');
-    await running;
+    assert.equal((await running).code, 0);
     assert.deepEqual(machine?.typed, []);
     assert.equal(machine?.calls[0], 'kill');
     assert.deepEqual(terminal.modes, [true, false]);

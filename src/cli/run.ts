@@ -60,13 +60,19 @@ function commandOf(flags: RunFlags, command: readonly string[]): readonly string
 async function runConsole(io: Io, machine: MachineHandle, says: boolean): Promise<number> {
   if (says && io.stdin.isTTY) io.stderr.write(`${machine.info.name} starts; Ctrl-a x ends it, Ctrl-a h helps\r\n`);
   const remove = machine.onConsole((bytes) => io.stdout.write(bytes));
+  let hasLeft = false;
   const giveBack = joinTerminal(io, {
     write: (bytes) => machine.writeConsole(bytes),
-    leave: () => void machine.kill(),
-    detach: () => void machine.kill(),
+    leave: () => {
+      hasLeft = true;
+      void machine.kill();
+    },
+    detach: () =>
+      io.stderr.write('\r\nThis machine lives in this process; one of "kage run -d" goes on without it.\r\n'),
   });
   try {
-    return exitCode(await machine.exited);
+    const code = exitCode(await machine.exited);
+    return hasLeft ? 0 : code; // whoever leaves by the door did nothing wrong
   } finally {
     remove();
     giveBack();
