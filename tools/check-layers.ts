@@ -50,12 +50,11 @@ function problemWith(path: string, specifier: string): string | undefined {
 
   const target = posix.normalize(posix.join(posix.dirname(path), specifier));
   // Files for the inside of guests are read, not imported.
-  if (target.startsWith('guest/')) return undefined;
+  if (target.startsWith('guest/') && from?.core !== true) return undefined;
   if (!/\.[a-z]+$/.test(specifier)) return `'${specifier}' needs its ending`;
   if (/\.(test|testing)\.ts$/.test(target) && !isTest) return `'${specifier}' is only for tests`;
   if (!target.startsWith('src/')) {
-    const isGuestFile = target.startsWith('guest/') && from?.core !== true;
-    return isGuestFile || (isTest && target.startsWith('test/')) ? undefined : `'${specifier}' leaves src/`;
+    return isTest && target.startsWith('test/') ? undefined : `'${specifier}' leaves src/`;
   }
   const to = roomOf(target);
   if (to === undefined) return `'${specifier}' lies in no room`;
