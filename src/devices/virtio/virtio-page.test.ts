@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { registersAsMarkdown } from '../registers.ts';
+import { mmioRegisters } from './mmio-registers.ts';
+import { VIOLATIONS } from './spec.ts';
+
+const PAGE = new URL('../../../docs/virtio.md', import.meta.url);
+
+test('docs/virtio.md shows the registers as they are (ACCEPT=1 writes them)', () => {
+  const page = readFileSync(PAGE, 'utf8');
+  const marks = /(<!-- generated: registers -->\n)[\s\S]*?(<!-- end -->)/;
+  assert.match(page, marks);
+  const wanted = page.replace(marks, (_, open, close) => `${open}${registersAsMarkdown(mmioRegisters)}\n${close}`);
+  if (process.env['ACCEPT'] === '1') writeFileSync(PAGE, wanted);
+  else assert.equal(page, wanted);
+});
+
+test('docs/virtio.md explains every violation that is counted', () => {
+  const page = readFileSync(PAGE, 'utf8');
+  for (const what of VIOLATIONS) assert.ok(page.includes(`| \`${what}\` |`), what);
+});
