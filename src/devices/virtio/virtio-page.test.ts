@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { registersAsMarkdown } from '../registers.ts';
 import { mmioRegisters } from './mmio-registers.ts';
 import { VIOLATIONS } from './spec.ts';
 
-const PAGE = new URL('../../../docs/virtio.md', import.meta.url);
+const PAGE = join(import.meta.dirname, '../../../docs/virtio.md');
 
 test('docs/virtio.md shows the registers as they are (ACCEPT=1 writes them)', () => {
   const page = readFileSync(PAGE, 'utf8');
