@@ -17,8 +17,8 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 const { stdin, stdout, stderr, env } = process;
-// Whoever read our output is gone; verbs that care are told by their own listener.
-stdout.on('error', () => {});
+// Whoever read our output is gone: so is the purpose of what we do, as SIGPIPE (13) has it elsewhere.
+stdout.on('error', () => ending.abort(128 + constants.signals.SIGPIPE));
 stderr.on('error', () => {});
 const code = await main(
   process.argv.slice(2),

@@ -36,8 +36,6 @@ export async function run(
   const onAbort = (): void => void machine.kill();
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
-  // What reads our output is gone: so is the purpose of the machine.
-  io.stdout.on('error', onAbort);
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
   return await runCommand(io, machine, argv, options, {
     environment,
