@@ -121,9 +121,8 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
         f.return(f.ptr.const(0));
       });
     });
-    f.if(i32.and(i32.ne(f.param<I32>(2).get, i32.const(0)), i32.and(value.get, i32.const(GPA.readOnly))), () =>
-      f.return(f.ptr.const(0)),
-    );
+    const isReadOnly = i32.ne(i32.and(value.get, i32.const(GPA.readOnly)), i32.const(0));
+    f.if(i32.and(i32.ne(f.param<I32>(2).get, i32.const(0)), isReadOnly), () => f.return(f.ptr.const(0)));
     const frame = f.ptr.op('shl', f.ptr.from32(i32.shrU(value.get, i32.const(8))), f.ptr.const(12));
     f.return(f.ptr.add(frame, f.ptr.from64(i64.and(gpa, i64.const(0xfff)))));
   });
