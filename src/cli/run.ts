@@ -6,7 +6,7 @@ import { HostError, OperatorError } from '../base/errors.ts';
 import { type ExitStatus, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
 import { joinTerminal } from './console.ts';
 import { startDetached } from './detach.ts';
-import { type Io, type Platform, platformFailure } from './io.ts';
+import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
 import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
 import { parseEnvironment } from './values.ts';
@@ -107,6 +107,6 @@ async function runCommand(
 
 /** The exit code of a machine that ended; throws where the platform failed. */
 export function exitCode(status: ExitStatus): number {
-  if (status.reason !== 'error' && status.code !== platformFailure) return status.code;
+  if (status.reason !== 'error') return status.code;
   throw new HostError('machine-failed', status.message ?? 'the machine failed');
 }
