@@ -8,7 +8,7 @@
  * is asked for by its other name (`stable`), and the signed code name is checked to be the one wanted.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperatorError } from '../../base/errors.ts';
 import { cacheFolder } from './cache-folder.ts';
@@ -30,6 +30,8 @@ export interface ArchiveRequest {
 /** An opened archive: apt's commands run as `apt-get -c configuration ...`. */
 export interface Archive extends ArchiveRequest {
   configuration: string;
+  /** Held by whoever renews the package lists; hold it while reading them, lest they change meanwhile. */
+  lock: string;
   /** The release as signed: `13.7`. */
   release: string;
 }
@@ -56,7 +58,9 @@ export async function openArchive(request: ArchiveRequest, options: OpenOptions 
       `set KAGEMUSHA_DEBIAN_MIRROR to a mirror's address, or ${fixWithoutArchive}`,
     );
   }
-  const root = cacheFolder('apt', `${request.suite}-${request.architecture}`);
+  const folder = cacheFolder('apt', `${request.suite}-${request.architecture}`);
+  await mkdir(join(folder, 'sources'), { recursive: true });
+  const root = await realpath(folder);
   if (/["\n]/.test(root)) {
     throw new OperatorError(
       'bad-cache-folder',
@@ -64,8 +68,8 @@ export async function openArchive(request: ArchiveRequest, options: OpenOptions 
       'set XDG_CACHE_HOME to another folder',
     );
   }
-  await mkdir(join(root, 'sources'), { recursive: true });
-  return await withLock(join(root, 'lock'), options, async () => {
+  const lock = join(root, 'lock');
+  return await withLock(lock, options, async () => {
     const configuration = await writeConfiguration(root, request.architecture);
     const updated = join(root, 'updated');
     const age = existsSync(updated) ? Date.now() - (await stat(updated)).mtimeMs : Infinity;
@@ -74,7 +78,7 @@ export async function openArchive(request: ArchiveRequest, options: OpenOptions 
       await writeFile(updated, '');
       await utimes(updated, new Date(), new Date());
     }
-    return { ...request, configuration, release: await signedRelease(configuration, request.suite) };
+    return { ...request, configuration, lock, release: await signedRelease(configuration, request.suite) };
   });
 }
 
@@ -96,7 +100,7 @@ async function writeConfiguration(root: string, architecture: string): Promise<s
   for (const folder of ['state/lists/partial', 'cache/archives/partial', 'preferences']) {
     await mkdir(join(root, folder), { recursive: true });
   }
-  await writeFile(join(root, 'status'), '');
+  if (!existsSync(join(root, 'status'))) await writeFile(join(root, 'status'), '');
   const hooks = [
     'APT::Update::Pre-Invoke',
     'APT::Update::Post-Invoke',
@@ -131,8 +135,15 @@ async function writeConfiguration(root: string, architecture: string): Promise<s
   const path = join(root, 'apt.conf');
   const lines = [...hooks, 'APT::Architectures'].map((name) => `#clear ${name};`);
   for (const [name, value] of Object.entries(settings)) lines.push(`${name} "${value}";`);
-  await writeFile(path, `${lines.join('\n')}\n`);
+  await writeIfOther(path, `${lines.join('\n')}\n`);
   return path;
+}
+
+/** In one step, and only if need be: another process may be reading it. */
+async function writeIfOther(path: string, text: string): Promise<void> {
+  if (existsSync(path) && (await readFile(path, 'utf8')) === text) return;
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
 }
 
 /** Tries the ways to name the release until one gives whole lists whose signed code name is the suite. */

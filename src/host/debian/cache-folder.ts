@@ -21,6 +21,8 @@ export function cacheFolder(...parts: string[]): string {
 export interface PublishOptions {
   /** Build it anew and replace what is there. */
   refresh?: boolean;
+  /** Whether what is there will do; asked again when it is our turn to build. Default: that it is there. */
+  isCurrent?: () => Promise<boolean>;
   signal?: AbortSignal;
 }
 
@@ -34,10 +36,13 @@ export async function publishFolder(
   options: PublishOptions,
   build: (temporary: string) => Promise<void>,
 ): Promise<void> {
-  if (existsSync(target) && !options.refresh) return;
+  const willDo = async (): Promise<boolean> => {
+    return !options.refresh && existsSync(target) && ((await options.isCurrent?.()) ?? true);
+  };
+  if (await willDo()) return;
   await mkdir(dirname(target), { recursive: true });
   await withLock(`${target}.lock`, options, async () => {
-    if (existsSync(target) && !options.refresh) return;
+    if (await willDo()) return;
     await removeLeftovers(target);
     const temporary = `${target}.tmp-${randomUUID()}`;
     try {

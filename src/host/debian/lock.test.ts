@@ -79,6 +79,8 @@ test('a folder is published whole, once, and replaced when it is to be refreshed
     };
     await Promise.all([publishFolder(target, {}, build), publishFolder(target, {}, build)]);
     assert.deepEqual([builds, readFileSync(join(target, 'file'), 'utf8')], [1, '1']);
+    await publishFolder(target, { isCurrent: async () => true }, build);
+    assert.equal(builds, 1);
     await publishFolder(target, { refresh: true }, build);
     assert.equal(readFileSync(join(target, 'file'), 'utf8'), '2');
     await assert.rejects(

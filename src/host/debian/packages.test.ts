@@ -6,8 +6,11 @@ import { test } from 'node:test';
 import { requires } from '../../../test/capability.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { openArchive } from './archive.ts';
+import { cacheFolder } from './cache-folder.ts';
 import { archiveCapability } from './capability.ts';
+import { withIsolatedCache } from './isolated-cache.testing.ts';
 import { fetchPackages, sha256OfFile, unpack } from './packages.ts';
+import { findDebianMirror } from './sources.ts';
 
 const request = { suite: 'trixie', architecture: 'riscv64' };
 
@@ -24,16 +27,27 @@ test('a package comes with the hash of the signed lists, is kept, and unpacks', 
     assert.equal(statSync(file.path).size, file.sizeBytes);
     await unpack(file.path, folder);
     assert.ok(statSync(join(folder, 'usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin')).size > 0);
-
-    // A file that was damaged in the store is fetched again.
-    const whole = readFileSync(file.path);
-    writeFileSync(file.path, whole.subarray(0, 1000));
-    const again = await fetchPackages({ ...request, packages: ['opensbi'] });
-    assert.deepEqual(again.files, files);
-    assert.deepEqual(readFileSync(file.path), whole);
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('a file that was damaged in the store is fetched again; one that is whole is not', requires('apt'), async () => {
+  await withIsolatedCache(['apt'], async () => {
+    const steps: string[] = [];
+    const fetch = async () =>
+      await fetchPackages({ ...request, packages: ['opensbi'] }, { progress: ({ step }) => steps.push(step) });
+    const [file] = (await fetch()).files;
+    assert.ok(file);
+    const whole = readFileSync(file.path);
+    assert.ok(steps.splice(0).includes('fetching opensbi'));
+    await fetch();
+    assert.ok(!steps.splice(0).includes('fetching opensbi'));
+    writeFileSync(file.path, whole.subarray(0, 1000));
+    await fetch();
+    assert.ok(steps.includes('fetching opensbi'));
+    assert.deepEqual(readFileSync(file.path), whole);
+  });
 });
 
 test('a name that the archive does not know is told by its name', requires('apt'), async () => {
@@ -50,27 +64,25 @@ test('a name that the archive does not know is told by its name', requires('apt'
 });
 
 test('lists that the given keys do not vouch for are refused', requires('apt'), async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'kagemusha-keys-'));
-  const cache = process.env.XDG_CACHE_HOME;
-  try {
-    process.env.XDG_CACHE_HOME = folder;
-    const keys = join(folder, 'empty.gpg');
+  await withIsolatedCache([], async () => {
+    const keys = cacheFolder('empty.gpg');
     writeFileSync(keys, '');
-    const { findDebianMirror } = await import('./sources.ts');
     const found = findDebianMirror();
     assert.ok(found);
     const mirror = { main: { ...found.main, signedBy: keys } };
     await assert.rejects(openArchive(request, { mirror }), (error) => {
-      return (
-        error instanceof OperatorError &&
-        error.code === 'archive-untrusted' &&
-        error.fix.includes('--kernel') &&
-        error.fix.includes('--initrd')
-      );
+      assert.ok(error instanceof OperatorError);
+      assert.equal(error.code, 'archive-untrusted');
+      return error.fix.includes('--kernel') && error.fix.includes('--initrd');
     });
-  } finally {
-    if (cache === undefined) delete process.env.XDG_CACHE_HOME;
-    else process.env.XDG_CACHE_HOME = cache;
-    rmSync(folder, { recursive: true });
-  }
+  });
+});
+
+test('a mirror that does not answer is told, and how to go on without it', requires('apt'), async () => {
+  await withIsolatedCache([], async () => {
+    const unreachable = { main: { uri: 'file:/no/such/mirror', suites: [], components: ['main'] } };
+    await assert.rejects(openArchive(request, { mirror: unreachable }), (error) => {
+      return error instanceof OperatorError && error.code === 'archive-unreachable' && error.fix.includes('--initrd');
+    });
+  });
 });

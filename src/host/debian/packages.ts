@@ -47,12 +47,13 @@ export interface FetchedPackages {
 export async function fetchPackages(request: PackageRequest, options: WorkOptions = {}): Promise<FetchedPackages> {
   const archive = await openArchive(request, options);
   try {
-    return await fetchFrom(archive, request, options);
+    return await withLock(archive.lock, options, async () => await fetchFrom(archive, request, options));
   } catch (error) {
     options.signal?.throwIfAborted();
     // The lists name a version that the mirror has replaced since.
     if (!(error instanceof HostError && /404 |unexpected size|Hash Sum mismatch/.test(error.message))) throw error;
-    return await fetchFrom(await openArchive(request, { ...options, renew: true }), request, options);
+    const renewed = await openArchive(request, { ...options, renew: true });
+    return await withLock(renewed.lock, options, async () => await fetchFrom(renewed, request, options));
   }
 }
 

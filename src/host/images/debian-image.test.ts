@@ -1,18 +1,19 @@
 /** The Debian image made from the archive, booted in the reference QEMU: init and agent, without our machine. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { requires } from '../../../test/capability.ts';
 import { fetchPackages } from '../debian/index.ts';
+import { withIsolatedCache } from '../debian/isolated-cache.testing.ts';
 import { agentOverlayWords, withAgentOverlay } from './agent-overlay.ts';
 import { type CpioEntry, cpio } from './cpio.ts';
 import { sha256Of } from './initramfs.ts';
 import { pullDebianImage } from './pull.ts';
 import { bootInQemu } from './qemu.testing.ts';
-import { findImage, listImages } from './store.ts';
+import { findImage, imageFolder, listImages } from './store.ts';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
 
@@ -29,6 +30,22 @@ test('two pulls at once give one image, whose files are as its manifest says', r
   const row = packages.find((entry) => entry.name === name);
   // The image may be older than the lists; of the same version, the hash must be the signed one.
   if (row?.version === fetched.files[0]?.version) assert.equal(row?.sha256, fetched.files[0]?.sha256);
+});
+
+test('an image of another recipe is made anew, and one that is damaged is named as such', requires('apt'), async () => {
+  const image = await pullDebianImage();
+  await withIsolatedCache(['apt', 'packages'], async () => {
+    const folder = imageFolder('debian');
+    await cp(dirname(image.kernel), folder, { recursive: true });
+    const path = join(folder, 'manifest.json');
+    await writeFile(path, 'no JSON');
+    await assert.rejects(findImage('debian'), /the image in .* is damaged: its manifest is no JSON/);
+    assert.deepEqual(await listImages(), []);
+    await writeFile(path, JSON.stringify({ ...image.manifest, recipe: 'old', modules: [] }));
+    assert.deepEqual((await pullDebianImage()).manifest.modules, image.manifest.modules);
+    await rm(join(folder, 'kernel'));
+    await assert.rejects(findImage('debian'), /kernel is missing/);
+  });
 });
 
 test('it boots to a shell with job control, network and agent; exit powers off', requires('apt', 'qemu'), async () => {

@@ -15,9 +15,12 @@ import { type KernelModule, modulesAlias, modulesDep } from './kernel-modules.ts
  */
 export const initramfsModules: readonly string[] = [
   ...['virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio_rng', 'virtio_balloon', 'virtio_scsi'],
-  ...['ext4', 'crc32c_generic', 'libcrc32c', 'overlay', 'squashfs', 'isofs', 'loop', 'autofs4'],
+  ...['ext4', 'crc32c_generic', 'libcrc32c', 'overlay', 'squashfs', 'isofs', 'loop', 'autofs4', 'binfmt_misc'],
   ...['9p', '9pnet_virtio', 'vmw_vsock_virtio_transport', 'kvm'],
 ];
+
+/** Names what the base archive is made of: an image with another recipe is made anew. */
+export const baseRecipe = `1:${initramfsModules.join(',')}`;
 
 /** A file of the package's guest/ folder. */
 export async function guestFile(path: string): Promise<Uint8Array> {

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HostError } from '../../base/errors.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
 import {
   defaultSuite,
   fetchPackages,
@@ -16,7 +16,7 @@ import {
   unpack,
   type WorkOptions,
 } from '../debian/index.ts';
-import { baseArchive, initramfsModules, ownArchive, sha256Of } from './initramfs.ts';
+import { baseArchive, baseRecipe, initramfsModules, ownArchive, sha256Of } from './initramfs.ts';
 import { unwrapKernel } from './kernel-image.ts';
 import { collectModules } from './kernel-modules.ts';
 import { findImage, type GuestImage, type ImageManifest, imageFolder, imageFormat, manifestFile } from './store.ts';
@@ -37,7 +37,15 @@ const commandLine = 'console=ttyS0 quiet';
  */
 export async function pullDebianImage(options: PullOptions = {}): Promise<GuestImage> {
   const folder = imageFolder(debianImageName);
-  await publishFolder(folder, options, async (temporary) => await build(temporary, options));
+  const find = async (): Promise<GuestImage | undefined> => await findImage(debianImageName).catch(() => undefined);
+  const isCurrent = async (): Promise<boolean> => (await find())?.manifest.recipe === baseRecipe;
+  try {
+    await publishFolder(folder, { ...options, isCurrent }, async (temporary) => await build(temporary, options));
+  } catch (error) {
+    // Without the archive, an image of an earlier release of ours is better than none.
+    const usable = !options.refresh && error instanceof OperatorError && (await find()) !== undefined;
+    if (!usable) throw error;
+  }
   await renewOwnFiles(folder);
   const image = await findImage(debianImageName);
   if (!image) throw new HostError('image-broken', `the image in ${folder} vanished while it was made`);
@@ -74,6 +82,7 @@ async function build(temporary: string, options: PullOptions): Promise<void> {
     packages: [kernel, busybox].map(({ name, version, sha256 }) => ({ name, version, sha256 })),
     kernel: { file: 'kernel', version, sha256: sha256Of(image.bytes) },
     initrd: { file: 'base.cpio', sha256: sha256Of(base) },
+    recipe: baseRecipe,
     modules: modules.map((module) => module.name),
     commandLine,
   };

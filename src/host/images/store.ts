@@ -29,6 +29,8 @@ export interface ImageManifest {
   packages: ImagePackage[];
   kernel: { file: string; version: string; sha256: string };
   initrd: { file: string; sha256: string };
+  /** What the initramfs was made of, as the release that made it names it. */
+  recipe: string;
   /** Modules in the initramfs. */
   modules: string[];
   disk?: { file: string; sizeBytes: number; hostname: string };
