@@ -162,6 +162,12 @@ describe('kage run with a command', () => {
     assert.deepEqual([code, stderr.split('.')[0]], [125, 'kage: the machine ended before the command did']);
   });
 
+  test('--wait bounds the wait for an agent that does not answer', async () => {
+    const { code, stderr } = await kage(['run', '-q', '--kernel', '/without/agent', '--wait', '1', '--', 'exit', '0']);
+    assert.equal(code, 125);
+    assert.match(stderr, /^kage: the guest's agent did not answer within 1 s\. [^\n]+\n$/);
+  });
+
   test('a signal ends it with the signal’s code', async () => {
     const { platform, machines } = fakePlatform();
     const terminal = new TestTerminal();

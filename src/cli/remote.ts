@@ -3,8 +3,8 @@ import { connectMachine, listMachines, type RemoteMachine } from '../host/index.
 import { joinTerminal } from './console.ts';
 import type { Io } from './io.ts';
 import { type Format, flatten, print, sizeText, table } from './output.ts';
-import { exitCode } from './run.ts';
-import { parseEnvironment } from './values.ts';
+import { exitCode, readyWithin } from './run.ts';
+import { parseEnvironment, parseWait } from './values.ts';
 
 export async function ps(io: Io, format: Format, quiet: boolean): Promise<number> {
   const machines = await listMachines();
@@ -32,11 +32,14 @@ export async function ps(io: Io, format: Format, quiet: boolean): Promise<number
 export interface ExecFlags {
   readonly env?: readonly string[];
   readonly workdir?: string;
+  readonly wait?: string;
 }
 
 export async function exec(io: Io, name: string, argv: readonly string[], flags: ExecFlags): Promise<number> {
   const environment = parseEnvironment(flags.env, io.environment);
+  const waitSeconds = parseWait(flags.wait);
   await using machine = await connectMachine(name);
+  await readyWithin(waitSeconds, machine.ready());
   const { code } = await machine.exec(argv, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),

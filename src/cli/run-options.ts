@@ -37,6 +37,7 @@ export interface RunFlags {
   readonly exec?: string;
   readonly env?: readonly string[];
   readonly workdir?: string;
+  readonly wait?: string;
   readonly detach?: boolean;
   readonly quiet?: boolean;
 }

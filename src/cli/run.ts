@@ -9,7 +9,7 @@ import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
 import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
-import { parseEnvironment } from './values.ts';
+import { parseEnvironment, parseWait } from './values.ts';
 
 /** Runs to the end and returns the exit code. `command`: what stood behind `--`. */
 export async function run(
@@ -22,6 +22,7 @@ export async function run(
   const argv = commandOf(flags, command);
   const asked = machineOptions(flags);
   const environment = parseEnvironment(flags.env, io.environment);
+  const waitSeconds = parseWait(flags.wait);
   const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
   const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
     progress.finish(),
@@ -37,7 +38,7 @@ export async function run(
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
-  return await runCommand(io, machine, argv, options, {
+  return await runCommand(io, machine, argv, options, waitSeconds, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
   });
@@ -82,6 +83,7 @@ async function runCommand(
   machine: MachineHandle,
   argv: readonly string[],
   options: MachineOptions,
+  waitSeconds: number | undefined,
   where: { environment: Record<string, string>; workingFolder?: string },
 ): Promise<number> {
   const gone = machine.exited.then((status) => {
@@ -90,19 +92,35 @@ async function runCommand(
     throw new OperatorError('machine-ended', 'the machine ended before the command did', fix);
   });
   gone.catch(() => {}); // the race below tells
-  const done = machine.exec(argv, {
-    ...where,
-    stdin: io.stdin,
-    onStdout: (bytes) => io.stdout.write(bytes),
-    onStderr: (bytes) => io.stderr.write(bytes),
-    signal: io.signal,
-  });
+  const done = readyWithin(waitSeconds, machine.ready(io.signal)).then(() =>
+    machine.exec(argv, {
+      ...where,
+      stdin: io.stdin,
+      onStdout: (bytes) => io.stdout.write(bytes),
+      onStderr: (bytes) => io.stderr.write(bytes),
+      signal: io.signal,
+    }),
+  );
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
   // Disks that outlive the machine want their file systems closed; all else may just go.
   const keeps = options.drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
   await (keeps ? machine.stop() : machine.kill());
   return code;
+}
+
+/** Waits for the guest's agent, for so long; throws `agent-not-ready` after that. */
+export async function readyWithin(seconds: number | undefined, ready: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer =
+    seconds === undefined
+      ? undefined
+      : setTimeout(() => {
+          const fix = 'Wait longer with --wait, or see what its console says: "kage logs NAME"';
+          const message = `the guest's agent did not answer within ${seconds} s`;
+          late.reject(new OperatorError('agent-not-ready', message, fix));
+        }, seconds * 1000);
+  await Promise.race([ready, late.promise]).finally(() => clearTimeout(timer));
 }
 
 /** The exit code of a machine that ended; throws where the platform failed. */

@@ -59,6 +59,7 @@ export const fakeImage: GuestImage = {
     kernel: { file: 'kernel', version: '6.12', sha256: '' },
     initrd: { file: 'initrd', sha256: '' },
     modules: [],
+    recipe: '',
     commandLine: 'console=ttyS0 quiet',
   },
 };

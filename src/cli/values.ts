@@ -24,6 +24,11 @@ export function parseCount(value: string, flag: string, least: number, most: num
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
 }
 
+/** Seconds to wait for a guest's agent; undefined: for as long as it takes. */
+export function parseWait(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : parseCount(value, '--wait', 1, 86_400);
+}
+
 /** `file=disk.img,readonly=on,snapshot=on,format=raw`, or just the file. In a file's name, a comma is doubled. */
 export function parseDrive(value: string): DriveOptions {
   const parts = value.replaceAll(',,', '\0').split(',');

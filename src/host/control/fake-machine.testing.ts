@@ -62,7 +62,10 @@ export class FakeMachine implements MachineHandle {
     if (Buffer.from(bytes).includes('poweroff')) this.end({ reason: 'poweroff', code: 0 });
   }
 
-  async ready(): Promise<void> {}
+  /** Never, where it has no agent. */
+  async ready(): Promise<void> {
+    if (this.options.kernel === '/without/agent') await new Promise<void>(() => {});
+  }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
