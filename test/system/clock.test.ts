@@ -1,0 +1,38 @@
+/**
+ * The instruction clock under Debian's stock kernel: it finds no root file system, panics, and reboots. Its own time
+ * stamps, its random numbers and its interrupts follow from the instructions and the seed, so two runs say the same,
+ * character by character, and end at the same instruction.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ExitStatus } from '../../src/host/machine/index.ts';
+import { requires } from '../capability.ts';
+import { debianImage, Guest } from './guest.testing.ts';
+
+interface Run {
+  readonly status: ExitStatus;
+  readonly console: string;
+  readonly instructions: readonly number[];
+}
+
+async function boot(seed: number, cpus: number): Promise<Run> {
+  const { kernel } = await debianImage();
+  await using guest = await Guest.start({
+    ...{ kernel, append: 'console=ttyS0 panic=-1', network: false, clock: 'instructions', seed, cpus },
+    memoryBytes: 256 << 20,
+  });
+  const status = await guest.machine.exited;
+  const { vcpus } = (await guest.machine.stats()) as { vcpus: { instructions: number }[] };
+  return { status, console: guest.console, instructions: vcpus.map((vcpu) => vcpu.instructions) };
+}
+
+describe("Debian's kernel by the instruction clock", requires('apt'), () => {
+  test('the same seed gives the same run, another seed another', async () => {
+    const first = await boot(7, 2);
+    assert.deepEqual(first.status, { reason: 'reboot', code: 0 });
+    assert.match(first.console, /\[ {4}\d\.\d{6}\] smp: Brought up 1 node, 2 CPUs/);
+    assert.match(first.console, /Kernel panic - not syncing: VFS: Unable to mount root fs/);
+    assert.deepEqual(await boot(7, 2), first);
+    assert.notDeepEqual((await boot(8, 2)).instructions, first.instructions);
+  });
+});
