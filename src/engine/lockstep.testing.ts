@@ -6,8 +6,9 @@
  * A program whose stores reach its page tables and that translates before it fences is given up: the reference
  * machine caches nothing, and the engine may. The engine clears the reservation at traps, which the manual leaves
  * open: it is cleared here for the reference machine, too. Sstc's timer is off: its line moves when the engine is
- * left, which is not a matter of steps. Cache-block operations where there is no RAM do nothing on the engine, which does
- * not know whether a device is there; on the reference machine, which has none, they would fault.
+ * left, which is not a matter of steps. Untranslated addresses of more
+ * than 56 bits fault in the engine, those of cache-block management among them, where the reference machine faults
+ * only what reads or writes.
  */
 import { assert } from '../base/assert.ts';
 import {
@@ -34,6 +35,8 @@ const decoder: Decoder = createDecoder(extensions);
 const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
 const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
 const SD = 1n << 63n;
+const MPRV = 1n << 17n;
+const EXCEPTION_STORE_ACCESS = 7;
 const TABLES_FROM = BigInt(RAM_BASE + TABLES.first * 4096);
 /** Steps of a program, at most, and at once. */
 const PROGRAM_STEPS = 8000;
@@ -47,14 +50,8 @@ class WatchedRam extends Ram {
   readonly written = new Set<number>();
   isDirty = false;
   isStale = false;
-  hasMissedBlock = false;
   translates = (): boolean => false;
 
-  override has(address: bigint, sizeBytes: number): boolean {
-    const isThere = super.has(address, sizeBytes);
-    if (!isThere && sizeBytes === 64 && address < 1n << 56n) this.hasMissedBlock = true;
-    return isThere;
-  }
   override read(address: bigint, sizeBytes: number): bigint {
     if (this.isDirty && address >= TABLES_FROM && this.translates()) this.isStale = true;
     return super.read(address, sizeBytes);
@@ -79,15 +76,13 @@ class SlowHart extends ReferenceHart {
       time: () => BigInt(Math.floor((clock.steps + 1) / 10)),
     });
     this.ram = ram;
-    ram.translates = () => this.registers.mode !== 3n || (this.registers.mstatus & (1n << 17n)) !== 0n;
+    ram.translates = () => this.registers.mode !== 3n || (this.registers.mstatus & MPRV) !== 0n;
   }
   override touchBlock(address: bigint): void {
-    this.ram.hasMissedBlock = false;
-    try {
-      super.touchBlock(address);
-    } catch (trap) {
-      if (!this.ram.hasMissedBlock) throw trap;
-    }
+    const { mode, mstatus, satp } = this.registers;
+    const effective = mode === 3n && (mstatus & MPRV) !== 0n ? (mstatus >> 11n) & 3n : mode;
+    if (address >> 56n !== 0n && (effective === 3n || satp >> 60n === 0n)) this.raise(EXCEPTION_STORE_ACCESS, address);
+    super.touchBlock(address);
   }
   override fenceTranslation(): void {
     this.ram.isDirty = false;
