@@ -127,3 +127,18 @@ export class BlockRequest {
     return this.#data.getUint32(at + 4, true) * 0x1_0000_0000 + this.#data.getUint32(at, true);
   }
 }
+
+/** A serial as GET_ID gives it: so many bytes, zeros behind it. */
+export function identity(serial: string, sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  for (let i = 0; i < sizeBytes && i < serial.length; i++) bytes[i] = serial.charCodeAt(i) & 0x7f;
+  return bytes;
+}
+
+/** Does `each` for one range after the other; at once as long as they complete at once. */
+export function inTurn(ranges: readonly Range[], each: (range: Range) => Promise<void> | void): Promise<void> | void {
+  for (let i = 0; i < ranges.length; i++) {
+    const done = each(ranges[i] as Range);
+    if (done !== undefined) return done.then(() => inTurn(ranges.slice(i + 1), each));
+  }
+}

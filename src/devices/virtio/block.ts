@@ -12,71 +12,34 @@
  * Left out: geometry, the writeback switch (CONFIG_WCE), secure erase, lifetime, zones.
  */
 import { array, struct, type View } from '../../base/struct.ts';
-import type { BlockBackend } from './block-backend.ts';
-import { SECTOR_BYTES } from './block-backend.ts';
+import { type BlockBackend, SECTOR_BYTES } from './block-backend.ts';
 import {
-  BlockRequest,
-  type BlockStatus,
-  type Range,
-  SEGMENTS_MAX,
-  VIRTIO_BLK_S,
-  VIRTIO_BLK_T,
-} from './block-request.ts';
+  BLOCK_QUEUES_MAX,
+  blockConfig,
+  blockFeatures,
+  CONFIG_BYTES,
+  QUEUE_SIZE,
+  REQUEST_BYTES_MAX,
+  VIRTIO_BLK_F,
+} from './block-config.ts';
+import { BlockRequest, type BlockStatus, identity, inTurn, VIRTIO_BLK_S, VIRTIO_BLK_T } from './block-request.ts';
 import { PiecePool } from './piece-pool.ts';
 import type { Queue } from './queue.ts';
 import { transportFields } from './state.ts';
 import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
 
 const VIRTIO_ID_BLOCK = 2;
-const VIRTIO_BLK_F = {
-  SIZE_MAX: 1,
-  SEG_MAX: 2,
-  RO: 5,
-  BLK_SIZE: 6,
-  FLUSH: 9,
-  TOPOLOGY: 10,
-  MQ: 12,
-  DISCARD: 13,
-  WRITE_ZEROES: 14,
-} as const;
-/** Offsets of struct virtio_blk_config. */
-const CONFIG = {
-  capacity: 0,
-  sizeMax: 8,
-  segMax: 12,
-  blkSize: 20,
-  physicalBlockExp: 24,
-  minIoSize: 26,
-  numQueues: 34,
-  maxDiscardSectors: 36,
-  maxDiscardSeg: 40,
-  discardSectorAlignment: 44,
-  maxWriteZeroesSectors: 48,
-  maxWriteZeroesSeg: 52,
-  writeZeroesMayUnmap: 56,
-  end: 60,
-} as const;
-
-export const BLOCK_QUEUES_MAX = 4;
-const QUEUE_SIZE = 256;
-/** A chain of the queue's length less header and status. */
-const SEG_MAX = QUEUE_SIZE - 2;
-const SIZE_MAX = 1 << 16;
-const REQUEST_BYTES_MAX = SEG_MAX * SIZE_MAX;
 /** While requests hold more than this, further ones wait in the queue. */
 const UNDER_WAY_BYTES_MAX = 32 << 20;
 /** One service takes about this much, so that the device's lock is free again within a millisecond or so. */
 const SERVICE_BYTES = 4 << 20;
 /** What a request without data counts for. */
 const REQUEST_COST_BYTES = 4096;
-const PHYSICAL_BLOCK_EXP = 3;
-const DISCARD_SECTORS_MAX = 1 << 22;
-const WRITE_ZEROES_SECTORS_MAX = 1 << 15;
 const ID_BYTES = 20;
 const HEAD_WORDS = QUEUE_SIZE / 32;
 
 const fields = {
-  ...transportFields(BLOCK_QUEUES_MAX, CONFIG.end),
+  ...transportFields(BLOCK_QUEUES_MAX, CONFIG_BYTES),
   /** Bit per head, by queue: taken from the available ring and not yet returned. */
   underWay: array('u32', BLOCK_QUEUES_MAX * HEAD_WORDS),
 } as const;
@@ -148,36 +111,11 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
     if (io === undefined) return;
     const { backend } = io;
     const queues = Math.min(Math.max(io.queues ?? 1, 1), BLOCK_QUEUES_MAX);
-    const features: number[] = [
-      VIRTIO_BLK_F.SIZE_MAX,
-      VIRTIO_BLK_F.SEG_MAX,
-      VIRTIO_BLK_F.BLK_SIZE,
-      VIRTIO_BLK_F.TOPOLOGY,
-      VIRTIO_BLK_F.FLUSH,
-    ];
-    if (backend.readOnly) features.push(VIRTIO_BLK_F.RO);
-    else {
-      if (backend.discard !== undefined) features.push(VIRTIO_BLK_F.DISCARD);
-      if (backend.writeZeroes !== undefined) features.push(VIRTIO_BLK_F.WRITE_ZEROES);
-    }
-    if (queues > 1) features.push(VIRTIO_BLK_F.MQ);
     this.offer(
-      features,
+      blockFeatures(backend, queues),
       Array.from({ length: queues }, () => QUEUE_SIZE),
     );
-    this.setConfig(CONFIG.capacity, 8, Math.floor(backend.sizeBytes / SECTOR_BYTES));
-    this.setConfig(CONFIG.sizeMax, 4, SIZE_MAX);
-    this.setConfig(CONFIG.segMax, 4, SEG_MAX);
-    this.setConfig(CONFIG.blkSize, 4, SECTOR_BYTES);
-    this.setConfig(CONFIG.physicalBlockExp, 1, PHYSICAL_BLOCK_EXP);
-    this.setConfig(CONFIG.minIoSize, 2, 1 << PHYSICAL_BLOCK_EXP);
-    this.setConfig(CONFIG.numQueues, 2, queues);
-    this.setConfig(CONFIG.maxDiscardSectors, 4, DISCARD_SECTORS_MAX);
-    this.setConfig(CONFIG.maxDiscardSeg, 4, SEGMENTS_MAX);
-    this.setConfig(CONFIG.discardSectorAlignment, 4, 1 << PHYSICAL_BLOCK_EXP);
-    this.setConfig(CONFIG.maxWriteZeroesSectors, 4, WRITE_ZEROES_SECTORS_MAX);
-    this.setConfig(CONFIG.maxWriteZeroesSeg, 4, SEGMENTS_MAX);
-    this.setConfig(CONFIG.writeZeroesMayUnmap, 1, 1);
+    for (const { at, bytes, value } of blockConfig(backend, queues)) this.setConfig(at, bytes, value);
   }
 
   protected override queueEnded(index: number): void {
@@ -402,18 +340,4 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
 
 function fits(offset: number, sizeBytes: number, backend: BlockBackend): boolean {
   return sizeBytes % SECTOR_BYTES === 0 && sizeBytes <= REQUEST_BYTES_MAX && offset + sizeBytes <= backend.sizeBytes;
-}
-
-function identity(serial: string, sizeBytes: number): Uint8Array {
-  const bytes = new Uint8Array(sizeBytes);
-  for (let i = 0; i < sizeBytes && i < serial.length; i++) bytes[i] = serial.charCodeAt(i) & 0x7f;
-  return bytes;
-}
-
-/** Does `each` for one range after the other; at once as long as they complete at once. */
-function inTurn(ranges: readonly Range[], each: (range: Range) => Promise<void> | void): Promise<void> | void {
-  for (let i = 0; i < ranges.length; i++) {
-    const done = each(ranges[i] as Range);
-    if (done !== undefined) return done.then(() => inTurn(ranges.slice(i + 1), each));
-  }
 }
