@@ -51,8 +51,8 @@ static uint64_t copy_blocks(uint64_t count, size_t bytes)
 static uint64_t copy_4k(uint64_t count) { return copy_blocks(count, 4096); }
 static uint64_t copy_4m(uint64_t count) { return copy_blocks(count, 4 * MIB); }
 
-/* 64 MiB apart, word by word: a cache with one entry for both pages would miss at each access. */
-static uint64_t copy_aliased(uint64_t count)
+/* 64 MiB apart, word by word: a cache with one entry for both pages misses at each access. */
+static uint64_t aliased(uint64_t count, int adds)
 {
 	size_t apart = 64 * MIB;
 	uint64_t *from = map_memory(2 * apart, apart, READ_WRITE), *to = from + apart / 8, sum = 0;
@@ -63,9 +63,12 @@ static uint64_t copy_aliased(uint64_t count)
 	timing_start();
 	for (uint64_t n = 0; n < count; n++)
 		for (size_t i = 0; i < words; i++) {
-			uint64_t word = from[i];
+			uint64_t word = from[i] + n;
 			OPAQUE(word);
-			to[i] += word;
+			if (adds)
+				to[i] += word;
+			else
+				to[i] = word;
 		}
 	timing_stop();
 	for (size_t i = 0; i < words; i++)
@@ -73,6 +76,10 @@ static uint64_t copy_aliased(uint64_t count)
 	unmap_memory(from, 2 * apart);
 	return sum;
 }
+
+static uint64_t copy_aliased(uint64_t count) { return aliased(count, 0); }
+/* Here both pages are read: separate caches for reads and writes do not help. */
+static uint64_t add_aliased(uint64_t count) { return aliased(count, 1); }
 
 /* Reads and writes every `stride` bytes of 8 MiB. */
 static uint64_t strides(uint64_t count, size_t stride)
@@ -149,6 +156,7 @@ const struct workload workloads[] = {
 	{"copy-4k", copy_4k, 800000},
 	{"copy-4m", copy_4m, 600},
 	{"copy-aliased", copy_aliased, 1500},
+	{"add-aliased", add_aliased, 1500},
 	{"fill", fill, 4000},
 	{"stride-64", stride_64, 20},
 	{"stride-4k", stride_4k, 150},
