@@ -52,6 +52,10 @@ export async function startDetached(entry: URL, options: MachineOptions, signal:
 
 /** The child's side: owns the machine until it ends, then ends this process. */
 export function ownDetachedMachine(create: CreateMachine): void {
+  let hasStarted = false;
+  process.once('disconnect', () => {
+    if (!hasStarted) process.exit(1); // nobody would ever know of this machine
+  });
   process.once('message', async ({ options }: ToChild) => {
     try {
       const machine = await launchMachine(create, options);
@@ -61,6 +65,7 @@ export function ownDetachedMachine(create: CreateMachine): void {
       machine.exited.then(({ code }) => {
         process.exitCode = code;
       });
+      hasStarted = true;
       await say({ kind: 'started', name: machine.info.name });
     } catch (error) {
       await say(asMessage(error));

@@ -24,6 +24,8 @@ import { liveNames } from './sockets.ts';
 type Channel = 'stdout' | 'stderr' | 'console';
 
 const helloWithinMs = 10_000;
+/** What a list waits for each machine: one that hangs must not hide the others. */
+const infoWithinMs = 5_000;
 
 export class RemoteMachine implements AsyncDisposable {
   readonly name: string;
@@ -207,11 +209,12 @@ export async function connectMachine(name: string, folder?: string): Promise<Rem
 }
 
 /** Every running machine of this user, by asking its socket; those that do not answer are left out. */
-export async function listMachines(folder?: string): Promise<MachineInfo[]> {
+export async function listMachines(folder?: string, withinMs = infoWithinMs): Promise<MachineInfo[]> {
   const home = folder ?? (await runtimeFolder());
   const asked = (await liveNames(home)).map(async (name) => {
     await using machine = await connectMachine(name, home);
-    return await machine.info();
+    const timer = setTimeout(() => void machine[Symbol.asyncDispose](), withinMs);
+    return await machine.info().finally(() => clearTimeout(timer));
   });
   const answers = await Promise.allSettled(asked);
   return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));

@@ -159,6 +159,19 @@ describe('the list of machines', () => {
     server.close();
   });
 
+  test('a process that answers nothing is left out of the list', async () => {
+    await launch('web');
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.write('{"jsonrpc":"2.0","method":"hello","params":{"protocol":1,"name":"mute","pid":1}}\n');
+    });
+    server.listen(join(folder, 'mute.sock'));
+    await once(server, 'listening');
+    const names = (await listMachines(folder, 100)).map((info) => info.name);
+    assert.ok(!names.includes('mute'));
+    server.close();
+  });
+
   test('what a machine answers is checked', async () => {
     const server = createServer((socket) => {
       socket.on('error', () => {});
