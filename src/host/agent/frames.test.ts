@@ -133,6 +133,23 @@ test('a guest that breaks the protocol ends the session and all that waits', asy
   made.onData(Buffer.from('ready 1 n b\n'));
 });
 
+test('an agent that starts anew fails what was running, and serves on', async () => {
+  const { session: made, written, say } = session();
+  say('ready 1 - b');
+  say('ready 1 n b');
+  const lost = made.exec({ argv: ['sleep', '9'] });
+  await made.ready();
+  say('started 1 10');
+  say('ready 1 - c');
+  await assert.rejects(lost.ended, (error) => error instanceof HostError && error.code === 'agent-restarted');
+  const next = made.exec({ argv: ['true'] });
+  await made.ready();
+  assert.ok(written.at(-1)?.startsWith('exec 2 '));
+  say('exit 2 0');
+  say('end 2');
+  assert.deepEqual(await next.ended, { exitCode: 0 });
+});
+
 test('frames for nobody are counted, refused commands rejected, output after the end dropped', async () => {
   const { session: made, say, tick } = session();
   say('ready 1 n b');

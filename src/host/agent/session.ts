@@ -153,6 +153,10 @@ export class AgentSession {
     this.#failure = reason;
     this.#stopHello?.();
     this.#ready.reject(reason);
+    this.#failAll(reason);
+  }
+
+  #failAll(reason: HostError): void {
     for (const { reject } of this.#pings.values()) reject(reason);
     for (const execution of [...this.#executions.values()]) execution.fail(reason);
   }
@@ -170,6 +174,10 @@ export class AgentSession {
     switch (reply.verb) {
       case 'ready':
         if (reply.nonce === this.#options.nonce) this.#welcome(reply.version, reply.bootId);
+        // The agent, or its whole guest, has started anew, and knows nothing of what was running.
+        else if (reply.nonce === '-' && this.#reader.synchronized) {
+          this.#failAll(new HostError('agent-restarted', 'the guest agent was started anew'));
+        }
         return;
       case 'pong':
         this.#pings.get(reply.nonce)?.resolve();

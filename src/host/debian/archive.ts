@@ -83,8 +83,8 @@ export async function openArchive(request: ArchiveRequest, options: OpenOptions 
 }
 
 /** Throws OperatorError `apt-missing` where apt or dpkg-deb is not installed. */
-export function requireApt(): void {
-  for (const tool of ['/usr/bin/apt-get', '/usr/bin/apt-cache', '/usr/bin/dpkg-deb']) {
+export function requireApt(programs = '/usr/bin'): void {
+  for (const tool of ['apt-get', 'apt-cache', 'dpkg-deb'].map((name) => join(programs, name))) {
     if (!existsSync(tool)) {
       throw new OperatorError(
         'apt-missing',

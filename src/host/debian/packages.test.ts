@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { requires } from '../../../test/capability.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { openArchive } from './archive.ts';
+import { openArchive, requireApt } from './archive.ts';
 import { cacheFolder } from './cache-folder.ts';
 import { archiveCapability } from './capability.ts';
 import { withIsolatedCache } from './isolated-cache.testing.ts';
@@ -85,4 +85,12 @@ test('a mirror that does not answer is told, and how to go on without it', requi
       return error instanceof OperatorError && error.code === 'archive-unreachable' && error.fix.includes('--initrd');
     });
   });
+});
+
+test('without apt, the error names the way to bring a kernel and an initramfs', () => {
+  assert.throws(
+    () => requireApt('/no/such/folder'),
+    (error) =>
+      error instanceof OperatorError && error.code === 'apt-missing' && /--kernel and --initrd/.test(error.fix),
+  );
 });
