@@ -31,6 +31,6 @@ export interface GuestOffload {
 export interface NetEvents {
   /** The guest's driver has started, or stopped (then without offloads). */
   offload?(offload: GuestOffload): void;
-  /** After `receive` refused a frame: there is room again. */
+  /** After `receive` refused a frame: frames are taken again. */
   room?(): void;
 }

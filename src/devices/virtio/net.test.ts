@@ -276,6 +276,13 @@ test('a full FIFO refuses frames and says when there is room again', () => {
   assert.equal(news.room, 1);
 });
 
+test('what is no Ethernet frame is swallowed and counted: nobody waits for it', () => {
+  const { device } = setUp();
+  assert.equal(device.receive(new Uint8Array(13)), true);
+  assert.equal(device.receive(new Uint8Array(70_000)), true);
+  assert.equal(device.counters.receivedDropped, 2);
+});
+
 test('an answer from within `send` is delivered at the next service', () => {
   const { bench, device, driver, rx, news, transmit } = setUp();
   rx.add([], [driver.room(2048)]);
@@ -287,7 +294,7 @@ test('an answer from within `send` is delivered at the next service', () => {
 });
 
 test('link down: the guest is told, and frames are dropped both ways', () => {
-  const { bench, device, driver, transmit, sent } = setUp();
+  const { bench, device, driver, transmit, sent, news } = setUp();
   driver.takeInterrupt();
   device.setLinkUp(false);
   bench.serve(device);
@@ -296,21 +303,26 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 0);
   assert.equal(device.receive(new Uint8Array(60)), false);
+  bench.serve(device);
+  assert.equal(news.room, 0);
   device.setLinkUp(true);
   bench.serve(device);
+  assert.equal(news.room, 1, 'who was refused may send again');
   assert.equal(device.read(0x106, 2), 1);
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 1);
 });
 
 test('a reset drops what waits and takes the offloads back', () => {
-  const { bench, device, driver, offloads } = setUp({ offloads: true });
+  const { bench, device, driver, offloads, news } = setUp({ offloads: true });
   device.receive(new Uint8Array(60));
   device.write(0x70, 4, 0);
   bench.serve(device);
   assert.deepEqual(offloads.at(-1), { checksum: false, largePacketBytes: 0 });
   assert.equal(device.receive(new Uint8Array(60)), false);
   const [rx] = driver.start();
+  bench.serve(device);
+  assert.equal(news.room, 1, 'who was refused may send again');
   rx?.add([], [driver.room(2048)]);
   rx?.kick();
   bench.serve(device);

@@ -108,15 +108,15 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
 
   /**
    * A frame for the guest; may be called at any time on the I/O thread, without the lock, also from `port.send`.
-   * False when it was dropped; if that was for want of room, `events.room` follows.
+   * False when it was refused, for want of room, of carrier or of a driver: once that is over, `events.room` follows.
+   * What is no Ethernet frame is swallowed.
    */
   receive(frame: Uint8Array, offload?: FrameOffload): boolean {
-    const fits = frame.length >= ETHERNET_HEADER_BYTES && frame.length <= FRAME_BYTES_MAX;
-    if (!fits || !this.#linkUp || !this.live) {
+    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > FRAME_BYTES_MAX) {
       this.counters.receivedDropped++;
-      return false;
+      return true;
     }
-    if (!this.#fifo.push(frame, offload)) {
+    if (!this.#linkUp || !this.live || !this.#fifo.push(frame, offload)) {
       this.counters.receivedDropped++;
       this.#refused = true;
       return false;
@@ -188,7 +188,7 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
   protected override serve(notified: number): void {
     if ((notified >>> TRANSMIT) & 1) this.#transmit();
     if (this.#fifo.frames > 0) this.#deliver();
-    if (this.#refused && this.#fifo.frames === 0) {
+    if (this.#refused && this.#linkUp && this.#fifo.frames === 0) {
       this.#refused = false;
       this.#io?.events?.room?.();
     }
