@@ -67,7 +67,9 @@ export class InterpreterMachine extends WasmMachine {
     this.f.i64.store(this.#register('rd'), at.f, value);
   }
   imm(): I64 {
-    return this.f.i64.shrS(this.#place.entry, this.f.i64.const(ENTRY.immediate));
+    // Near forms hold the distance in entries' bytes, four times as many.
+    const scale = this.#operation.isNear ? 2 : 0;
+    return this.f.i64.shrS(this.#place.entry, this.f.i64.const(ENTRY.immediate + scale));
   }
   zimm(): I64 {
     return this.f.convert('i64_extend_i32_u', this.#field('rs1', 31));
@@ -101,10 +103,7 @@ export class InterpreterMachine extends WasmMachine {
   }
   jump(): void {
     const { f } = this;
-    if (!this.library.hasCompressed)
-      this.requireTarget(
-        f.i64.add(this.#place.pc(), this.#operation.isNear ? f.i64.shrS(this.imm(), f.i64.const(2)) : this.imm()),
-      );
+    if (!this.library.hasCompressed) this.requireTarget(f.i64.add(this.#place.pc(), this.imm()));
     if (this.#operation.isNear)
       this.#place.near(f.convert('i32_wrap_i64', f.i64.shrU(this.#place.entry, f.i64.const(ENTRY.immediate))));
     else this.#place.jump(f.i64.add(this.#place.pc(), this.imm()));

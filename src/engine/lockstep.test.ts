@@ -6,12 +6,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Lockstep } from './lockstep.testing.ts';
 
-for (const { width, programs } of [
-  { width: 32, programs: 100 },
-  { width: 64, programs: 40 },
+for (const { width, cpu, programs } of [
+  { width: 32, cpu: 'rv64', programs: 80 },
+  { width: 64, cpu: 'rv64', programs: 40 },
+  { width: 32, cpu: 'rv64,c=off', programs: 40 },
 ] as const) {
-  test(`random programs end as on the reference machine (memory${width})`, () => {
-    const lockstep = new Lockstep(width);
+  test(`random programs end as on the reference machine (${cpu}, memory${width})`, () => {
+    const lockstep = new Lockstep({ width, cpu });
     for (let seed = 1; seed <= programs; seed++) assert.equal(lockstep.run(seed * width), undefined);
     const { steps, givenUp, rows } = lockstep.progress;
     assert.ok(steps > programs * 1000, `${steps} steps`);

@@ -30,9 +30,11 @@ import { Random } from './random.testing.ts';
 import { CodeGenerator } from './random-code.testing.ts';
 import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './random-world.testing.ts';
 
-const extensions = parseCpu('rv64');
-const decoder: Decoder = createDecoder(extensions);
-const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
+/** What the harts have. */
+interface Configuration {
+  readonly decoder: Decoder;
+  readonly features: bigint;
+}
 const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
 const SD = 1n << 63n;
 const MPRV = 1n << 17n;
@@ -68,7 +70,7 @@ class WatchedRam extends Ram {
 
 class SlowHart extends ReferenceHart {
   readonly ram: WatchedRam;
-  constructor(ram: WatchedRam, clock: { steps: number }) {
+  constructor(ram: WatchedRam, clock: { steps: number }, { decoder, features }: Configuration) {
     super({
       state: resetState(0n, features),
       decoder,
@@ -106,17 +108,22 @@ interface Chunk {
 export class Lockstep {
   readonly progress: Progress = { steps: 0, programs: 0, givenUp: 0, traps: 0, rows: new Map() };
   readonly #engine: BareHart;
+  readonly #configuration: Configuration;
 
-  constructor(width: 32 | 64 = 32) {
+  /** `cpu` as operators name it (isa/extensions.ts). */
+  constructor({ width = 32, cpu = 'rv64' }: { width?: 32 | 64; cpu?: string } = {}) {
+    const extensions = parseCpu(cpu);
+    const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
+    this.#configuration = { decoder: createDecoder(extensions), features };
     this.#engine = new BareHart({ extensions, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes: 4 << 20 });
   }
 
   /** Runs the program of that seed; returns what differs, as text, or undefined. */
   run(seed: number): string | undefined {
     const random = new Random(seed);
-    const generator = new CodeGenerator(random, decoder, { csrs: 'all' });
+    const generator = new CodeGenerator(random, this.#configuration.decoder, { csrs: 'all' });
     const world = randomWorld(random, generator.bytes(CODE.pages * 4096));
-    const pair = new Pair(this.#engine, world);
+    const pair = new Pair(this.#engine, world, this.#configuration);
     const chunks: Chunk[] = [];
     this.progress.programs++;
     while (pair.steps < PROGRAM_STEPS) {
@@ -142,7 +149,7 @@ export class Lockstep {
     const last = chunks.at(-1);
     assert(last, 'a chunk differed');
     const replay = (steps: number): Pair | undefined => {
-      const pair = new Pair(this.#engine, world);
+      const pair = new Pair(this.#engine, world, this.#configuration);
       for (const chunk of chunks.slice(0, -1)) pair.run(chunk);
       return pair.run({ ...last, steps }) === 'differs' ? pair : undefined;
     };
@@ -166,14 +173,16 @@ class Pair {
   readonly #trail: { pc: bigint; bits: number | undefined; trap: string }[] = [];
   readonly #engine: BareHart;
   readonly #slow: SlowHart;
+  readonly #decoder: Decoder;
   readonly #clock = { steps: 0 };
   #trapsRunning = 0;
 
-  constructor(engine: BareHart, world: World) {
+  constructor(engine: BareHart, world: World, configuration: Configuration) {
     this.#engine = engine;
+    this.#decoder = configuration.decoder;
     const ram = new WatchedRam(BigInt(RAM_BASE), RAM_BYTES);
     ram.bytes.set(world.ram);
-    this.#slow = new SlowHart(ram, this.#clock);
+    this.#slow = new SlowHart(ram, this.#clock, configuration);
     const { registers } = this.#slow;
     for (const [name, value] of Object.entries(world.state)) registers[name as StateField] = value;
     registers.x.set(world.x);
@@ -238,7 +247,8 @@ class Pair {
   /** The last steps, disassembled. */
   trail(): string[] {
     return this.#trail.map(({ pc, bits, trap }) => {
-      const text = bits === undefined ? 'fetches nothing' : `${bits.toString(16)} ${disassemble(decoder, bits, pc)}`;
+      const text =
+        bits === undefined ? 'fetches nothing' : `${bits.toString(16)} ${disassemble(this.#decoder, bits, pc)}`;
       return `${pc.toString(16)} ${text}${trap}`;
     });
   }

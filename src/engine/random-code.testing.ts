@@ -30,7 +30,10 @@ export class CodeGenerator {
   readonly #rows = new Map<string, RowCode[]>();
   readonly #short: readonly number[];
 
+  readonly #hasCompressed: boolean;
+
   constructor(random: Random, decoder: Decoder, options: CodeOptions) {
+    this.#hasCompressed = decoder.expansions.some((expansion) => expansion !== 0);
     this.#random = random;
     this.#options = options;
     for (const code of decoder.rows) {
@@ -62,7 +65,7 @@ export class CodeGenerator {
   }
 
   instruction(): { bits: number; length: 2 | 4 } {
-    if (this.#random.chance(0.25)) return { bits: this.#compressed(), length: 2 };
+    if (this.#hasCompressed && this.#random.chance(0.25)) return { bits: this.#compressed(), length: 2 };
     return { bits: this.#long(), length: 4 };
   }
 

@@ -1,7 +1,7 @@
 /**
  * The engine against the reference machine on random programs, for as long as one likes:
  *
- *   node test/long/lockstep.ts [--minutes 5] [--seed N] [--width 32|64]
+ *   node test/long/lockstep.ts [--minutes 5] [--seed N] [--width 32|64] [--cpu rv64]
  *
  * Each program has a seed of its own, counted up from N. The first difference is printed with its seed, and ends the
  * run with status 1: `--seed THAT --minutes 0` shows it again.
@@ -14,9 +14,10 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '5' },
     seed: { type: 'string', default: '1' },
     width: { type: 'string', default: '32' },
+    cpu: { type: 'string', default: 'rv64' },
   },
 });
-const lockstep = new Lockstep(values.width === '64' ? 64 : 32);
+const lockstep = new Lockstep({ width: values.width === '64' ? 64 : 32, cpu: values.cpu });
 const end = Date.now() + Number(values.minutes) * 60_000;
 let seed = Number(values.seed);
 let difference: string | undefined;
