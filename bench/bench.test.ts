@@ -132,6 +132,23 @@ describe('figures', () => {
     assert.match(brokenBounds(with_(200e6, 4.1)).join(), /^the shell takes 4\.1 times QEMU's time, more than 4$/);
   });
 
+  test('a shell that is late by the clock alone is the doing of others', () => {
+    const results = evaluate({
+      qemu: [session(1, sample('boot/shell', 1))],
+      ours: [session(1, sample('boot/shell', 9, { cpuSeconds: 2 }))],
+    });
+    assert.equal(results.classes[0]?.cpuMean.toFixed(6), '0.500000');
+    assert.deepEqual(brokenBounds(results), []);
+  });
+
+  test('processor times too short to say anything are left out', () => {
+    const results = evaluate({
+      qemu: [session(1, sample('rewrite/a', 1))],
+      ours: [session(1, sample('rewrite/a', 0.5, { cpuSeconds: 0.001 }))],
+    });
+    assert.equal(results.classes[0]?.workloads[0]?.cpuRatio, 2);
+  });
+
   test('median and geometric mean', () => {
     assert.deepEqual([median([3, 1, 2]), median([4, 1, 3, 2])], [2, 2.5]);
     assert.equal(geometricMean([2, 8]).toFixed(9), '4.000000000');
