@@ -87,9 +87,22 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
     const vcpu = f.param<Ptr>(0).get;
     const pc = f.param<I64>(1).get;
     const half = (va: I64): I32 => {
-      const address = f.let(f.call(host, vcpu, va, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
-      f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
-      return i32.load16U(address);
+      // The fetch buffer knows both pages of a loop's straddling instruction: no walk for each execution.
+      const index = f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)));
+      const slot = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), index));
+      const address = f.pointerLocal();
+      f.if(
+        i64.eq(i64.load(slot), i64.and(va, i64.const(-4096))),
+        () => {
+          const frame = f.ptr.load(f.ptr.op('sub', f.ptr.load(slot, 8), f.ptr.const(DECODED_HEADER_BYTES)));
+          f.set(address, f.ptr.add(frame, f.ptr.from64(i64.and(va, i64.const(4095)))));
+        },
+        () => {
+          f.set(address, f.call(host, vcpu, va, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
+          f.if(f.ptr.eqz(address.get), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
+        },
+      );
+      return i32.load16U(address.get);
     };
     const bits = f.local('i32');
     f.set(bits, half(pc));

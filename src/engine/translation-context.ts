@@ -1,6 +1,6 @@
 /** Which translation buffers are in use, and dropping what they hold: after changes of mode, mstatus, satp; fences. */
 import type { FunctionRef, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { BANKS, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import { BANKS, TLB_BANK_BYTES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -24,6 +24,7 @@ export function defineContext(module: ModuleBuilder, library: Library): void {
   const flush = declare('flush_translation', [P], []);
   module.define(flush, (f) => {
     const vcpu = f.param<Ptr>(0).get;
+    f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at.walkCache)), f.i32.const(0xff), f.ptr.const(WALK_CACHE_BYTES));
     for (const tlb of ['readTlb', 'writeTlb', 'fetchTlb'] as const)
       f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at[tlb])), f.i32.const(0xff), f.ptr.const(BANKS * TLB_BANK_BYTES));
   });

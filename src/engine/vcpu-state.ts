@@ -12,6 +12,8 @@ export const TLB_ENTRY_BYTES = 16;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Banks: user, supervisor, supervisor with SUM, machine. Fetches use supervisor's for both. */
 export const BANKS = 4;
+/** Two caches of 64 entries of 16 bytes (mmu.ts). */
+export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
 const ENGINE_FIELDS = {
   /** Addresses of the banks in use: recomputed by `context`. */
@@ -62,6 +64,8 @@ const ENGINE_FIELDS = {
   requests: 'i32',
   /** A decoded instruction that has no slot of its own (straddling pages), and the sentinels behind it. */
   scratch: array('u64', 4),
+  /** Tables that walks found: 64 entries by 2 MiB, 64 by 1 GiB; u64 tag (all ones: invalid), u64 table address. */
+  walkCache: array('u64', WALK_CACHE_BYTES / 8),
   readTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
   writeTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
   fetchTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),

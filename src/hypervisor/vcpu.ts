@@ -11,6 +11,7 @@ import {
   TLB_BANK_BYTES,
   type VcpuState,
   vcpuState,
+  WALK_CACHE_BYTES,
 } from '../engine/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 
@@ -117,6 +118,11 @@ export class Vcpu {
     ): void => {
       this.#memory.u8.fill(0xff, this.at + layout[name], this.at + layout[name] + BANKS * TLB_BANK_BYTES);
     };
+    this.#memory.u8.fill(
+      0xff,
+      this.at + vcpuState.offset.walkCache,
+      this.at + vcpuState.offset.walkCache + WALK_CACHE_BYTES,
+    );
     for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
   }
 
