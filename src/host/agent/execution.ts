@@ -3,7 +3,7 @@
  * command which does not read fills neither the guest's memory nor the host's), its output comes in by callback,
  * its end is a promise.
  *
- *   starting --started--> running --exit--> exited --end | grace over--> ended
+ *   starting --started--> running --exit--> exited --end | held--> ended
  *      | abort: abandoned --started: kill--> ended
  */
 import { HostError } from '../../base/errors.ts';
@@ -14,13 +14,11 @@ import type { ExecOptions } from './session.ts';
 export interface ExecutionPort {
   send(request: Request): void;
   whenReady: Promise<unknown>;
-  /** Calls back when the grace for output that is held open is over. */
-  after(callback: () => void): () => void;
   forget(): void;
 }
 
 type Piece = { data: Uint8Array; sent: () => void };
-type ExecutionReply = Extract<Reply, { verb: 'started' | 'out' | 'err' | 'took' | 'exit' | 'end' }>;
+type ExecutionReply = Extract<Reply, { verb: 'started' | 'out' | 'err' | 'took' | 'exit' | 'held' | 'end' }>;
 
 const unsent = (): HostError => new HostError('stdin-closed', "the command's input is closed");
 
@@ -40,7 +38,6 @@ export class Execution {
   #pieces: Piece[] = [];
   #rejectPieces: ((error: unknown) => void)[] = [];
   #signals: string[] = [];
-  #stopGrace: (() => void) | undefined;
   readonly #onAbort = (): void => {
     if (this.#state === 'starting' && this.#isSent) {
       // It cannot be killed before the agent has told that it started; until then the id stays known.
@@ -121,7 +118,6 @@ export class Execution {
       case 'err':
         if (this.#state === 'abandoned') return;
         (reply.verb === 'out' ? this.#options.onStdout : this.#options.onStderr)?.(reply.data);
-        if (this.#state === 'exited') this.#startGrace();
         return;
       case 'took':
         this.#underway = Math.max(0, this.#underway - 1);
@@ -135,8 +131,8 @@ export class Execution {
         this.#state = 'exited';
         this.#exitCode = reply.exitCode;
         this.#dropInput();
-        this.#startGrace();
         return;
+      case 'held': // what it left running holds its output open; all that was written has come
       case 'end':
         if (this.#state === 'exited') this.#finish();
         return;
@@ -157,16 +153,9 @@ export class Execution {
 
   #leave(): void {
     this.#state = 'ended';
-    this.#stopGrace?.();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#dropInput();
     this.#port.forget();
-  }
-
-  /** Something that the command left running may hold its output open for ever. */
-  #startGrace(): void {
-    this.#stopGrace?.();
-    this.#stopGrace = this.#port.after(() => this.#finish());
   }
 
   #dropInput(): void {

@@ -151,7 +151,7 @@ test('an agent that starts anew fails what was running, and serves on', async ()
 });
 
 test('frames for nobody are counted, refused commands rejected, output after the end dropped', async () => {
-  const { session: made, say, tick } = session();
+  const { session: made, say } = session();
   say('ready 1 n b');
   const output: string[] = [];
   const refused = made.exec({ argv: ['true'] });
@@ -164,7 +164,7 @@ test('frames for nobody are counted, refused commands rejected, output after the
   say('out 2 1\nx');
   say('exit 2 4');
   say('out 2 1\ny');
-  tick();
+  say('held 2');
   say('out 2 1\nz');
   assert.deepEqual(await held.ended, { exitCode: 4 });
   assert.deepEqual([output, made.counters], [['x', 'y'], { strayFrames: 2, errors: 1 }]);

@@ -27,7 +27,7 @@ export type Reply =
   | { verb: 'pong'; nonce: string }
   | { verb: 'started'; id: number; pid: number }
   | { verb: 'out' | 'err'; id: number; data: Uint8Array }
-  | { verb: 'took' | 'end'; id: number }
+  | { verb: 'took' | 'held' | 'end'; id: number }
   | { verb: 'exit'; id: number; exitCode: number }
   | { verb: 'stopping'; how: string }
   /** `id` is undefined where the request named none that could be read. */
@@ -152,6 +152,7 @@ function parseLine(line: string): Reply | DataLine | undefined {
       return words.length === 3 && id !== undefined && lengthBytes ? { verb, id, lengthBytes } : undefined;
     }
     case 'took':
+    case 'held':
     case 'end':
       return words.length === 2 && id !== undefined ? { verb, id } : undefined;
     case 'exit': {

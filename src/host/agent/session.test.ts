@@ -182,22 +182,38 @@ for (const { name, needs, find } of shells) {
       }
     });
 
-    test('signals reach the command and what it started; SIGINT is not ignored', async () => {
+    test('signals reach the command; SIGINT is not ignored', async () => {
       for (const [signal, number] of [
         ['INT', 2],
         ['TERM', 15],
         ['KILL', 9],
       ] as const) {
-        const execution = agent.session.exec({ argv: ['sh', '-c', 'sleep 1000 & echo up; wait; sleep 1000'] });
+        const execution = agent.session.exec({ argv: ['sleep', '1000'] });
         execution.kill(signal);
         assert.equal((await execution.ended).exitCode, 128 + number);
       }
     });
 
+    test('signals reach what the command started', async () => {
+      const up = Promise.withResolvers<string>();
+      const script = 'sleep 1000 & echo $!; wait';
+      const execution = agent.session.exec({
+        argv: ['sh', '-c', script],
+        onStdout: (bytes) => up.resolve(text(bytes)),
+      });
+      const pid = (await up.promise).trim();
+      execution.kill('TERM');
+      assert.equal((await execution.ended).exitCode, 128 + 15);
+      const gone = '[ ! -e "/proc/$1" ] || grep -q "^State:.*Z" "/proc/$1/status"'; // or not buried yet
+      assert.equal((await sh(gone, pid)).exitCode, 0);
+    });
+
     test('what a command leaves running does not keep its end from being told', async () => {
-      const result = await sh('sleep 30 & echo $!; exit 3');
+      const result = await sh('sleep 1000 & echo $!; seq 20000; exit 3');
       assert.equal(result.exitCode, 3);
-      await sh('kill "$1"', text(result.stdout).trim());
+      const [pid = '', ...numbers] = text(result.stdout).trim().split('\n');
+      assert.deepEqual([numbers.length, numbers.at(-1)], [20000, '20000']);
+      assert.equal((await sh('kill "$1"', pid)).exitCode, 0);
     });
 
     test('an abort kills the command', async () => {

@@ -25,8 +25,6 @@ export interface AgentSessionOptions {
   nonce: string;
   /** Executions are numbered from here; another number than an earlier session's that may have left some running. */
   firstId?: number;
-  /** How long to wait for the rest of a command's output that something it left running still holds open. */
-  graceMs?: number;
 }
 
 export interface AgentInfo {
@@ -51,7 +49,6 @@ export interface Result {
 }
 
 const helloAgainMs = 1000;
-const defaultGraceMs = 2000;
 const mostExecutions = 900;
 
 export class AgentSession {
@@ -107,7 +104,6 @@ export class AgentSession {
     const execution = new Execution(id, options, {
       send: (request) => this.#send(request),
       whenReady: this.#ready.promise,
-      after: (callback) => this.#options.clock.after(this.#options.graceMs ?? defaultGraceMs, callback),
       forget: () => this.#executions.delete(id),
     });
     this.#executions.set(id, execution);

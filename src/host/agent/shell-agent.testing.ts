@@ -31,17 +31,18 @@ export function startShellAgent(shell: readonly string[], path?: string): ShellA
   const child = spawn(program, [...rest, agentScript, '-'], {
     env: { HOME: '/root', PATH: path ?? '/usr/bin:/bin', KAGEMUSHA_AGENT_FOLDER: join(folder, 'agent') },
     stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true, // a process group of its own, to end it whole
   });
   const session = new AgentSession(
     { write: (bytes) => child.stdin.write(bytes) },
-    { clock: realClock, nonce: `n${process.pid}`, graceMs: 500 },
+    { clock: realClock, nonce: `n${process.pid}` },
   );
   child.stdout.on('data', (bytes: Buffer) => session.onData(bytes));
   child.stdin.on('error', () => {});
   const exited = new Promise<void>((resolve) => child.on('close', () => resolve()));
   const stop = async (): Promise<void> => {
     session.close(new HostError('agent-closed', 'the test is over'));
-    child.stdin.end();
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
     await exited;
     rmSync(folder, { recursive: true, force: true });
   };
