@@ -4,6 +4,7 @@
  *
  *   images/debian/  manifest.json  kernel  base.cpio  initrd-HASH.cpio (base.cpio and our own files)
  */
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -130,7 +131,8 @@ async function renewOwnFiles(folder: string): Promise<void> {
 }
 
 async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const draft = `${path}.${process.pid}`;
+  // Of this call alone: two pulls in one process write their own.
+  const draft = `${path}.${process.pid}.${randomUUID().slice(0, 8)}`;
   await writeFile(draft, bytes);
   await rename(draft, path);
 }
