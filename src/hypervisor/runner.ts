@@ -84,6 +84,8 @@ export class Runner {
     if (!this.#world.tryEnter(vcpu)) return BARRIER;
     this.#serveRequests(vcpu);
     const exit = this.#processor.run(vcpu.at, vcpu.state, this.#options.budget);
+    // While it still counts as running: whoever waits for all to stand still finds the pause that this one asked for.
+    if (exit.kind === 'breakpoint') this.#world.setPaused(true);
     this.#world.leave(vcpu);
     const kind = EXIT_KINDS.indexOf(exit.kind);
     vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
@@ -125,7 +127,6 @@ export class Runner {
       case 'wait':
         return this.#wait(vcpu);
       case 'breakpoint':
-        this.#world.setPaused(true);
         this.#ports.stopped(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':

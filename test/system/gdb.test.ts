@@ -124,8 +124,11 @@ test('gdb on a machine that started still', requires('gdb'), async () => {
 
 /** gdb passes its own SIGINT on to the machine, once the machine runs. */
 async function interruptWhenRunning(gdb: ChildProcess, guest: Guest, isNear: () => boolean): Promise<void> {
-  await until(() => gdb.exitCode !== null || (isNear() && guest.machine.info.state === 'running'));
-  gdb.kill('SIGINT');
+  const hasEnded = (): boolean => gdb.exitCode !== null || gdb.signalCode !== null;
+  await until(() => hasEnded() || (isNear() && guest.machine.info.state === 'running'));
+  // gdb takes a moment from sending its command to waiting for the answer; a SIGINT in between makes it abort itself.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  if (!hasEnded()) gdb.kill('SIGINT');
 }
 
 /** Waits for a condition that other events bring about; the guest's own limit ends a wait in vain. */

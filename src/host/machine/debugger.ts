@@ -50,6 +50,9 @@ export class MachineDebugger implements DebugTarget {
       this.#stepping?.resolve();
       return;
     }
+    // Late news of a hart that stopped together with one that was reported: it stands on its breakpoint, and will
+    // meet it again when the machine goes on.
+    if (!this.#machine.board.world.paused || !this.#breakpoints.has(this.#vcpu(hart).state.pc)) return;
     // The machine is paused already; the other harts are on their way out.
     await this.#machine.pause();
     this.#lastHart = hart;
@@ -126,7 +129,9 @@ export class MachineDebugger implements DebugTarget {
 
   async continue(): Promise<StopReason> {
     if (this.#ended) return this.#ended;
-    for (const vcpu of this.#machine.board.vcpus) if (this.#breakpoints.has(vcpu.state.pc)) await this.#stepHart(vcpu);
+    // Past the breakpoint that was reported; other harts that stand on one are to be reported yet.
+    const reported = this.#vcpu(this.#lastHart);
+    if (this.#breakpoints.has(reported.state.pc)) await this.#stepHart(reported);
     const waiting = Promise.withResolvers<StopReason>();
     this.#waiting = waiting;
     await this.#machine.resume();
