@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { assemble } from '../../src/isa/index.ts';
 import { requires } from '../capability.ts';
-import { programPath } from '../toolbox.ts';
 import { Guest } from '../system/guest.testing.ts';
+import { programPath } from '../toolbox.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-gdb-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
