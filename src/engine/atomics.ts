@@ -21,15 +21,7 @@ export function defineAtomics(
   fns: { host: FunctionRef; fault: FunctionRef; written: FunctionRef },
 ): void {
   const P = module.pointerType;
-  const declare = (
-    name: string,
-    params: readonly ('i32' | 'i64')[],
-    results: readonly ('i32' | 'i64')[],
-  ): FunctionRef => {
-    const ref = module.declare(name, params, results);
-    library.set(name, ref);
-    return ref;
-  };
+  const declare = library.declarer(module);
   /** The host address of an aligned, atomic access, or a return of 0 with the fault recorded. */
   const locate = (f: FunctionBuilder, size: number, access: number): Ptr => {
     const { i32, i64 } = f;

@@ -1,7 +1,7 @@
 /**
  * The interpreter, generated: one Wasm function that runs a vCPU until it must leave. Handlers of the frequent rows
- * stand inside the dispatch loop, the others are functions in a table. A third of the rows' semantics, twice
- * compiled, is all there is: nothing here knows an instruction by name.
+ * stand inside the dispatch loop, the others are functions in a table. What they do is the rows'
+ * semantics alone: nothing here knows an instruction by name.
  *
  *   reenter: look at interrupts, banks, pc ......... after traps, returns, CSR writes
  *     resolve: pc -> decoded entry ................. jumps to other pages

@@ -8,7 +8,7 @@
  *    \--miss--> host_address: walk -> pmp -> gpa map -> host address, TLB filled      (or fault, or mmio)
  */
 import { FEATURE } from '../isa/index.ts';
-import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { defineAtomics } from './atomics.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, headerLayout, PLAN } from './memory-plan.ts';
@@ -38,15 +38,7 @@ const MXR = 1n << 19n;
 /** Names of the functions defined here, all of which take the vCPU's block first. */
 export function defineMmu(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
-  const declare = (
-    name: string,
-    params: readonly ('i32' | 'i64')[],
-    results: readonly ('i32' | 'i64')[],
-  ): FunctionRef => {
-    const ref = module.declare(name, params, results);
-    library.set(name, ref);
-    return ref;
-  };
+  const declare = library.declarer(module);
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
   const allocate = declare('allocate_page', [P, P], ['i32']);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);

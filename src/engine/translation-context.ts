@@ -1,5 +1,5 @@
 /** Which translation buffers are in use, and dropping what they hold: after changes of mode, mstatus, satp; fences. */
-import type { FunctionRef, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { BANKS, TLB_BANK_BYTES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -12,15 +12,7 @@ const MXR = 1n << 19n;
 /** context: chooses the banks for the mode and drops what satp, MXR or PMP changes made stale. flush_*: drop it. */
 export function defineContext(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
-  const declare = (
-    name: string,
-    params: readonly ('i32' | 'i64')[],
-    results: readonly ('i32' | 'i64')[],
-  ): FunctionRef => {
-    const ref = module.declare(name, params, results);
-    library.set(name, ref);
-    return ref;
-  };
+  const declare = library.declarer(module);
   const flush = declare('flush_translation', [P], []);
   module.define(flush, (f) => {
     const vcpu = f.param<Ptr>(0).get;

@@ -8,7 +8,7 @@
 import { must } from '../base/assert.ts';
 import type { AccessSize, AmoOperation, FloatLetter, Machine, StateField } from '../isa/index.ts';
 import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
-import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
 
 /** Functions that generated code calls, by name (see the files that define them), and what they are generated for. */
@@ -24,6 +24,14 @@ export class Library {
   }
   set(name: string, ref: FunctionRef): void {
     this.#functions.set(name, ref);
+  }
+  /** Declares functions of the module, and puts each into the library under its name. */
+  declarer(module: ModuleBuilder): ModuleBuilder['declare'] {
+    return (name, params, results) => {
+      const ref = module.declare(name, params, results);
+      this.set(name, ref);
+      return ref;
+    };
   }
 }
 
