@@ -26,9 +26,15 @@ export const rooms: readonly Room[] = [
     core: true,
   },
   {
+    name: 'translator',
+    holds: 'hot code to regions of WebAssembly, promotion',
+    imports: ['base', 'isa', 'wasm', 'engine'],
+    core: true,
+  },
+  {
     name: 'hypervisor',
     holds: 'partitions, vCPUs, SBI, exits, interrupts',
-    imports: ['base', 'isa', 'wasm', 'engine'],
+    imports: ['base', 'isa', 'wasm', 'engine', 'translator'],
     core: true,
   },
   { name: 'devices', holds: 'register models over interfaces they declare themselves', imports: ['base'], core: true },
@@ -36,13 +42,13 @@ export const rooms: readonly Room[] = [
   {
     name: 'machine',
     holds: 'joins all: memory map, device tree, boot, snapshots',
-    imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network'],
+    imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network'],
     core: true,
   },
   {
     name: 'host',
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
-    imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network', 'machine'],
+    imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
     core: false,
   },
   {

@@ -4,11 +4,21 @@
  * (memory-access.ts), so a stale entry is never executed by the hart that wrote, and self-modifying code costs one
  * decode for each instruction changed, not a page.
  *
- *   decoded page:  header (frame's host address) | 2048 entries | sentinel, sentinel
+ *   decoded page:  header (frame's host address, links to regions) | 2048 entries | sentinel, sentinel | cover
  */
 import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
-import { ACCESS, DECODED_HEADER_BYTES, DECODED_STRIDE, headerLayout, MARKS, PLAN } from './memory-plan.ts';
+import {
+  ACCESS,
+  DECODED_COVER,
+  DECODED_HEADER_BYTES,
+  DECODED_LINKS,
+  DECODED_STRIDE,
+  headerLayout,
+  MARKS,
+  PLAN,
+} from './memory-plan.ts';
+import { clearSlots } from './memory-slots.ts';
 import { ENTRY, SPECIAL } from './operations.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -33,6 +43,24 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
     const last = i32.shrU(i32.sub(i32.add(offset, f.param<I32>(2).get), i32.const(1)), i32.const(1));
     const bytes = i32.shl(i32.add(i32.sub(last, first), i32.const(1)), i32.const(3));
     f.memoryFill(f.ptr.add(decoded, f.ptr.from32(i32.shl(first, i32.const(3)))), i32.const(0), f.ptr.from32(bytes));
+    // Regions made of these bytes go, too; most pages have none. The fence pairs with the one of whoever makes a
+    // region: it sees these bytes, or its cover is seen here.
+    f.atomicFence();
+    f.if(i32.load(f.ptr.op('sub', decoded, f.ptr.const(DECODED_HEADER_BYTES - DECODED_LINKS))), () => {
+      const half = f.local('i32');
+      f.set(half, i32.shrU(offset, i32.const(1)));
+      f.while(
+        () => i32.leU(half.get, f.let(last)),
+        () => {
+          const byte = i32.load8U(f.ptr.add(decoded, f.ptr.from32(i32.shrU(half.get, i32.const(3)))), DECODED_COVER);
+          f.if(i32.and(i32.shrU(byte, i32.and(half.get, i32.const(7))), i32.const(1)), () => {
+            f.call(library.get('drop_regions'), f.param<Ptr>(0).get, decoded);
+            f.return();
+          });
+          f.set(half, i32.add(half.get, i32.const(1)));
+        },
+      );
+    });
   });
   library.set('written', ref);
 }
@@ -209,6 +237,7 @@ function defineDecodedPage(f: FunctionBuilder): void {
     f.set(tlb, f.ptr.add(tlb.get, f.ptr.const(16)));
     f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
   });
+  clearSlots(f, vcpu);
   // Other vCPUs may still write to it without being noticed: they are told (hypervisor/code-marks.ts).
   const mark = f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
   const ring = f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(2))));

@@ -1,7 +1,7 @@
 /** A hart of the engine with a little memory and nothing around it, for tests: one step at a time, or many. */
 import { assert, must } from '../base/assert.ts';
 import { FEATURE, featuresOf } from '../isa/index.ts';
-import { type Exit, generateEngine, Processor } from './engine.ts';
+import { type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { MMIO_ANSWER, type VcpuState, vcpuState } from './vcpu-state.ts';
@@ -13,6 +13,17 @@ export interface BareHartOptions {
   readonly width?: 32 | 64;
   readonly shared?: boolean;
   readonly codeBytes?: number;
+  /** Makes what translates hot code; see TranslatorOptions. */
+  readonly translate?:
+    | undefined
+    | ((code: { memory: MachineMemory; processor: Processor; signatures: ReadonlyMap<string, Signature> }) => HotCode);
+}
+
+/** The translator, as a hart without a hypervisor uses it. */
+export interface HotCode {
+  start(state: VcpuState): void;
+  prepare(state: VcpuState): boolean;
+  hot(state: VcpuState): boolean;
 }
 
 export class BareHart {
@@ -22,6 +33,7 @@ export class BareHart {
   readonly processor: Processor;
   readonly #map: GuestPhysicalMap;
   readonly #options: BareHartOptions;
+  readonly #hotCode: HotCode | undefined;
 
   constructor(options: BareHartOptions) {
     const pages = (options.ramBase + options.ramBytes) / FRAME_BYTES;
@@ -33,7 +45,7 @@ export class BareHart {
       codeBytes: options.codeBytes ?? 1 << 20,
       frames: options.ramBytes / FRAME_BYTES + 16,
     });
-    const { bytes, tables } = moduleFor(this.memory, options.extensions);
+    const { bytes, tables, signatures } = moduleFor(this.memory, options.extensions);
     tables.write(this.memory.buffer);
     this.#map = new GuestPhysicalMap(this.memory, this.memory.block(pages * 4), pages);
     this.#map.declare(options.ramBase, options.ramBytes, { readOnly: false });
@@ -50,16 +62,29 @@ export class BareHart {
     state.clockMode = 1;
     state.mode = 3n;
     this.processor.contextChanged(this.at);
+    this.#hotCode = options.translate?.({ memory: this.memory, processor: this.processor, signatures });
+    this.#hotCode?.start(state);
   }
 
   /** Runs `steps` steps, or until an exit other than an access to a device: there is none here, such accesses fault. */
   run(steps: number): Exit {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
+      if (this.#hotCode?.prepare(this.state) === false) this.#dropCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
+      if (exit.kind === 'hot') {
+        if (this.#hotCode?.hot(this.state) === false) this.#dropCode();
+        if (this.state.steps === end) return { kind: 'budget' };
+        continue;
+      }
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;
     }
+  }
+
+  #dropCode(): void {
+    this.memory.dropCode();
+    this.processor.flushTranslation(this.at);
   }
 
   /** Writes as a device would: decoded code is dropped. */

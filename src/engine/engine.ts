@@ -4,15 +4,18 @@
  */
 import { AssertionError } from '../base/assert.ts';
 import { COMPRESSED_CODES, createDecoder } from '../isa/index.ts';
-import { type FunctionRef, type MemoryDescription, ModuleBuilder } from '../wasm/index.ts';
+import { type MemoryDescription, ModuleBuilder, type ValueType } from '../wasm/index.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { defineCodePages, defineWritten } from './code-pages.ts';
 import { defineCsrs } from './csr-functions.ts';
 import { DecodeTables } from './decode-tables.ts';
 import { defineFloat } from './float/index.ts';
 import { defineInterpreter } from './interpreter.ts';
+import { REGION_TABLE } from './memory-plan.ts';
+import { defineSlots } from './memory-slots.ts';
 import { defineMmu } from './mmu.ts';
 import { Operations } from './operations.ts';
+import { defineRegions } from './regions.ts';
 import { EXIT, type VcpuState, vcpuState } from './vcpu-state.ts';
 import { Library } from './wasm-machine.ts';
 
@@ -20,6 +23,14 @@ export interface EngineCode {
   /** The Wasm module's bytes. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly tables: DecodeTables;
+  /** What the module exports for translated code to call, by name. */
+  readonly signatures: ReadonlyMap<string, Signature>;
+}
+
+/** What a function takes and gives. */
+export interface Signature {
+  readonly params: readonly ValueType[];
+  readonly results: readonly ValueType[];
 }
 
 /** Generates the engine for a set of extensions (see isa/extensions.ts). */
@@ -35,31 +46,27 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
   const library = new Library({ hasCompressed: extensions.has('c') });
   defineArithmetic(module, library);
   defineFloat(module, library);
+  defineRegions(module, library);
   defineWritten(module, library);
   defineMmu(module, library);
+  defineSlots(module, library);
   defineCodePages(module, library, tables);
   defineCsrs(module, library, hostTime);
   const run = defineInterpreter(module, library, operations);
-  const exports: Record<string, FunctionRef> = { run };
-  for (const name of [
-    'context',
-    'flush_translation',
-    'timer',
-    'written',
-    'walk',
-    'take_interrupt',
-    'csr_read',
-    'csr_write',
-    'host_address',
-  ])
-    exports[name] = library.get(name);
-  for (const [name, ref] of Object.entries(exports)) module.export(name, ref);
-  return { bytes: module.build(), tables };
+  module.export('run', run);
+  // All of the library: for the processor, and for regions of translated code.
+  for (const [name, ref] of library.entries()) module.export(name, ref);
+  module.exportTable('table');
+  const signatures = new Map<string, Signature>();
+  for (const [name, { params, results }] of library.entries()) signatures.set(name, { params, results });
+  return { bytes: module.build(), tables, signatures };
 }
 
 /** Why a vCPU left the engine. */
 export type Exit =
-  | { readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction' }
+  | {
+      readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction' | 'hot';
+    }
   | {
       readonly kind: 'mmio';
       readonly gpa: number;
@@ -70,7 +77,11 @@ export type Exit =
 
 type Address = number | bigint;
 interface Exports {
+  readonly table: WebAssembly.Table;
+
+  readonly region_missing: () => number;
   run(vcpu: Address, budget: number): number;
+  drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
   timer(vcpu: Address): void;
@@ -84,6 +95,7 @@ interface Exports {
 export class Processor {
   readonly #exports: Exports;
   readonly #isWide: boolean;
+  readonly #memory: WebAssembly.Memory;
 
   /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
   constructor(
@@ -94,6 +106,18 @@ export class Processor {
     const instance = new WebAssembly.Instance(module, { env: { memory, time: options.ticks } });
     this.#exports = instance.exports as unknown as Exports;
     this.#isWide = options.width === 64;
+    this.#memory = memory;
+  }
+
+  /** Puts a module of translated code into this thread's table. */
+  instantiate(module: WebAssembly.Module): void {
+    new WebAssembly.Instance(module, { env: { ...this.#exports, memory: this.#memory } });
+  }
+
+  /** Takes regions `first` up to, not including, `end` out of this thread's table. */
+  forget(first: number, end: number): void {
+    const { table, region_missing } = this.#exports;
+    for (let number = first; number < end; number++) table.set(REGION_TABLE + number, region_missing);
   }
 
   /** Runs the vCPU whose block is at `vcpu` for at most `budget` (1 to 2^31 - 1) steps. */
@@ -121,6 +145,8 @@ export class Processor {
         return MEMORY_FULL;
       case EXIT.fenceInstruction:
         return FENCE_INSTRUCTION;
+      case EXIT.hot:
+        return HOT;
       default:
         throw new AssertionError(`unknown exit ${state.exitKind}`);
     }
@@ -130,6 +156,11 @@ export class Processor {
   contextChanged(vcpu: number): void {
     this.#exports.flush_translation(this.#address(vcpu));
     this.#exports.context(this.#address(vcpu));
+  }
+
+  /** Drops the regions that have instructions of a decoded page. */
+  dropRegions(vcpu: number, page: number): void {
+    this.#exports.drop_regions(this.#address(vcpu), this.#address(page));
   }
 
   flushTranslation(vcpu: number): void {
@@ -187,6 +218,7 @@ const WAIT: Exit = { kind: 'wait' };
 const BREAKPOINT: Exit = { kind: 'breakpoint' };
 const CODE_FULL: Exit = { kind: 'codeFull' };
 const FENCE_INSTRUCTION: Exit = { kind: 'fenceInstruction' };
+const HOT: Exit = { kind: 'hot' };
 const MEMORY_FULL: Exit = { kind: 'memoryFull' };
 
 export { vcpuState };

@@ -1,16 +1,37 @@
 /** The engine's door: memory, generated code, vCPU blocks, processors. */
 
 export { STEPS_PER_TICK } from './csr-functions.ts';
-export { type EngineCode, type Exit, generateEngine, Processor } from './engine.ts';
+export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { GuestPhysicalMap, MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
-export { DECODED_STRIDE, FRAME_BYTES, headerLayout, MARKS, PLAN } from './memory-plan.ts';
+export {
+  DECODED_COVER,
+  DECODED_HEADER_BYTES,
+  DECODED_LINKS,
+  DECODED_STRIDE,
+  FRAME_BYTES,
+  headerLayout,
+  MARKS,
+  PLAN,
+  REGION_BYTES,
+  REGION_LINKS,
+  REGION_TABLE,
+  REGIONS,
+} from './memory-plan.ts';
+export { SLOT, SLOT_SPANS, slotOffset } from './memory-slots.ts';
+export { SPECIAL } from './operations.ts';
 export {
   BANKS,
   EXIT,
+  type ExitName,
   MMIO_ANSWER,
   REQUEST,
+  SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  VALIDATED,
   type VcpuState,
   vcpuState,
   WALK_CACHE_BYTES,
 } from './vcpu-state.ts';
+export { Library, WasmMachine } from './wasm-machine.ts';

@@ -5,17 +5,24 @@
  *
  *   reenter: look at interrupts, banks, pc ......... after traps, returns, CSR writes
  *     resolve: pc -> decoded entry ................. jumps to other pages
- *       next: entry -> handler -> next entry ....... everything else
+ *       back: entry is counted ..................... jumps back in the same page, and what was resolved
+ *         next: entry -> handler -> next entry ..... everything else
+ *
+ * An entry may name a region, translated code for what starts there (regions.ts): it is called with the budget,
+ * returns what is left of it, and the pc in the vCPU's block. Without progress the instruction is interpreted, so a
+ * region need do nothing but ordinary work: whatever is special, a fault for instance, it leaves to the interpreter.
  *
  * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
  */
-import { must } from '../base/assert.ts';
+import { assert, must } from '../base/assert.ts';
 import type { Row } from '../isa/index.ts';
 import { enterTrap, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
-import { NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
-import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { REGION_TABLE, REGIONS } from './memory-plan.ts';
+import { ENTRY, NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
+import { defineMissing } from './regions.ts';
+import { EXIT, FAULT, HOT_COUNTERS, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -35,6 +42,8 @@ export function isInline(row: Row): boolean {
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
 export function defineInterpreter(module: ModuleBuilder, library: Library, operations: Operations): FunctionRef {
   defineTraps(module, library);
+  const missing = defineMissing(module);
+  library.set('region_missing', missing);
   const P = module.pointerType;
   const table: (FunctionRef | undefined)[] = [];
   for (const operation of operations.all) {
@@ -44,6 +53,8 @@ export function defineInterpreter(module: ModuleBuilder, library: Library, opera
       buildFunction(f, library, operation),
     );
   }
+  assert(table.length <= REGION_TABLE, 'regions begin behind the operations');
+  for (let i = 0; i < REGIONS; i++) table[REGION_TABLE + i] = missing;
   module.setTable(table);
   return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations).build());
 }
@@ -105,7 +116,15 @@ class Loop {
   readonly #target: Local<I64>;
   readonly #readBank: Local<Ptr>;
   readonly #writeBank: Local<Ptr>;
-  readonly #labels: { reenter?: Label; resolve?: Label; next?: Label; jump?: Label; trap?: Label; leave?: Label } = {};
+  readonly #labels: {
+    reenter?: Label;
+    resolve?: Label;
+    back?: Label;
+    next?: Label;
+    jump?: Label;
+    trap?: Label;
+    leave?: Label;
+  } = {};
 
   constructor(f: FunctionBuilder, library: Library, operations: Operations) {
     this.#f = f;
@@ -144,27 +163,53 @@ class Loop {
       f.loop((resolve) => {
         this.#labels.resolve = resolve;
         this.#resolve();
-        f.loop((next) => {
-          this.#labels.next = next;
-          f.block((leave) => {
-            this.#labels.leave = leave;
-            f.block((trap) => {
-              this.#labels.trap = trap;
-              f.block((jump) => {
-                this.#labels.jump = jump;
-                this.#step();
+        f.loop((back) => {
+          this.#labels.back = back;
+          this.#count();
+          f.loop((next) => {
+            this.#labels.next = next;
+            f.block((leave) => {
+              this.#labels.leave = leave;
+              f.block((trap) => {
+                this.#labels.trap = trap;
+                f.block((jump) => {
+                  this.#labels.jump = jump;
+                  this.#step();
+                });
+                f.br(resolve);
               });
-              f.br(resolve);
+              this.#trap();
             });
-            this.#trap();
+            // The function that leaves has set pc and exitKind.
+            this.#finish();
+            f.return(f.i32.load(this.#vcpu, at.exitKind));
           });
-          // The function that leaves has set pc and exitKind.
-          this.#finish();
-          f.return(f.i32.load(this.#vcpu, at.exitKind));
         });
       });
     });
     f.unreachable();
+  }
+
+  /** Jump targets that are reached often are worth translating: the engine is left once to say so. */
+  #count(): void {
+    const f = this.#f;
+    const index = f.i32.and(
+      f.ptr.to32(f.ptr.op('shr_u', this.#entry.get, f.ptr.const(2))),
+      f.i32.const((HOT_COUNTERS - 1) * 2),
+    );
+    const slot = f.let(f.ptr.add(this.#vcpu, f.ptr.from32(index)));
+    const count = f.let(f.i32.add(f.i32.load16U(slot, at.hotCounters), f.i32.const(1)));
+    f.i32.storeSized(slot, at.hotCounters, 2, count);
+    f.if(
+      f.i32.eq(count, f.i32.load(this.#vcpu, at.hotThreshold)),
+      () => {
+        f.i64.store(this.#vcpu, at.pc, this.#pc());
+        this.#finish();
+        f.return(f.i32.const(EXIT.hot));
+      },
+      undefined,
+      'unlikely',
+    );
   }
 
   /** From `target` to entry and delta: the fetch buffer, else `fetch`. */
@@ -263,6 +308,9 @@ class Loop {
         f.set(this.#delta, f.i64.load(this.#vcpu, at.fetchDelta));
         f.br(must(this.#labels.next));
         return;
+      case SPECIAL.region:
+        this.#region();
+        return;
       case SPECIAL.breakpoint:
         giveBack();
         f.i64.store(this.#vcpu, at.pc, this.#pc());
@@ -276,6 +324,41 @@ class Loop {
     }
   }
 
+  #region(): void {
+    const f = this.#f;
+    f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
+    f.i64.store(this.#vcpu, at.pc, this.#pc());
+    const number = f.convert('i32_wrap_i64', f.i64.shrU(this.#word.get, f.i64.const(ENTRY.immediate)));
+    const index = f.i32.add(number, f.i32.const(REGION_TABLE));
+    const left = f.local('i32');
+    f.set(left, this.#budget.get);
+    // The answer to a device access belongs to this instruction alone, and its interpreter.
+    f.if(
+      f.i32.eqz(f.i32.load(this.#vcpu, at.mmioAnswer)),
+      () => {
+        const call = f.callIndirect([f.module.pointerType, 'i32'], ['i32'], index, this.#vcpu, this.#budget.get);
+        f.set(left, call as I32);
+      },
+      undefined,
+      'likely',
+    );
+    f.if(
+      f.i32.ne(left.get, this.#budget.get),
+      () => {
+        f.set(this.#budget, left.get);
+        f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
+        f.br(must(this.#labels.jump));
+      },
+      undefined,
+      'likely',
+    );
+    // Nothing was done: this instruction is interpreted, by itself.
+    f.set(this.#entry, f.call(this.#fn('fetch_scratch'), this.#vcpu, f.i64.load(this.#vcpu, at.pc)) as Ptr);
+    f.if(f.ptr.eqz(this.#entry.get), () => this.#fetchFailed(), undefined, 'unlikely');
+    f.set(this.#delta, f.i64.load(this.#vcpu, at.fetchDelta));
+    f.br(must(this.#labels.next));
+  }
+
   #inline(operation: Operation): void {
     const f = this.#f;
     const place: HandlerPlace = {
@@ -286,7 +369,8 @@ class Loop {
       writeBank: this.#writeBank.get,
       near: (delta) => {
         f.set(this.#entry, f.ptr.op('add', this.#entry.get, this.#signedDelta(delta)));
-        f.br(must(this.#labels.next));
+        f.brIf(must(this.#labels.next), f.i32.compare('gt_s', delta, f.i32.const(0)));
+        f.br(must(this.#labels.back));
       },
       jump: (target) => {
         f.set(this.#target, target);
@@ -329,7 +413,11 @@ class Loop {
       undefined,
       'unlikely',
     );
-    this.#advance(operation.bytes);
+    if (isSystem) {
+      // Regions end before such an instruction, so what is behind it may begin one.
+      f.set(this.#target, f.i64.add(this.#pc(), f.i64.const(operation.bytes)));
+      f.br(must(this.#labels.jump));
+    } else this.#advance(operation.bytes);
   }
 
   #advance(bytes: number): void {

@@ -25,13 +25,13 @@ import {
   STATE_SCALARS,
   type StateField,
 } from '../isa/index.ts';
-import { BareHart } from './engine.testing.ts';
+import { BareHart, type BareHartOptions } from './engine.testing.ts';
 import { Random } from './random.testing.ts';
 import { CodeGenerator } from './random-code.testing.ts';
 import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './random-world.testing.ts';
 
 /** What the harts have. */
-interface Configuration {
+export interface Configuration {
   readonly decoder: Decoder;
   readonly features: bigint;
 }
@@ -111,11 +111,26 @@ export class Lockstep {
   readonly #configuration: Configuration;
 
   /** `cpu` as operators name it (isa/extensions.ts). */
-  constructor({ width = 32, cpu = 'rv64' }: { width?: 32 | 64; cpu?: string } = {}) {
+  constructor({
+    width = 32,
+    cpu = 'rv64',
+    translate,
+  }: {
+    width?: 32 | 64;
+    cpu?: string;
+    translate?: (configuration: Configuration) => BareHartOptions['translate'];
+  } = {}) {
     const extensions = parseCpu(cpu);
     const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
     this.#configuration = { decoder: createDecoder(extensions), features };
-    this.#engine = new BareHart({ extensions, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes: 4 << 20 });
+    this.#engine = new BareHart({
+      extensions,
+      ramBase: RAM_BASE,
+      ramBytes: RAM_BYTES,
+      width,
+      codeBytes: 4 << 20,
+      ...(translate ? { translate: translate(this.#configuration) } : {}),
+    });
   }
 
   /** Runs the program of that seed; returns what differs, as text, or undefined. */

@@ -33,6 +33,8 @@ export class MachineMemory {
   readonly shape: MemoryShape;
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly u64: BigUint64Array;
   readonly header: View<typeof headerLayout.fields>;
   #nextBlock = 0;
   #blockLimit = 0;
@@ -80,6 +82,8 @@ export class MachineMemory {
     this.shape = shape;
     this.u8 = new Uint8Array(memory.buffer);
     this.u32 = new Uint32Array(memory.buffer);
+    this.i32 = new Int32Array(memory.buffer);
+    this.u64 = new BigUint64Array(memory.buffer);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
   }
 
@@ -116,6 +120,10 @@ export class MachineMemory {
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
     header.decodedNext = header.decodedFirst;
+    header.regionNext = 1;
+    header.linkNext = 1;
+    header.lastModule = 0;
+    header.modules = 0;
     header.codeFlushes++;
   }
 
@@ -144,6 +152,8 @@ export class MachineMemory {
     const firstBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
     header.decodedFirst = roundUp(firstBlock + options.blockBytes, 64);
     header.decodedNext = header.decodedFirst;
+    header.regionNext = 1;
+    header.linkNext = 1;
     header.decodedLimit = header.decodedFirst + options.codeBytes;
     header.frameFirst = roundUp(header.decodedLimit, FRAME_BYTES) / FRAME_BYTES;
     header.frameNext = header.frameFirst;

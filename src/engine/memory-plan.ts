@@ -4,15 +4,29 @@
  *
  *   0        unused: address 0 means "none"
  *   64 KiB   header, decoder tables
+ *   512 KiB  regions: their records, and which code pages they cover
  *   1 MiB    frame table: u32 per 4 KiB frame of linear memory
  *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
  */
 import { array, struct } from '../base/struct.ts';
 
 export const FRAME_BYTES = 4096;
-/** A decoded page: 2048 entries of 8 bytes, two sentinels, and a header in front. */
+/**
+ * A decoded page: a header (frame's host address; at 8, u32 number of the first link to regions), 2048 entries of
+ * 8 bytes, two sentinels, and a bit for each two bytes that regions were made of.
+ */
 export const DECODED_HEADER_BYTES = 64;
-export const DECODED_STRIDE = DECODED_HEADER_BYTES + 2048 * 8 + 64;
+export const DECODED_LINKS = 8;
+export const DECODED_COVER = 2048 * 8 + 64;
+export const DECODED_STRIDE = DECODED_HEADER_BYTES + DECODED_COVER + 256;
+
+/** Regions that a machine may have at a time, and links from code pages to them. Number 0 is none. */
+export const REGIONS = 16384;
+export const REGION_LINKS = 32768;
+/** A region's record: u32 address of the entry that is its head (0: dropped), u32 times entered, u32 module, u32 instructions. */
+export const REGION_BYTES = 16;
+/** Table entries below are the interpreter's; a region's is this plus its number. */
+export const REGION_TABLE = 1024;
 
 /** The most breakpoints at a time. */
 export const BREAKPOINTS = 64;
@@ -37,6 +51,17 @@ export const headerLayout = struct('header', {
   breakpoints: array('u32', BREAKPOINTS),
   /** Decoded pages marked last, by mark number modulo MARKS. */
   recentMarks: array('u32', MARKS),
+  /** Spin lock over regions and links: 1 taken. */
+  regionLock: 'i32',
+  /** First unused region and link; 0 is never used. */
+  regionNext: 'u32',
+  linkNext: 'u32',
+  /** Address of the module made last, 0: none (translator/module-log.ts); how many there are. */
+  lastModule: 'u32',
+  modules: 'u32',
+  /** Counters: regions made, dropped because their code was written, and whole flushes are codeFlushes. */
+  regionsMade: 'u32',
+  regionsDropped: 'u32',
 });
 
 export const PLAN = {
@@ -53,6 +78,10 @@ export const PLAN = {
   compressedSiblings: 140 * 1024,
   /** u32 per 16-bit pattern: the instruction that it is short for. */
   expansions: 256 * 1024,
+  /** REGIONS records. */
+  regions: 512 * 1024,
+  /** REGION_LINKS pairs of u32: region, next link. */
+  regionLinks: 768 * 1024,
   frameTable: 1024 * 1024,
 } as const;
 

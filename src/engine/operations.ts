@@ -7,7 +7,7 @@ import { assert } from '../base/assert.ts';
 import type { Row } from '../isa/index.ts';
 
 /** Operations that no row stands behind. */
-export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3, breakpoint: 4 } as const;
+export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3, breakpoint: 4, region: 5 } as const;
 const FIRST = 8;
 
 export interface Operation {

@@ -1,6 +1,7 @@
 /** Which translation buffers are in use, and dropping what they hold: after changes of mode, mstatus, satp; fences. */
 import type { ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { BANKS, TLB_BANK_BYTES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
+import { clearSlots } from './memory-slots.ts';
+import { BANKS, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -16,6 +17,8 @@ export function defineContext(module: ModuleBuilder, library: Library): void {
   const flush = declare('flush_translation', [P], []);
   module.define(flush, (f) => {
     const vcpu = f.param<Ptr>(0).get;
+    clearSlots(f, vcpu);
+    f.i64.store(vcpu, at.fetchEpoch, f.i64.add(f.i64.load(vcpu, at.fetchEpoch), f.i64.const(1)));
     f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at.walkCache)), f.i32.const(0xff), f.ptr.const(WALK_CACHE_BYTES));
     for (const tlb of ['readTlb', 'writeTlb', 'fetchTlb'] as const)
       f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at[tlb])), f.i32.const(0xff), f.ptr.const(BANKS * TLB_BANK_BYTES));
@@ -36,11 +39,10 @@ export function defineContext(module: ModuleBuilder, library: Library): void {
     const mpp = i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3));
     const data = f.let(f.select(isMprv, mpp, mode));
     const sum = i64.ne(i64.and(mstatus, i64.const(SUM)), i64.const(0));
-    const bank = f.let(
-      f.ptr.from32(
-        i32.mul(f.select(i32.eq(data, i32.const(1)), i32.add(i32.const(1), sum), data), i32.const(TLB_BANK_BYTES)),
-      ),
-    );
+    const number = f.let(f.select(i32.eq(data, i32.const(1)), i32.add(i32.const(1), sum), data));
+    const bank = f.let(f.ptr.from32(i32.mul(number, i32.const(TLB_BANK_BYTES))));
+    const slots = f.ptr.from32(i32.mul(number, i32.const(SLOT_BANK_BYTES)));
+    f.ptr.store(vcpu, at.slotBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.slots)), slots));
     f.ptr.store(vcpu, at.readBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.readTlb)), bank));
     f.ptr.store(vcpu, at.writeBank, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), bank));
     f.ptr.store(

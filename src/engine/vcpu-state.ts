@@ -12,6 +12,14 @@ export const TLB_ENTRY_BYTES = 16;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Banks: user, supervisor, supervisor with SUM, machine. Fetches use supervisor's for both. */
 export const BANKS = 4;
+/** A page slot: what the last page reached through one base register is (memory-slots.ts). */
+export const SLOT_BYTES = 64;
+/** Slots of a bank: one for each base register, those for reads, then those for writes. */
+export const SLOT_BANK_BYTES = 2 * 32 * SLOT_BYTES;
+/** Counters of jump targets that are not translated yet; a power of two. */
+export const HOT_COUNTERS = 4096;
+/** Regions whose pages were found in place, by region number modulo this (regions.ts). */
+export const VALIDATED = 1024;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
@@ -22,8 +30,12 @@ const ENGINE_FIELDS = {
   fetchBank: 'u64',
   /** Result of `fetch` beside the entry's address: pc = (entry >>> 2) + fetchDelta. */
   fetchDelta: 'u64',
+  /** Of readTlb and writeTlb's mode: the bank of page slots. */
+  slotBank: 'u64',
   /** 0 none, 1 trap (cause, tval), 2 leave the engine, 3 illegal instruction (tval: its bits). */
   fault: 'u32',
+  /** 1: regions were dropped, perhaps the one that runs. */
+  dropped: 'u32',
   /** 1: leave the dispatch loop and look at pc, banks and interrupts anew. */
   reenter: 'u32',
   faultCause: 'u64',
@@ -64,6 +76,16 @@ const ENGINE_FIELDS = {
   requests: 'i32',
   /** A decoded instruction that has no slot of its own (straddling pages), and the sentinels behind it. */
   scratch: array('u64', 4),
+  /** A jump target is worth translating when it was reached this often; 0: never. */
+  hotThreshold: 'u32',
+  /** 1: a region that this thread has no code for was called. */
+  regionsMissing: 'u32',
+  /** Moves whenever fetch translations are dropped: what was validated before must be again. */
+  fetchEpoch: 'u64',
+  hotCounters: array('u16', HOT_COUNTERS),
+  /** Pairs of fetchEpoch and page address | mode. */
+  validated: array('u64', VALIDATED * 2),
+  slots: array('u64', (BANKS * SLOT_BANK_BYTES) / 8),
   /** Tables that walks found: 64 entries by 2 MiB, 64 by 1 GiB; u64 tag (all ones: invalid), u64 table address. */
   walkCache: array('u64', WALK_CACHE_BYTES / 8),
   readTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
@@ -85,6 +107,7 @@ export const EXIT = {
   codeFull: 5,
   memoryFull: 6,
   fenceInstruction: 7,
+  hot: 8,
 } as const;
 export type ExitName = keyof typeof EXIT;
 

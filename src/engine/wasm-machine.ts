@@ -25,6 +25,9 @@ export class Library {
   set(name: string, ref: FunctionRef): void {
     this.#functions.set(name, ref);
   }
+  entries(): Iterable<[string, FunctionRef]> {
+    return this.#functions;
+  }
   /** Declares functions of the module, and puts each into the library under its name. */
   declarer(module: ModuleBuilder): ModuleBuilder['declare'] {
     return (name, params, results) => {

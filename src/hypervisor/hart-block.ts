@@ -23,6 +23,7 @@ export const EXIT_KINDS = [
   'codeFull',
   'memoryFull',
   'fenceInstruction',
+  'hot',
 ] as const;
 
 export const hartBlock = struct('hart-block', {

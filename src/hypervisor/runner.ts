@@ -13,6 +13,7 @@ import {
   STEPS_PER_TICK,
 } from '../engine/index.ts';
 import { FEATURE } from '../isa/index.ts';
+import type { Translator } from '../translator/index.ts';
 import { EXIT_KINDS, RUN } from './hart-block.ts';
 import { type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
@@ -60,8 +61,17 @@ export class Runner {
   readonly #ports: RunnerPorts;
   readonly #options: RunnerOptions;
   readonly #sbi: SbiPorts;
+  readonly #translator: Translator | undefined;
 
-  constructor(memory: MachineMemory, processor: Processor, world: World, ports: RunnerPorts, options: RunnerOptions) {
+  constructor(
+    memory: MachineMemory,
+    processor: Processor,
+    world: World,
+    ports: RunnerPorts,
+    options: RunnerOptions,
+    translator?: Translator,
+  ) {
+    this.#translator = translator;
     this.#memory = memory;
     this.#processor = processor;
     this.#world = world;
@@ -83,6 +93,11 @@ export class Runner {
     if (idle !== undefined) return idle;
     if (!this.#world.tryEnter(vcpu)) return BARRIER;
     this.#serveRequests(vcpu);
+    if (this.#translator?.prepare(vcpu.state) === false) {
+      this.#world.leave(vcpu);
+      this.#dropCode();
+      return RAN;
+    }
     const exit = this.#processor.run(vcpu.at, vcpu.state, this.#options.budget);
     // While it still counts as running: whoever waits for all to stand still finds the pause that this one asked for.
     if (exit.kind === 'breakpoint') this.#world.setPaused(true);
@@ -105,6 +120,7 @@ export class Runner {
       return { kind: 'idle', untilTicks: NEVER };
     this.#serveRequests(vcpu);
     const { steps } = vcpu.state;
+    this.#translator?.prepare(vcpu.state);
     const exit = this.#processor.run(vcpu.at, vcpu.state, 1);
     this.#world.leave(vcpu);
     if (exit.kind !== 'breakpoint') this.#handle(vcpu, exit);
@@ -130,11 +146,7 @@ export class Runner {
         this.#ports.stopped(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':
-        // Whoever comes second finds the code dropped already.
-        this.#world.exclude(() => {
-          this.#memory.dropCode();
-          for (const each of this.#world.vcpus) each.forgetTranslations();
-        });
+        this.#dropCode();
         return RAN;
       case 'memoryFull':
         this.#world.finish(RUN.memoryFull, 125);
@@ -142,9 +154,25 @@ export class Runner {
       case 'fenceInstruction':
         this.#awaitMarks(vcpu);
         return RAN;
+      case 'hot':
+        // Whatever is translated is the code of a moment when this vCPU counted as running: nobody drops it meanwhile.
+        if (this.#world.tryEnter(vcpu)) {
+          const hasRoom = this.#translator?.hot(vcpu.state) ?? true;
+          this.#world.leave(vcpu);
+          if (!hasRoom) this.#dropCode();
+        }
+        return RAN;
       default:
         return unreachable(exit);
     }
+  }
+
+  /** Code memory is full. Whoever comes second finds the code dropped already. */
+  #dropCode(): void {
+    this.#world.exclude(() => {
+      this.#memory.dropCode();
+      for (const each of this.#world.vcpus) each.forgetTranslations();
+    });
   }
 
   /** HSM transitions, timers. A value: the vCPU has nothing to run. */
@@ -224,7 +252,7 @@ export class Runner {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
     if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
-    vcpu.acknowledgeCodeMarks();
+    vcpu.acknowledgeCodeMarks(this.#processor);
   }
 
   #mmio(vcpu: Vcpu, exit: Extract<Exit, { kind: 'mmio' }>): void {

@@ -7,7 +7,9 @@ import {
   BANKS,
   MARKS,
   type MachineMemory,
+  type Processor,
   REQUEST,
+  SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
   type VcpuState,
   vcpuState,
@@ -124,13 +126,20 @@ export class Vcpu {
       this.at + vcpuState.offset.walkCache + WALK_CACHE_BYTES,
     );
     for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
+    this.#clearSlots();
+    this.state.fetchEpoch++;
+  }
+
+  #clearSlots(): void {
+    const from = this.at + vcpuState.offset.slots;
+    this.#memory.u8.fill(0, from, from + BANKS * SLOT_BANK_BYTES);
   }
 
   /**
    * Takes note of frames that other vCPUs began to execute: writes of this one to them went unnoticed until now, so
    * its write translations are dropped and the frames decoded anew. To be called between runs.
    */
-  acknowledgeCodeMarks(): void {
+  acknowledgeCodeMarks(processor: Processor): void {
     const { header } = this.#memory;
     const marks = header.marks;
     const { state } = this;
@@ -141,9 +150,12 @@ export class Vcpu {
       this.at + vcpuState.offset.writeTlb,
       this.at + vcpuState.offset.writeTlb + BANKS * TLB_BANK_BYTES,
     );
+    this.#clearSlots();
     for (let i = 0; i < Math.min(missed, MARKS); i++) {
       const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
-      if (page !== 0) this.#memory.u8.fill(0, page, page + 2048 * 8);
+      if (page === 0) continue;
+      processor.dropRegions(this.at, page);
+      this.#memory.u8.fill(0, page, page + 2048 * 8);
     }
     state.seenMarks = marks;
   }

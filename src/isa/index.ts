@@ -1,6 +1,14 @@
 /** The door of the instruction set: the table, what derives from it, and the reference machine. */
 export { type Assembly, assemble, assembleInstruction } from './assembler.ts';
-export { COMPRESSED_CODES, type CompressedCode, encode, ROW_CODES, type RowCode, rowCode } from './code.ts';
+export {
+  COMPRESSED_CODES,
+  type CompressedCode,
+  encode,
+  ROW_CODES,
+  type RowCode,
+  rowCode,
+  templateOperands,
+} from './code.ts';
 export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, readCsr, writeCsr } from './csr/index.ts';
 export { createDecoder, type Decoded, type Decoder } from './decoder.ts';
 export { disassemble, disassembleDecoded } from './disassembler.ts';

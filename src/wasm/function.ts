@@ -241,6 +241,7 @@ export class FunctionBuilder {
   // ---- calls ----
 
   call(target: FunctionRef, ...args: Value[]): Value {
+    assert(target.index >= 0, `${target.name} has no number yet`);
     assert(args.length === target.params.length, `${target.name}: ${args.length} arguments`);
     for (const [i, arg] of args.entries()) {
       assert(this.#type[arg] === target.params[i], `${target.name}: argument ${i} is ${this.#type[arg]}`);
@@ -558,6 +559,9 @@ export class IntegerOps<V extends I32 | I64> {
   }
   geU(a: V, b: V): I32 {
     return this.compare('ge_u', a, b);
+  }
+  leU(a: V, b: V): I32 {
+    return this.compare('le_u', a, b);
   }
   gtU(a: V, b: V): I32 {
     return this.compare('gt_u', a, b);

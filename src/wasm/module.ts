@@ -35,10 +35,18 @@ export class ModuleBuilder {
   #functions: Defined[] = [];
   #exports: { name: string; ref: FunctionRef }[] = [];
   #table: (FunctionRef | undefined)[] = [];
+  #tableStart = 0;
   #sharedTable = false;
+  #tableExport: string | undefined;
+  readonly #importsLate: boolean;
 
-  constructor(memory: MemoryDescription) {
+  /**
+   * With `importsLate`, functions may be imported while others are being defined; those that are defined cannot be
+   * called from the module itself, as their numbers are not known before the end.
+   */
+  constructor(memory: MemoryDescription, options: { importsLate?: boolean } = {}) {
     this.memory = memory;
+    this.#importsLate = options.importsLate ?? false;
   }
 
   get pointerType(): 'i32' | 'i64' {
@@ -53,7 +61,7 @@ export class ModuleBuilder {
 
   /** A function that the instance is given as `env.NAME`. */
   importFunction(name: string, params: readonly ValueType[], results: readonly ValueType[]): FunctionRef {
-    assert(this.#functions.length === 0, 'imports come before functions');
+    assert(this.#importsLate || this.#functions.length === 0, 'imports come before functions');
     const ref = { name, index: this.#imports.length, params, results };
     this.#imports.push(ref);
     this.typeIndex(params, results);
@@ -61,14 +69,17 @@ export class ModuleBuilder {
   }
 
   declare(name: string, params: readonly ValueType[], results: readonly ValueType[]): FunctionRef {
-    const ref = { name, index: this.#imports.length + this.#functions.length, params, results };
+    const number = this.#functions.length;
+    const index = this.#importsLate ? -1 - number : this.#imports.length + number;
+    const ref = { name, index, params, results };
     this.#functions.push({ ref });
     this.typeIndex(params, results);
     return ref;
   }
 
   define(ref: FunctionRef, build: (f: FunctionBuilder) => void): void {
-    const defined = must(this.#functions[ref.index - this.#imports.length]);
+    const number = this.#importsLate ? -1 - ref.index : ref.index - this.#imports.length;
+    const defined = must(this.#functions[number]);
     assert(!defined.body, `${ref.name} is defined twice`);
     const f = new FunctionBuilder(this, ref.params, ref.results);
     build(f);
@@ -93,9 +104,14 @@ export class ModuleBuilder {
     this.#exports.push({ name, ref });
   }
 
-  /** Entries of table 0, for callIndirect; holes trap. */
-  setTable(entries: readonly (FunctionRef | undefined)[]): void {
+  /** Entries of table 0 from `start` on, for callIndirect; holes trap. */
+  setTable(entries: readonly (FunctionRef | undefined)[], start = 0): void {
+    this.#tableStart = start;
     this.#table = [...entries];
+  }
+
+  exportTable(name: string): void {
+    this.#tableExport = name;
   }
 
   /** Table 0 is imported as `env.table` instead. */
@@ -124,14 +140,18 @@ export class ModuleBuilder {
     if (this.#table.length > 0 && !this.#sharedTable)
       section(out, 4, (b) => {
         b.append(Uint8Array.of(1, 0x70, 0));
-        b.u32(this.#table.length);
+        b.u32(this.#tableStart + this.#table.length);
       });
     section(out, 7, (b) => {
-      b.u32(this.#exports.length);
+      b.u32(this.#exports.length + (this.#tableExport === undefined ? 0 : 1));
+      if (this.#tableExport !== undefined) {
+        b.name(this.#tableExport);
+        b.append(Uint8Array.of(1, 0));
+      }
       for (const { name, ref } of this.#exports) {
         b.name(name);
         b.u8(0);
-        b.u32(ref.index);
+        b.u32(this.#indexOf(ref));
       }
     });
     if (this.#table.length > 0) section(out, 9, (b) => this.#elementSection(b));
@@ -149,13 +169,18 @@ export class ModuleBuilder {
       section(b, 1, (n) => {
         const all = [...this.#imports, ...this.#functions.map((d) => d.ref)];
         n.u32(all.length);
-        for (const { index, name } of all) {
-          n.u32(index);
-          n.name(name);
+        for (const ref of all) {
+          n.u32(this.#indexOf(ref));
+          n.name(ref.name);
         }
       });
     });
     return out.view.slice();
+  }
+
+  /** A function's number in the finished module. */
+  #indexOf(ref: FunctionRef): number {
+    return ref.index < 0 ? this.#imports.length - 1 - ref.index : ref.index;
   }
 
   #importSection(b: Bytes): void {
@@ -192,10 +217,10 @@ export class ModuleBuilder {
     for (const { start, refs } of runs) {
       b.u8(0);
       b.u8(0x41);
-      b.s32(start);
+      b.s32(this.#tableStart + start);
       b.u8(0x0b);
       b.u32(refs.length);
-      for (const ref of refs) b.u32(ref.index);
+      for (const ref of refs) b.u32(this.#indexOf(ref));
     }
   }
 
@@ -207,7 +232,7 @@ export class ModuleBuilder {
       b.name('metadata.code.branch_hint');
       b.u32(hinted.length);
       for (const { ref, hints } of hinted) {
-        b.u32(ref.index);
+        b.u32(this.#indexOf(ref));
         b.u32(must(hints).length);
         for (const { at, likely } of must(hints)) {
           b.u32(at);

@@ -1,13 +1,14 @@
 /**
  * The engine against the reference machine on random programs, for as long as one likes:
  *
- *   node test/long/lockstep.ts [--minutes 5] [--seed N] [--width 32|64] [--cpu rv64]
+ *   node test/long/lockstep.ts [--minutes 5] [--seed N] [--width 32|64] [--cpu rv64] [--translate 1]
  *
  * Each program has a seed of its own, counted up from N. The first difference is printed with its seed, and ends the
  * run with status 1: `--seed THAT --minutes 0` shows it again.
  */
 import { parseArgs } from 'node:util';
 import { Lockstep } from '../../src/engine/lockstep.testing.ts';
+import { translating } from '../../src/translator/translation.testing.ts';
 
 const { values } = parseArgs({
   options: {
@@ -15,9 +16,14 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     width: { type: 'string', default: '32' },
     cpu: { type: 'string', default: 'rv64' },
+    translate: { type: 'string', default: '1' },
   },
 });
-const lockstep = new Lockstep({ width: values.width === '64' ? 64 : 32, cpu: values.cpu });
+const lockstep = new Lockstep({
+  width: values.width === '64' ? 64 : 32,
+  cpu: values.cpu,
+  ...(values.translate === '0' ? {} : { translate: translating({ threshold: Number(values.translate) }) }),
+});
 const end = Date.now() + Number(values.minutes) * 60_000;
 let seed = Number(values.seed);
 let difference: string | undefined;

@@ -1,0 +1,108 @@
+/**
+ * Page slots: the first level of translation of translated code. For each base register, reads and writes apart, a
+ * slot remembers the page that was last reached through it:
+ *
+ *   start   u64   the page's virtual address
+ *   delta   ptr   host address minus virtual address
+ *   limit8, limit64, limit256   u64   how many first bytes an access (or a group of them) may have that spans up to
+ *                                      8, 64, 256 bytes: 4096 - span + 1; all 0: the slot holds nothing
+ *
+ * An access is in the slot if `va - start <u limit`. Code that finds it is not calls the functions defined here,
+ * which look into the translation buffers, then walk, and leave the slot filled. Slots are part of the translation
+ * buffers: whatever drops those zeroes the slots.
+ */
+import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { BANKS, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+
+export const SLOT = { start: 0, delta: 8, limit8: 16, limit64: 24, limit256: 32 } as const;
+/** Spans that slots have limits for, and where those are. */
+export const SLOT_SPANS = [
+  { bytes: 8, limit: SLOT.limit8 },
+  { bytes: 64, limit: SLOT.limit64 },
+  { bytes: 256, limit: SLOT.limit256 },
+] as const;
+
+/** Offset in a bank of the slot of a base register (0 to 31). */
+export function slotOffset(register: number, isWrite: boolean): number {
+  return (register + (isWrite ? 32 : 0)) * SLOT_BYTES;
+}
+
+/**
+ * slot_load(vcpu, va, bytes, slot's offset) -> value, zero-extended; slot_store(vcpu, va, bytes, offset, value).
+ * `fault` is set where they did not take place.
+ */
+export function defineSlots(module: ModuleBuilder, library: Library): void {
+  const P = module.pointerType;
+  const declare = library.declarer(module);
+  module.define(declare('slot_load', [P, 'i64', 'i32', 'i32'], ['i64']), (f) => {
+    const { vcpu, va, bytes, slot } = operands(f);
+    const hit = probe(f, vcpu, va, bytes, at.readBank);
+    f.if(hit.isHit, () => {
+      const delta = f.let(f.ptr.load(hit.entry, 8));
+      fill(f, vcpu, slot, hit.page, delta);
+      const address = f.let(f.ptr.add(f.ptr.from64(va), delta));
+      for (const size of [8, 4, 2, 1])
+        f.if(f.i32.eq(bytes, f.i32.const(size)), () => f.return(f.i64.loadSized(address, 0, size, false)));
+    });
+    const value = f.let(f.call(library.get('load_slow'), vcpu, va, bytes) as I64);
+    f.return(value);
+  });
+  module.define(declare('slot_store', [P, 'i64', 'i32', 'i32', 'i64'], []), (f) => {
+    const { vcpu, va, bytes, slot } = operands(f);
+    const value = f.param<I64>(4).get;
+    const hit = probe(f, vcpu, va, bytes, at.writeBank);
+    f.if(hit.isHit, () => {
+      const delta = f.let(f.ptr.load(hit.entry, 8));
+      fill(f, vcpu, slot, hit.page, delta);
+      const address = f.let(f.ptr.add(f.ptr.from64(va), delta));
+      for (const size of [8, 4, 2, 1])
+        f.if(f.i32.eq(bytes, f.i32.const(size)), () => {
+          f.i64.storeSized(address, 0, size, value);
+          f.return();
+        });
+    });
+    f.call(library.get('store_slow'), vcpu, va, bytes, value);
+  });
+}
+
+function operands(f: FunctionBuilder): { vcpu: Ptr; va: I64; bytes: I32; slot: I32 } {
+  return {
+    vcpu: f.param<Ptr>(0).get,
+    va: f.param<I64>(1).get,
+    bytes: f.param<I32>(2).get,
+    slot: f.param<I32>(3).get,
+  };
+}
+
+/** The translation buffer's entry for the first byte, which is a hit if the last byte lies in the same page. */
+function probe(
+  f: FunctionBuilder,
+  vcpu: Ptr,
+  va: I64,
+  bytes: I32,
+  bank: number,
+): { entry: Ptr; page: I64; isHit: I32 } {
+  const index = f.i64.and(f.i64.shrU(va, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16));
+  const entry = f.let(f.ptr.add(f.ptr.load(vcpu, bank), f.ptr.from64(index)));
+  const last = f.i64.add(va, f.convert('i64_extend_i32_u', f.i32.sub(bytes, f.i32.const(1))));
+  const page = f.let(f.i64.and(last, f.i64.const(-4096)));
+  return { entry, page, isHit: f.i64.eq(f.i64.load(entry), page) };
+}
+
+function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): void {
+  const to = f.let(f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot)));
+  f.i64.store(to, SLOT.start, page);
+  f.ptr.store(to, SLOT.delta, delta);
+  for (const { bytes, limit } of SLOT_SPANS) f.i64.store(to, limit, f.i64.const(4096 - bytes + 1));
+}
+
+/**
+ * Zeroes all slots. Not to be called between a region's check of a slot and its last use: that is, from nothing that
+ * a region calls and goes on after.
+ */
+export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
+  f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at.slots)), f.i32.const(0), f.ptr.const(BANKS * SLOT_BANK_BYTES));
+}

@@ -1,0 +1,2 @@
+/** The translator's door: hot guest code becomes regions of WebAssembly. */
+export { DEFAULT_TRANSLATION, Translator, type TranslatorOptions } from './translator.ts';

@@ -1,0 +1,63 @@
+/**
+ * The modules of translated code that a machine has, in its memory: one thread makes a module, the others fetch it from
+ * here when they meet one of its regions. The log takes its space from the pool of decoded pages, as does the machine code
+ * that the host makes of it (an estimate); when the pool is full, everything is dropped and begins anew.
+ *
+ *   record:  u32 the record before (0: none), u32 its number from 1 on, u32 bytes, u32 first region, u32 regions | bytes
+ */
+import { must } from '../base/assert.ts';
+import { roundUp } from '../base/struct.ts';
+import { headerLayout, type MachineMemory, PLAN } from '../engine/index.ts';
+
+const RECORD_BYTES = 32;
+/** Machine code and its tables, for each byte of a module. */
+const HOST_BYTES = 6;
+
+export interface LoggedModule {
+  readonly number: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly firstRegion: number;
+  readonly regions: number;
+}
+
+export class ModuleLog {
+  readonly #memory: MachineMemory;
+
+  constructor(memory: MachineMemory) {
+    this.#memory = memory;
+  }
+
+  /** How many modules there are. */
+  get length(): number {
+    return this.#memory.header.modules;
+  }
+
+  /** Appends a module; false where there is no room. The caller holds the lock of regions. */
+  append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
+    const { header, u8, u32 } = this.#memory;
+    const sizeBytes = roundUp(RECORD_BYTES + bytes.length * (1 + HOST_BYTES), 64);
+    const next = (PLAN.header + headerLayout.offset.decodedNext) / 4;
+    const at = Atomics.add(u32, next, sizeBytes);
+    if (at + sizeBytes > header.decodedLimit) {
+      Atomics.sub(u32, next, sizeBytes);
+      return false;
+    }
+    u32.set([header.lastModule, header.modules + 1, bytes.length, firstRegion, regions], at / 4);
+    u8.set(bytes, at + RECORD_BYTES);
+    header.lastModule = at;
+    Atomics.add(u32, (PLAN.header + headerLayout.offset.modules) / 4, 1);
+    return true;
+  }
+
+  /** The modules behind number `after`, oldest first. */
+  since(after: number): readonly LoggedModule[] {
+    const { header, u8, u32 } = this.#memory;
+    const out: LoggedModule[] = [];
+    for (let at = header.lastModule; at !== 0; at = must(u32[at / 4])) {
+      const [, number = 0, length = 0, firstRegion = 0, regions = 0] = u32.subarray(at / 4, at / 4 + 5);
+      if (number <= after) break;
+      out.push({ number, bytes: u8.slice(at + RECORD_BYTES, at + RECORD_BYTES + length), firstRegion, regions });
+    }
+    return out.reverse();
+  }
+}

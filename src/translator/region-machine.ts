@@ -1,0 +1,266 @@
+/**
+ * The abstract machine for regions: operands are constants of the code, registers are locals. Accesses to memory go
+ * through page slots; those that miss continue in a slow twin of the rest of their block (region-writer.ts), whose
+ * accesses are calls.
+ */
+import { assert, must } from '../base/assert.ts';
+import { type ExitName, type Library, SLOT, SLOT_SPANS, slotOffset, vcpuState, WasmMachine } from '../engine/index.ts';
+import type { AccessSize } from '../isa/index.ts';
+import type { FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
+import type { AccessGroup } from './accesses.ts';
+import type { Instruction } from './instruction.ts';
+
+const at = vcpuState.offset;
+
+/** What a region's code keeps in locals. */
+export interface RegionLocals {
+  readonly budget: Local<I32>;
+  /** Address of the head's page. */
+  readonly base: Local<I64>;
+  /** Where to go on when the region is left. */
+  readonly pc: Local<I64>;
+  /** Targets of jumps to registers, conditions of branches. */
+  readonly target: Local<I64>;
+  readonly condition: Local<I32>;
+  readonly slots: Local<Ptr>;
+  readonly x: readonly (Local<I64> | undefined)[];
+  readonly f: readonly (Local<I64> | undefined)[];
+}
+
+/** Where the instruction at hand stands. */
+export interface RegionPlace {
+  readonly instruction: Instruction;
+  readonly offset: number;
+  /** Steps that were charged and are not done when this instruction begins. */
+  readonly owed: number;
+  /** Fast: the group that its access belongs to, whether it checks, and where to go if it misses. Else slow. */
+  readonly access?: { readonly group: AccessGroup; readonly checks: boolean; readonly miss: Label };
+}
+
+export class RegionMachine extends WasmMachine {
+  readonly #locals: RegionLocals;
+  readonly #exit: Label;
+  #place: RegionPlace | undefined;
+  #pending: { register: number; value: I64 } | undefined;
+
+  constructor(f: FunctionBuilder, vcpu: Ptr, library: Library, locals: RegionLocals, exit: Label) {
+    super(f, vcpu, library);
+    this.#locals = locals;
+    this.#exit = exit;
+  }
+
+  /** Emits one instruction. Endings leave their condition or target in locals. */
+  emit(place: RegionPlace): void {
+    this.#place = place;
+    this.#pending = undefined;
+    place.instruction.row.semantics(this);
+    this.#commit();
+  }
+
+  /** Leaves the region for `offset`. */
+  leaveFor(offset: number): void {
+    this.f.set(this.#locals.pc, this.#address(offset));
+    this.f.br(this.#exit);
+  }
+
+  /** Leaves the region for what the local `pc` says. */
+  exit(): void {
+    this.f.br(this.#exit);
+  }
+
+  get #now(): RegionPlace {
+    return must(this.#place);
+  }
+
+  rs1(): I64 {
+    return this.#x(this.#now.instruction.rs1);
+  }
+  rs2(): I64 {
+    return this.#x(this.#now.instruction.rs2);
+  }
+  rd(value: I64): void {
+    const { rd, row } = this.#now.instruction;
+    if (rd === 0) return;
+    // Rows that go on after they wrote rd may still read what it held.
+    if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') this.f.set(must(this.#locals.x[rd]), value);
+    else this.#pending = { register: rd, value: this.f.let(value) };
+  }
+  frs1(): I64 {
+    return must(this.#locals.f[this.#now.instruction.rs1]).get;
+  }
+  frs2(): I64 {
+    return must(this.#locals.f[this.#now.instruction.rs2]).get;
+  }
+  frs3(): I64 {
+    return must(this.#locals.f[this.#now.instruction.rs3]).get;
+  }
+  writeFrd(value: I64): void {
+    this.f.set(must(this.#locals.f[this.#now.instruction.rd]), value);
+  }
+  imm(): I64 {
+    return this.const(this.#now.instruction.imm);
+  }
+  zimm(): I64 {
+    return this.const(this.#now.instruction.zimm);
+  }
+  rmField(): I32 {
+    return this.f.i32.const(this.#now.instruction.rm);
+  }
+  csrField(): I32 {
+    return this.f.i32.const(this.#now.instruction.csr);
+  }
+  rdIsNotZero(): I32 {
+    return this.f.i32.const(this.#now.instruction.rd === 0 ? 0 : 1);
+  }
+  rs1IsNotZero(): I32 {
+    return this.f.i32.const(this.#now.instruction.rs1 === 0 ? 0 : 1);
+  }
+  rs2IsNotZero(): I32 {
+    return this.f.i32.const(this.#now.instruction.rs2 === 0 ? 0 : 1);
+  }
+  pc(): I64 {
+    return this.#address(this.#now.offset);
+  }
+  next(): I64 {
+    return this.#address(this.#now.offset + this.#now.instruction.length);
+  }
+
+  override add(a: I64, b: I64): I64 {
+    if (this.f.constantOf(a) === 0) return b;
+    if (this.f.constantOf(b) === 0) return a;
+    return super.add(a, b);
+  }
+
+  branch(c: I32): void {
+    this.f.set(this.#locals.condition, c);
+  }
+  jump(): void {
+    this.#commit();
+  }
+  jumpTo(target: I64): void {
+    this.f.set(this.#locals.target, target);
+    this.#commit();
+  }
+  override requireTarget(target: I64): void {
+    // Constant targets were looked at when the region was found.
+    if (this.#now.instruction.role === 'jumpRegister') super.requireTarget(target);
+  }
+
+  load(address: I64, size: AccessSize, signed: boolean): I64 {
+    const { f } = this;
+    const { access } = this.#now;
+    if (access !== undefined) {
+      const { host, offset } = this.#fast(access);
+      return f.i64.loadSized(host, offset, size, signed);
+    }
+    const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, false));
+    const raw = f.let(f.call(this.fn('slot_load'), this.vcpu, address, f.i32.const(size), slot) as I64);
+    this.abortIfFault();
+    if (!signed || size === 8) return raw;
+    return size === 4 ? this.sext32(raw) : size === 2 ? this.sext16(raw) : this.sext8(raw);
+  }
+
+  store(address: I64, size: AccessSize, value: I64): void {
+    const { f } = this;
+    const { access } = this.#now;
+    if (access !== undefined) {
+      const { host, offset } = this.#fast(access);
+      f.i64.storeSized(host, offset, size, value);
+      return;
+    }
+    const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, true));
+    f.call(this.fn('slot_store'), this.vcpu, address, f.i32.const(size), slot, value);
+    this.abortIfFault();
+    this.#leaveIfDropped();
+  }
+
+  override amo(...[operation, address, size, value]: Parameters<WasmMachine['amo']>): I64 {
+    const old = super.amo(operation, address, size, value);
+    this.#leaveIfDroppedAfter(old);
+    return old;
+  }
+  override storeConditional(...[address, size, value]: Parameters<WasmMachine['storeConditional']>): I64 {
+    const failed = super.storeConditional(address, size, value);
+    this.#leaveIfDroppedAfter(failed);
+    return failed;
+  }
+
+  /** The interpreter does this instruction again, and finds what is the matter. */
+  abort(): void {
+    const { f } = this;
+    const { owed, offset } = this.#now;
+    this.set32('fault', f.i32.const(0));
+    f.set(this.#locals.budget, f.i32.add(this.#locals.budget.get, f.i32.const(owed)));
+    this.leaveFor(offset);
+  }
+  override require(c: I32): void {
+    this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
+  }
+  override raise(): void {
+    this.abort();
+  }
+  /** Looked at when the region is entered. */
+  override requireFloat(): void {}
+  fenceInstruction(): void {
+    assert(false, 'regions hold no fence.i');
+  }
+  leaveWith(exit: ExitName): void {
+    assert(false, `regions do not leave with ${exit}`);
+  }
+
+  /** The host address of an access, as a pointer and a constant offset; checked if it is the first of its group. */
+  #fast(access: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
+    const { f } = this;
+    const { group, checks, miss } = access;
+    const slot = slotOffset(group.base, group.isWrite);
+    const base = this.#x(group.base);
+    const bank = this.#locals.slots.get;
+    if (checks) {
+      const span = must(SLOT_SPANS.find((each) => each.bytes >= group.to - group.from));
+      const first = this.add(base, this.const(group.from));
+      const into = f.i64.sub(first, f.i64.load(bank, slot + SLOT.start));
+      f.brIf(miss, f.i64.compare('ge_u', into, f.i64.load(bank, slot + span.limit)), 'unlikely');
+    }
+    const host = f.ptr.add(f.ptr.from64(base), f.ptr.load(bank, slot + SLOT.delta));
+    const { imm } = this.#now.instruction;
+    return imm >= 0 ? { host, offset: imm } : { host: f.ptr.add(host, f.ptr.const(imm)), offset: 0 };
+  }
+
+  /** A store that dropped regions, this one perhaps, was done: what follows is left to the interpreter. */
+  #leaveIfDropped(before?: () => void): void {
+    const { f } = this;
+    const { owed, offset, instruction } = this.#now;
+    f.if(
+      this.get32('dropped'),
+      () => {
+        this.set32('dropped', f.i32.const(0));
+        before?.();
+        f.set(this.#locals.budget, f.i32.add(this.#locals.budget.get, f.i32.const(owed - 1)));
+        this.leaveFor(offset + instruction.length);
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+
+  #leaveIfDroppedAfter(result: I64): void {
+    const { rd } = this.#now.instruction;
+    this.#leaveIfDropped(() => {
+      if (rd !== 0) this.f.set(must(this.#locals.x[rd]), result);
+    });
+  }
+
+  #commit(): void {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) this.f.set(must(this.#locals.x[pending.register]), pending.value);
+  }
+
+  #x(register: number): I64 {
+    return register === 0 ? this.const(0) : must(this.#locals.x[register]).get;
+  }
+
+  #address(offset: number): I64 {
+    return this.add(this.#locals.base.get, this.const(offset));
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * Writes a region as one Wasm function, (vCPU, budget) -> what is left of the budget. It starts at the vCPU's pc, which
+ * is the region's head, and leaves the pc at which to go on.
+ *
+ *   budget too small, or a page is not where it was?  -> return at once
+ *   load registers
+ *   +-- exit: ------------------------------------------------+
+ *   |  blocks, structured by dominators: loops, merges, ifs   |
+ *   +---------------------------------------------------------+
+ *   store registers and pc
+ *
+ * Steps are charged block by block. The budget is looked at where the region and its loops begin, and must suffice for
+ * the longest way to the next such place; if it does not, the interpreter does the rest, to the step.
+ *
+ * A block with accesses to memory is written twice: fast, where groups of accesses share a check of their page slot, and
+ * slow, with a call for each access. Fast code that misses goes on in the slow code at the same instruction.
+ */
+import { must } from '../base/assert.ts';
+import { type Library, PLAN, REGION_BYTES, TLB_ENTRIES, VALIDATED, vcpuState } from '../engine/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { groupAccesses } from './accesses.ts';
+import { analyse, type ControlFlow, type Place } from './control-flow.ts';
+import type { Block, Edge, RegionGraph } from './region-graph.ts';
+import { type RegionLocals, RegionMachine } from './region-machine.ts';
+
+const at = vcpuState.offset;
+const FS = 0x6000;
+
+export interface RegionOptions {
+  /** The region's number. */
+  readonly number: number;
+  readonly name: string;
+}
+
+/** Defines the function in `module`; `library` imports what it calls. */
+export function writeRegion(
+  module: ModuleBuilder,
+  library: Library,
+  graph: RegionGraph,
+  options: RegionOptions,
+): FunctionRef {
+  const flow = analyse(graph);
+  return module.function(options.name, [module.pointerType, 'i32'], ['i32'], (f) =>
+    new Writer(f, library, graph, flow, options).write(),
+  );
+}
+
+class Writer {
+  readonly #f: FunctionBuilder;
+  readonly #library: Library;
+  readonly #graph: RegionGraph;
+  readonly #flow: ControlFlow;
+  readonly #options: RegionOptions;
+  readonly #vcpu: Ptr;
+  readonly #budget: Local<I32>;
+  /** Labels that lead to a place: its loop's, for jumps back, and the block's that ends where it begins. */
+  readonly #loops = new Map<Place, Label>();
+  readonly #merges = new Map<Place, Label>();
+  #locals: RegionLocals | undefined;
+  #machine: RegionMachine | undefined;
+
+  constructor(f: FunctionBuilder, library: Library, graph: RegionGraph, flow: ControlFlow, options: RegionOptions) {
+    this.#f = f;
+    this.#library = library;
+    this.#graph = graph;
+    this.#flow = flow;
+    this.#options = options;
+    this.#vcpu = f.param<Ptr>(0).get;
+    this.#budget = f.param<I32>(1);
+  }
+
+  write(): void {
+    const f = this.#f;
+    const use = registersOf(this.#flow.places.map((place) => place.block));
+    const entry = must(this.#flow.places[0]);
+    const giveUp = (): void => f.return(this.#budget.get);
+    f.if(f.i32.compare('lt_s', this.#budget.get, f.i32.const(entry.longest)), giveUp, undefined, 'unlikely');
+    const base = f.local('i64');
+    f.set(base, f.i64.and(f.i64.load(this.#vcpu, at.pc), f.i64.const(-4096)));
+    if (use.float) {
+      const status = f.convert('i32_wrap_i64', f.i64.load(this.#vcpu, at.mstatus));
+      f.if(f.i32.eqz(f.i32.and(status, f.i32.const(FS))), giveUp, undefined, 'unlikely');
+    }
+    this.#validate(base.get, giveUp);
+    const record = f.ptr.const(PLAN.regions + this.#options.number * REGION_BYTES);
+    f.i32.store(record, 4, f.i32.add(f.i32.load(record, 4), f.i32.const(1)));
+    const locals: RegionLocals = {
+      budget: this.#budget,
+      base,
+      pc: f.local('i64'),
+      target: f.local('i64'),
+      condition: f.local('i32'),
+      slots: f.pointerLocal(),
+      x: use.x.map((isUsed) => (isUsed ? f.local('i64') : undefined)),
+      f: use.f.map((isUsed) => (isUsed ? f.local('i64') : undefined)),
+    };
+    this.#locals = locals;
+    f.set(locals.slots, f.ptr.load(this.#vcpu, at.slotBank));
+    for (const [file, offset] of [
+      [locals.x, at.x],
+      [locals.f, at.f],
+    ] as const)
+      file.forEach((local, i) => local && f.set(local, f.i64.load(this.#vcpu, offset + i * 8)));
+    f.block((exit) => {
+      this.#machine = new RegionMachine(f, this.#vcpu, this.#library, locals, exit);
+      this.#place(entry);
+    });
+    use.xWritten.forEach((i) => f.i64.store(this.#vcpu, at.x + i * 8, must(locals.x[i]).get));
+    use.fWritten.forEach((i) => f.i64.store(this.#vcpu, at.f + i * 8, must(locals.f[i]).get));
+    f.i64.store(this.#vcpu, at.pc, locals.pc.get);
+    f.return(this.#budget.get);
+  }
+
+  /**
+   * Pages beside the head's must lie at the same distance as when the region was made. The fetch buffer knows; and that
+   * it did is remembered by region until fetch translations are dropped (fetchEpoch), for this address and mode.
+   */
+  #validate(base: I64, giveUp: () => void): void {
+    const others = this.#graph.pages.filter((page) => page.offset !== 0);
+    if (others.length === 0) return;
+    const f = this.#f;
+    const record = at.validated + (this.#options.number % VALIDATED) * 16;
+    const distinct = Math.floor(this.#options.number / VALIDATED) << 2;
+    const key = f.let(f.i64.or(f.i64.or(base, f.i64.load(this.#vcpu, at.mode)), f.i64.const(distinct)));
+    const epoch = f.let(f.i64.load(this.#vcpu, at.fetchEpoch));
+    const isKnown = f.i32.and(
+      f.i64.eq(f.i64.load(this.#vcpu, record), epoch),
+      f.i64.eq(f.i64.load(this.#vcpu, record + 8), key),
+    );
+    f.if(f.i32.eqz(isKnown), () => {
+      const bank = f.let(f.ptr.load(this.#vcpu, at.fetchBank));
+      for (const page of others) {
+        const va = f.let(f.i64.add(base, f.i64.const(page.offset)));
+        const index = f.i64.and(f.i64.shrU(va, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16));
+        const entry = f.let(f.ptr.add(bank, f.ptr.from64(index)));
+        const isThere = f.i32.and(
+          f.i64.eq(f.i64.load(entry), va),
+          f.ptr.eq(f.ptr.load(entry, 8), f.ptr.const(page.decoded)),
+        );
+        f.if(f.i32.eqz(isThere), giveUp);
+      }
+      f.i64.store(this.#vcpu, record, epoch);
+      f.i64.store(this.#vcpu, record + 8, key);
+    });
+  }
+
+  /** A place, within its loop if it begins one. */
+  #place(place: Place): void {
+    const f = this.#f;
+    if (!place.isLoop) {
+      this.#body(place);
+      return;
+    }
+    f.loop((label) => {
+      this.#loops.set(place, label);
+      const isTooLittle = f.i32.compare('lt_s', this.#budget.get, f.i32.const(place.longest));
+      f.if(isTooLittle, () => must(this.#machine).leaveFor(place.block.offset), undefined, 'unlikely');
+      this.#body(place);
+    });
+  }
+
+  /** A place and what it dominates: merges follow behind blocks, the last one outermost. */
+  #body(place: Place): void {
+    const merges = place.children.filter((child) => child.isMerge);
+    const within = (count: number): void => {
+      const merge = merges[count - 1];
+      if (merge === undefined) {
+        this.#block(place);
+        return;
+      }
+      this.#f.block((label) => {
+        this.#merges.set(merge, label);
+        within(count - 1);
+      });
+      this.#place(merge);
+    };
+    within(merges.length);
+  }
+
+  #block(place: Place): void {
+    const f = this.#f;
+    const machine = must(this.#machine);
+    const { budget, condition, target, base } = must(this.#locals);
+    const { block } = place;
+    const count = block.instructions.length;
+    f.set(budget, f.i32.sub(budget.get, f.i32.const(count)));
+    this.#instructions(block);
+    const { ending } = block;
+    switch (ending.kind) {
+      case 'goto':
+        this.#edge(place, ending.edge);
+        return;
+      case 'branch':
+        f.if(
+          condition.get,
+          () => this.#edge(place, ending.taken),
+          () => this.#edge(place, ending.fallen),
+        );
+        return;
+      case 'register':
+        for (const guess of ending.guesses) {
+          const expected = f.i64.add(base.get, f.i64.const(guess.offset));
+          f.if(f.i64.eq(target.get, expected), () => this.#edge(place, { kind: 'block', to: guess.to }));
+        }
+        f.set(must(this.#locals).pc, target.get);
+        machine.exit();
+        return;
+    }
+  }
+
+  #instructions(block: Block): void {
+    const f = this.#f;
+    const machine = must(this.#machine);
+    const { instructions } = block;
+    const groups = groupAccesses(instructions);
+    const checks = [...new Set([...groups.values()].map((group) => group.first))].sort((a, b) => a - b);
+    const owed = (index: number): number => instructions.length - index;
+    const slow = (from: number, to: number): void => {
+      for (let index = from; index < to; index++)
+        f.scope(() => machine.emit({ ...must(instructions[index]), owed: owed(index) }));
+    };
+    if (checks.length === 0) {
+      slow(0, instructions.length);
+      return;
+    }
+    const misses = new Map<number, Label>();
+    const fast = (): void =>
+      instructions.forEach((placed, index) => {
+        const group = groups.get(index);
+        const access = group && {
+          group,
+          checks: group.first === index,
+          miss: must(misses.get(group.first)),
+        };
+        f.scope(() => machine.emit({ ...placed, owed: owed(index), ...(access ? { access } : {}) }));
+      });
+    f.block((done) => {
+      const nest = (count: number): void => {
+        const first = checks[count - 1];
+        if (first === undefined) {
+          fast();
+          f.br(done);
+          return;
+        }
+        f.block((label) => {
+          misses.set(first, label);
+          nest(count - 1);
+        });
+        slow(first, checks[count] ?? instructions.length);
+      };
+      nest(checks.length);
+    });
+  }
+
+  #edge(from: Place, edge: Edge): void {
+    const f = this.#f;
+    if (edge.kind === 'exit') {
+      must(this.#machine).leaveFor(edge.offset);
+      return;
+    }
+    const to = this.#flow.place(edge.to);
+    if (to.number <= from.number) f.br(must(this.#loops.get(to)));
+    else if (to.isMerge) f.br(must(this.#merges.get(to)));
+    else this.#place(to);
+  }
+}
+
+/** Registers that the blocks read or write. What is written is read, too: it is stored wherever the region is left. */
+function registersOf(blocks: readonly Block[]) {
+  const x = new Array<boolean>(32).fill(false);
+  const f = new Array<boolean>(32).fill(false);
+  const xWritten = new Set<number>();
+  const fWritten = new Set<number>();
+  let float = false;
+  for (const { instructions } of blocks) {
+    for (const { instruction } of instructions) {
+      for (const register of instruction.reads) x[register] = true;
+      for (const register of instruction.floatReads) f[register] = true;
+      if (instruction.writes !== undefined) xWritten.add(instruction.writes);
+      if (instruction.floatWrites !== undefined) fWritten.add(instruction.floatWrites);
+      float ||= instruction.floatReads.length > 0 || instruction.floatWrites !== undefined;
+    }
+  }
+  for (const register of xWritten) x[register] = true;
+  for (const register of fWritten) f[register] = true;
+  return { x, f, xWritten, fWritten, float };
+}
