@@ -11,6 +11,7 @@ export type { HostPorts } from './host-ports.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { slotLayout } from './slots.ts';
+export { TurnLoop, type TurnParts } from './turn-loop.ts';
 export { runVcpu, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';
 export { TICKS_PER_MS, TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';
