@@ -1,6 +1,6 @@
 /**
  * The demo page: boots the image that lies beside it (image/image.json) and joins its console to a terminal.
- * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `boot` (at once), `image=FOLDER`.
+ * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `drive=ADDRESS`, `boot` (at once), `image=FOLDER`.
  */
 import { OperatorError } from '../../base/errors.ts';
 import { BrowserMachine, canShareMemory } from '../index.ts';
@@ -72,6 +72,7 @@ async function boot(): Promise<void> {
       kernel: new URL(image.kernel, folder),
       initrd: new URL(image.initrd, folder),
       append: [image.commandLine, words.get('append') ?? ''].join(' ').trim(),
+      drives: words.getAll('drive'),
       cpus: Number(page.cpus.value),
       memoryBytes: Number(page.memory.value) * 2 ** 20,
       onProgress: showProgress,

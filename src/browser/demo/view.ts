@@ -4,6 +4,11 @@ import type { MachineStats, Progress } from '../index.ts';
 export type State = 'idle' | 'starting' | 'running' | 'ended' | 'failed';
 
 const MiB = 2 ** 20;
+const FETCHING = {
+  kernel: 'Fetching the kernel',
+  initrd: 'Fetching its first file system',
+  drive: 'Fetching a disk',
+} as const;
 
 export const page = {
   controls: element('controls', HTMLFormElement),
@@ -42,7 +47,7 @@ export function showProgress(progress: Progress): void {
     return;
   }
   const { what, doneBytes, totalBytes } = progress;
-  page.step.textContent = what === 'kernel' ? 'Fetching the kernel' : 'Fetching its first file system';
+  page.step.textContent = FETCHING[what];
   page.detail.textContent =
     totalBytes === undefined
       ? `${mebibytes(doneBytes)} MiB`

@@ -19,13 +19,14 @@ const NODE_ROOMS = ['host', 'cli'];
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
   js: 'text/javascript; charset=utf-8',
   mjs: 'text/javascript; charset=utf-8',
   ts: 'text/javascript; charset=utf-8',
 };
 const BYTES = 'application/octet-stream';
 /** Folders and names of our own files: no dots but the endings'. */
-const OWN_PATH = /^(?<room>[a-z]+)\/(?:[a-z0-9-]+\/)*[a-z0-9-]+\.(?<ending>html|css|js|mjs|ts)$/;
+const OWN_PATH = /^(?<room>[a-z]+)\/(?:[a-z0-9-]+\/)*[a-z0-9-]+\.(?<ending>html|css|svg|js|mjs|ts)$/;
 const VENDOR = 'browser/vendor/';
 
 /** src/ in a clone, dist/ in what is published. */
