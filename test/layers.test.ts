@@ -38,6 +38,11 @@ const cases: readonly [path: string, statement: string, says: RegExp | undefined
   ['src/devices/uart.test.ts', "import { requires } from '../../test/capability.ts';", undefined],
   ['src/index.ts', "export { Machine } from './machine/index.ts';", undefined],
   ['src/index.ts', "export { decode } from './isa/index.ts';", /the library may not import isa/],
+  ['src/browser/page.ts', "import { Board } from '../machine/index.ts';", undefined],
+  ['src/browser/page.ts', "import type { Terminal } from '@xterm/xterm';", undefined],
+  ['src/browser/page.ts', "import { readFileSync } from 'node:fs';", /web room browser may not import 'node:fs'/],
+  ['src/browser/page.ts', "import { createMachine } from '../host/index.ts';", /browser may not import host/],
+  ['src/host/server.ts', "import { BrowserMachine } from '../browser/index.ts';", /host may not import browser/],
   ['src/manager/all.ts', "import { x } from './x.ts';", /lies in no room/],
 ];
 

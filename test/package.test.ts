@@ -69,6 +69,40 @@ describe('the published package', () => {
     assert.deepEqual(missing, []);
   });
 
+  test('the demo page finds what it names', () => {
+    const pages = globSync('dist/**/*.html', { cwd: installed });
+    assert.deepEqual(pages, ['dist/browser/demo/index.html']);
+    for (const path of pages) {
+      const named = [...readFileSync(join(installed, path), 'utf8').matchAll(/"(\.[^"\s]+)"/g)];
+      assert.ok(named.length >= 5);
+      for (const [, relative = ''] of named) {
+        assert.equal(globSync(join(dirname(path), relative), { cwd: installed }).length, 1, relative);
+      }
+    }
+  });
+
+  test('the library for pages has declarations that satisfy a strict program', () => {
+    const program =
+      "import { BrowserMachine } from 'kagemusha/browser';\nawait BrowserMachine.start({ kernel: 'k' });\n";
+    writeFileSync(join(folder, 'app/page.ts'), program);
+    const options = [
+      '--strict',
+      '--noEmit',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2024',
+      '--lib',
+      'es2024,dom,esnext.disposable',
+    ];
+    const result = spawnSync(join(root, 'node_modules/.bin/tsc'), [...options, '--types', '', 'page.ts'], {
+      cwd: join(folder, 'app'),
+      encoding: 'utf8',
+    });
+    assert.equal(result.stdout, '');
+    assert.equal(result.status, 0);
+  });
+
   test('the library loads, and its declarations satisfy a strict program', () => {
     const program = "import * as kagemusha from 'kagemusha';\nconsole.log(Object.keys(kagemusha).length > 0);\n";
     writeFileSync(join(folder, 'app/program.ts'), program);

@@ -3,18 +3,23 @@
  * publishes. The compiler rewrites the endings of imports; this adds what it leaves: workers' addresses
  * (`new URL('./x.ts', import.meta.url)`) and the imports in declarations, so that nothing in dist/ names a `.ts`
  * source any more. Fails when something still does.
+ *
+ * The room of the web page is compiled apart, with the browser's types; its pages and style sheets are copied, and the
+ * terminal that the demo page uses is put beside them, with its licence.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { root } from './repository.ts';
 
 const dist = join(root, 'dist');
 rmSync(dist, { recursive: true, force: true });
-const compiled = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(root, 'tsconfig.build.json')], {
-  stdio: ['ignore', 2, 2],
-});
-if (compiled.status !== 0) process.exit(1);
+const emit = ['--noEmit', 'false', '--declaration', '--rootDir', join(root, 'src'), '--outDir', dist];
+compile('tsconfig.worker.json', ...emit);
+compile('tsconfig.browser.json', ...emit);
+// Last, so that the core's declarations are those made with the core's own types.
+compile('tsconfig.build.json');
+copyPages();
 
 const left: string[] = [];
 for (const path of globSync('**/*.{js,d.ts}', { cwd: dist })) {
@@ -31,6 +36,28 @@ for (const line of left) process.stderr.write(`${line}\n`);
 const command = join(dist, 'cli/kage.js');
 if (existsSync(command)) chmodSync(command, 0o755);
 process.exit(left.length > 0 ? 1 : 0);
+
+function compile(config: string, ...options: readonly string[]): void {
+  const compiler = join(root, 'node_modules/.bin/tsc');
+  const compiled = spawnSync(compiler, ['-p', join(root, config), ...options], { stdio: ['ignore', 2, 2] });
+  if (compiled.status !== 0) process.exit(1);
+}
+
+function copyPages(): void {
+  const source = join(root, 'src');
+  for (const path of globSync('browser/**/*.{html,css,svg}', { cwd: source })) {
+    mkdirSync(dirname(join(dist, path)), { recursive: true });
+    const text = readFileSync(join(source, path), 'utf8');
+    writeFileSync(join(dist, path), text.replace(/(src="\.[^"]*)\.ts"/g, '$1.js"'));
+  }
+  const terminal = join(root, 'node_modules/@xterm/xterm');
+  const vendor = join(dist, 'browser/vendor');
+  mkdirSync(vendor);
+  cpSync(join(terminal, 'css/xterm.css'), join(vendor, 'xterm.css'));
+  cpSync(join(terminal, 'LICENSE'), join(vendor, 'xterm.LICENSE'));
+  const code = readFileSync(join(terminal, 'lib/xterm.mjs'), 'utf8');
+  writeFileSync(join(vendor, 'xterm.mjs'), code.replace(/^\/\/# sourceMappingURL=.*$/m, ''));
+}
 
 function withPublishedAddresses(code: string): string {
   return code.replace(/(new URL\(\s*['"]\.{1,2}\/[^'"]*)\.ts(['"])/g, '$1.js$2');

@@ -1,7 +1,7 @@
 /**
  * The linter of the layers in tools/layers.ts. It reads every import, export-from, dynamic import and
  * `new URL('./x.ts', import.meta.url)` of src/ and reports those that cross a room's border without right, pass
- * by a room's door, leave src/, reach for Node from the core, or name a package that the room's row does not grant
+ * by a room's door, leave src/, reach for Node from the core or from the web's room, or name a package that the room's row does not grant
  * (the core has no dependency).
  *
  * Tests and fakes (`*.test.ts`, `*.testing.ts`) keep the same directions, but may use Node and open other rooms'
@@ -73,7 +73,9 @@ function problemWithPackage(specifier: string, from: Room | undefined, isTest: b
     if (from?.packages?.includes(specifier)) return undefined;
     return `'${specifier}' is a package, which the layers do not grant here`;
   }
-  return from?.core && !isTest ? `the core room ${from.name} may not import '${specifier}'` : undefined;
+  if (isTest || from === undefined) return undefined;
+  const kind = from.core ? 'core' : from.web ? 'web' : undefined;
+  return kind === undefined ? undefined : `the ${kind} room ${from.name} may not import '${specifier}'`;
 }
 
 function roomOf(path: string): Room | undefined {

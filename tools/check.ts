@@ -1,5 +1,5 @@
 /**
- * `npm run check`: types (all code, then the core without Node and DOM), format and lint, layers, house rules.
+ * `npm run check`: types (all code, then the core without Node and DOM, the web's without Node), format and lint, layers, house rules.
  * `npm run format` (`--fix`) writes what can be put right by itself: format, safe lint fixes, the drawing.
  * Prints every problem and exits 1 when there is one.
  */
@@ -23,6 +23,8 @@ const files = readRepository();
 const results = [
   step('types', () => command('tsc', ['-p', 'tsconfig.json'])),
   step('types of the core', () => command('tsc', ['-p', 'tsconfig.core.json'])),
+  step('types of the web page', () => command('tsc', ['-p', 'tsconfig.browser.json'])),
+  step('types of its workers', () => command('tsc', ['-p', 'tsconfig.worker.json'])),
   step('format and lint', () => command('biome', ['check', '--error-on-warnings', '.'])),
   step('layers', () => report(layerProblems(sourceFiles(files)))),
   step('house rules', () => report(tidyProblems(files))),

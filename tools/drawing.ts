@@ -30,9 +30,16 @@ export function drawing(all: readonly Room[]): string {
     const imports = room.imports.length === 0 ? 'nothing' : room.imports.join(', ');
     return `${room.name.padEnd(nameWidth)}  imports ${imports}`;
   });
-  return ['```text', ...boxes.flat(), '', ...rights, '', '[core]: no Node, no DOM (tsconfig.core.json)', '```'].join(
-    '\n',
-  );
+  return [
+    '```text',
+    ...boxes.flat(),
+    '',
+    ...rights,
+    '',
+    '[core]: no Node, no DOM (tsconfig.core.json)',
+    '[web]: no Node (tsconfig.browser.json, tsconfig.worker.json)',
+    '```',
+  ].join('\n');
 }
 
 /** The core's folders, for tsconfig.core.json. */
@@ -54,7 +61,7 @@ function floorsOf(all: readonly Room[]): Room[][] {
 }
 
 function title(room: Room): string {
-  return room.core ? `${room.name} [core]` : room.name;
+  return room.core ? `${room.name} [core]` : room.web ? `${room.name} [web]` : room.name;
 }
 
 /** A room as lines of equal length, with `height` lines for what it holds. */

@@ -11,7 +11,9 @@ export interface Room {
   readonly imports: readonly string[];
   /** A core room knows neither Node nor the DOM: time, chance and I/O reach it through ports. */
   readonly core: boolean;
-  /** Packages it may import; they are bundled into the published package. */
+  /** It lives in a web page: the DOM, workers, fetch, and nothing of Node. */
+  readonly web?: true;
+  /** Packages it may import; they come with the published package. */
   readonly packages?: readonly string[];
 }
 
@@ -50,6 +52,14 @@ export const rooms: readonly Room[] = [
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
     imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
     core: false,
+  },
+  {
+    name: 'browser',
+    holds: 'the same in a web page: workers, fetched images, a demo',
+    imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network', 'machine'],
+    core: false,
+    web: true,
+    packages: ['@xterm/xterm'],
   },
   {
     name: 'cli',

@@ -1,6 +1,6 @@
 /** What a command of `kage` gets from its surroundings; tests give it streams and a platform of their own. */
 import type { Readable, Writable } from 'node:stream';
-import type { BuildOptions, CreateMachine, GuestImage, WorkOptions } from '../host/index.ts';
+import type { BuildOptions, CreateMachine, DemoOptions, DemoServer, GuestImage, WorkOptions } from '../host/index.ts';
 
 export interface TerminalInput extends Readable {
   readonly isTTY?: boolean;
@@ -26,6 +26,8 @@ export interface Platform {
   readonly createMachine: CreateMachine;
   /** The entry of a process that owns a detached machine. */
   readonly detachedEntry: URL;
+  /** Serves the demo page. */
+  startDemo(options: DemoOptions): Promise<DemoServer>;
   readonly images: {
     pull(options: WorkOptions & { refresh?: boolean }): Promise<GuestImage>;
     build(options: BuildOptions): Promise<GuestImage>;

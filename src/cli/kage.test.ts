@@ -293,7 +293,20 @@ describe('help and images', () => {
   test('help teaches by examples', async () => {
     const { code, stdout, stderr } = await kage([]);
     assert.deepEqual([code, stderr], [0, '']);
-    for (const verb of ['run', 'exec', 'ps', 'stop', 'kill', 'stats', 'images', 'logs', 'attach', 'pause', 'resume']) {
+    for (const verb of [
+      'run',
+      'exec',
+      'ps',
+      'stop',
+      'kill',
+      'stats',
+      'images',
+      'logs',
+      'attach',
+      'pause',
+      'resume',
+      'demo',
+    ]) {
       assert.match(stdout, new RegExp(`^ {2}${verb}\\b`, 'm'));
     }
     assert.match(stdout, /kage exec web -- sh -c/);
@@ -314,6 +327,37 @@ describe('help and images', () => {
     assert.match((await building).stdout, /second stage ended with 0/);
     assert.deepEqual(machines[0]?.options.drives, [{ file: 'python3+gcc+git 2147483648' }]);
     assert.equal((await kage(['images', 'rm', 'debian'])).stdout, 'debian\n');
+  });
+});
+
+describe('kage demo', () => {
+  async function demo(...args: string[]): Promise<string> {
+    const { platform, closed } = fakePlatform();
+    const terminal = new TestTerminal();
+    const running = kage(['demo', '-q', ...args], terminal, platform);
+    await until(() => terminal.printed !== '');
+    assert.deepEqual(closed, []);
+    terminal.ending.abort(130);
+    assert.equal((await running).code, 130);
+    assert.deepEqual(closed, ['debian']);
+    return terminal.printed;
+  }
+
+  test('prints the address, and serves until it is told to end', async () => {
+    assert.equal(await demo(), 'debian undefined true\n');
+    assert.equal(await demo('--port', '0', '--no-isolation'), 'debian 0 false\n');
+  });
+
+  test('says what it cannot do', async () => {
+    for (const [args, says] of [
+      [['other'], /^kage: the image other boots from a disk/],
+      [['nosuchimage'], /^kage: there is no image nosuchimage/],
+      [['--port', '65536'], /^kage: --port 65536/],
+    ] as const) {
+      const { code, stdout, stderr } = await kage(['demo', '-q', ...args]);
+      assert.deepEqual([code, stdout], [125, '']);
+      assert.match(stderr, says);
+    }
   });
 });
 

@@ -1,12 +1,21 @@
 #!/usr/bin/env node
 /** The command `kage`: joins the verbs (program.ts) to this process. */
 import { constants } from 'node:os';
-import { buildDebianDisk, createMachine, findImage, listImages, pullDebianImage, removeImage } from '../host/index.ts';
+import {
+  buildDebianDisk,
+  createMachine,
+  findImage,
+  listImages,
+  pullDebianImage,
+  removeImage,
+  startDemo,
+} from '../host/index.ts';
 import type { Platform } from './io.ts';
 import { main } from './program.ts';
 
 const platform: Platform = {
   createMachine,
+  startDemo,
   detachedEntry: new URL('./detached.ts', import.meta.url),
   images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
 };

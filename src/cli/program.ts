@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { OperatorError } from '../base/errors.ts';
+import { demoPort } from '../host/index.ts';
+import { type DemoFlags, demo } from './demo.ts';
 import { failureLine } from './failure.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
@@ -112,6 +114,13 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .action(async (name: string) => end(await attach(io, name)));
 
   addImages(program, io, platform, end);
+
+  verb(program, 'demo', 'serve a page in which a machine runs in the browser')
+    .argument('[image]', 'a guest image without a disk; debian by default, fetched at first use')
+    .option('--port <port>', `of the loopback address; 0: any that is free; ${demoPort} by default`)
+    .option('--no-isolation', 'without the headers that let a page share memory: one hart, no SharedArrayBuffer')
+    .option('-q, --quiet', 'no progress and no hints')
+    .action(async (image: string | undefined, flags: DemoFlags) => end(await demo(io, platform, image, flags)));
   return program;
 }
 

@@ -64,13 +64,26 @@ export const fakeImage: GuestImage = {
   },
 };
 
-export function fakePlatform(): { platform: Platform; machines: ReturnType<typeof fakeCreate>['machines'] } {
+export function fakePlatform(): {
+  platform: Platform;
+  machines: ReturnType<typeof fakeCreate>['machines'];
+  /** Images whose demo server was closed. */
+  closed: string[];
+} {
   const { create, machines } = fakeCreate();
+  const closed: string[] = [];
   const removed: string[] = [];
   return {
     machines,
+    closed,
     platform: {
       createMachine: create,
+      startDemo: async ({ image, port, isolation }) => ({
+        address: `${image.name} ${port} ${isolation}`,
+        [Symbol.asyncDispose]: async () => {
+          closed.push(image.name);
+        },
+      }),
       detachedEntry: new URL('./detached-fake.testing.ts', import.meta.url),
       images: {
         pull: async ({ progress }) => {

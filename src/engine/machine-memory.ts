@@ -5,6 +5,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
+import { createLinearMemory } from '../base/linear-memory.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
 import { BREAKPOINTS, FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
@@ -55,15 +56,7 @@ export class MachineMemory {
     const description = { width: options.width, shared: options.shared, initialPages: pages, maximumPages: pages };
     let memory: WebAssembly.Memory;
     try {
-      memory =
-        options.width === 64
-          ? new WebAssembly.Memory({
-              initial: BigInt(pages),
-              maximum: BigInt(pages),
-              shared: options.shared,
-              address: 'i64',
-            })
-          : new WebAssembly.Memory({ initial: pages, maximum: pages, shared: options.shared });
+      memory = createLinearMemory({ width: options.width, shared: options.shared, pages });
     } catch (cause) {
       throw new OperatorError(
         'memory-not-available',

@@ -9,6 +9,7 @@ export {
   runtimeFolder,
 } from './control/index.ts';
 export type { Progress, ProgressListener, WorkOptions } from './debian/index.ts';
+export { type DemoOptions, type DemoServer, demoPort, startDemo } from './demo/index.ts';
 export {
   type BootPlan,
   type BuildOptions,

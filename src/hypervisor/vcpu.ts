@@ -64,6 +64,11 @@ export class Vcpu {
     Atomics.store(this.#words, (this.at + vcpuState.offset.attention) / 4, 0);
   }
 
+  /** Whether wake() was called since armSleep(). */
+  get isAwake(): boolean {
+    return Atomics.load(this.#words, (this.at + vcpuState.offset.attention) / 4) !== 0;
+  }
+
   /** Sleeps until wake() or the timeout; only on threads that may block. */
   sleep(timeoutMs: number): void {
     this.hart.sleeps++;

@@ -1,6 +1,17 @@
-/** The machine's door: the board, boot plans, the device tree, the memory map. */
+/** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
 export { Board, type BoardConfig, type BoardPorts, DOORBELL, type MakeSlot, type SlotConfig } from './board.ts';
+export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
+export { boardRunner, SLICE_STEPS } from './board-runner.ts';
+export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { type ExitStatus, exitStatus } from './exit-status.ts';
 export { readDeviceTree, type VirtDescription, virtDeviceTree } from './fdt/index.ts';
 export { FrameMemory } from './frame-memory.ts';
-export { TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';
+export type { HostPorts } from './host-ports.ts';
+export { IoSlots } from './io-slots.ts';
+export { IoThread } from './io-thread.ts';
+export { slotLayout } from './slots.ts';
+export { TurnLoop, type TurnParts } from './turn-loop.ts';
+export { runVcpu, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
+export { planVirtBoot, type VirtBoot } from './virt-boot.ts';
+export { TICKS_PER_MS, TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';

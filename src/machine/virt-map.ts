@@ -42,6 +42,7 @@ export const VIRTIO_SLOT_BYTES = 0x1000;
 export const PCIE_PINS = 4;
 /** Ticks per second of mtime and the `time` CSR. */
 export const TIMEBASE_HZ = 10_000_000;
+export const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 /** The UART's input clock, as its device-tree node says. */
 export const UART_CLOCK_HZ = 3_686_400;
 /** Where firmware expects what it hands over to, and where Linux wants to be loaded: 2 MiB into RAM. */

@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { OperatorError } from '../../base/errors.ts';
-import { isaString } from '../../isa/index.ts';
-import { type BootFile, type BootPlan, planBoot, virtDeviceTree } from '../../machine/index.ts';
+import { type BootFile, type BootPlan, planVirtBoot } from '../../machine/index.ts';
 import type { MachineOptions } from './machine-api.ts';
 
 type Role = BootFile['role'];
@@ -47,9 +46,12 @@ export function planMachineBoot(
   const initrd = options.initrd === undefined ? undefined : readBootFile('initrd', options.initrd);
   const withAgent =
     initrd && machine.agentInitrd ? { ...initrd, bytes: concatenate(initrd.bytes, machine.agentInitrd) } : initrd;
-  const [base = '', ...others] = isaString(machine.extensions).split('_');
-  return planBoot({
+  return planVirtBoot({
     memoryBytes: machine.memoryBytes,
+    harts: machine.harts,
+    extensions: machine.extensions,
+    seed: machine.seed,
+    ...(options.append === undefined ? {} : { append: options.append }),
     firmware:
       options.bios === undefined
         ? 'built-in'
@@ -62,18 +64,6 @@ export function planMachineBoot(
       gunzip: (bytes, mostBytes) => new Uint8Array(gunzipSync(bytes, { maxOutputLength: mostBytes })),
       unzstd: (bytes, mostBytes) => new Uint8Array(zstdDecompressSync(bytes, { maxOutputLength: mostBytes })),
     },
-    deviceTree: (range) =>
-      virtDeviceTree({
-        harts: machine.harts,
-        memoryBytes: machine.memoryBytes,
-        extensions: [...base.slice('rv64'.length), ...others],
-        mmuType: machine.extensions.has('sv57') ? 'sv57' : machine.extensions.has('sv48') ? 'sv48' : 'sv39',
-        startsIn: options.bios === undefined ? 'S' : 'M',
-        ...(options.append === undefined ? {} : { bootargs: options.append }),
-        ...(range === undefined ? {} : { initrd: range }),
-        rngSeed: machine.seed,
-        pcie: false,
-      }),
   });
 }
 

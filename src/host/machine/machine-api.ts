@@ -3,6 +3,10 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
+import type { ExitStatus } from '../../machine/index.ts';
+
+export type { ExitStatus };
+
 /** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
 export interface DriveOptions {
   readonly file: string;
@@ -40,13 +44,6 @@ export interface MachineOptions {
   /** Bytes for decoded and translated code. Default 64 MiB. */
   readonly codeMemoryBytes?: number;
   readonly signal?: AbortSignal;
-}
-
-/** How a machine ended. `code`: 0 after poweroff, the test device's code after failure, 125 where the platform failed. */
-export interface ExitStatus {
-  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'error';
-  readonly code: number;
-  readonly message?: string;
 }
 
 export interface ExecOptions {

@@ -5,21 +5,31 @@
 import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
-import { type ConsolePort, type Device, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { generateEngine, Processor } from '../../engine/index.ts';
-import { EXIT_KINDS, RUN, Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
+import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
-import { Board, type BoardConfig } from '../../machine/index.ts';
+import {
+  Board,
+  type BoardConfig,
+  boardConfig,
+  boardRunner,
+  boardStats,
+  exitStatus,
+  extensionsOf,
+  IoSlots,
+  IoThread,
+  SLICE_STEPS,
+  slotLayout,
+  TICKS_PER_MS,
+} from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { AgentLink } from './agent-link.ts';
-import { boardConfig, extensionsOf } from './board-config.ts';
 import { bootSeed, planMachineBoot } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
-import { IoSlots } from './io-slots.ts';
-import { IoThread } from './io-thread.ts';
 import type {
   ExecOptions,
   ExecResult,
@@ -29,12 +39,10 @@ import type {
   MachineOptions,
   MachineStats,
 } from './machine-api.ts';
-import { slotLayout } from './slots.ts';
-import { clockEpoch, TICKS_PER_MS, ticksSince } from './thread-clock.ts';
+import { nodePorts } from './node-ports.ts';
+import { clockEpoch, ticksSince } from './thread-clock.ts';
 import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
-/** Steps between looks at the world: about 50 microseconds of interpreted code. */
-const BUDGET = 20_000;
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
@@ -94,11 +102,12 @@ export class LocalMachine implements MachineHandle {
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
+    const host = nodePorts(options.seed);
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
-      seed: options.seed,
       network: network?.network,
+      host,
     });
     const epoch = clockEpoch();
     const realTicks = ticksSince(epoch);
@@ -113,7 +122,7 @@ export class LocalMachine implements MachineHandle {
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
-    this.#io = new IoThread(this.board);
+    this.#io = new IoThread(this.board, host);
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
     this.#config = config;
@@ -217,26 +226,8 @@ export class LocalMachine implements MachineHandle {
   }
 
   async stats(): Promise<MachineStats> {
-    const { board } = this;
-    const { header } = board.memory;
     return {
-      vcpus: board.vcpus.map((vcpu) => ({
-        id: vcpu.id,
-        mode: Number(vcpu.state.mode),
-        pc: `0x${vcpu.state.pc.toString(16)}`,
-        instructions: Number(vcpu.state.instret),
-        sbiCalls: vcpu.hart.calls,
-        sleeps: vcpu.hart.sleeps,
-        exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
-      })),
-      memory: {
-        guestBytes: board.config.memoryBytes,
-        touchedBytes: board.memory.framesUsed * 4096,
-        codeBytes: header.decodedNext - header.decodedFirst,
-        codeLimitBytes: header.decodedLimit - header.decodedFirst,
-        codeFlushes: header.codeFlushes,
-      },
-      devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+      ...boardStats(this.board),
       ...(this.#network ? { network: this.#network.network.stats() } : {}),
     };
   }
@@ -271,21 +262,9 @@ export class LocalMachine implements MachineHandle {
   }
 
   #status(): ExitStatus {
-    const { run, block } = { run: this.board.world.run, block: this.board.world.block };
     if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
     if (this.#wasKilled) return { reason: 'killed', code: 137 };
-    switch (run) {
-      case RUN.poweroff:
-        return { reason: 'poweroff', code: 0 };
-      case RUN.reboot:
-        return { reason: 'reboot', code: 0 };
-      case RUN.failure:
-        return { reason: 'failure', code: block.code & 255 || 1 };
-      case RUN.memoryFull:
-        return { reason: 'error', code: 125, message: 'the guests own all frames of the machine' };
-      default:
-        return { reason: 'error', code: 125, message: 'the machine stopped' };
-    }
+    return exitStatus(this.board.world);
   }
 
   #fail(error: unknown): void {
@@ -311,7 +290,6 @@ export class LocalMachine implements MachineHandle {
         module,
         vcpu: vcpu.id,
         epoch,
-        budget: BUDGET,
       };
       const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), {
         workerData: start,
@@ -338,27 +316,8 @@ export class LocalMachine implements MachineHandle {
 
   #prepareInstructionClock(ticks: () => number): void {
     const { board, processor } = this;
-    this.#runner = new Runner(
-      board.memory,
-      processor,
-      board.world,
-      {
-        mmio: board.mmio,
-        ticks,
-        stopped: (vcpu, reason) => this.#stopped(vcpu.id, reason),
-        sbi: {
-          consoleWrite: (bytes) => board.consoleWrite(bytes),
-          consoleRead: (limit) => board.consoleRead(limit),
-          readMemory: (gpa, into) => board.guestMemory.read(gpa, into),
-          writeMemory: (gpa, from) => board.guestMemory.write(gpa, from),
-          finish: (wish) =>
-            board.finish(
-              wish === 'failure' ? { kind: 'failure', code: 1 } : { kind: wish === 'reboot' ? 'reset' : 'poweroff' },
-            ),
-        },
-      },
-      { budget: BUDGET, clock: 'instructions' },
-    );
+    const stopped = (vcpu: Vcpu, reason: 'breakpoint' | 'step'): void => this.#stopped(vcpu.id, reason);
+    this.#runner = boardRunner(board, processor, { ticks, stopped }, { budget: SLICE_STEPS, clock: 'instructions' });
     for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
   }
 
@@ -391,14 +350,4 @@ async function startNetwork(
   deliver: (frame: Uint8Array, offload?: FrameOffload) => boolean,
 ): Promise<RunningNetwork> {
   return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
-}
-
-/** A device's counters: the plain numbers of its state that count. */
-function counters(device: Device): Record<string, number> {
-  const own = (device as { counters?: Record<string, number> }).counters;
-  const state = device.state as Record<string, unknown>;
-  const names = Object.keys(device.layout.fields).filter((name) =>
-    /^(unassigned|kicks|interrupts|outputDropped)/.test(name),
-  );
-  return { ...Object.fromEntries(names.map((name) => [name, state[name] as number])), ...own };
 }

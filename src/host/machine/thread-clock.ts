@@ -1,7 +1,5 @@
 /** The machine's clock, the same on every thread: timebase ticks since the machine was made. */
-import { TIMEBASE_HZ } from '../../machine/index.ts';
-
-const TICKS_PER_MS = TIMEBASE_HZ / 1000;
+import { TICKS_PER_MS } from '../../machine/index.ts';
 
 /** A moment that all threads of the process agree on, in nanoseconds. */
 export function clockEpoch(): bigint {
@@ -13,5 +11,3 @@ export function ticksSince(epoch: bigint): () => number {
   const offsetMs = Number(process.hrtime.bigint() - epoch) / 1e6 - performance.now();
   return () => (performance.now() + offsetMs) * TICKS_PER_MS;
 }
-
-export { TICKS_PER_MS };

@@ -1,6 +1,5 @@
 /** The devices of the slots as the I/O thread has them: with guest memory, backends, network and entropy. */
-import { randomFillSync } from 'node:crypto';
-import { must } from '../../base/assert.ts';
+import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
   type Device,
@@ -11,11 +10,11 @@ import {
   VirtioNet,
   VirtioRng,
   type Wiring,
-} from '../../devices/index.ts';
-import { type Board, type SlotConfig, TIMEBASE_HZ } from '../../machine/index.ts';
-import type { FrameOffload, UserNetwork } from '../../network/index.ts';
-import { seededBytes } from './boot-files.ts';
-import { TICKS_PER_MS } from './thread-clock.ts';
+} from '../devices/index.ts';
+import type { FrameOffload, UserNetwork } from '../network/index.ts';
+import type { Board, SlotConfig } from './board.ts';
+import type { HostPorts } from './host-ports.ts';
+import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
 
 /** The guest's hardware address: locally administered, in QEMU's range. */
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
@@ -24,8 +23,8 @@ export interface SlotParts {
   /** The board, once it exists: devices are made while it is being built. */
   board(): Board;
   readonly backends: readonly BlockBackend[];
-  readonly seed: number | undefined;
   readonly network: UserNetwork | undefined;
+  readonly host: HostPorts;
 }
 
 export class IoSlots {
@@ -50,7 +49,7 @@ export class IoSlots {
         spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => memory().spans(gpa, sizeBytes, access),
       },
       schedule: (complete: () => void) =>
-        queueMicrotask(() => {
+        this.#parts.host.defer(() => {
           // What the backend wrote to guest memory is seen before the guest hears that it is there.
           memory().settle();
           this.#parts.board().locked(device, complete);
@@ -72,10 +71,10 @@ export class IoSlots {
       case 'rng':
         return new VirtioRng(wiring, {
           ...io,
-          source: { fill: (into) => this.#fill(into) },
+          source: { fill: (into) => this.#parts.host.fillRandom(into) },
           clock,
           ticksPerSecond: TIMEBASE_HZ,
-          ringAfter: (ticks) => setTimeout(() => wiring.doorbell.ring(), ticks / TICKS_PER_MS).unref(),
+          ringAfter: (ticks) => void this.#parts.host.after(ticks / TICKS_PER_MS, () => wiring.doorbell.ring()),
         });
       case 'net':
         return new VirtioNet(wiring, { ...io, mac: MAC, offloads: true, ...this.#network() });
@@ -99,12 +98,6 @@ export class IoSlots {
         room: () => network?.setGuestReady(true),
       },
     };
-  }
-
-  #fill(into: Uint8Array): void {
-    const { seed } = this.#parts;
-    if (seed === undefined) randomFillSync(into);
-    else into.set(seededBytes(seed + into.length, into.length));
   }
 
   /** The backend, with its work under way counted: the instruction clock waits for it. */

@@ -1,9 +1,9 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
-import { OperatorError } from '../../base/errors.ts';
-import { FEATURE, featuresOf, parseCpu } from '../../isa/index.ts';
-import { type BoardConfig, VIRTIO_SLOTS } from '../../machine/index.ts';
-import type { MachineOptions } from './machine-api.ts';
+import { OperatorError } from '../base/errors.ts';
+import { FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
+import type { BoardConfig } from './board.ts';
 import { slotsOf } from './slots.ts';
+import { VIRTIO_SLOTS } from './virt-map.ts';
 
 const MiB = 2 ** 20;
 const DEFAULT_MEMORY = 512 * MiB;
@@ -11,13 +11,26 @@ const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
 
+/** What of a machine's options decides its board; docs of each stand with MachineOptions. */
+export interface BoardOptions {
+  readonly cpus?: number;
+  readonly memoryBytes?: number;
+  readonly codeMemoryBytes?: number;
+  readonly cpu?: string;
+  /** Firmware, which takes the place of the built-in SBI. */
+  readonly bios?: string;
+  readonly drives?: readonly unknown[];
+  readonly network?: boolean;
+  readonly clock?: 'real' | 'instructions';
+}
+
 /** The extensions that `--cpu` names. */
-export function extensionsOf(options: MachineOptions): ReadonlySet<string> {
+export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
   return parseCpu(options.cpu ?? 'rv64');
 }
 
-/** Throws OperatorError for what cannot be. */
-export function boardConfig(options: MachineOptions): BoardConfig {
+/** `shared`: whether threads share the memory. Throws OperatorError for what cannot be. */
+export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
   const harts = options.cpus ?? 1;
   if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
     throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
@@ -49,7 +62,7 @@ export function boardConfig(options: MachineOptions): BoardConfig {
     memoryBytes,
     codeBytes,
     width: 32,
-    shared: true,
+    shared,
     features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',

@@ -1,10 +1,9 @@
 /** The virtio devices that a machine has, from its options; the same list on every thread. */
-import { VirtioBlock, VirtioConsole, VirtioNet, VirtioRng } from '../../devices/index.ts';
-import type { BoardPorts, SlotConfig } from '../../machine/index.ts';
-import type { MachineOptions } from './machine-api.ts';
+import { VirtioBlock, VirtioConsole, VirtioNet, VirtioRng } from '../devices/index.ts';
+import type { BoardPorts, SlotConfig } from './board.ts';
 
 /** Console with the agent's port, entropy, network, disks: in this order, so that disks can be added behind. */
-export function slotsOf(options: MachineOptions): SlotConfig[] {
+export function slotsOf(options: { network?: boolean; drives?: readonly unknown[] }): SlotConfig[] {
   return [
     { kind: 'console', id: 'console0' },
     { kind: 'rng', id: 'rng0' },

@@ -1,20 +1,23 @@
 /**
  * The I/O side of a machine: waits on the bell in shared memory, serves the devices whose doorbells rang, carries the
- * console's bytes, keeps the RTC's alarm. Runs on the machine's main thread, in its event loop.
+ * console's bytes, keeps the RTC's alarm. Runs on the thread that made the machine, in its event loop.
  */
-import type { Device, VirtioDevice } from '../../devices/index.ts';
-import { RUN } from '../../hypervisor/index.ts';
-import { type Board, DOORBELL } from '../../machine/index.ts';
+import type { Device, VirtioDevice } from '../devices/index.ts';
+import { RUN } from '../hypervisor/index.ts';
+import { type Board, DOORBELL } from './board.ts';
+import type { HostPorts } from './host-ports.ts';
 
 export class IoThread {
   readonly #board: Board;
+  readonly #host: HostPorts;
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #input: Uint8Array[] = [];
-  #alarm: NodeJS.Timeout | undefined;
+  #dropAlarm: () => void = () => {};
   #isClosed = false;
 
-  constructor(board: Board) {
+  constructor(board: Board, host: HostPorts) {
     this.#board = board;
+    this.#host = host;
   }
 
   /** Serves until the machine has ended. */
@@ -29,7 +32,7 @@ export class IoThread {
       if (wait.async) await wait.value;
     }
     this.serve();
-    clearTimeout(this.#alarm);
+    this.#dropAlarm();
   }
 
   /** Serves what has rung so far. */
@@ -82,14 +85,12 @@ export class IoThread {
   }
 
   #armAlarm(): void {
-    clearTimeout(this.#alarm);
+    this.#dropAlarm();
     const due = Number(this.#board.world.block.rtcWakeMs);
     if (due === 0) return;
     const { rtc } = this.#board;
-    this.#alarm = setTimeout(
-      () => this.#board.locked(rtc, () => rtc.serviceAlarm()),
-      Math.min(Math.max(due - Date.now(), 0), 2 ** 31 - 1),
+    this.#dropAlarm = this.#host.after(Math.max(due - this.#host.wallMs(), 0), () =>
+      this.#board.locked(rtc, () => rtc.serviceAlarm()),
     );
-    this.#alarm.unref();
   }
 }

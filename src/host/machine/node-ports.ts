@@ -1,0 +1,23 @@
+/** Node as the host of a machine: its clock, its timers (which do not keep the process alive), its randomness. */
+import { randomFillSync } from 'node:crypto';
+import type { HostPorts } from '../../machine/index.ts';
+import { seededBytes } from './boot-files.ts';
+
+const MOST_DELAY_MS = 2 ** 31 - 1;
+
+/** With a seed, guests' random bytes follow from it and from how many are asked for at once. */
+export function nodePorts(seed?: number): HostPorts {
+  return {
+    wallMs: () => Date.now(),
+    after: (delayMs, callback) => {
+      const timer = setTimeout(callback, Math.min(delayMs, MOST_DELAY_MS));
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+    defer: queueMicrotask,
+    fillRandom: (into) => {
+      if (seed === undefined) randomFillSync(into);
+      else into.set(seededBytes(seed + into.length, into.length));
+    },
+  };
+}

@@ -1,0 +1,55 @@
+/** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
+import type { Device } from '../devices/index.ts';
+import { EXIT_KINDS } from '../hypervisor/index.ts';
+import type { Board } from './board.ts';
+
+export interface VcpuStats {
+  readonly id: number;
+  readonly mode: number;
+  readonly pc: string;
+  readonly instructions: number;
+  readonly sbiCalls: number;
+  readonly sleeps: number;
+  readonly exits: Readonly<Record<string, number>>;
+}
+
+export interface BoardStats {
+  readonly vcpus: readonly VcpuStats[];
+  readonly memory: Readonly<
+    Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
+  >;
+  readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+export function boardStats(board: Board): BoardStats {
+  const { header } = board.memory;
+  return {
+    vcpus: board.vcpus.map((vcpu) => ({
+      id: vcpu.id,
+      mode: Number(vcpu.state.mode),
+      pc: `0x${vcpu.state.pc.toString(16)}`,
+      instructions: Number(vcpu.state.instret),
+      sbiCalls: vcpu.hart.calls,
+      sleeps: vcpu.hart.sleeps,
+      exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
+    })),
+    memory: {
+      guestBytes: board.config.memoryBytes,
+      touchedBytes: board.memory.framesUsed * 4096,
+      codeBytes: header.decodedNext - header.decodedFirst,
+      codeLimitBytes: header.decodedLimit - header.decodedFirst,
+      codeFlushes: header.codeFlushes,
+    },
+    devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+  };
+}
+
+/** A device's counters: the plain numbers of its state that count. */
+function counters(device: Device): Record<string, number> {
+  const own = (device as { counters?: Record<string, number> }).counters;
+  const state = device.state as Record<string, unknown>;
+  const names = Object.keys(device.layout.fields).filter((name) =>
+    /^(unassigned|kicks|interrupts|outputDropped)/.test(name),
+  );
+  return { ...Object.fromEntries(names.map((name) => [name, state[name] as number])), ...own };
+}

@@ -1,0 +1,52 @@
+/**
+ * A processor: a thread of its own that runs one vCPU until the machine ends. It shares the machine's memory; it
+ * blocks when its vCPU has nothing to do, and is woken through that memory. The host starts the thread, hands it a
+ * VcpuStart, and has it call `runVcpu`.
+ */
+import { must } from '../base/assert.ts';
+import { type MemoryShape, Processor } from '../engine/index.ts';
+import { Board, type BoardConfig } from './board.ts';
+import { boardRunner, SLICE_STEPS } from './board-runner.ts';
+import { bareSlot, slotLayout } from './slots.ts';
+import { TICKS_PER_MS } from './virt-map.ts';
+
+/** Plain data and what threads may share, to be sent in the host's first message to the thread. */
+export interface VcpuStart {
+  readonly config: BoardConfig;
+  readonly memory: WebAssembly.Memory;
+  readonly shape: MemoryShape;
+  readonly module: WebAssembly.Module;
+  readonly vcpu: number;
+}
+
+export interface VcpuThreadPorts {
+  /** Timebase ticks, the same on all threads of the machine; a fraction is cut off where guests read it. */
+  ticks(): number;
+  wallMs(): number;
+  /** The vCPU reached a breakpoint, or made the step that it was asked for. */
+  stopped(vcpu: number, reason: 'breakpoint' | 'step'): void;
+}
+
+/** The longest sleep: a bound on what a lost wake-up could cost. */
+const SLEEP_MOST_MS = 1000;
+
+/** Returns when the machine has ended. Only on threads that may block. */
+export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
+  const { ticks } = ports;
+  const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => ports.wallMs() };
+  const board = Board.attach(start.config, start.memory, start.shape, { clock, slot: bareSlot, slotLayout });
+  const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
+  const vcpu = must(board.vcpus[start.vcpu]);
+  const stopped = (_: unknown, reason: 'breakpoint' | 'step'): void => ports.stopped(vcpu.id, reason);
+  const runner = boardRunner(board, processor, { ticks, stopped }, { budget: SLICE_STEPS, clock: 'real' });
+  processor.contextChanged(vcpu.at);
+  for (;;) {
+    const slice = runner.slice(vcpu);
+    if (slice.kind === 'ended') return;
+    if (slice.kind === 'barrier') board.world.awaitBarrier();
+    else if (slice.kind === 'idle') {
+      const ms = (slice.untilTicks - ticks()) / TICKS_PER_MS;
+      if (ms > 0) vcpu.sleep(Math.min(ms, SLEEP_MOST_MS));
+    }
+  }
+}
