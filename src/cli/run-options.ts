@@ -11,7 +11,7 @@ import {
   type WorkOptions,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
-import { parseCount, parseDrive, parseNetdev, parseSize } from './values.ts';
+import { parseCount, parseDrive, parseNetdev, parseSize, parseSwitch } from './values.ts';
 
 /** As commander hands them over. */
 export interface RunFlags {
@@ -33,6 +33,8 @@ export interface RunFlags {
   readonly gdb?: string;
   readonly startPaused?: boolean;
   readonly codeMemory?: string;
+  readonly translate?: string;
+  readonly hotThreshold?: string;
   readonly agent: boolean;
   readonly exec?: string;
   readonly env?: readonly string[];
@@ -73,6 +75,8 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
     ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),
     ...(flags.startPaused ? { startPaused: true } : {}),
+    ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
+    ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.agent ? {} : { agent: false }),
   };

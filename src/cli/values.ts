@@ -52,7 +52,7 @@ export function parseDrive(value: string): DriveOptions {
   return drive;
 }
 
-function parseSwitch(value: string, key: string): boolean {
+export function parseSwitch(value: string, key: string): boolean {
   if (value === 'on' || value === 'off') return value === 'on';
   throw bad(`${key}=${value} is neither on nor off`, `Write ${key}=on or ${key}=off`);
 }

@@ -2,6 +2,7 @@
 
 export { STEPS_PER_TICK } from './csr-functions.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
+export { hostFusesMultiplyAdd } from './float/index.ts';
 export { GuestPhysicalMap, MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
 export {
   DECODED_COVER,
@@ -23,6 +24,9 @@ export {
   BANKS,
   EXIT,
   type ExitName,
+  JUMP_SET_WORDS,
+  JUMP_SETS,
+  JUMP_SLOTS,
   MMIO_ANSWER,
   REQUEST,
   SLOT_BANK_BYTES,

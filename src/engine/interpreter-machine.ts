@@ -24,6 +24,8 @@ export interface HandlerPlace {
   /** Goes on at an entry `delta` bytes away in the same page, at a pc, to the trap, out of the engine. */
   near(delta: I32): void;
   jump(target: I64): void;
+  /** Remembers where a jump to a register goes. */
+  note?(target: I64): void;
   trap(): void;
   leave(exit: ExitName): void;
 }
@@ -110,6 +112,7 @@ export class InterpreterMachine extends WasmMachine {
     this.hasEnded = true;
   }
   jumpTo(target: I64): void {
+    this.#place.note?.(target);
     this.#place.jump(target);
     this.hasEnded = true;
   }

@@ -22,7 +22,16 @@ import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './
 import { REGION_TABLE, REGIONS } from './memory-plan.ts';
 import { ENTRY, NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
 import { defineMissing } from './regions.ts';
-import { EXIT, FAULT, HOT_COUNTERS, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import {
+  EXIT,
+  FAULT,
+  HOT_COUNTERS,
+  JUMP_SET_WORDS,
+  JUMP_SETS,
+  JUMP_SLOTS,
+  TLB_ENTRIES,
+  vcpuState,
+} from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -201,7 +210,10 @@ class Loop {
     const count = f.let(f.i32.add(f.i32.load16U(slot, at.hotCounters), f.i32.const(1)));
     f.i32.storeSized(slot, at.hotCounters, 2, count);
     f.if(
-      f.i32.eq(count, f.i32.load(this.#vcpu, at.hotThreshold)),
+      f.i32.or(
+        f.i32.eq(count, f.i32.load(this.#vcpu, at.hotThreshold)),
+        f.i32.eq(count, f.i32.load(this.#vcpu, at.hotterThreshold)),
+      ),
       () => {
         f.i64.store(this.#vcpu, at.pc, this.#pc());
         this.#finish();
@@ -376,6 +388,7 @@ class Loop {
         f.set(this.#target, target);
         f.br(must(this.#labels.jump));
       },
+      ...(operation.row.kind === 'jump' ? { note: (target: I64) => this.#noteJump(target) } : {}),
       trap: () => f.br(must(this.#labels.trap)),
       leave: () => {
         f.i64.store(this.#vcpu, at.pc, f.i64.add(this.#pc(), f.i64.const(operation.bytes)));
@@ -385,6 +398,28 @@ class Loop {
     const machine = new InterpreterMachine(f, this.#vcpu, this.#library, operation, place);
     operation.row.semantics(machine);
     if (!machine.hasEnded) this.#advance(operation.bytes);
+  }
+
+  /** So that a region can follow it (translator/region-graph.ts). */
+  #noteJump(target: I64): void {
+    const f = this.#f;
+    const { i32 } = f;
+    const from = f.let(f.ptr.to32(this.#entry.get));
+    const set = i32.and(i32.shrU(from, i32.const(3)), i32.const(JUMP_SETS - 1));
+    const at0 = f.let(f.ptr.add(this.#vcpu, f.ptr.from32(i32.mul(set, i32.const(JUMP_SET_WORDS * 4)))));
+    f.if(
+      i32.ne(i32.load(at0, at.jumps), from),
+      () => {
+        f.memoryFill(f.ptr.add(at0, f.ptr.const(at.jumps)), i32.const(0), f.ptr.const(JUMP_SET_WORDS * 4));
+        i32.store(at0, at.jumps, from);
+      },
+      undefined,
+      'unlikely',
+    );
+    const distance = f.let(f.convert('i32_wrap_i64', f.i64.sub(target, this.#pc())));
+    const hash = i32.xor(i32.shrU(distance, i32.const(2)), i32.shrU(distance, i32.const(5)));
+    const slot = i32.shl(i32.and(hash, i32.const(JUMP_SLOTS - 1)), i32.const(2));
+    i32.store(f.ptr.add(at0, f.ptr.from32(slot)), at.jumps + JUMP_SLOTS * 4, distance);
   }
 
   #outOfLine(operation: Operation): void {

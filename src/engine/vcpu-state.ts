@@ -18,6 +18,13 @@ export const SLOT_BYTES = 64;
 export const SLOT_BANK_BYTES = 2 * 32 * SLOT_BYTES;
 /** Counters of jump targets that are not translated yet; a power of two. */
 export const HOT_COUNTERS = 4096;
+/**
+ * Where jumps to registers went lately: sets by the instruction's decoded entry, each a tag (that entry's address),
+ * then from JUMP_SLOTS on distances from the jump to its target, 0 for none, by a hash of the distance.
+ */
+export const JUMP_SETS = 256;
+export const JUMP_SET_WORDS = 16;
+export const JUMP_SLOTS = 8;
 /** Regions whose pages were found in place, by region number modulo this (regions.ts). */
 export const VALIDATED = 1024;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
@@ -78,11 +85,14 @@ const ENGINE_FIELDS = {
   scratch: array('u64', 4),
   /** A jump target is worth translating when it was reached this often; 0: never. */
   hotThreshold: 'u32',
+  /** And worth translating again, with more of what is around it, when it was reached this often; 0: never. */
+  hotterThreshold: 'u32',
   /** 1: a region that this thread has no code for was called. */
   regionsMissing: 'u32',
   /** Moves whenever fetch translations are dropped: what was validated before must be again. */
   fetchEpoch: 'u64',
   hotCounters: array('u16', HOT_COUNTERS),
+  jumps: array('i32', JUMP_SETS * JUMP_SET_WORDS),
   /** Pairs of fetchEpoch and page address | mode. */
   validated: array('u64', VALIDATED * 2),
   slots: array('u64', (BANKS * SLOT_BANK_BYTES) / 8),

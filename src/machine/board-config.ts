@@ -1,6 +1,7 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
 import { FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
+import { DEFAULT_TRANSLATION, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -10,6 +11,7 @@ const DEFAULT_MEMORY = 512 * MiB;
 const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
+const MOST_THRESHOLD = 65535;
 
 /** What of a machine's options decides its board; docs of each stand with MachineOptions. */
 export interface BoardOptions {
@@ -22,6 +24,8 @@ export interface BoardOptions {
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
   readonly clock?: 'real' | 'instructions';
+  readonly translate?: boolean;
+  readonly hotThreshold?: number;
 }
 
 /** The extensions that `--cpu` names. */
@@ -66,8 +70,20 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
+    cpu: options.cpu ?? 'rv64',
+    ...(options.translate === false ? {} : { translation: translationOf(options) }),
     slots,
   };
+}
+
+function translationOf({ hotThreshold = DEFAULT_TRANSLATION.threshold }: BoardOptions): TranslatorOptions {
+  if (!Number.isInteger(hotThreshold) || hotThreshold < 1 || hotThreshold > MOST_THRESHOLD)
+    throw new OperatorError(
+      'bad-threshold',
+      `code cannot become hot after ${hotThreshold} times`,
+      `Give --hot-threshold a number from 1 to ${MOST_THRESHOLD}.`,
+    );
+  return { ...DEFAULT_TRANSLATION, threshold: hotThreshold };
 }
 
 /** misa: MXL 2 (64 bits), a bit for each single-letter extension, S and U. */

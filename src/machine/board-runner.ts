@@ -1,17 +1,23 @@
 /** A runner for a board's vCPUs: what the hypervisor asks for (devices, the SBI's console, memory, ends), joined. */
-import type { Processor } from '../engine/index.ts';
+import type { EngineCode, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
+import { createDecoder, parseCpu } from '../isa/index.ts';
+import { Translator, type TranslatorOptions } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
-/** Steps between looks at the world: about 50 microseconds of interpreted code. */
-export const SLICE_STEPS = 20_000;
+/** Steps between looks at the world: some 50 microseconds of translated code, a few hundred of interpreted code. */
+export const SLICE_STEPS = 100_000;
 
 export function boardRunner(
   board: Board,
   processor: Processor,
   ports: Pick<RunnerPorts, 'ticks' | 'stopped'>,
   options: RunnerOptions,
+  signatures: EngineCode['signatures'],
 ): Runner {
+  const { translation, cpu } = board.config;
+  const translator = translation && translatorOf(board, processor, cpu, signatures, translation);
+  for (const vcpu of board.vcpus) translator?.start(vcpu.state);
   return new Runner(
     board.memory,
     processor,
@@ -32,5 +38,18 @@ export function boardRunner(
       },
     },
     options,
+    translator,
   );
+}
+
+function translatorOf(
+  board: Board,
+  processor: Processor,
+  cpu: string,
+  signatures: EngineCode['signatures'],
+  options: TranslatorOptions,
+): Translator {
+  const extensions = parseCpu(cpu);
+  const code = { decoder: createDecoder(extensions), hasCompressed: extensions.has('c'), signatures };
+  return new Translator(board.memory, processor, code, options);
 }

@@ -22,6 +22,7 @@ import {
 } from '../devices/index.ts';
 import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, type MemoryShape, vcpuState } from '../engine/index.ts';
 import { HART, hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
+import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
@@ -38,6 +39,10 @@ export interface BoardConfig {
   readonly features: bigint;
   readonly misa: bigint;
   readonly clock: 'real' | 'instructions';
+  /** The harts' extensions as `--cpu` names them. */
+  readonly cpu: string;
+  /** How hot code is translated; absent: it is interpreted. */
+  readonly translation?: TranslatorOptions;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
 }

@@ -71,6 +71,7 @@ function start(program: string): Running {
     processor,
     { ticks, stopped: () => assert.fail('no debugger') },
     { budget: SLICE_STEPS, clock: 'real' },
+    code.signatures,
   );
   for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
   let said = '';

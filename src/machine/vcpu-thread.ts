@@ -4,7 +4,7 @@
  * VcpuStart, and has it call `runVcpu`.
  */
 import { must } from '../base/assert.ts';
-import { type MemoryShape, Processor } from '../engine/index.ts';
+import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts';
 import { Board, type BoardConfig } from './board.ts';
 import { boardRunner, SLICE_STEPS } from './board-runner.ts';
 import { bareSlot, slotLayout } from './slots.ts';
@@ -16,6 +16,8 @@ export interface VcpuStart {
   readonly memory: WebAssembly.Memory;
   readonly shape: MemoryShape;
   readonly module: WebAssembly.Module;
+  /** What the module exports for translated code to call. */
+  readonly signatures: EngineCode['signatures'];
   readonly vcpu: number;
 }
 
@@ -38,7 +40,13 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
   const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
   const vcpu = must(board.vcpus[start.vcpu]);
   const stopped = (_: unknown, reason: 'breakpoint' | 'step'): void => ports.stopped(vcpu.id, reason);
-  const runner = boardRunner(board, processor, { ticks, stopped }, { budget: SLICE_STEPS, clock: 'real' });
+  const runner = boardRunner(
+    board,
+    processor,
+    { ticks, stopped },
+    { budget: SLICE_STEPS, clock: 'real' },
+    start.signatures,
+  );
   processor.contextChanged(vcpu.at);
   for (;;) {
     const slice = runner.slice(vcpu);

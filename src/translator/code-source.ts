@@ -5,6 +5,9 @@
 import { must } from '../base/assert.ts';
 import {
   DECODED_HEADER_BYTES,
+  JUMP_SET_WORDS,
+  JUMP_SETS,
+  JUMP_SLOTS,
   type MachineMemory,
   SPECIAL,
   TLB_ENTRIES,
@@ -27,12 +30,14 @@ export class CodeSource {
   readonly #memory: MachineMemory;
   readonly #bank: number;
   readonly #tags: BigUint64Array;
+  readonly #jumps: Int32Array;
 
   constructor(memory: MachineMemory, state: VcpuState, pc: bigint) {
     this.#memory = memory;
     this.base = pc & ~0xfffn;
     this.#bank = Number(state.fetchBank);
     this.#tags = memory.u64;
+    this.#jumps = state.jumps;
   }
 
   /** The page that holds the address at `offset` from `base`; undefined where the fetch buffer does not know it. */
@@ -61,6 +66,24 @@ export class CodeSource {
     if (page === undefined) return false;
     const entry = (page.decoded + (offset - page.offset) * 4) / 4;
     return must(this.#memory.u32[entry]) !== SPECIAL.undecoded;
+  }
+
+  /** Where the jump to a register at `offset` went lately, as offsets. */
+  jumps(offset: number): readonly number[] {
+    const page = this.page(offset);
+    if (page === undefined) return [];
+    const entry = page.decoded + (offset - page.offset) * 4;
+    const set = ((entry >>> 3) & (JUMP_SETS - 1)) * JUMP_SET_WORDS;
+    if (this.#jumps[set] !== (entry | 0)) return [];
+    const slots = this.#jumps.subarray(set + JUMP_SLOTS, set + JUMP_SET_WORDS);
+    return [...slots].filter((distance) => distance !== 0).map((distance) => offset + distance);
+  }
+
+  /** Whether a region begins there. */
+  isHead(offset: number): boolean {
+    const page = this.page(offset);
+    if (page === undefined) return false;
+    return (must(this.#memory.u32[(page.decoded + (offset - page.offset) * 4) / 4]) & 1023) === SPECIAL.region;
   }
 
   #halfword(page: CodePage, offset: number): number {

@@ -7,6 +7,7 @@ import { type Decoded, type Decoder, templateOperands } from '../isa/index.ts';
 export interface Instruction extends Decoded {
   /** Registers by number, x0 left out; `fields` f0 to f31 for floating point. */
   readonly reads: readonly number[];
+  readonly readMask: number;
   readonly writes: number | undefined;
   readonly floatReads: readonly number[];
   readonly floatWrites: number | undefined;
@@ -49,6 +50,7 @@ function describe(decoded: Decoded): Instruction {
   return {
     ...decoded,
     reads,
+    readMask: reads.reduce((mask, register) => mask | (1 << register), 0),
     floatReads,
     writes: names.includes('rd') && decoded.rd !== 0 ? decoded.rd : undefined,
     floatWrites: names.includes('frd') ? decoded.rd : undefined,

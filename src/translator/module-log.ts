@@ -11,7 +11,7 @@ import { headerLayout, type MachineMemory, PLAN } from '../engine/index.ts';
 
 const RECORD_BYTES = 32;
 /** Machine code and its tables, for each byte of a module. */
-const HOST_BYTES = 6;
+const HOST_BYTES = 4;
 
 export interface LoggedModule {
   readonly number: number;

@@ -35,12 +35,17 @@ export interface Placed {
 }
 
 /** One copy of a function: who called it, and where its calls return to. */
+interface Target {
+  readonly call: Call;
+  readonly offset: number;
+}
+
 interface Call {
   readonly entry: number;
   readonly outer: Call | undefined;
   readonly depth: number;
   /** Places behind calls of it: the one in `outer` that made this copy, and recursive ones. */
-  readonly returns: { readonly call: Call; readonly offset: number }[];
+  readonly returns: Target[];
 }
 
 export interface RegionGraph {
@@ -86,7 +91,7 @@ type Flow =
   | { readonly kind: 'branch'; readonly target: number }
   | { readonly kind: 'jump'; readonly call: Call; readonly target: number }
   | { readonly kind: 'leave'; readonly target: number }
-  | { readonly kind: 'register' };
+  | { readonly kind: 'register'; readonly places: readonly Target[] };
 
 /** The register of a call's return address: x1, or x5 by convention. */
 const isLink = (register: number): boolean => register === 1 || register === 5;
@@ -157,8 +162,7 @@ class Finder {
         this.#lead(call, flow.target);
         this.#lead(call, next);
       } else if (flow.kind === 'jump') this.#lead(flow.call, flow.target);
-      else if (flow.kind === 'register' && instruction.writes === undefined && isLink(instruction.rs1))
-        for (const place of call.returns) this.#lead(place.call, place.offset);
+      else if (flow.kind === 'register') for (const place of flow.places) this.#lead(place.call, place.offset);
       return;
     }
   }
@@ -189,10 +193,25 @@ class Finder {
         if (!isLink(instruction.writes)) return { kind: 'leave', target };
         return this.#enter(call, target, offset + instruction.length);
       case 'jumpRegister':
-        return { kind: 'register' };
+        return { kind: 'register', places: this.#targets(call, offset, instruction) };
       default:
         return undefined;
     }
+  }
+
+  /**
+   * Where a jump to a register is likely to go: a return from a copy behind its calls, all others where they went before.
+   */
+  #targets(call: Call, offset: number, instruction: Instruction): readonly Target[] {
+    const isReturn = instruction.writes === undefined && isLink(instruction.rs1);
+    if (isReturn && call.outer !== undefined) return call.returns;
+    const seen = this.#source.jumps(offset).filter((target) => this.#limits.hasCompressed || (target & 2) === 0);
+    if (instruction.writes === undefined) return seen.map((target) => ({ call, offset: target }));
+    if (!isLink(instruction.writes)) return [];
+    return seen.flatMap((target) => {
+      const flow = this.#enter(call, target, offset + instruction.length);
+      return flow.kind === 'jump' ? [{ call: flow.call, offset: target }] : [];
+    });
   }
 
   /** A call: into the copy that is under way, if it is recursive, else into a new one, if it was ever made. */
@@ -218,9 +237,9 @@ class Finder {
 
   /** Returns that were scanned before learn of a new place to return to. */
   #relink(call: Call): void {
-    for (const { instruction, flow } of must(this.#scanned.get(call)).values())
-      if (flow?.kind === 'register' && instruction.writes === undefined && isLink(instruction.rs1))
-        for (const place of call.returns) this.#lead(place.call, place.offset);
+    for (const { flow } of this.#scanned.get(call)?.values() ?? [])
+      if (flow?.kind === 'register' && flow.places === call.returns)
+        for (const place of flow.places) this.#lead(place.call, place.offset);
   }
 
   #edge(call: Call, offset: number): Edge {
@@ -263,7 +282,7 @@ class Finder {
     }
   }
 
-  #ending({ call, instruction }: Scanned, flow: Flow, next: number): Ending {
+  #ending({ call }: Scanned, flow: Flow, next: number): Ending {
     switch (flow.kind) {
       case 'branch':
         return { kind: 'branch', taken: this.#edge(call, flow.target), fallen: this.#edge(call, next) };
@@ -272,9 +291,8 @@ class Finder {
       case 'leave':
         return { kind: 'goto', edge: { kind: 'exit', offset: flow.target } };
       case 'register': {
-        const isReturn = instruction.writes === undefined && isLink(instruction.rs1);
         const guesses = [];
-        for (const place of isReturn ? call.returns : []) {
+        for (const place of flow.places) {
           const edge = this.#edge(place.call, place.offset);
           if (edge.kind === 'block') guesses.push({ offset: place.offset, to: edge.to });
         }

@@ -4,13 +4,12 @@
  * accesses are calls.
  */
 import { assert, must } from '../base/assert.ts';
-import { type ExitName, type Library, SLOT, SLOT_SPANS, slotOffset, vcpuState, WasmMachine } from '../engine/index.ts';
+import { type ExitName, type Library, SLOT, SLOT_SPANS, slotOffset, type WasmMachine } from '../engine/index.ts';
 import type { AccessSize } from '../isa/index.ts';
-import type { FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
+import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
+import { type FloatLocals, FloatMachine } from './float-machine.ts';
 import type { Instruction } from './instruction.ts';
-
-const at = vcpuState.offset;
 
 /** What a region's code keeps in locals. */
 export interface RegionLocals {
@@ -24,7 +23,7 @@ export interface RegionLocals {
   readonly condition: Local<I32>;
   readonly slots: Local<Ptr>;
   readonly x: readonly (Local<I64> | undefined)[];
-  readonly f: readonly (Local<I64> | undefined)[];
+  readonly float: FloatLocals;
 }
 
 /** Where the instruction at hand stands. */
@@ -37,14 +36,21 @@ export interface RegionPlace {
   readonly access?: { readonly group: AccessGroup; readonly checks: boolean; readonly miss: Label };
 }
 
-export class RegionMachine extends WasmMachine {
+export class RegionMachine extends FloatMachine {
   readonly #locals: RegionLocals;
   readonly #exit: Label;
   #place: RegionPlace | undefined;
   #pending: { register: number; value: I64 } | undefined;
 
-  constructor(f: FunctionBuilder, vcpu: Ptr, library: Library, locals: RegionLocals, exit: Label) {
-    super(f, vcpu, library);
+  constructor(
+    f: FunctionBuilder,
+    vcpu: Ptr,
+    library: Library,
+    locals: RegionLocals,
+    exit: Label,
+    options: { fuses: boolean },
+  ) {
+    super(f, vcpu, library, locals.float, options.fuses);
     this.#locals = locals;
     this.#exit = exit;
   }
@@ -53,7 +59,8 @@ export class RegionMachine extends WasmMachine {
   emit(place: RegionPlace): void {
     this.#place = place;
     this.#pending = undefined;
-    place.instruction.row.semantics(this);
+    this.forgetValues();
+    if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
   }
 
@@ -66,6 +73,10 @@ export class RegionMachine extends WasmMachine {
   /** Leaves the region for what the local `pc` says. */
   exit(): void {
     this.f.br(this.#exit);
+  }
+
+  protected get instruction(): Instruction {
+    return this.#now.instruction;
   }
 
   get #now(): RegionPlace {
@@ -84,18 +95,6 @@ export class RegionMachine extends WasmMachine {
     // Rows that go on after they wrote rd may still read what it held.
     if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') this.f.set(must(this.#locals.x[rd]), value);
     else this.#pending = { register: rd, value: this.f.let(value) };
-  }
-  frs1(): I64 {
-    return must(this.#locals.f[this.#now.instruction.rs1]).get;
-  }
-  frs2(): I64 {
-    return must(this.#locals.f[this.#now.instruction.rs2]).get;
-  }
-  frs3(): I64 {
-    return must(this.#locals.f[this.#now.instruction.rs3]).get;
-  }
-  writeFrd(value: I64): void {
-    this.f.set(must(this.#locals.f[this.#now.instruction.rd]), value);
   }
   imm(): I64 {
     return this.const(this.#now.instruction.imm);
@@ -151,6 +150,10 @@ export class RegionMachine extends WasmMachine {
     const { access } = this.#now;
     if (access !== undefined) {
       const { host, offset } = this.#fast(access);
+      if (this.instruction.floatWrites !== undefined) {
+        if (size === 8) return this.loaded(f.f64.load(host, offset), 8);
+        if (size === 4 && this.writesSingle) return this.loaded(f.f32.load(host, offset), 4);
+      }
       return f.i64.loadSized(host, offset, size, signed);
     }
     const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, false));
@@ -165,7 +168,10 @@ export class RegionMachine extends WasmMachine {
     const { access } = this.#now;
     if (access !== undefined) {
       const { host, offset } = this.#fast(access);
-      f.i64.storeSized(host, offset, size, value);
+      const known = this.hostValue(value, size);
+      if (known === undefined) f.i64.storeSized(host, offset, size, value);
+      else if (size === 8) f.f64.store(host, offset, known as F64);
+      else f.f32.store(host, offset, known as F32);
       return;
     }
     const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, true));
@@ -199,8 +205,6 @@ export class RegionMachine extends WasmMachine {
   override raise(): void {
     this.abort();
   }
-  /** Looked at when the region is entered. */
-  override requireFloat(): void {}
   fenceInstruction(): void {
     assert(false, 'regions hold no fence.i');
   }

@@ -20,16 +20,19 @@ import { type Library, PLAN, REGION_BYTES, TLB_ENTRIES, VALIDATED, vcpuState } f
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { groupAccesses } from './accesses.ts';
 import { analyse, type ControlFlow, type Place } from './control-flow.ts';
+import { FloatFile, registers } from './float-file.ts';
+import { floatUse } from './float-registers.ts';
 import type { Block, Edge, RegionGraph } from './region-graph.ts';
 import { type RegionLocals, RegionMachine } from './region-machine.ts';
 
 const at = vcpuState.offset;
-const FS = 0x6000;
 
 export interface RegionOptions {
   /** The region's number. */
   readonly number: number;
   readonly name: string;
+  /** The host's relaxed multiply-add rounds once. */
+  readonly fuses: boolean;
 }
 
 /** Defines the function in `module`; `library` imports what it calls. */
@@ -72,15 +75,13 @@ class Writer {
   write(): void {
     const f = this.#f;
     const use = registersOf(this.#flow.places.map((place) => place.block));
+    const float = new FloatFile(f, this.#vcpu, floatUse(this.#graph));
     const entry = must(this.#flow.places[0]);
     const giveUp = (): void => f.return(this.#budget.get);
     f.if(f.i32.compare('lt_s', this.#budget.get, f.i32.const(entry.longest)), giveUp, undefined, 'unlikely');
     const base = f.local('i64');
     f.set(base, f.i64.and(f.i64.load(this.#vcpu, at.pc), f.i64.const(-4096)));
-    if (use.float) {
-      const status = f.convert('i32_wrap_i64', f.i64.load(this.#vcpu, at.mstatus));
-      f.if(f.i32.eqz(f.i32.and(status, f.i32.const(FS))), giveUp, undefined, 'unlikely');
-    }
+    float.check(giveUp);
     this.#validate(base.get, giveUp);
     const record = f.ptr.const(PLAN.regions + this.#options.number * REGION_BYTES);
     f.i32.store(record, 4, f.i32.add(f.i32.load(record, 4), f.i32.const(1)));
@@ -91,22 +92,19 @@ class Writer {
       target: f.local('i64'),
       condition: f.local('i32'),
       slots: f.pointerLocal(),
-      x: use.x.map((isUsed) => (isUsed ? f.local('i64') : undefined)),
-      f: use.f.map((isUsed) => (isUsed ? f.local('i64') : undefined)),
+      x: registers((i) => (use.used & (1 << i) ? f.local('i64') : undefined)),
+      float: float.locals,
     };
     this.#locals = locals;
     f.set(locals.slots, f.ptr.load(this.#vcpu, at.slotBank));
-    for (const [file, offset] of [
-      [locals.x, at.x],
-      [locals.f, at.f],
-    ] as const)
-      file.forEach((local, i) => local && f.set(local, f.i64.load(this.#vcpu, offset + i * 8)));
+    locals.x.forEach((local, i) => local && f.set(local, f.i64.load(this.#vcpu, at.x + i * 8)));
+    float.load();
     f.block((exit) => {
-      this.#machine = new RegionMachine(f, this.#vcpu, this.#library, locals, exit);
+      this.#machine = new RegionMachine(f, this.#vcpu, this.#library, locals, exit, this.#options);
       this.#place(entry);
     });
-    use.xWritten.forEach((i) => f.i64.store(this.#vcpu, at.x + i * 8, must(locals.x[i]).get));
-    use.fWritten.forEach((i) => f.i64.store(this.#vcpu, at.f + i * 8, must(locals.f[i]).get));
+    locals.x.forEach((local, i) => local && use.written & (1 << i) && f.i64.store(this.#vcpu, at.x + i * 8, local.get));
+    float.store();
     f.i64.store(this.#vcpu, at.pc, locals.pc.get);
     f.return(this.#budget.get);
   }
@@ -215,6 +213,7 @@ class Writer {
     const groups = groupAccesses(instructions);
     const checks = [...new Set([...groups.values()].map((group) => group.first))].sort((a, b) => a - b);
     const owed = (index: number): number => instructions.length - index;
+    machine.beginBlock();
     const slow = (from: number, to: number): void => {
       for (let index = from; index < to; index++)
         f.scope(() => machine.emit({ ...must(instructions[index]), owed: owed(index) }));
@@ -246,6 +245,7 @@ class Writer {
           misses.set(first, label);
           nest(count - 1);
         });
+        machine.beginBlock();
         slow(first, checks[count] ?? instructions.length);
       };
       nest(checks.length);
@@ -265,23 +265,15 @@ class Writer {
   }
 }
 
-/** Registers that the blocks read or write. What is written is read, too: it is stored wherever the region is left. */
-function registersOf(blocks: readonly Block[]) {
-  const x = new Array<boolean>(32).fill(false);
-  const f = new Array<boolean>(32).fill(false);
-  const xWritten = new Set<number>();
-  const fWritten = new Set<number>();
-  let float = false;
+/** Bit masks of registers that the blocks use, and write: what is written is stored wherever the region is left. */
+function registersOf(blocks: readonly Block[]): { used: number; written: number } {
+  let used = 0;
+  let written = 0;
   for (const { instructions } of blocks) {
     for (const { instruction } of instructions) {
-      for (const register of instruction.reads) x[register] = true;
-      for (const register of instruction.floatReads) f[register] = true;
-      if (instruction.writes !== undefined) xWritten.add(instruction.writes);
-      if (instruction.floatWrites !== undefined) fWritten.add(instruction.floatWrites);
-      float ||= instruction.floatReads.length > 0 || instruction.floatWrites !== undefined;
+      used |= instruction.readMask;
+      if (instruction.writes !== undefined) written |= 1 << instruction.writes;
     }
   }
-  for (const register of xWritten) x[register] = true;
-  for (const register of fWritten) f[register] = true;
-  return { x, f, xWritten, fWritten, float };
+  return { used: used | written, written };
 }

@@ -14,6 +14,7 @@ import {
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
   headerLayout,
+  hostFusesMultiplyAdd,
   type MachineMemory,
   PLAN,
   type Processor,
@@ -35,22 +36,29 @@ import { findRegion, type RegionGraph } from './region-graph.ts';
 import { writeRegion } from './region-writer.ts';
 
 export interface TranslatorOptions {
-  /** A jump target is translated when it was reached this often; 0: nothing is. */
+  /** A jump target is translated when it was reached this often: 1 to 65535. */
   readonly threshold: number;
+  /** And again, into a larger region, when it was reached this often; 0: never. */
+  readonly secondThreshold: number;
   /** Regions that are compiled together. */
   readonly batch: number;
-  /** Instructions and pages of a region, calls within calls, at the most. */
+  readonly first: RegionLimits;
+  readonly second: RegionLimits;
+}
+
+/** Instructions and pages of a region, calls within calls, at the most. */
+export interface RegionLimits {
   readonly instructions: number;
   readonly pages: number;
   readonly depth: number;
 }
 
 export const DEFAULT_TRANSLATION: TranslatorOptions = {
-  threshold: 64,
+  threshold: 100,
+  secondThreshold: 2000,
   batch: 8,
-  instructions: 400,
-  pages: 8,
-  depth: 4,
+  first: { instructions: 100, pages: 4, depth: 1 },
+  second: { instructions: 500, pages: 12, depth: 6 },
 };
 
 /** Looks at the world after which waiting regions are compiled without more company. */
@@ -99,6 +107,7 @@ export class Translator {
   /** To be called before a vCPU runs for the first time. */
   start(state: VcpuState): void {
     state.hotThreshold = this.options.threshold;
+    state.hotterThreshold = this.options.secondThreshold;
   }
 
   /** To be called before a vCPU runs on this thread, while it counts as running. False: code memory is full. */
@@ -120,8 +129,8 @@ export class Translator {
     if (page === undefined) return true;
     const head = page.decoded + offset * 4;
     if (this.#waiting.has(head)) return true;
-    const { instructions, pages, depth } = this.options;
-    const limits = { instructions, pages, depth, followsCold: false, hasCompressed: this.#hasCompressed };
+    const size = source.isHead(offset) ? this.options.second : this.options.first;
+    const limits = { ...size, followsCold: false, hasCompressed: this.#hasCompressed };
     const graph = findRegion(source, this.#cache, offset, limits);
     if (graph === undefined) return true;
     this.#waiting.set(head, { source, graph, head });
@@ -156,7 +165,11 @@ export class Translator {
     const module = new ModuleBuilder(this.#memory.shape.description, { importsLate: true });
     const library = new ImportLibrary(module, this.#signatures, { hasCompressed: this.#hasCompressed });
     const table = waiting.map(({ graph }, i) =>
-      writeRegion(module, library, graph, { number: first + i, name: `region${first + i}` }),
+      writeRegion(module, library, graph, {
+        number: first + i,
+        name: `region${first + i}`,
+        fuses: hostFusesMultiplyAdd(),
+      }),
     );
     module.importTable();
     module.setTable(table, REGION_TABLE + first);
@@ -187,6 +200,8 @@ export class Translator {
         return bits !== undefined && this.#cache.get(bits) === instruction;
       }),
     );
+    const before = u64[head / 8] ?? 0n;
+    if ((before & 1023n) === BigInt(SPECIAL.region)) u32[(PLAN.regions + Number(before >> 32n) * REGION_BYTES) / 4] = 0;
     if (isUnchanged) u64[head / 8] = (BigInt(number) << 32n) | BigInt(SPECIAL.region);
     else u32[record] = 0;
     return true;

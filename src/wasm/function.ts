@@ -622,6 +622,12 @@ export class FloatOps<V extends F32 | F64> {
   unary(name: keyof (typeof UNARY)['f64'], a: V): V {
     return this.#f.unary(this.#type, UNARY[this.#type][name], a) as V;
   }
+  load(address: Ptr, offset = 0): V {
+    return this.#f.memoryLoad(this.#type, LOAD[this.#type].load, address, offset) as V;
+  }
+  store(address: Ptr, offset: number, value: V): void {
+    this.#f.memoryStore(STORE[this.#type].store, address, offset, value);
+  }
 }
 
 /** Address arithmetic that is right for both widths of memory. */

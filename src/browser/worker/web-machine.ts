@@ -3,7 +3,7 @@
  * memory, or the one of them here, in turns with the worker's events (src/machine/turn-loop.ts).
  */
 import { type BlockBackend, MemoryBackend, SECTOR_BYTES } from '../../devices/index.ts';
-import { generateEngine, Processor } from '../../engine/index.ts';
+import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN } from '../../hypervisor/index.ts';
 import {
   Board,
@@ -37,6 +37,7 @@ export class WebMachine {
   readonly #io: IoThread;
   readonly #loop: TurnLoop | undefined;
   readonly #module: WebAssembly.Module;
+  readonly #signatures: EngineCode['signatures'];
   readonly #epochMs = clockEpoch();
   readonly #ticks = ticksSince(this.#epochMs);
   readonly #workers: Worker[] = [];
@@ -97,6 +98,7 @@ export class WebMachine {
     const code = generateEngine(memory.shape.description, extensionsOf(request));
     code.tables.write(memory.buffer);
     this.#module = new WebAssembly.Module(code.bytes);
+    this.#signatures = code.signatures;
   }
 
   /** Runs to the machine's end. */
@@ -145,6 +147,7 @@ export class WebMachine {
         memory: memory.memory,
         shape: memory.shape,
         module: this.#module,
+        signatures: this.#signatures,
         vcpu: id,
         epochMs: this.#epochMs,
       } satisfies WebVcpuStart);
@@ -158,7 +161,13 @@ export class WebMachine {
     const ticks = this.#ticks;
     const { width } = board.config;
     const processor = new Processor(this.#module, board.memory.memory, { width, ticks });
-    const runner = boardRunner(board, processor, { ticks, stopped: () => {} }, { budget: SLICE_STEPS, clock: 'real' });
+    const runner = boardRunner(
+      board,
+      processor,
+      { ticks, stopped: () => {} },
+      { budget: SLICE_STEPS, clock: 'real' },
+      this.#signatures,
+    );
     for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
     await loop.run({ board, runner, io: this.#io, ticks });
   }

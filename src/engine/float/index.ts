@@ -34,3 +34,5 @@ export function defineFloat(module: ModuleBuilder, library: Library, options: Fl
     defineConversions(module, library, letter);
   }
 }
+
+export { hostFusesMultiplyAdd };

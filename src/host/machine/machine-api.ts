@@ -43,6 +43,10 @@ export interface MachineOptions {
   readonly startPaused?: boolean;
   /** Bytes for decoded and translated code. Default 64 MiB. */
   readonly codeMemoryBytes?: number;
+  /** Hot code is translated to WebAssembly. Default true; without, everything is interpreted. */
+  readonly translate?: boolean;
+  /** How often a jump target is reached before it is translated, 1 to 65535. */
+  readonly hotThreshold?: number;
   readonly signal?: AbortSignal;
 }
 

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
-import { generateEngine, Processor } from '../../engine/index.ts';
+import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
 import {
@@ -140,8 +140,8 @@ export class LocalMachine implements MachineHandle {
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
     if (options.startPaused) this.#setPaused(true);
-    if (isReal) this.#startWorkers(config, module, epoch);
-    else this.#prepareInstructionClock(ticks);
+    if (isReal) this.#startWorkers(config, module, code.signatures, epoch);
+    else this.#prepareInstructionClock(ticks, code.signatures);
   }
 
   get info(): MachineInfo {
@@ -281,13 +281,19 @@ export class LocalMachine implements MachineHandle {
     void this.#debugger?.stopped(hart, reason).catch((error: unknown) => this.#fail(error));
   }
 
-  #startWorkers(config: BoardConfig, module: WebAssembly.Module, epoch: bigint): void {
+  #startWorkers(
+    config: BoardConfig,
+    module: WebAssembly.Module,
+    signatures: EngineCode['signatures'],
+    epoch: bigint,
+  ): void {
     for (const vcpu of this.board.vcpus) {
       const start: WorkerStart = {
         config,
         memory: this.board.memory.memory,
         shape: this.board.memory.shape,
         module,
+        signatures,
         vcpu: vcpu.id,
         epoch,
       };
@@ -314,10 +320,16 @@ export class LocalMachine implements MachineHandle {
     return this.#runner === undefined ? 0 : this.#runner.ticks(must(this.board.vcpus[0]));
   }
 
-  #prepareInstructionClock(ticks: () => number): void {
+  #prepareInstructionClock(ticks: () => number, signatures: EngineCode['signatures']): void {
     const { board, processor } = this;
     const stopped = (vcpu: Vcpu, reason: 'breakpoint' | 'step'): void => this.#stopped(vcpu.id, reason);
-    this.#runner = boardRunner(board, processor, { ticks, stopped }, { budget: SLICE_STEPS, clock: 'instructions' });
+    this.#runner = boardRunner(
+      board,
+      processor,
+      { ticks, stopped },
+      { budget: SLICE_STEPS, clock: 'instructions' },
+      signatures,
+    );
     for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
   }
 
