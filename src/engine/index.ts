@@ -18,7 +18,7 @@ export {
   REGION_TABLE,
   REGIONS,
 } from './memory-plan.ts';
-export { SLOT, SLOT_SPANS, slotOffset } from './memory-slots.ts';
+export { SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export {
   BANKS,

@@ -137,7 +137,7 @@ export class Vcpu {
 
   #clearSlots(): void {
     const from = this.at + vcpuState.offset.slots;
-    this.#memory.u8.fill(0, from, from + BANKS * SLOT_BANK_BYTES);
+    this.#memory.u8.fill(0xff, from, from + BANKS * SLOT_BANK_BYTES);
   }
 
   /**

@@ -2,7 +2,6 @@
  * Which loads and stores of a block share one check of their page slot (engine/memory-slots.ts): those through one
  * base register, of one kind, between two changes of that register. The first of them checks the span of all.
  */
-import { SLOT_SPANS } from '../engine/index.ts';
 import type { Placed } from './region-graph.ts';
 
 export interface AccessGroup {
@@ -11,11 +10,13 @@ export interface AccessGroup {
   /** Offsets from the base register: first byte, and behind the last. */
   from: number;
   to: number;
-  /** The instruction that checks, by its place in the block. */
+  /** The instruction that checks, by its place in the block; how many there are. */
   readonly first: number;
+  count: number;
 }
 
-const MOST_BYTES = SLOT_SPANS[SLOT_SPANS.length - 1]?.bytes ?? 8;
+/** More would miss at the ends of pages too often. */
+const MOST_BYTES = 256;
 
 /** Bytes that a load or store of the row kinds `load` and `store` accesses: funct3 says so, whatever is loaded. */
 export function accessBytes(expanded: number): 1 | 2 | 4 | 8 {
@@ -34,11 +35,12 @@ export function groupAccesses(instructions: readonly Placed[]): ReadonlyMap<numb
       const to = imm + accessBytes(expanded);
       let group = open.get(key);
       if (group === undefined || Math.max(group.to, to) - Math.min(group.from, imm) > MOST_BYTES) {
-        group = { base: rs1, isWrite, from: imm, to, first: index };
+        group = { base: rs1, isWrite, from: imm, to, first: index, count: 0 };
         open.set(key, group);
       }
       group.from = Math.min(group.from, imm);
       group.to = Math.max(group.to, to);
+      group.count++;
       groups.set(index, group);
     }
     if (writes !== undefined) {

@@ -4,12 +4,23 @@
  * accesses are calls.
  */
 import { assert, must } from '../base/assert.ts';
-import { type ExitName, type Library, SLOT, SLOT_SPANS, slotOffset, type WasmMachine } from '../engine/index.ts';
+import {
+  type ExitName,
+  type Library,
+  SLOT,
+  slotOffset,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  vcpuState,
+  type WasmMachine,
+} from '../engine/index.ts';
 import type { AccessSize } from '../isa/index.ts';
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
 import type { Instruction } from './instruction.ts';
+
+const at = vcpuState.offset;
 
 /** What a region's code keeps in locals. */
 export interface RegionLocals {
@@ -219,15 +230,39 @@ export class RegionMachine extends FloatMachine {
     const slot = slotOffset(group.base, group.isWrite);
     const base = this.#x(group.base);
     const bank = this.#locals.slots.get;
-    if (checks) {
-      const span = must(SLOT_SPANS.find((each) => each.bytes >= group.to - group.from));
-      const first = this.add(base, this.const(group.from));
-      const into = f.i64.sub(first, f.i64.load(bank, slot + SLOT.start));
-      f.brIf(miss, f.i64.compare('ge_u', into, f.i64.load(bank, slot + span.limit)), 'unlikely');
-    }
+    if (checks) this.#check(group, miss, bank, slot, base);
     const host = f.ptr.add(f.ptr.from64(base), f.ptr.load(bank, slot + SLOT.delta));
     const { imm } = this.#now.instruction;
     return imm >= 0 ? { host, offset: imm } : { host: f.ptr.add(host, f.ptr.const(imm)), offset: 0 };
+  }
+
+  /**
+   * Leaves the slot with the page of the group, or goes to `miss`. One access is compared with its alignment, so that
+   * it lies in the page if its first byte does; several must begin and end in one page.
+   */
+  #check(group: AccessGroup, miss: Label, bank: Ptr, slot: number, base: I64): void {
+    const { f } = this;
+    const span = group.to - group.from;
+    const first = f.let(this.add(base, this.const(group.from)));
+    if (group.count > 1) {
+      const ends = f.i64.xor(first, f.i64.add(first, f.i64.const(span - 1)));
+      f.brIf(miss, f.i64.gtU(ends, f.i64.const(4095)), 'unlikely');
+    }
+    const page = f.i64.and(first, f.i64.const(group.count > 1 ? -4096 : -4096 | (span - 1)));
+    f.if(
+      f.i64.ne(page, f.i64.load(bank, slot + SLOT.tag)),
+      () => {
+        const buffer = f.ptr.load(this.vcpu, group.isWrite ? at.writeBank : at.readBank);
+        const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
+        const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
+        const tag = f.i64.load(entry);
+        f.brIf(miss, f.i64.ne(page, tag), 'unlikely');
+        f.i64.store(bank, slot + SLOT.tag, tag);
+        f.ptr.store(bank, slot + SLOT.delta, f.ptr.load(entry, 8));
+      },
+      undefined,
+      'unlikely',
+    );
   }
 
   /** A store that dropped regions, this one perhaps, was done: what follows is left to the interpreter. */
