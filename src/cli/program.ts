@@ -162,7 +162,7 @@ function addRun(
     .option('--gdb <port>', 'listen for gdb on this port (-s: 1234)')
     .option('--start-paused', 'wait for gdb, or for "kage resume" (-S)')
     .option('--translate <on|off>', 'off: interpret everything; on by default')
-    .option('--hot-threshold <count>', 'translate what was reached this often; 64 by default')
+    .option('--hot-threshold <count>', 'translate what was reached this often; 1000 by default')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
     .option('--no-agent', 'put no guest agent into the initrd')
     .option('--rm', 'accepted: a machine always goes when it ends')

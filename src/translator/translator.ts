@@ -54,8 +54,8 @@ export interface RegionLimits {
 }
 
 export const DEFAULT_TRANSLATION: TranslatorOptions = {
-  threshold: 100,
-  secondThreshold: 2000,
+  threshold: 1000,
+  secondThreshold: 16_000,
   batch: 8,
   first: { instructions: 100, pages: 4, depth: 1 },
   second: { instructions: 500, pages: 12, depth: 6 },
