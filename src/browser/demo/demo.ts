@@ -5,7 +5,7 @@
 import { OperatorError } from '../../base/errors.ts';
 import { BrowserMachine, canShareMemory } from '../index.ts';
 import { openTerminal, type PageTerminal } from './terminal.ts';
-import { page, type Sample, showProgress, showState, showStats } from './view.ts';
+import { page, type Sample, showProgress, showStarting, showState, showStats } from './view.ts';
 
 /** What `kage demo` serves as image/image.json; the files are named relative to it. */
 interface ImageDescription {
@@ -64,10 +64,11 @@ async function boot(): Promise<void> {
   if (image === undefined || starting !== undefined) return;
   starting = new AbortController();
   page.stats.textContent = '\u00a0';
-  showState('starting', 'Loading the terminal');
+  showStarting('Loading the terminal');
   try {
     terminal ??= await openTerminal(page.terminal, (bytes) => machine?.writeConsole(bytes));
     terminal.clear();
+    showStarting('Loading the machine');
     machine = await BrowserMachine.start({
       kernel: new URL(image.kernel, folder),
       initrd: new URL(image.initrd, folder),
