@@ -119,7 +119,7 @@ const greet = (word: number): string => `
 1:  j 1b`;
 
 /** Options of BrowserMachine.start, as plain data. */
-type Asked = { kernel: string; cpus?: number; memoryBytes?: number };
+type Asked = { kernel: string; cpus?: number; memoryBytes?: number; translate?: boolean; hotThreshold?: number };
 
 /** Runs a machine of the page's library; what it said and how it ended, or the error that it met. */
 async function run(page: Page, asked: Asked, then: 'await' | 'kill' | 'pause' = 'await'): Promise<unknown> {
@@ -222,10 +222,12 @@ describe('a page of Chromium', requires('apt', 'chromium'), () => {
           console: 'Hi',
           status: { reason: 'poweroff', code: 0 },
         });
-        assert.deepEqual(await run(page, { kernel: packed }), {
-          console: 'Hi',
-          status: { reason: 'failure', code: 7 },
-        });
+        for (const translation of [{ translate: false }, { hotThreshold: 1 }]) {
+          assert.deepEqual(await run(page, { kernel: packed, ...translation }), {
+            console: 'Hi',
+            status: { reason: 'failure', code: 7 },
+          });
+        }
       });
 
       test('a machine that never rests stands still when paused, and ends when killed', async () => {
@@ -246,6 +248,7 @@ describe('a page of Chromium', requires('apt', 'chromium'), () => {
           error: harts > 1 ? 'bad-cpus' : 'needs-shared-memory',
         });
         assert.deepEqual(await run(page, { kernel: fine, memoryBytes: 12345 }), { error: 'bad-memory' });
+        assert.deepEqual(await run(page, { kernel: fine, hotThreshold: 0 }), { error: 'bad-threshold' });
       });
     });
   }

@@ -1,6 +1,7 @@
 /**
  * The demo page: boots the image that lies beside it (image/image.json) and joins its console to a terminal.
- * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `drive=ADDRESS`, `boot` (at once), `image=FOLDER`.
+ * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `drive=ADDRESS`, `translate=off`,
+ * `boot` (at once), `image=FOLDER`.
  */
 import { OperatorError } from '../../base/errors.ts';
 import { BrowserMachine, canShareMemory } from '../index.ts';
@@ -74,6 +75,7 @@ async function boot(): Promise<void> {
       initrd: new URL(image.initrd, folder),
       append: [image.commandLine, words.get('append') ?? ''].join(' ').trim(),
       drives: words.getAll('drive'),
+      translate: words.get('translate') !== 'off',
       cpus: Number(page.cpus.value),
       memoryBytes: Number(page.memory.value) * 2 ** 20,
       onProgress: showProgress,
