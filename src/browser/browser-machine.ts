@@ -23,6 +23,10 @@ export interface BrowserMachineOptions {
   readonly memoryBytes?: number;
   /** Bytes for decoded and translated code. Default 64 MiB. */
   readonly codeMemoryBytes?: number;
+  /** Hot code is translated to WebAssembly. Default true; without, everything is interpreted. */
+  readonly translate?: boolean;
+  /** How often a jump target is reached before it is translated, 1 to 65535. */
+  readonly hotThreshold?: number;
   /** `rv64` with switches: `rv64,zba=off`. */
   readonly cpu?: string;
   readonly onProgress?: (progress: Progress) => void;
@@ -177,6 +181,8 @@ function requestOf(options: BrowserMachineOptions): MachineRequest {
     cpus,
     ...(options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes }),
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
+    ...(options.translate === undefined ? {} : { translate: options.translate }),
+    ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
     shared,
   };
 }

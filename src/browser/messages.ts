@@ -14,6 +14,8 @@ export interface MachineRequest {
   readonly cpus: number;
   readonly memoryBytes?: number;
   readonly codeMemoryBytes?: number;
+  readonly translate?: boolean;
+  readonly hotThreshold?: number;
   /** Harts on workers over shared memory; else one hart, on the machine's own worker. */
   readonly shared: boolean;
 }

@@ -1,11 +1,12 @@
 /**
  * The demo page: boots the image that lies beside it (image/image.json) and joins its console to a terminal.
- * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `drive=ADDRESS`, `boot` (at once), `image=FOLDER`.
+ * Words of the address: `cpus=2`, `memory=256` (MiB), `append=...`, `drive=ADDRESS`, `translate=off`,
+ * `boot` (at once), `image=FOLDER`.
  */
 import { OperatorError } from '../../base/errors.ts';
 import { BrowserMachine, canShareMemory } from '../index.ts';
 import { openTerminal, type PageTerminal } from './terminal.ts';
-import { page, type Sample, showProgress, showState, showStats } from './view.ts';
+import { page, type Sample, showProgress, showStarting, showState, showStats } from './view.ts';
 
 /** What `kage demo` serves as image/image.json; the files are named relative to it. */
 interface ImageDescription {
@@ -64,15 +65,17 @@ async function boot(): Promise<void> {
   if (image === undefined || starting !== undefined) return;
   starting = new AbortController();
   page.stats.textContent = '\u00a0';
-  showState('starting', 'Loading the terminal');
+  showStarting('Loading the terminal');
   try {
     terminal ??= await openTerminal(page.terminal, (bytes) => machine?.writeConsole(bytes));
     terminal.clear();
+    showStarting('Loading the machine');
     machine = await BrowserMachine.start({
       kernel: new URL(image.kernel, folder),
       initrd: new URL(image.initrd, folder),
       append: [image.commandLine, words.get('append') ?? ''].join(' ').trim(),
       drives: words.getAll('drive'),
+      translate: words.get('translate') !== 'off',
       cpus: Number(page.cpus.value),
       memoryBytes: Number(page.memory.value) * 2 ** 20,
       onProgress: showProgress,

@@ -39,6 +39,12 @@ export function showState(state: State, step = '', detail = ''): void {
   page.end.hidden = !isOn;
 }
 
+/** Something is being loaded, and there is no telling how long. */
+export function showStarting(step: string): void {
+  showState('starting', step);
+  setBar(undefined);
+}
+
 export function showProgress(progress: Progress): void {
   if (progress.step !== 'fetch') {
     page.step.textContent = progress.step === 'engine' ? 'Writing the engine for this processor' : 'The kernel starts';

@@ -2,11 +2,13 @@
  * A running machine in a web worker: its board, its I/O, and its harts: each on a worker of its own over shared
  * memory, or the one of them here, in turns with the worker's events (src/machine/turn-loop.ts).
  */
+import { must } from '../../base/assert.ts';
 import { type BlockBackend, MemoryBackend, SECTOR_BYTES } from '../../devices/index.ts';
 import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN } from '../../hypervisor/index.ts';
 import {
   Board,
+  type BoardConfig,
   type BoardStats,
   type BootFile,
   boardConfig,
@@ -24,7 +26,7 @@ import {
 import type { MachineRequest, Progress } from '../messages.ts';
 import { fetchFile } from './fetch-file.ts';
 import { planWithStreams } from './inflate.ts';
-import type { WebVcpuStart } from './vcpu-worker.ts';
+import { VcpuWorkers } from './vcpu-workers.ts';
 import { clockEpoch, ticksSince, turns, webPorts } from './web-ports.ts';
 
 export interface MachineEvents {
@@ -40,15 +42,15 @@ export class WebMachine {
   readonly #signatures: EngineCode['signatures'];
   readonly #epochMs = clockEpoch();
   readonly #ticks = ticksSince(this.#epochMs);
-  readonly #workers: Worker[] = [];
+  readonly #workers: VcpuWorkers | undefined;
   #failure: string | undefined;
   #wasKilled = false;
 
   /** Fetches what the machine boots from and builds it. Throws OperatorError for what cannot be. */
   static async build(request: MachineRequest, events: MachineEvents): Promise<WebMachine> {
-    const config = { ...request, network: false };
-    const { memoryBytes, harts } = boardConfig(config, request.shared);
+    const config = boardConfig({ ...request, network: false }, request.shared);
     const extensions = extensionsOf(request);
+    const workers = request.shared ? new VcpuWorkers(config.harts) : undefined;
     const file = (what: 'kernel' | 'initrd' | 'drive', address: string): Promise<Uint8Array> =>
       fetchFile(what, address, (doneBytes, totalBytes) =>
         events.progress({ step: 'fetch', what, doneBytes, ...(totalBytes === undefined ? {} : { totalBytes }) }),
@@ -65,8 +67,8 @@ export class WebMachine {
     const seed = new Uint8Array(64);
     webPorts.fillRandom(seed);
     const plan = await planWithStreams({
-      memoryBytes,
-      harts,
+      memoryBytes: config.memoryBytes,
+      harts: config.harts,
       extensions,
       seed,
       firmware: 'built-in',
@@ -75,19 +77,27 @@ export class WebMachine {
       ...(request.append === undefined ? {} : { append: request.append }),
     });
     events.progress({ step: 'engine' });
-    const machine = new WebMachine(request, backends, events);
+    const machine = new WebMachine({ config, extensions, backends, workers, events });
     machine.#board.load(plan);
     events.progress({ step: 'boot' });
     return machine;
   }
 
-  private constructor(request: MachineRequest, backends: readonly BlockBackend[], events: MachineEvents) {
-    this.#loop = request.shared ? undefined : new TurnLoop(webPorts, turns());
+  private constructor(parts: {
+    readonly config: BoardConfig;
+    readonly extensions: ReadonlySet<string>;
+    readonly backends: readonly BlockBackend[];
+    readonly workers: VcpuWorkers | undefined;
+    readonly events: MachineEvents;
+  }) {
+    const { config, extensions, backends, workers, events } = parts;
+    this.#workers = workers;
+    this.#loop = workers === undefined ? new TurnLoop(webPorts, turns()) : undefined;
     const host = this.#loop?.host ?? webPorts;
     const ticks = this.#ticks;
     const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => host.wallMs() };
     const slots = new IoSlots({ board: () => this.#board, backends, network: undefined, host });
-    this.#board = Board.create(boardConfig({ ...request, network: false }, request.shared), {
+    this.#board = Board.create(config, {
       clock,
       slotLayout,
       slot: (slot, wiring) => slots.make(slot, wiring, clock),
@@ -95,7 +105,7 @@ export class WebMachine {
     this.#io = new IoThread(this.#board, host);
     this.#io.onConsole((bytes) => events.console(bytes));
     const { memory } = this.#board;
-    const code = generateEngine(memory.shape.description, extensionsOf(request));
+    const code = generateEngine(memory.shape.description, extensions);
     code.tables.write(memory.buffer);
     this.#module = new WebAssembly.Module(code.bytes);
     this.#signatures = code.signatures;
@@ -104,11 +114,11 @@ export class WebMachine {
   /** Runs to the machine's end. */
   async run(): Promise<ExitStatus> {
     try {
-      await (this.#loop === undefined ? this.#runOnWorkers() : this.#runHere(this.#loop));
+      if (this.#workers) await this.#runOnWorkers(this.#workers);
+      else await this.#runHere(must(this.#loop));
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
     }
-    for (const worker of this.#workers) worker.terminate();
     this.#io.serve();
     if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
     return this.#wasKilled ? { reason: 'killed', code: 137 } : exitStatus(this.#board.world);
@@ -135,25 +145,20 @@ export class WebMachine {
     return boardStats(this.#board);
   }
 
-  async #runOnWorkers(): Promise<void> {
+  async #runOnWorkers(workers: VcpuWorkers): Promise<void> {
     const { config, memory } = this.#board;
-    for (const { id } of this.#board.vcpus) {
-      const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), { type: 'module', name: `vcpu${id}` });
-      worker.addEventListener('error', (event) =>
-        this.#fail(`processor ${id} failed: ${event.message === '' ? 'it could not be loaded' : event.message}`),
-      );
-      worker.postMessage({
+    workers.start(
+      {
         config,
         memory: memory.memory,
         shape: memory.shape,
         module: this.#module,
         signatures: this.#signatures,
-        vcpu: id,
         epochMs: this.#epochMs,
-      } satisfies WebVcpuStart);
-      this.#workers.push(worker);
-    }
-    await this.#io.run();
+      },
+      (message) => this.#fail(message),
+    );
+    await this.#io.run().finally(() => workers.end());
   }
 
   async #runHere(loop: TurnLoop): Promise<void> {
