@@ -193,7 +193,7 @@ export class LocalMachine implements MachineHandle {
 
   async pause(): Promise<void> {
     this.#setPaused(true);
-    while (this.board.vcpus.some((vcpu) => vcpu.running)) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (!this.board.world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   async resume(): Promise<void> {
@@ -254,6 +254,7 @@ export class LocalMachine implements MachineHandle {
         this.#io.serve();
         this.#network?.close();
         this.#agent.session.close();
+        this.#debugger?.ended(this.#status().code);
         await this.#gdb?.[Symbol.asyncDispose]();
         await Promise.all(this.#drives.map((drive) => drive.close()));
         signal?.removeEventListener('abort', abort);
@@ -277,8 +278,8 @@ export class LocalMachine implements MachineHandle {
   }
 
   /** A hart reached a breakpoint, or has made its step. */
-  #stopped(hart: number, reason: 'breakpoint' | 'step'): void {
-    void this.#debugger?.stopped(hart, reason).catch((error: unknown) => this.#fail(error));
+  #stopped(): void {
+    void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
   }
 
   #startWorkers(
@@ -310,7 +311,7 @@ export class LocalMachine implements MachineHandle {
           ),
         ),
       );
-      worker.on('message', (message: StoppedMessage) => this.#stopped(message.vcpu, message.reason));
+      worker.on('message', (_: StoppedMessage) => this.#stopped());
       this.#workers.push(worker);
     }
   }
@@ -322,11 +323,10 @@ export class LocalMachine implements MachineHandle {
 
   #prepareInstructionClock(ticks: () => number, signatures: EngineCode['signatures']): void {
     const { board, processor } = this;
-    const stopped = (vcpu: Vcpu, reason: 'breakpoint' | 'step'): void => this.#stopped(vcpu.id, reason);
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped },
+      { ticks, stopped: () => this.#stopped() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );
