@@ -27,7 +27,7 @@ import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { AgentLink } from './agent-link.ts';
-import { bootSeed, planMachineBoot } from './boot-files.ts';
+import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import type {
@@ -50,8 +50,8 @@ const STOP_GRACE_MS = 30_000;
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** What is appended to the initrd, if anything. */
-  readonly agentInitrd?: Uint8Array;
+  /** Given back when the guest has its copy. */
+  readonly files: BootFiles;
 }
 
 export class LocalMachine implements MachineHandle {
@@ -127,14 +127,14 @@ export class LocalMachine implements MachineHandle {
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
     this.#config = config;
     const extensions = extensionsOf(options);
-    const plan = planMachineBoot(options, {
+    const plan = planMachineBoot(options, parts.files, {
       memoryBytes: config.memoryBytes,
       harts: config.harts,
       extensions,
       seed: bootSeed(options.seed),
-      ...(parts.agentInitrd ? { agentInitrd: parts.agentInitrd } : {}),
     });
     this.board.load(plan);
+    releaseBootFiles(parts.files, plan);
     const code = generateEngine(this.board.memory.shape.description, extensions);
     code.tables.write(this.board.memory.buffer);
     const module = new WebAssembly.Module(code.bytes);
