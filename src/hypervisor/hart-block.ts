@@ -13,6 +13,12 @@ export const HART = {
   startClaimed: 7,
 } as const;
 
+/** Open: it runs. Held: it stays where it is. Step: one instruction, then it asks for a stop. */
+export const GATE = { open: 0, held: 1, step: 2 } as const;
+
+/** Why vCPUs stopped, as the world's block says it; which one is the reason stands beside it. */
+export const STOP = { none: 0, breakpoint: 1, step: 2, interrupt: 3 } as const;
+
 /** Exits are counted by kind, in this order. */
 export const EXIT_KINDS = [
   'budget',
@@ -30,8 +36,10 @@ export const hartBlock = struct('hart-block', {
   status: 'i32',
   /** 1 while the vCPU is inside the engine. */
   running: 'i32',
-  /** 1: run one instruction while the machine is paused, then say so. */
-  step: 'i32',
+  /** 1 from before a slice looks at the pause until all that it does is done. */
+  busy: 'i32',
+  /** What a debugger lets this vCPU do while the machine is not paused: see GATE. */
+  gate: 'i32',
   /** hart_start's or hart_suspend's operands. */
   startAddress: 'u64',
   startOpaque: 'u64',
@@ -60,8 +68,9 @@ export const worldBlock = struct('world', {
   doorbells: 'i32',
   /** Wall-clock milliseconds at which the RTC wants service; 0: none. */
   rtcWakeMs: 'u64',
-  /** vCPUs that were stopped by a breakpoint: bit per hart. */
+  /** The stop that came first since the last resume: STOP in bits 0 and 1, the vCPU above; 0: none yet. */
   stopped: 'i32',
+  /** 1: every vCPU is to stay outside the engine, until a debugger or an operator lets the machine go on. */
   paused: 'i32',
 });
 export type WorldBlock = View<typeof worldBlock.fields>;

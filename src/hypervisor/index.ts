@@ -1,6 +1,6 @@
 /** The hypervisor's door: vCPUs, the loop that runs them, the SBI, what threads agree on. */
-export { EXIT_KINDS, HART, hartBlock, RUN, worldBlock } from './hart-block.ts';
+export { EXIT_KINDS, GATE, HART, hartBlock, RUN, STOP, worldBlock } from './hart-block.ts';
 export { type MmioPort, Runner, type RunnerOptions, type RunnerPorts, type Slice } from './runner.ts';
 export type { SbiPorts } from './sbi.ts';
 export { IRQ, Vcpu } from './vcpu.ts';
-export { World } from './world.ts';
+export { type Stop, World } from './world.ts';

@@ -14,7 +14,7 @@ import {
 } from '../engine/index.ts';
 import { FEATURE } from '../isa/index.ts';
 import type { Translator } from '../translator/index.ts';
-import { EXIT_KINDS, RUN } from './hart-block.ts';
+import { EXIT_KINDS, GATE, RUN } from './hart-block.ts';
 import { type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
 import type { World } from './world.ts';
@@ -30,8 +30,8 @@ export interface RunnerPorts {
   readonly sbi: Omit<SbiPorts, 'vcpus' | 'awaitRequests'>;
   /** Timebase ticks now. */
   ticks(): number;
-  /** A vCPU reached a breakpoint (and the machine is paused), or made the step that it was asked for. */
-  stopped(vcpu: Vcpu, reason: 'breakpoint' | 'step'): void;
+  /** A vCPU reached a breakpoint, or made the step that it was asked for: the machine is paused, the world knows why. */
+  stopped(vcpu: Vcpu): void;
 }
 
 export interface RunnerOptions {
@@ -52,6 +52,7 @@ const RAN: Slice = { kind: 'ran' };
 const ENDED: Slice = { kind: 'ended' };
 const BARRIER: Slice = { kind: 'barrier' };
 const NEVER = Number.POSITIVE_INFINITY;
+const STILL: Slice = { kind: 'idle', untilTicks: NEVER };
 const STCE = 1n << 63n;
 
 export class Runner {
@@ -86,9 +87,16 @@ export class Runner {
 
   /** Runs the vCPU for one slice. */
   slice(vcpu: Vcpu): Slice {
+    vcpu.busy = true;
+    const slice = this.#slice(vcpu);
+    vcpu.busy = false;
+    return slice;
+  }
+
+  #slice(vcpu: Vcpu): Slice {
     if (this.#world.run !== RUN.running) return ENDED;
     vcpu.armSleep();
-    if (this.#world.paused) return this.#step(vcpu);
+    if (this.#world.paused || vcpu.hart.gate === GATE.held) return STILL;
     const idle = this.#prepare(vcpu);
     if (idle !== undefined) return idle;
     if (!this.#world.tryEnter(vcpu)) return BARRIER;
@@ -98,13 +106,19 @@ export class Runner {
       this.#dropCode();
       return RAN;
     }
-    const exit = this.#processor.run(vcpu.at, vcpu.state, this.#options.budget);
-    // While it still counts as running: whoever waits for all to stand still finds the pause that this one asked for.
-    if (exit.kind === 'breakpoint') this.#world.setPaused(true);
+    const isStep = vcpu.hart.gate === GATE.step;
+    const { steps } = vcpu.state;
+    const exit = this.#processor.run(vcpu.at, vcpu.state, isStep ? 1 : this.#options.budget);
     this.#world.leave(vcpu);
     const kind = EXIT_KINDS.indexOf(exit.kind);
     vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
-    return this.#handle(vcpu, exit);
+    const slice = this.#handle(vcpu, exit);
+    // A step is over when an instruction was begun; an access to a device takes another entry to end it.
+    if (isStep && exit.kind !== 'breakpoint' && exit.kind !== 'mmio' && vcpu.state.steps !== steps) {
+      this.#stop(vcpu, 'step');
+      return RAN;
+    }
+    return slice;
   }
 
   /** Ticks of the machine's clock as this vCPU sees it. */
@@ -114,20 +128,10 @@ export class Runner {
     return Math.floor((Number(state.steps) + state.budgetAtEntry - state.budgetLeft) / STEPS_PER_TICK);
   }
 
-  /** A paused machine: one instruction of a hart that is asked to step (device accesses take more than one entry). */
-  #step(vcpu: Vcpu): Slice {
-    if (vcpu.hart.step === 0 || this.#prepare(vcpu) !== undefined || !this.#world.tryEnter(vcpu))
-      return { kind: 'idle', untilTicks: NEVER };
-    this.#serveRequests(vcpu);
-    const { steps } = vcpu.state;
-    this.#translator?.prepare(vcpu.state);
-    const exit = this.#processor.run(vcpu.at, vcpu.state, 1);
-    this.#world.leave(vcpu);
-    if (exit.kind !== 'breakpoint') this.#handle(vcpu, exit);
-    if (vcpu.state.steps === steps && exit.kind === 'mmio') return RAN;
-    vcpu.hart.step = 0;
-    this.#ports.stopped(vcpu, 'step');
-    return RAN;
+  /** Pauses the machine while this vCPU still counts as busy: whoever waits for all to stand still finds it so. */
+  #stop(vcpu: Vcpu, kind: 'breakpoint' | 'step'): void {
+    vcpu.hart.gate = GATE.held;
+    if (this.#world.stop({ kind, hart: vcpu.id })) this.#ports.stopped(vcpu);
   }
 
   #handle(vcpu: Vcpu, exit: Exit): Slice {
@@ -143,7 +147,7 @@ export class Runner {
       case 'wait':
         return this.#wait(vcpu);
       case 'breakpoint':
-        this.#ports.stopped(vcpu, 'breakpoint');
+        this.#stop(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':
         this.#dropCode();
@@ -196,7 +200,7 @@ export class Runner {
         this.#start(vcpu);
         break;
       default:
-        return { kind: 'idle', untilTicks: NEVER };
+        return STILL;
     }
     this.#timers(vcpu);
     return undefined;

@@ -51,6 +51,7 @@ class Bench {
       consoleRead: (limit) => Uint8Array.from(this.typed.splice(0, limit)),
       readMemory: (gpa, into) =>
         this.#copy(gpa, into.length, (at) => into.set(this.ram.subarray(at, at + into.length))),
+      isWritable: (gpa, bytes) => this.#copy(gpa, bytes, () => {}),
       writeMemory: (gpa, from) => this.#copy(gpa, from.length, (at) => this.ram.set(from, at)),
       finish: (wish) => this.finished.push(wish),
       awaitRequests: (_, targets) => this.awaited.push(targets.map((one) => one.id)),
@@ -182,7 +183,9 @@ describe('reset', () => {
 
   test('a reserved type does nothing', () => {
     const bench = new Bench();
-    assert.equal(bench.call(SRST, 0n, 3n)[0], invalidParam);
+    for (const type of [3n, 0xf000_0000n, 0xffff_ffffn]) assert.equal(bench.call(SRST, 0n, type)[0], invalidParam);
+    for (const reason of [2n, 0xe000_0000n, 0xf000_0000n])
+      for (const type of [0n, 1n, 2n]) assert.equal(bench.call(SRST, 0n, type, reason)[0], invalidParam);
     assert.deepEqual(bench.finished, []);
   });
 });
@@ -207,6 +210,16 @@ describe('console', () => {
     assert.deepEqual(bench.call(DBCN, 1n, 2n, BigInt(RAM.start)), [success, 2n]);
     assert.deepEqual([...bench.ram.subarray(0, 3)], [...text, 0]);
     assert.deepEqual(bench.typed, [33]);
+  });
+
+  test('a bad buffer takes nothing of what was typed', () => {
+    const bench = new Bench();
+    bench.typed = [...text];
+    assert.equal(bench.call(DBCN, 1n, 2n, BigInt(RAM.start + RAM.sizeBytes - 1))[0], invalidParam);
+    assert.equal(bench.call(DBCN, 1n, 2n, 0n)[0], invalidParam);
+    assert.equal(bench.call(DBCN, 1n, 2n, BigInt(RAM.start), 1n)[0], invalidParam);
+    assert.deepEqual(bench.typed, text);
+    assert.deepEqual(bench.call(DBCN, 1n, 2n, BigInt(RAM.start + RAM.sizeBytes - 2)), [success, 2n]);
   });
 
   test('one byte; the legacy calls', () => {

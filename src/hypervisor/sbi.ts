@@ -42,6 +42,7 @@ export interface SbiPorts {
   consoleRead(limit: number): Uint8Array;
   /** Guest memory by guest-physical address; false where there is none. */
   readMemory(gpa: number, into: Uint8Array): boolean;
+  isWritable(gpa: number, bytes: number): boolean;
   writeMemory(gpa: number, from: Uint8Array): boolean;
   finish(wish: 'poweroff' | 'reboot' | 'failure'): void;
   /** Waits until the vCPUs have served their requests, serving those of `self` meanwhile. */
@@ -90,9 +91,10 @@ function dispatch(extension: bigint, fn: bigint, vcpu: Vcpu, ports: SbiPorts): R
       return hartState(fn, vcpu, ports);
     case EXTENSION.srst: {
       if (fn !== 0n) return error(SBI_ERROR.notSupported);
-      const type = BigInt.asUintN(32, arg(vcpu, 0));
-      if (type > 2n) return error(SBI_ERROR.invalidParam);
-      ports.finish(type === 0n ? (arg(vcpu, 1) === 1n ? 'failure' : 'poweroff') : 'reboot');
+      // Shutdown, cold and warm reboot; no reason, system failure. The others are reserved, or a platform's own.
+      const [type, reason] = [BigInt.asUintN(32, arg(vcpu, 0)), BigInt.asUintN(32, arg(vcpu, 1))];
+      if (type > 2n || reason > 1n) return error(SBI_ERROR.invalidParam);
+      ports.finish(type === 0n ? (reason === 1n ? 'failure' : 'poweroff') : 'reboot');
       return ok();
     }
     case EXTENSION.dbcn:
@@ -191,6 +193,8 @@ function debugConsole(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result {
     if (!ports.readMemory(Number(gpa), buffer)) return error(SBI_ERROR.invalidParam);
     return ok(BigInt(ports.consoleWrite(buffer)));
   }
+  // Before anything is taken: what was typed is not lost to a bad buffer.
+  if (!ports.isWritable(Number(gpa), bytes)) return error(SBI_ERROR.invalidParam);
   const typed = ports.consoleRead(bytes);
   if (!ports.writeMemory(Number(gpa), typed)) return error(SBI_ERROR.invalidParam);
   return ok(BigInt(typed.length));

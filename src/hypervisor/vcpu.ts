@@ -98,6 +98,14 @@ export class Vcpu {
     if (!value) Atomics.notify(this.#words, index);
   }
 
+  get busy(): boolean {
+    return Atomics.load(this.#words, (this.#hartAt + hartBlock.offset.busy) / 4) === 1;
+  }
+
+  set busy(value: boolean) {
+    Atomics.store(this.#words, (this.#hartAt + hartBlock.offset.busy) / 4, value ? 1 : 0);
+  }
+
   get status(): number {
     return Atomics.load(this.#words, (this.#hartAt + hartBlock.offset.status) / 4);
   }

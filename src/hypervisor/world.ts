@@ -4,11 +4,24 @@
  *
  *   enter:   running = 1; barrier up? -> running = 0, wait, again        leave: running = 0
  *   exclude: barrier 0 -> 1 (or join the waiters), wait for running = 0 of all, act, barrier 1 -> 0
+ *
+ * A pause is another thing: it lasts, and what waits for it sees whole slices. A slice says that it is busy before it
+ * looks at the pause, so once the pause stands and nobody is busy, nothing of any vCPU changes.
+ *
+ *   slice: busy = 1; paused? -> busy = 0, sleep          pause: paused = 1; wait for busy = 0 of all
  */
 
 import type { MachineMemory } from '../engine/index.ts';
-import { RUN, type WorldBlock, worldBlock } from './hart-block.ts';
+import { RUN, STOP, type WorldBlock, worldBlock } from './hart-block.ts';
 import type { Vcpu } from './vcpu.ts';
+
+/** Why the vCPUs stand still, and which of them is the reason. */
+export interface Stop {
+  readonly kind: 'breakpoint' | 'step' | 'interrupt';
+  readonly hart: number;
+}
+
+const stopKinds: readonly Stop['kind'][] = ['breakpoint', 'step', 'interrupt'];
 
 export class World {
   readonly block: WorldBlock;
@@ -47,6 +60,31 @@ export class World {
   setPaused(paused: boolean): void {
     Atomics.store(this.#words, this.#index('paused'), paused ? 1 : 0);
     for (const vcpu of this.vcpus) vcpu.wake();
+  }
+
+  /** Nobody is in a slice. With the pause up: all stand still. */
+  get isStill(): boolean {
+    return this.vcpus.every((vcpu) => !vcpu.busy);
+  }
+
+  /** Pauses the machine for the reason given; false if there was one already, which then stays the reason. */
+  stop(reason: Stop): boolean {
+    const code = (reason.hart << 2) | STOP[reason.kind];
+    const isFirst = Atomics.compareExchange(this.#words, this.#index('stopped'), STOP.none, code) === STOP.none;
+    this.setPaused(true);
+    return isFirst;
+  }
+
+  /** Why the machine stopped first since the reason was last cleared. */
+  get stopped(): Stop | undefined {
+    const code = Atomics.load(this.#words, this.#index('stopped'));
+    const kind = stopKinds.find((name) => STOP[name] === (code & 3));
+    return kind === undefined ? undefined : { kind, hart: code >>> 2 };
+  }
+
+  /** To be called while all stand still. */
+  clearStop(): void {
+    Atomics.store(this.#words, this.#index('stopped'), STOP.none);
   }
 
   /** May `vcpu` enter the engine? If so it counts as running until `leave`. */

@@ -23,10 +23,12 @@ test('the default hart has what the platform promises', () => {
 test('the ISA string is in canonical order', () => {
   assert.equal(
     isaString(DEFAULT_EXTENSIONS),
-    'rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zihpm_zimop_zawrs_zfa_zfh_zfhmin' +
-      '_zcb_zcmop_zba_zbb_zbc_zbs_smepmp_sstc_svade_svadu_svinval_svnapot_svpbmt',
+    'rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zihpm_zimop_zmmul_zaamo_zalrsc' +
+      '_zawrs_zfa_zfh_zfhmin_zca_zcb_zcd_zcmop_zba_zbb_zbc_zbs_smepmp_sstc_svade_svadu_svinval_svnapot_svpbmt',
   );
-  assert.equal(isaString(parseCpu('rv64i,g=on')), 'rv64imafd_zicsr_zifencei');
+  assert.equal(isaString(parseCpu('rv64i,g=on')), 'rv64imafd_zicsr_zifencei_zmmul_zaamo_zalrsc');
+  assert.equal(isaString(parseCpu('rv64i,c=on')), 'rv64ic_zicsr_zca');
+  assert.equal(isaString(new Set([...DEFAULT_EXTENSIONS].reverse())), isaString(DEFAULT_EXTENSIONS));
 });
 
 const switched: readonly [string, on: string, off: string][] = [

@@ -112,12 +112,29 @@ export function parseCpu(text: string): ReadonlySet<string> {
   return withoutGroups(enabled);
 }
 
-/** The ISA string of a set, in canonical order: `rv64imafdc_zicbom_..._svpbmt`. */
-export function isaString(extensions: ReadonlySet<string>): string {
+/** Subsets that guests look for by names of their own, which no switch has: what must be on for each. */
+const IMPLIED: readonly { readonly name: string; readonly by: readonly string[] }[] = [
+  { name: 'zmmul', by: ['m'] },
+  { name: 'zaamo', by: ['a'] },
+  { name: 'zalrsc', by: ['a'] },
+  { name: 'zca', by: ['c'] },
+  { name: 'zcd', by: ['c', 'd'] },
+];
+
+/** What a set is called in a device tree, in canonical order: single letters, then Z names, then S names. */
+export function isaNames(extensions: ReadonlySet<string>): readonly string[] {
   const listed = EXTENSIONS.filter(({ name, listed }) => listed && extensions.has(name)).map(({ name }) => name);
+  const implied = IMPLIED.filter(({ by }) => by.every((name) => extensions.has(name))).map(({ name }) => name);
   const letters = listed.filter((name) => name.length === 1);
-  const others = listed.filter((name) => name.length > 1).toSorted((a, b) => compareText(sortKey(a), sortKey(b)));
-  return [`rv64${letters.join('')}`, ...others].join('_');
+  const others = [...listed.filter((name) => name.length > 1), ...implied];
+  return [...letters, ...others.toSorted((a, b) => compareText(sortKey(a), sortKey(b)))];
+}
+
+/** The ISA string of a set: `rv64imafdc_zicbom_..._svpbmt`. */
+export function isaString(extensions: ReadonlySet<string>): string {
+  const names = isaNames(extensions);
+  const letters = names.filter((name) => name.length === 1).join('');
+  return [`rv64${letters}`, ...names.filter((name) => name.length > 1)].join('_');
 }
 
 /** The `features` field of a hart with these extensions (bits of FEATURE, without sbi, which is the machine's choice). */

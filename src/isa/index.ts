@@ -12,7 +12,7 @@ export {
 export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, readCsr, writeCsr } from './csr/index.ts';
 export { createDecoder, type Decoded, type Decoder } from './decoder.ts';
 export { disassemble, disassembleDecoded } from './disassembler.ts';
-export { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaString, parseCpu } from './extensions.ts';
+export { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaNames, isaString, parseCpu } from './extensions.ts';
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';

@@ -30,6 +30,7 @@ export function boardRunner(
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
         readMemory: (gpa, into) => board.guestMemory.read(gpa, into),
+        isWritable: (gpa, bytes) => board.guestMemory.isWritable(gpa, bytes),
         writeMemory: (gpa, from) => board.guestMemory.write(gpa, from),
         finish: (wish) =>
           board.finish(

@@ -30,6 +30,11 @@ export class FrameMemory implements GuestMemory {
     return this.#store(gpa, from, 'write');
   }
 
+  /** Whether `write` would succeed; touches the frames. */
+  isWritable(gpa: number, bytes: number): boolean {
+    return this.spans(gpa, bytes, 'write') !== null;
+  }
+
   /** As `write`, into read-only memory too: what is there when the machine is switched on. */
   setUp(gpa: number, from: Uint8Array): boolean {
     return this.#store(gpa, from, 'setup');

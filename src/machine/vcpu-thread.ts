@@ -26,7 +26,7 @@ export interface VcpuThreadPorts {
   ticks(): number;
   wallMs(): number;
   /** The vCPU reached a breakpoint, or made the step that it was asked for. */
-  stopped(vcpu: number, reason: 'breakpoint' | 'step'): void;
+  stopped(vcpu: number): void;
 }
 
 /** The longest sleep: a bound on what a lost wake-up could cost. */
@@ -39,7 +39,7 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
   const board = Board.attach(start.config, start.memory, start.shape, { clock, slot: bareSlot, slotLayout });
   const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
   const vcpu = must(board.vcpus[start.vcpu]);
-  const stopped = (_: unknown, reason: 'breakpoint' | 'step'): void => ports.stopped(vcpu.id, reason);
+  const stopped = (): void => ports.stopped(vcpu.id);
   const runner = boardRunner(
     board,
     processor,

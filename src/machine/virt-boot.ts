@@ -1,5 +1,4 @@
 /** Plans the boot of a machine with this board: boot files of planBoot, and the device tree that shows the board. */
-import { isaString } from '../isa/index.ts';
 import { type BootPlan, type BootRequest, planBoot } from './boot/index.ts';
 import { virtDeviceTree } from './fdt/index.ts';
 
@@ -15,14 +14,13 @@ export interface VirtBoot extends Omit<BootRequest, 'deviceTree'> {
 /** Throws OperatorError as planBoot does. */
 export function planVirtBoot(boot: VirtBoot): BootPlan {
   const { harts, extensions, append, seed, ...request } = boot;
-  const [base = '', ...others] = isaString(extensions).split('_');
   return planBoot({
     ...request,
     deviceTree: (initrd) =>
       virtDeviceTree({
         harts,
         memoryBytes: boot.memoryBytes,
-        extensions: [...base.slice('rv64'.length), ...others],
+        extensions,
         mmuType: extensions.has('sv57') ? 'sv57' : extensions.has('sv48') ? 'sv48' : 'sv39',
         startsIn: boot.firmware === 'built-in' ? 'S' : 'M',
         ...(append === undefined ? {} : { bootargs: append }),

@@ -16,6 +16,9 @@ export interface HartRegisters {
 
 export type DebugRegister = { readonly kind: 'pc' } | { readonly kind: 'x' | 'f'; readonly number: number };
 
+/** What a hart may do when the machine goes on: run, one instruction, nothing. */
+export type Move = 'continue' | 'step' | 'stay';
+
 /** Why the harts stand still, and which of them is the reason; or that there is no machine any more. */
 export type StopReason =
   | { readonly kind: 'breakpoint' | 'step' | 'interrupt'; readonly hart: number }
@@ -36,11 +39,16 @@ export interface DebugTarget {
   /** Harts stop before the instruction at `address`, whichever address space it is in. Setting it twice is one. */
   setBreakpoint(address: bigint): Soon<boolean>;
   clearBreakpoint(address: bigint): Soon<boolean>;
-  /** One instruction of one hart, past a breakpoint that stands on it; the others stand still. */
-  step(hart: number): Promise<StopReason>;
-  /** Lets all harts run; resolves when they stand still again. Moves past a breakpoint that stands where they are. */
-  continue(): Promise<StopReason>;
-  /** Halts all harts; what waits for `continue` learns of it, too. Does nothing where they stand still. */
+  /**
+   * Lets each hart make its move (by hart); resolves when all stand still again. The reason is a hart that was allowed
+   * to move. One that steps, and the one that was the reason of the last stop, move past a breakpoint that they stand
+   * on. Not to be called while it is under way.
+   */
+  resume(moves: readonly Move[]): Promise<StopReason>;
+  /**
+   * Halts all harts; what waits for `resume` learns of it, too, however early in it this comes. Does nothing where they
+   * stand still.
+   */
   interrupt(): Promise<StopReason>;
   kill(): Soon<void>;
 }

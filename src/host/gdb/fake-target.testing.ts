@@ -2,7 +2,7 @@
  * A DebugTarget without a machine: two harts on which every instruction is `addi a0, a0, 1`, one page of memory at
  * 0x8000_0000, and two CSRs. It keeps what was asked of it.
  */
-import type { DebugRegister, DebugTarget, HartRegisters, StopReason } from './debug-target.ts';
+import type { DebugRegister, DebugTarget, HartRegisters, Move, StopReason } from './debug-target.ts';
 
 export const memoryBase = 0x8000_0000n;
 const memoryBytes = 4096;
@@ -25,7 +25,7 @@ export class FakeTarget implements DebugTarget {
   /** When set, the machine ends at this many further instructions. */
   endsAfter: number | undefined;
   readonly #harts: FakeHart[];
-  #running: { resolve(stop: StopReason): void } | undefined;
+  #running: { moves: readonly Move[]; resolve(stop: StopReason): void } | undefined;
   #stop: StopReason = { kind: 'interrupt', hart: 0 };
 
   constructor() {
@@ -90,23 +90,18 @@ export class FakeTarget implements DebugTarget {
     return this.breakpoints.delete(address);
   }
 
-  async step(hart: number): Promise<StopReason> {
-    this.calls.push(`step ${hart}`);
-    this.#execute(hart);
-    return { kind: 'step', hart };
-  }
-
-  async continue(): Promise<StopReason> {
-    this.calls.push('continue');
+  async resume(moves: readonly Move[]): Promise<StopReason> {
+    this.calls.push(moves.join(' '));
     const { promise, resolve } = Promise.withResolvers<StopReason>();
-    this.#running = { resolve };
+    this.#running = { moves, resolve };
     this.#go();
     return await promise;
   }
 
   async interrupt(): Promise<StopReason> {
     this.calls.push('interrupt');
-    if (this.#running) this.#halt({ kind: 'interrupt', hart: 1 });
+    if (this.#running)
+      this.#halt({ kind: 'interrupt', hart: this.#running.moves.findLastIndex((it) => it !== 'stay') });
     return this.#stop;
   }
 
@@ -115,8 +110,10 @@ export class FakeTarget implements DebugTarget {
   }
 
   #go(): void {
-    if (!this.#running) return;
+    const { moves } = this.#running ?? {};
+    if (!moves) return;
     for (let hart = 0; hart < this.harts; hart += 1) {
+      if (moves[hart] === 'stay') continue;
       this.#execute(hart);
       if (this.endsAfter !== undefined) {
         this.endsAfter -= 1;
@@ -129,6 +126,10 @@ export class FakeTarget implements DebugTarget {
         this.#halt({ kind: 'breakpoint', hart });
         return;
       }
+    }
+    if (moves.includes('step')) {
+      this.#halt({ kind: 'step', hart: moves.indexOf('step') });
+      return;
     }
     setImmediate(() => this.#go());
   }

@@ -181,6 +181,30 @@ describe('a session', () => {
         ['s', 'T05thread:2;'],
         ['vCont;x', 'E16'],
         ['vCont;s:7', 'E16'],
+        ['vCont;c:0', 'E16'],
+      ],
+    ],
+    [
+      'harts that are not named stay where they are',
+      [
+        [`Z0,${(memoryBase + 40n).toString(16)},2`, 'OK'],
+        ['vCont;c:2', 'T05thread:2;swbreak:;'],
+        ['p20', registerToHex(memoryBase + 40n)],
+        ['Hg1', 'OK'],
+        ['p20', registerToHex(memoryBase)],
+        ['vCont;s:1', 'T05thread:1;'],
+        ['Hg2', 'OK'],
+        ['p20', registerToHex(memoryBase + 40n)],
+      ],
+    ],
+    [
+      'the first action that names a hart counts',
+      [
+        ['vCont;s:2;c:2;s:1', 'T05thread:1;'],
+        ['p20', registerToHex(memoryBase + 4n)],
+        ['Hg2', 'OK'],
+        ['p20', registerToHex(memoryBase + 4n)],
+        ['vCont;C05:1;s:-1', 'T05thread:2;'],
       ],
     ],
     [
@@ -249,6 +273,27 @@ describe('a session', () => {
     assert.deepEqual(answers(), ['T02thread:2;']);
   });
 
+  test('an interrupt in the same bytes as what lets the harts run', async () => {
+    sent.length = 0;
+    session.onData(Buffer.concat([encodePacket(latin1('qC')), encodePacket(latin1('vCont;c')), Uint8Array.of(3)]));
+    await session.settled();
+    assert.deepEqual(answers(), ['QC1', 'T02thread:2;']);
+  });
+
+  test('an interrupt names a hart that ran', async () => {
+    sent.length = 0;
+    session.onData(Buffer.concat([encodePacket(latin1('vCont;c:1')), Uint8Array.of(3)]));
+    await session.settled();
+    assert.deepEqual(answers(), ['T02thread:1;']);
+  });
+
+  test('an interrupt that crosses a stop reply has had its effect', async () => {
+    session.onData(Buffer.concat([encodePacket(latin1('qC')), Uint8Array.of(3)]));
+    await session.settled();
+    target.endsAfter = 10;
+    assert.equal(await ask('vCont;c'), 'W03');
+  });
+
   test('the end of the machine', async () => {
     target.endsAfter = 10;
     assert.equal(await ask('c'), 'W03');
@@ -277,7 +322,7 @@ describe('a session', () => {
       await ask(`Z0,${base},4`);
       await leave();
       assert.equal(target.breakpoints.size, 0);
-      assert.equal(target.calls.at(-1), 'continue');
+      assert.equal(target.calls.at(-1), 'continue continue');
     });
   }
 

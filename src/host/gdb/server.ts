@@ -8,6 +8,9 @@ import { HostError, OperatorError } from '../../base/errors.ts';
 import type { DebugTarget } from './debug-target.ts';
 import { GdbSession } from './session.ts';
 
+/** A debugger that does not read any more is waited for no longer than this. */
+const LAST_WORDS_MS = 1000;
+
 export interface GdbServer extends AsyncDisposable {
   /** The port, also where 0 was asked for. */
   readonly port: number;
@@ -42,8 +45,13 @@ export async function listenForGdb(target: DebugTarget, port: number, descriptio
   const close = async (): Promise<void> => {
     if (!server.listening) return;
     server.close();
-    current?.destroy();
-    await once(server, 'close');
+    const closed = once(server, 'close');
+    // What the debugger waits for (the machine has ended) is still being said, and leaves before the connection ends.
+    await new Promise((resolve) => setImmediate(resolve));
+    current?.destroySoon();
+    const limit = setTimeout(() => current?.destroy(), LAST_WORDS_MS);
+    await closed;
+    clearTimeout(limit);
   };
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,

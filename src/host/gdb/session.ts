@@ -4,10 +4,10 @@
  * interrupt is heard.
  *
  * Left out: watchpoints and hardware breakpoints, reverse execution, non-stop mode, files on the target. An empty
- * answer says so, as the protocol asks. Deviation: `vCont` with a step of one hart keeps the others where they are,
- * even where gdb would let them run; and `c` for some harts lets all run.
+ * answer says so, as the protocol asks. Harts that `vCont` does not name stay where they are: gdb asserts that none of
+ * them is the reason of the next stop. Deviation: a step from a breakpoint is made before the others move.
  */
-import type { DebugTarget, StopReason } from './debug-target.ts';
+import type { DebugTarget, Move, StopReason } from './debug-target.ts';
 import {
   encodePacket,
   fromHex,
@@ -45,7 +45,10 @@ export class GdbSession {
   #work: Promise<unknown> = Promise.resolve();
   #acknowledges = true;
   #lastSent: Uint8Array | undefined;
-  #isRunning = false;
+  /** `received`: a packet lets the harts go on, and waits for its turn. */
+  #going: 'no' | 'received' | 'running' = 'no';
+  /** gdb interrupted what had not gone on yet. */
+  #isInterrupted = false;
   #isClosed = false;
   #stop: StopReason = { kind: 'interrupt', hart: 0 };
   /** Chosen by `Hg` for registers and memory, counted from 0. */
@@ -67,8 +70,10 @@ export class GdbSession {
       switch (incoming.kind) {
         case 'packet':
           if (this.#acknowledges) this.#port.write(Uint8Array.of(0x2b));
+          if (resumes(incoming.payload)) this.#going = 'received';
           this.#enqueue(async () => {
             const answer = await this.#answer(incoming.payload);
+            if (resumes(incoming.payload)) [this.#going, this.#isInterrupted] = ['no', false];
             if (answer !== undefined) this.#send(answer);
           });
           break;
@@ -79,8 +84,10 @@ export class GdbSession {
           if (this.#acknowledges && this.#lastSent) this.#port.write(this.#lastSent);
           break;
         case 'interrupt':
-          // Not in the queue: the packet that lets the harts run is still being answered.
-          if (this.#isRunning) this.#target.interrupt().catch(() => this.#leave());
+          // Not in the queue: the packet that lets the harts run is still being answered. Without one, gdb's interrupt
+          // crossed our stop reply on its way, and has had its effect.
+          if (this.#going === 'running') this.#interrupt();
+          else if (this.#going === 'received') this.#isInterrupted = true;
           break;
         case 'too-long':
           this.#leave();
@@ -92,7 +99,7 @@ export class GdbSession {
   /** The connection is gone: the machine goes on without a debugger. Resolves when it does. */
   async onClose(): Promise<void> {
     this.#isClosed = true;
-    if (this.#isRunning) await this.#target.interrupt();
+    if (this.#going === 'running') await this.#target.interrupt();
     await this.#work;
     await this.#release();
   }
@@ -104,6 +111,10 @@ export class GdbSession {
 
   #enqueue(job: () => Promise<void>): void {
     this.#work = this.#work.then(job).catch(() => this.#leave());
+  }
+
+  #interrupt(): void {
+    this.#target.interrupt().catch(() => this.#leave());
   }
 
   /** The connection ends here; the port tells its owner, who calls onClose. */
@@ -162,8 +173,8 @@ export class GdbSession {
     ['Hg', (rest) => this.#choose(rest)],
     ['Hc', () => ok],
     ['T', (rest) => this.#withHart(rest, () => ok)],
-    ['c', (rest) => (rest === '' ? this.#resume(undefined) : badRequest)],
-    ['s', (rest) => (rest === '' ? this.#resume(this.#hart) : badRequest)],
+    ['c', (rest) => (rest === '' ? this.#vCont('c') : badRequest)],
+    ['s', (rest) => (rest === '' ? this.#vCont(`s:${hartId(this.#hart)}`) : badRequest)],
     ['D', () => this.#detach()],
     ['k', () => this.#kill(undefined)],
   ];
@@ -190,21 +201,22 @@ export class GdbSession {
     });
   }
 
-  /** The first action that names a step decides; otherwise all harts run. */
-  async #vCont(rest: string): Promise<string | undefined> {
-    const actions = rest.split(';').map((action) => /^([cs]|[CS][0-9a-f]{2})(?::(-1|[0-9a-f]{1,8}))?$/i.exec(action));
-    if (actions.includes(null)) return badRequest;
-    const step = actions.find((action) => action?.[1]?.toLowerCase().startsWith('s'));
-    if (step === undefined) return await this.#resume(undefined);
-    const hart = step?.[2] === undefined || step[2] === '-1' ? this.#hart : Number.parseInt(step[2], 16) - 1;
-    return hart >= 0 && hart < this.#target.harts ? await this.#resume(hart) : badRequest;
+  /** Each hart makes the first action that names it, or all; the answer comes when they stand still. */
+  async #vCont(rest: string): Promise<string> {
+    const actions = rest.split(';').map(actionOf);
+    const moves = Array.from(
+      { length: this.#target.harts },
+      (_, hart) => actions.find((action) => action?.hart === undefined || action.hart === hart)?.move ?? 'stay',
+    );
+    const isValid = actions.every((action) => action !== undefined && (action.hart ?? 0) < this.#target.harts);
+    return isValid && moves.some((move) => move !== 'stay') ? await this.#resume(moves) : badRequest;
   }
 
-  /** Steps `hart`, or lets all run; the answer comes when they stand still. */
-  async #resume(hart: number | undefined): Promise<string> {
-    this.#isRunning = true;
-    this.#stop = await (hart === undefined ? this.#target.continue() : this.#target.step(hart));
-    this.#isRunning = false;
+  async #resume(moves: readonly Move[]): Promise<string> {
+    const stopped = this.#target.resume(moves);
+    this.#going = 'running';
+    if (this.#isInterrupted) this.#interrupt();
+    this.#stop = await stopped;
     return this.#stopReply(this.#stop);
   }
 
@@ -316,8 +328,25 @@ export class GdbSession {
     this.#breakpoints.clear();
     if (this.#stop.kind === 'ended') return;
     this.#stop = { kind: 'ended', code: 0 }; // for us: nobody is told of what comes
-    this.#target.continue().catch(() => {}); // the machine's own end is known where it belongs
+    const moves = Array.from({ length: this.#target.harts }, () => 'continue' as const);
+    this.#target.resume(moves).catch(() => {}); // the machine's own end is known where it belongs
   }
+}
+
+/** May this packet let harts go on? */
+function resumes(payload: Uint8Array): boolean {
+  return /^(vCont;|[csCS])/.test(Buffer.from(payload.subarray(0, 6)).toString('latin1'));
+}
+
+/** One action of `vCont`; without a hart it is for all. Signals mean nothing to a machine. */
+function actionOf(text: string): { move: Move; hart: number | undefined } | undefined {
+  const match = /^([cs]|[CS][0-9a-f]{2})(?::(-1|0*[1-9a-f][0-9a-f]{0,7}))?$/i.exec(text);
+  if (match === null) return undefined;
+  const [, action = '', id] = match;
+  return {
+    move: action.toLowerCase().startsWith('s') ? 'step' : 'continue',
+    hart: id === undefined || id === '-1' ? undefined : Number.parseInt(id, 16) - 1,
+  };
 }
 
 function hartId(hart: number): string {

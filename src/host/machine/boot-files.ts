@@ -1,6 +1,6 @@
-/** Reads what a machine boots from, with errors that say which file and what to do; and plans the boot. */
+/** Reads what a machine boots from, each file once, with errors that say which and what to do; and plans the boot. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { OperatorError } from '../../base/errors.ts';
 import { type BootFile, type BootPlan, planVirtBoot } from '../../machine/index.ts';
@@ -10,10 +10,80 @@ type Role = BootFile['role'];
 
 const FLAG: Record<Role, string> = { kernel: '--kernel', initrd: '--initrd', firmware: '--bios' };
 
+/** What an initramfs holds that has the guest agent already. */
+const AGENT_MARK = 'etc/kagemusha/agent';
+/** Smaller arrays may share a buffer with others, and are not worth the care. */
+const RELEASED_LEAST_BYTES = 2 ** 20;
+
+/** What a machine boots from, in memory once: `releaseBootFiles` gives it back when the guest has its copy. */
+export interface BootFiles {
+  readonly kernel?: BootFile;
+  readonly initrd?: BootFile;
+  readonly firmware?: BootFile;
+  /** The agent's overlay was appended to the initrd. */
+  readonly hasOverlay: boolean;
+}
+
+/** Reads the files that the options name; `overlay` goes behind an initrd that has no agent. Throws OperatorError. */
+export function readBootFiles({ kernel, initrd, bios }: MachineOptions, overlay?: Uint8Array): BootFiles {
+  const archive = initrd === undefined ? undefined : readInitrd(initrd, overlay);
+  return {
+    ...(kernel === undefined ? {} : { kernel: readBootFile('kernel', kernel) }),
+    ...(archive === undefined ? {} : { initrd: archive.file }),
+    ...(bios === undefined || bios === 'none' ? {} : { firmware: readBootFile('firmware', bios) }),
+    hasOverlay: archive?.hasOverlay ?? false,
+  };
+}
+
+/**
+ * Frees the arrays of the files and of what was unpacked from them: they would stay until a garbage collection, for
+ * which an idle main thread has no cause.
+ */
+export function releaseBootFiles({ kernel, initrd, firmware }: BootFiles, plan: BootPlan): void {
+  const buffers = new Set<ArrayBufferLike>();
+  for (const part of [kernel, initrd, firmware, ...plan.segments]) if (part) buffers.add(part.bytes.buffer);
+  for (const buffer of buffers) {
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= RELEASED_LEAST_BYTES) buffer.transfer(0);
+  }
+}
+
 /** The file's bytes. Throws OperatorError `kernel-not-found` and the like. */
 export function readBootFile(role: Role, path: string): BootFile {
+  return { role, name: path, bytes: readBytes(role, path, 0) };
+}
+
+/**
+ * Initramfs archives are concatenated on a boundary of four bytes; later files replace earlier ones. There is room for
+ * the overlay from the start, so that nothing is copied.
+ */
+function readInitrd(path: string, overlay: Uint8Array | undefined): { file: BootFile; hasOverlay: boolean } {
+  const role = 'initrd';
+  if (overlay === undefined) return { file: readBootFile(role, path), hasOverlay: false };
+  const bytes = readBytes(role, path, overlay.length + 3);
+  const own = bytes.subarray(0, bytes.length - overlay.length - 3);
+  if (own.length === 0 || Buffer.from(own.buffer, 0, own.length).includes(AGENT_MARK))
+    return { file: { role, name: path, bytes: own }, hasOverlay: false };
+  const start = Math.ceil(own.length / 4) * 4;
+  bytes.set(overlay, start);
+  return { file: { role, name: path, bytes: bytes.subarray(0, start + overlay.length) }, hasOverlay: true };
+}
+
+/** The file's bytes at the start of an array of its own, with `room` zeros behind. */
+function readBytes(role: Role, path: string, room: number): Uint8Array {
   try {
-    return { role, name: path, bytes: new Uint8Array(readFileSync(path)) };
+    const file = openSync(path, 'r');
+    try {
+      const stat = fstatSync(file);
+      if (!stat.isFile()) return withRoom(readFileSync(file), room);
+      const bytes = new Uint8Array(stat.size + room);
+      let done = 0;
+      for (let count = -1; count !== 0 && done < stat.size; done += count) {
+        count = readSync(file, bytes, done, stat.size - done, null);
+      }
+      return done === stat.size ? bytes : withRoom(bytes.subarray(0, done), room);
+    } finally {
+      closeSync(file);
+    }
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const why =
@@ -33,47 +103,31 @@ export function readBootFile(role: Role, path: string): BootFile {
   }
 }
 
+function withRoom(bytes: Uint8Array, room: number): Uint8Array {
+  const out = new Uint8Array(bytes.length + room);
+  out.set(bytes);
+  return out;
+}
+
 export function planMachineBoot(
   options: MachineOptions,
-  machine: {
-    memoryBytes: number;
-    harts: number;
-    extensions: ReadonlySet<string>;
-    agentInitrd?: Uint8Array;
-    seed: Uint8Array;
-  },
+  files: BootFiles,
+  machine: { memoryBytes: number; harts: number; extensions: ReadonlySet<string>; seed: Uint8Array },
 ): BootPlan {
-  const initrd = options.initrd === undefined ? undefined : readBootFile('initrd', options.initrd);
-  const withAgent =
-    initrd && machine.agentInitrd ? { ...initrd, bytes: concatenate(initrd.bytes, machine.agentInitrd) } : initrd;
   return planVirtBoot({
     memoryBytes: machine.memoryBytes,
     harts: machine.harts,
     extensions: machine.extensions,
     seed: machine.seed,
     ...(options.append === undefined ? {} : { append: options.append }),
-    firmware:
-      options.bios === undefined
-        ? 'built-in'
-        : options.bios === 'none'
-          ? 'none'
-          : readBootFile('firmware', options.bios),
-    ...(options.kernel === undefined ? {} : { kernel: readBootFile('kernel', options.kernel) }),
-    ...(withAgent === undefined ? {} : { initrd: withAgent }),
+    firmware: files.firmware ?? (options.bios === undefined ? 'built-in' : 'none'),
+    ...(files.kernel ? { kernel: files.kernel } : {}),
+    ...(files.initrd ? { initrd: files.initrd } : {}),
     decompress: {
-      gunzip: (bytes, mostBytes) => new Uint8Array(gunzipSync(bytes, { maxOutputLength: mostBytes })),
-      unzstd: (bytes, mostBytes) => new Uint8Array(zstdDecompressSync(bytes, { maxOutputLength: mostBytes })),
+      gunzip: (bytes, mostBytes) => gunzipSync(bytes, { maxOutputLength: mostBytes }),
+      unzstd: (bytes, mostBytes) => zstdDecompressSync(bytes, { maxOutputLength: mostBytes }),
     },
   });
-}
-
-/** Initramfs archives are concatenated on a boundary of four bytes; later files replace earlier ones. */
-function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const start = Math.ceil(first.length / 4) * 4;
-  const out = new Uint8Array(start + second.length);
-  out.set(first);
-  out.set(second, start);
-  return out;
 }
 
 /** 64 bytes for the kernel's generator: from the seed where one is given, else fresh. */

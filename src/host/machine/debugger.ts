@@ -2,61 +2,63 @@
  * A machine as a debugger sees it: all harts stand still or all run. Breakpoints are decoded entries of the engine,
  * so the guest's memory stays as it is; they are set by virtual address, as the hart that is looked at translates it
  * at that moment. Steps are made by the hart's own thread.
+ *
+ * Which stop came first is decided in the machine's shared memory (World.stop); a message from a hart's thread is only
+ * the hint to look there, so that late ones do no harm.
  */
 import { must } from '../../base/assert.ts';
 import type { Processor } from '../../engine/index.ts';
-import { HART, type Vcpu } from '../../hypervisor/index.ts';
+import { GATE, HART, type Vcpu, type World } from '../../hypervisor/index.ts';
 import type { Board } from '../../machine/index.ts';
-import type { DebugRegister, DebugTarget, HartRegisters, StopReason } from '../gdb/index.ts';
+import type { DebugRegister, DebugTarget, HartRegisters, Move, StopReason } from '../gdb/index.ts';
 import type { ExitStatus } from './machine-api.ts';
 
 const PAGE = 4096n;
 const MOST_BREAKPOINTS = 64;
 
+const gates: Record<Move, number> = { continue: GATE.open, step: GATE.step, stay: GATE.held };
+
 export interface DebuggedMachine {
   readonly board: Board;
-  readonly exited: Promise<ExitStatus>;
   /** A processor of this thread, for translation and CSRs of harts that stand still. */
   readonly processor: Processor;
-  pause(): Promise<void>;
-  resume(): Promise<void>;
   kill(): Promise<ExitStatus>;
 }
 
 export class MachineDebugger implements DebugTarget {
   readonly #machine: DebuggedMachine;
   readonly #breakpoints = new Map<bigint, number>();
-  #waiting: PromiseWithResolvers<StopReason> | undefined;
-  #stepping: PromiseWithResolvers<void> | undefined;
+  /** While `resume` is under way. */
+  #resumed: PromiseWithResolvers<StopReason> | undefined;
+  /** While a hart is moved past its breakpoint, before the rest goes on. */
+  #passing: PromiseWithResolvers<void> | undefined;
+  #isInterrupted = false;
   #ended: StopReason | undefined;
   #lastHart = 0;
 
   constructor(machine: DebuggedMachine) {
     this.#machine = machine;
-    void machine.exited.then(({ code }) => {
-      this.#ended = { kind: 'ended', code };
-      this.#stepping?.resolve();
-      this.#waiting?.resolve(this.#ended);
-    });
   }
 
   get harts(): number {
     return this.#machine.board.vcpus.length;
   }
 
+  get #world(): World {
+    return this.#machine.board.world;
+  }
+
+  /** To be called when the machine has ended: what waits for its harts learns of it. */
+  ended(code: number): void {
+    this.#ended = { kind: 'ended', code };
+    this.#passing?.resolve();
+    this.#resumed?.resolve(this.#ended);
+  }
+
   /** To be called when a hart's thread says that it stopped. */
-  async stopped(hart: number, reason: 'breakpoint' | 'step'): Promise<void> {
-    if (reason === 'step') {
-      this.#stepping?.resolve();
-      return;
-    }
-    // Late news of a hart that stopped together with one that was reported: it stands on its breakpoint, and will
-    // meet it again when the machine goes on.
-    if (!this.#machine.board.world.paused || !this.#breakpoints.has(this.#vcpu(hart).state.pc)) return;
-    // The machine is paused already; the other harts are on their way out.
-    await this.#machine.pause();
-    this.#lastHart = hart;
-    this.#waiting?.resolve({ kind: 'breakpoint', hart });
+  async stopped(): Promise<void> {
+    if (this.#world.stopped === undefined || (this.#resumed === undefined && this.#passing === undefined)) return;
+    await this.#report();
   }
 
   readRegisters(hart: number): HartRegisters {
@@ -121,31 +123,30 @@ export class MachineDebugger implements DebugTarget {
     return true;
   }
 
-  async step(hart: number): Promise<StopReason> {
-    await this.#stepHart(this.#vcpu(hart));
-    this.#lastHart = hart;
-    return this.#ended ?? { kind: 'step', hart };
-  }
-
-  async continue(): Promise<StopReason> {
+  async resume(moves: readonly Move[]): Promise<StopReason> {
     if (this.#ended) return this.#ended;
-    // Past the breakpoint that was reported; other harts that stand on one are to be reported yet.
-    const reported = this.#vcpu(this.#lastHart);
-    if (this.#breakpoints.has(reported.state.pc)) await this.#stepHart(reported);
-    const waiting = Promise.withResolvers<StopReason>();
-    this.#waiting = waiting;
-    await this.#machine.resume();
-    const reason = await waiting.promise;
-    this.#waiting = undefined;
-    return reason;
+    const resumed = Promise.withResolvers<StopReason>();
+    this.#resumed = resumed;
+    this.#isInterrupted = false;
+    // Who is to be named when an interrupt stops the harts: one that was allowed to move.
+    if (moves[this.#lastHart] === 'stay') this.#lastHart = moves.findIndex((move) => move !== 'stay');
+    try {
+      const early = await this.#beforeAllMove(moves);
+      if (early) return early;
+      if (this.#isInterrupted) return { kind: 'interrupt', hart: this.#lastHart };
+      this.#go(moves.map((move) => gates[move]));
+      return await resumed.promise;
+    } finally {
+      if (this.#resumed === resumed) this.#resumed = undefined;
+    }
   }
 
   async interrupt(): Promise<StopReason> {
     if (this.#ended) return this.#ended;
-    await this.#machine.pause();
-    const reason: StopReason = { kind: 'interrupt', hart: this.#lastHart };
-    this.#waiting?.resolve(reason);
-    return reason;
+    this.#isInterrupted = true;
+    this.#world.stop({ kind: 'interrupt', hart: this.#lastHart });
+    await this.#report();
+    return { kind: 'interrupt', hart: this.#lastHart };
   }
 
   async kill(): Promise<void> {
@@ -156,18 +157,61 @@ export class MachineDebugger implements DebugTarget {
     return must(this.#machine.board.vcpus[hart], `no hart ${hart}`);
   }
 
-  /** One instruction, with the breakpoint that stands on it lifted. */
-  async #stepHart(vcpu: Vcpu): Promise<void> {
-    if (vcpu.status !== HART.started && vcpu.status !== HART.startPending) return;
-    const standing = this.#breakpoints.get(vcpu.state.pc);
+  /** Steps of harts that stand on a breakpoint, or that do not run at all, are made before the others move. */
+  async #beforeAllMove(moves: readonly Move[]): Promise<StopReason | undefined> {
+    const stepping = moves.indexOf('step');
+    if (stepping >= 0 && !this.#canMove(this.#vcpu(stepping))) {
+      this.#lastHart = stepping;
+      return { kind: 'step', hart: stepping };
+    }
+    // Other harts that stand on a breakpoint are to be reported yet.
+    const passing = stepping >= 0 ? stepping : this.#lastHart;
+    const standing = this.#breakpoints.get(this.#vcpu(passing).state.pc);
+    if (moves[passing] === 'stay' || standing === undefined || !this.#canMove(this.#vcpu(passing))) return undefined;
+    this.#lastHart = passing;
+    await this.#pass(standing);
+    if (this.#ended) return this.#ended;
+    return stepping >= 0 && !this.#isInterrupted ? { kind: 'step', hart: passing } : undefined;
+  }
+
+  /** One instruction of the last hart, with the breakpoint that it stands on lifted. */
+  async #pass(standing: number): Promise<void> {
     this.#apply(standing);
-    const stepping = Promise.withResolvers<void>();
-    this.#stepping = stepping;
-    vcpu.hart.step = 1;
-    vcpu.wake();
-    await stepping.promise;
-    this.#stepping = undefined;
+    const passing = Promise.withResolvers<void>();
+    this.#passing = passing;
+    this.#go(this.#machine.board.vcpus.map(({ id }) => (id === this.#lastHart ? GATE.step : GATE.held)));
+    await passing.promise;
+    this.#passing = undefined;
     this.#apply();
+  }
+
+  #go(allowed: readonly number[]): void {
+    this.#world.clearStop();
+    for (const vcpu of this.#machine.board.vcpus) vcpu.hart.gate = allowed[vcpu.id] ?? GATE.open;
+    this.#world.setPaused(false);
+  }
+
+  /**
+   * Waits until all stand still, and says why to who waits. The gates are open again, for whoever else lets the machine
+   * go on. Does nothing if the machine went on meanwhile: then this stop was told of already.
+   */
+  async #report(): Promise<void> {
+    while (!this.#world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
+    // The pause first, then stillness: a hart that did not see the pause yet is busy.
+    const { stopped, paused, isStill } = this.#world;
+    if (stopped === undefined || !paused) return;
+    if (!isStill) return await this.#report();
+    for (const vcpu of this.#machine.board.vcpus) vcpu.hart.gate = GATE.open;
+    if (this.#passing) {
+      this.#passing.resolve();
+      return;
+    }
+    this.#lastHart = stopped.hart;
+    this.#resumed?.resolve(stopped);
+  }
+
+  #canMove(vcpu: Vcpu): boolean {
+    return vcpu.status === HART.started || vcpu.status === HART.startPending;
   }
 
   #apply(except?: number): void {

@@ -27,7 +27,7 @@ import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { AgentLink } from './agent-link.ts';
-import { bootSeed, planMachineBoot } from './boot-files.ts';
+import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import type {
@@ -50,8 +50,8 @@ const STOP_GRACE_MS = 30_000;
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** What is appended to the initrd, if anything. */
-  readonly agentInitrd?: Uint8Array;
+  /** Given back when the guest has its copy. */
+  readonly files: BootFiles;
 }
 
 export class LocalMachine implements MachineHandle {
@@ -127,14 +127,14 @@ export class LocalMachine implements MachineHandle {
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
     this.#config = config;
     const extensions = extensionsOf(options);
-    const plan = planMachineBoot(options, {
+    const plan = planMachineBoot(options, parts.files, {
       memoryBytes: config.memoryBytes,
       harts: config.harts,
       extensions,
       seed: bootSeed(options.seed),
-      ...(parts.agentInitrd ? { agentInitrd: parts.agentInitrd } : {}),
     });
     this.board.load(plan);
+    releaseBootFiles(parts.files, plan);
     const code = generateEngine(this.board.memory.shape.description, extensions);
     code.tables.write(this.board.memory.buffer);
     const module = new WebAssembly.Module(code.bytes);
@@ -193,7 +193,7 @@ export class LocalMachine implements MachineHandle {
 
   async pause(): Promise<void> {
     this.#setPaused(true);
-    while (this.board.vcpus.some((vcpu) => vcpu.running)) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (!this.board.world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   async resume(): Promise<void> {
@@ -254,6 +254,7 @@ export class LocalMachine implements MachineHandle {
         this.#io.serve();
         this.#network?.close();
         this.#agent.session.close();
+        this.#debugger?.ended(this.#status().code);
         await this.#gdb?.[Symbol.asyncDispose]();
         await Promise.all(this.#drives.map((drive) => drive.close()));
         signal?.removeEventListener('abort', abort);
@@ -277,8 +278,8 @@ export class LocalMachine implements MachineHandle {
   }
 
   /** A hart reached a breakpoint, or has made its step. */
-  #stopped(hart: number, reason: 'breakpoint' | 'step'): void {
-    void this.#debugger?.stopped(hart, reason).catch((error: unknown) => this.#fail(error));
+  #stopped(): void {
+    void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
   }
 
   #startWorkers(
@@ -310,7 +311,7 @@ export class LocalMachine implements MachineHandle {
           ),
         ),
       );
-      worker.on('message', (message: StoppedMessage) => this.#stopped(message.vcpu, message.reason));
+      worker.on('message', (_: StoppedMessage) => this.#stopped());
       this.#workers.push(worker);
     }
   }
@@ -322,11 +323,10 @@ export class LocalMachine implements MachineHandle {
 
   #prepareInstructionClock(ticks: () => number, signatures: EngineCode['signatures']): void {
     const { board, processor } = this;
-    const stopped = (vcpu: Vcpu, reason: 'breakpoint' | 'step'): void => this.#stopped(vcpu.id, reason);
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped },
+      { ticks, stopped: () => this.#stopped() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );

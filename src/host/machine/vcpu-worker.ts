@@ -7,15 +7,14 @@ export interface WorkerStart extends VcpuStart {
   readonly epoch: bigint;
 }
 
-/** What a processor tells the machine's main thread. */
+/** What a processor tells the machine's main thread: that its vCPU stopped the machine. Why is in shared memory. */
 export interface StoppedMessage {
   readonly vcpu: number;
-  readonly reason: 'breakpoint' | 'step';
 }
 
 const start = workerData as WorkerStart;
 runVcpu(start, {
   ticks: ticksSince(start.epoch),
   wallMs: () => Date.now(),
-  stopped: (vcpu, reason) => parentPort?.postMessage({ vcpu, reason } satisfies StoppedMessage),
+  stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
 });

@@ -180,7 +180,7 @@ test('fuzz: whatever the bytes, the reader returns a tree or an operator error',
   const good = virtDeviceTree({
     harts: 2,
     memoryBytes: 2 ** 28,
-    extensions: ['i', 'm'],
+    extensions: new Set(['i', 'm']),
     mmuType: 'sv39',
     startsIn: 'S',
   });
@@ -207,7 +207,7 @@ test('dtc reads what we write, and our source makes the same tree', requires('dt
   const bytes = virtDeviceTree({
     harts: 3,
     memoryBytes: 5 * 2 ** 30,
-    extensions: ['i', 'm', 'a', 'f', 'd', 'c', 'zicbom'],
+    extensions: new Set(['i', 'm', 'a', 'f', 'd', 'c', 'zicbom']),
     mmuType: 'sv57',
     startsIn: 'M',
     bootargs: 'console="ttyS0" \\',

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { requires } from '../../../test/capability.ts';
 import { programPath } from '../../../test/toolbox.ts';
 import { must } from '../../base/assert.ts';
-import { DEFAULT_EXTENSIONS } from '../isa-string.ts';
+import { DEFAULT_EXTENSIONS } from '../../isa/index.ts';
 import { matchesGolden } from '../machine.testing.ts';
 import {
   deviceTreeSource,

@@ -10,7 +10,7 @@
  * Left out: flash, fw_cfg, platform bus, PMU events.
  */
 import { assert } from '../../base/assert.ts';
-import { canonicalExtensions, isaString } from '../isa-string.ts';
+import { isaNames, isaString } from '../../isa/index.ts';
 import {
   highPcieWindow,
   PCIE_PINS,
@@ -28,8 +28,8 @@ export interface VirtDescription {
   /** 1 or more; hart ids are 0 to harts - 1. */
   readonly harts: number;
   readonly memoryBytes: number;
-  /** Extension names in lower case, `i` included. */
-  readonly extensions: Iterable<string>;
+  /** What the harts have, as `parseCpu` says it. */
+  readonly extensions: ReadonlySet<string>;
   /** The largest paging mode; `none` for harts without supervisor mode. */
   readonly mmuType: 'sv39' | 'sv48' | 'sv57' | 'none';
   /** Started in supervisor mode by a built-in SBI, or in machine mode by firmware. */
@@ -146,8 +146,8 @@ interface HartPhandles {
 }
 
 function cpusNode(of: VirtDescription, phandles: HartPhandles): TreeNode {
-  const names = canonicalExtensions(of.extensions);
-  const isa = isaString(names);
+  const names = isaNames(of.extensions);
+  const isa = isaString(of.extensions);
   const block = (extension: string) => (names.includes(extension) ? CACHE_BLOCK_BYTES : undefined);
   const harts = Array.from({ length: of.harts }, (_, hart) =>
     node(
