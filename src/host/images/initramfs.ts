@@ -20,7 +20,7 @@ export const initramfsModules: readonly string[] = [
 ];
 
 /** Names what the base archive is made of: an image with another recipe is made anew. */
-export const baseRecipe = `1:${initramfsModules.join(',')}`;
+export const baseRecipe = `2:${initramfsModules.join(',')}`;
 
 /** A file of the package's guest/ folder. */
 export async function guestFile(path: string): Promise<Uint8Array> {

@@ -9,13 +9,17 @@ import { basename, join, relative } from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { HostError } from '../../base/errors.ts';
 import { run, type WorkOptions } from '../debian/index.ts';
+import { leanModule } from './module-symbols.ts';
 
 export interface KernelModule {
   /** As lsmod shows it: `virtio_net`. */
   name: string;
   /** Below the modules' folder, without compression: `kernel/drivers/net/virtio_net.ko`. */
   path: string;
-  /** The module, uncompressed: decompressing it in the guest would cost more than the memory it saves. */
+  /**
+   * The module, lean (module-symbols.ts) and uncompressed: decompressing it in the guest would cost more than the
+   * memory it saves.
+   */
   bytes: Uint8Array;
   depends: string[];
   aliases: string[];
@@ -55,7 +59,7 @@ export async function collectModules(
       return;
     }
     visiting.add(name);
-    const bytes = await readModule(file, options);
+    const bytes = leanModule(await readModule(file, options), name);
     const information = moduleInformation(bytes, name);
     const all = (key: string): string[] => information.filter(([field]) => field === key).map(([, value]) => value);
     const depends = all('depends')

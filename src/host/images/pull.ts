@@ -29,8 +29,11 @@ export interface PullOptions extends WorkOptions {
   refresh?: boolean;
 }
 
-/** The console on the machine's serial port; few messages of the kernel, for each costs time there. */
-const commandLine = 'console=ttyS0 quiet';
+/**
+ * The console on the machine's serial port; few messages of the kernel, for each costs time there; and no self-tests
+ * of its ciphers, which are half of the instructions of a boot (measured: bench/boot-cost.ts).
+ */
+const commandLine = 'console=ttyS0 quiet cryptomgr.notests';
 
 /**
  * Gives the Debian image, making it if it is not there. Safe to call from several processes at once; an interrupted
