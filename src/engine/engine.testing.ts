@@ -23,7 +23,6 @@ export interface BareHartOptions {
 export interface HotCode {
   start(state: VcpuState): void;
   prepare(state: VcpuState): boolean;
-  hot(state: VcpuState): boolean;
 }
 
 export class BareHart {
@@ -72,11 +71,6 @@ export class BareHart {
     for (;;) {
       if (this.#hotCode?.prepare(this.state) === false) this.#dropCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
-      if (exit.kind === 'hot') {
-        if (this.#hotCode?.hot(this.state) === false) this.#dropCode();
-        if (this.state.steps === end) return { kind: 'budget' };
-        continue;
-      }
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;
     }

@@ -43,6 +43,7 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
   const tables = new DecodeTables(decoder, operations);
   const module = new ModuleBuilder(memory);
   const hostTime = module.importFunction('time', [], ['f64']);
+  const hot = module.importFunction('hot', [module.pointerType], []);
   const library = new Library({ hasCompressed: extensions.has('c') });
   defineArithmetic(module, library);
   defineFloat(module, library);
@@ -52,7 +53,7 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
   defineSlots(module, library);
   defineCodePages(module, library, tables);
   defineCsrs(module, library, hostTime);
-  const run = defineInterpreter(module, library, operations);
+  const run = defineInterpreter(module, library, operations, hot);
   module.export('run', run);
   // All of the library: for the processor, and for regions of translated code.
   for (const [name, ref] of library.entries()) module.export(name, ref);
@@ -65,7 +66,7 @@ export function generateEngine(memory: MemoryDescription, extensions: ReadonlySe
 /** Why a vCPU left the engine. */
 export type Exit =
   | {
-      readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction' | 'hot';
+      readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction';
     }
   | {
       readonly kind: 'mmio';
@@ -96,6 +97,9 @@ export class Processor {
   readonly #exports: Exports;
   readonly #isWide: boolean;
   readonly #memory: WebAssembly.Memory;
+  #state: VcpuState | undefined;
+  /** Told of the vCPU that runs when its pc became hot; it goes on behind. */
+  onHot: ((state: VcpuState) => void) | undefined;
 
   /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
   constructor(
@@ -103,7 +107,9 @@ export class Processor {
     memory: WebAssembly.Memory,
     options: { width: 32 | 64; ticks: () => number },
   ) {
-    const instance = new WebAssembly.Instance(module, { env: { memory, time: options.ticks } });
+    const instance = new WebAssembly.Instance(module, {
+      env: { memory, time: options.ticks, hot: () => this.#state && this.onHot?.(this.#state) },
+    });
     this.#exports = instance.exports as unknown as Exports;
     this.#isWide = options.width === 64;
     this.#memory = memory;
@@ -122,6 +128,7 @@ export class Processor {
 
   /** Runs the vCPU whose block is at `vcpu` for at most `budget` (1 to 2^31 - 1) steps. */
   run(vcpu: number, state: VcpuState, budget: number): Exit {
+    this.#state = state;
     switch (this.#exports.run(this.#address(vcpu), budget)) {
       case EXIT.budget:
         return BUDGET;
@@ -145,8 +152,6 @@ export class Processor {
         return MEMORY_FULL;
       case EXIT.fenceInstruction:
         return FENCE_INSTRUCTION;
-      case EXIT.hot:
-        return HOT;
       default:
         throw new AssertionError(`unknown exit ${state.exitKind}`);
     }
@@ -218,7 +223,6 @@ const WAIT: Exit = { kind: 'wait' };
 const BREAKPOINT: Exit = { kind: 'breakpoint' };
 const CODE_FULL: Exit = { kind: 'codeFull' };
 const FENCE_INSTRUCTION: Exit = { kind: 'fenceInstruction' };
-const HOT: Exit = { kind: 'hot' };
 const MEMORY_FULL: Exit = { kind: 'memoryFull' };
 
 export { vcpuState };

@@ -21,17 +21,9 @@ import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilde
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
 import { REGION_TABLE, REGIONS } from './memory-plan.ts';
 import { ENTRY, NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
+import { countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
-import {
-  EXIT,
-  FAULT,
-  HOT_COUNTERS,
-  JUMP_SET_WORDS,
-  JUMP_SETS,
-  JUMP_SLOTS,
-  TLB_ENTRIES,
-  vcpuState,
-} from './vcpu-state.ts';
+import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -49,7 +41,12 @@ export function isInline(row: Row): boolean {
 }
 
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
-export function defineInterpreter(module: ModuleBuilder, library: Library, operations: Operations): FunctionRef {
+export function defineInterpreter(
+  module: ModuleBuilder,
+  library: Library,
+  operations: Operations,
+  hot: FunctionRef,
+): FunctionRef {
   defineTraps(module, library);
   const missing = defineMissing(module);
   library.set('region_missing', missing);
@@ -65,7 +62,7 @@ export function defineInterpreter(module: ModuleBuilder, library: Library, opera
   assert(table.length <= REGION_TABLE, 'regions begin behind the operations');
   for (let i = 0; i < REGIONS; i++) table[REGION_TABLE + i] = missing;
   module.setTable(table);
-  return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations).build());
+  return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations, hot).build());
 }
 
 /** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
@@ -116,6 +113,7 @@ class Loop {
   readonly #f: FunctionBuilder;
   readonly #library: Library;
   readonly #operations: Operations;
+  readonly #hot: FunctionRef;
   readonly #vcpu: Ptr;
   readonly #budget: Local<I32>;
   readonly #entry: Local<Ptr>;
@@ -135,7 +133,8 @@ class Loop {
     leave?: Label;
   } = {};
 
-  constructor(f: FunctionBuilder, library: Library, operations: Operations) {
+  constructor(f: FunctionBuilder, library: Library, operations: Operations, hot: FunctionRef) {
+    this.#hot = hot;
     this.#f = f;
     this.#library = library;
     this.#operations = operations;
@@ -199,25 +198,14 @@ class Loop {
     f.unreachable();
   }
 
-  /** Jump targets that are reached often are worth translating: the engine is left once to say so. */
+  /** Jump targets that are reached often are worth translating: the host is told, and may put a region in their place. */
   #count(): void {
     const f = this.#f;
-    const index = f.i32.and(
-      f.ptr.to32(f.ptr.op('shr_u', this.#entry.get, f.ptr.const(2))),
-      f.i32.const((HOT_COUNTERS - 1) * 2),
-    );
-    const slot = f.let(f.ptr.add(this.#vcpu, f.ptr.from32(index)));
-    const count = f.let(f.i32.add(f.i32.load16U(slot, at.hotCounters), f.i32.const(1)));
-    f.i32.storeSized(slot, at.hotCounters, 2, count);
     f.if(
-      f.i32.or(
-        f.i32.eq(count, f.i32.load(this.#vcpu, at.hotThreshold)),
-        f.i32.eq(count, f.i32.load(this.#vcpu, at.hotterThreshold)),
-      ),
+      countTarget(f, this.#vcpu, this.#entry.get),
       () => {
         f.i64.store(this.#vcpu, at.pc, this.#pc());
-        this.#finish();
-        f.return(f.i32.const(EXIT.hot));
+        f.call(this.#hot, this.#vcpu);
       },
       undefined,
       'unlikely',
@@ -388,7 +376,9 @@ class Loop {
         f.set(this.#target, target);
         f.br(must(this.#labels.jump));
       },
-      ...(operation.row.kind === 'jump' ? { note: (target: I64) => this.#noteJump(target) } : {}),
+      ...(operation.row.kind === 'jump'
+        ? { note: (target: I64) => noteJump(f, this.#vcpu, this.#entry.get, f.i64.sub(target, this.#pc())) }
+        : {}),
       trap: () => f.br(must(this.#labels.trap)),
       leave: () => {
         f.i64.store(this.#vcpu, at.pc, f.i64.add(this.#pc(), f.i64.const(operation.bytes)));
@@ -398,28 +388,6 @@ class Loop {
     const machine = new InterpreterMachine(f, this.#vcpu, this.#library, operation, place);
     operation.row.semantics(machine);
     if (!machine.hasEnded) this.#advance(operation.bytes);
-  }
-
-  /** So that a region can follow it (translator/region-graph.ts). */
-  #noteJump(target: I64): void {
-    const f = this.#f;
-    const { i32 } = f;
-    const from = f.let(f.ptr.to32(this.#entry.get));
-    const set = i32.and(i32.shrU(from, i32.const(3)), i32.const(JUMP_SETS - 1));
-    const at0 = f.let(f.ptr.add(this.#vcpu, f.ptr.from32(i32.mul(set, i32.const(JUMP_SET_WORDS * 4)))));
-    f.if(
-      i32.ne(i32.load(at0, at.jumps), from),
-      () => {
-        f.memoryFill(f.ptr.add(at0, f.ptr.const(at.jumps)), i32.const(0), f.ptr.const(JUMP_SET_WORDS * 4));
-        i32.store(at0, at.jumps, from);
-      },
-      undefined,
-      'unlikely',
-    );
-    const distance = f.let(f.convert('i32_wrap_i64', f.i64.sub(target, this.#pc())));
-    const hash = i32.xor(i32.shrU(distance, i32.const(2)), i32.shrU(distance, i32.const(5)));
-    const slot = i32.shl(i32.and(hash, i32.const(JUMP_SLOTS - 1)), i32.const(2));
-    i32.store(f.ptr.add(at0, f.ptr.from32(slot)), at.jumps + JUMP_SLOTS * 4, distance);
   }
 
   #outOfLine(operation: Operation): void {

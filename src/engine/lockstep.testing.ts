@@ -133,6 +133,11 @@ export class Lockstep {
     });
   }
 
+  /** Regions that were translated. */
+  get regionsMade(): number {
+    return this.#engine.memory.header.regionsMade;
+  }
+
   /** Runs the program of that seed; returns what differs, as text, or undefined. */
   run(seed: number): string | undefined {
     const random = new Random(seed);

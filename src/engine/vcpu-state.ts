@@ -117,7 +117,6 @@ export const EXIT = {
   codeFull: 5,
   memoryFull: 6,
   fenceInstruction: 7,
-  hot: 8,
 } as const;
 export type ExitName = keyof typeof EXIT;
 

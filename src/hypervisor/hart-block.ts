@@ -29,7 +29,6 @@ export const EXIT_KINDS = [
   'codeFull',
   'memoryFull',
   'fenceInstruction',
-  'hot',
 ] as const;
 
 export const hartBlock = struct('hart-block', {

@@ -158,14 +158,6 @@ export class Runner {
       case 'fenceInstruction':
         this.#awaitMarks(vcpu);
         return RAN;
-      case 'hot':
-        // Whatever is translated is the code of a moment when this vCPU counted as running: nobody drops it meanwhile.
-        if (this.#world.tryEnter(vcpu)) {
-          const hasRoom = this.#translator?.hot(vcpu.state) ?? true;
-          this.#world.leave(vcpu);
-          if (!hasRoom) this.#dropCode();
-        }
-        return RAN;
       default:
         return unreachable(exit);
     }

@@ -42,6 +42,8 @@ export interface TranslatorOptions {
   readonly secondThreshold: number;
   /** Regions that are compiled together. */
   readonly batch: number;
+  /** Code that was never executed is translated with what was: for tests. */
+  readonly followsCold: boolean;
   readonly first: RegionLimits;
   readonly second: RegionLimits;
 }
@@ -57,6 +59,7 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
   threshold: 1000,
   secondThreshold: 16_000,
   batch: 8,
+  followsCold: false,
   first: { instructions: 100, pages: 4, depth: 1 },
   second: { instructions: 500, pages: 12, depth: 6 },
 };
@@ -85,6 +88,7 @@ export class Translator {
   readonly #own = new Set<number>();
   #flushes: number;
   #patience = 0;
+  #isFull = false;
   /** Regions that this thread's table holds are below. */
   #filled = 0;
 
@@ -102,6 +106,7 @@ export class Translator {
     this.#cache = new InstructionCache(code.decoder);
     this.#log = new ModuleLog(memory);
     this.#flushes = memory.header.codeFlushes;
+    processor.onHot = (state) => this.#hot(state);
   }
 
   /** To be called before a vCPU runs for the first time. */
@@ -117,24 +122,25 @@ export class Translator {
       state.regionsMissing = 0;
       this.#pull();
     }
-    if (this.#waiting.size === 0 || ++this.#patience < PATIENCE) return true;
-    return this.#compile();
+    if (this.#waiting.size > 0 && ++this.#patience >= PATIENCE && !this.#compile()) this.#isFull = true;
+    return !this.#isFull;
   }
 
-  /** The vCPU found its pc hot. False: code memory is full. */
-  hot(state: VcpuState): boolean {
+  /** The vCPU that runs found its pc hot. */
+  #hot(state: VcpuState): void {
     const source = new CodeSource(this.#memory, state, state.pc);
     const offset = Number(state.pc & 0xfffn);
     const page = source.page(0);
-    if (page === undefined) return true;
+    if (page === undefined) return;
     const head = page.decoded + offset * 4;
-    if (this.#waiting.has(head)) return true;
+    if (this.#waiting.has(head)) return;
     const size = source.isHead(offset) ? this.options.second : this.options.first;
-    const limits = { ...size, followsCold: false, hasCompressed: this.#hasCompressed };
+    const { followsCold } = this.options;
+    const limits = { ...size, followsCold, hasCompressed: this.#hasCompressed };
     const graph = findRegion(source, this.#cache, offset, limits);
-    if (graph === undefined) return true;
+    if (graph === undefined) return;
     this.#waiting.set(head, { source, graph, head });
-    return this.#waiting.size < this.options.batch || this.#compile();
+    if (this.#waiting.size >= this.options.batch && !this.#compile()) this.#isFull = true;
   }
 
   #compile(): boolean {
@@ -229,6 +235,7 @@ export class Translator {
     this.#processor.forget(0, this.#filled);
     this.#flushes = this.#memory.header.codeFlushes;
     this.#waiting.clear();
+    this.#isFull = false;
     this.#pulled = 0;
     this.#own.clear();
     this.#filled = 0;
