@@ -345,6 +345,8 @@ class Loop {
     f.if(
       f.i32.ne(left.get, this.#budget.get),
       () => {
+        const done = f.convert('i64_extend_i32_u', f.i32.sub(this.#budget.get, left.get));
+        f.i64.store(this.#vcpu, at.regionSteps, f.i64.add(f.i64.load(this.#vcpu, at.regionSteps), done));
         f.set(this.#budget, left.get);
         f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
         f.br(must(this.#labels.jump));

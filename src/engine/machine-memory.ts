@@ -133,8 +133,13 @@ export class MachineMemory {
     for (const address of addresses) this.#forgetInstruction(address);
   }
 
+  /** The decoded page of the frame at that linear address; 0: it was never executed. */
+  decodedPage(address: number): number {
+    return this.u32[PLAN.frameTable / 4 + Math.floor(address / FRAME_BYTES)] ?? 0;
+  }
+
   #forgetInstruction(address: number): void {
-    const page = this.u32[PLAN.frameTable / 4 + Math.floor(address / FRAME_BYTES)] ?? 0;
+    const page = this.decodedPage(address);
     if (page === 0) return;
     const entry = page + (address % FRAME_BYTES) * 4;
     this.u8.fill(0, entry, entry + 8);

@@ -91,6 +91,8 @@ const ENGINE_FIELDS = {
   regionsMissing: 'u32',
   /** Moves whenever fetch translations are dropped: what was validated before must be again. */
   fetchEpoch: 'u64',
+  /** Of `steps`, those that regions did. */
+  regionSteps: 'u64',
   hotCounters: array('u16', HOT_COUNTERS),
   jumps: array('i32', JUMP_SETS * JUMP_SET_WORDS),
   /** Pairs of fetchEpoch and page address | mode. */

@@ -1,5 +1,6 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
+import { REGIONS } from '../engine/index.ts';
 import { EXIT_KINDS } from '../hypervisor/index.ts';
 import type { Board } from './board.ts';
 
@@ -8,6 +9,8 @@ export interface VcpuStats {
   readonly mode: number;
   readonly pc: string;
   readonly instructions: number;
+  /** Of these, those that translated code executed. */
+  readonly translated: number;
   readonly sbiCalls: number;
   readonly sleeps: number;
   readonly exits: Readonly<Record<string, number>>;
@@ -18,6 +21,8 @@ export interface BoardStats {
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
+  /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
+  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -29,6 +34,7 @@ export function boardStats(board: Board): BoardStats {
       mode: Number(vcpu.state.mode),
       pc: `0x${vcpu.state.pc.toString(16)}`,
       instructions: Number(vcpu.state.instret),
+      translated: Number(vcpu.state.regionSteps),
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
@@ -39,6 +45,13 @@ export function boardStats(board: Board): BoardStats {
       codeBytes: header.decodedNext - header.decodedFirst,
       codeLimitBytes: header.decodedLimit - header.decodedFirst,
       codeFlushes: header.codeFlushes,
+    },
+    translation: {
+      regions: header.regionsMade,
+      dropped: header.regionsDropped,
+      slots: header.regionNext - 1,
+      slotLimit: REGIONS - 1,
+      modules: header.modules,
     },
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
   };

@@ -68,6 +68,14 @@ export class CodeSource {
     return must(this.#memory.u32[entry]) !== SPECIAL.undecoded;
   }
 
+  /** Whether a debugger stops there. */
+  isBreakpoint(offset: number): boolean {
+    const page = this.page(offset);
+    const { breakpoints, breakpointCount } = this.#memory.header;
+    if (page === undefined || breakpointCount === 0) return false;
+    return breakpoints.subarray(0, breakpointCount).includes(page.frame + (offset - page.offset));
+  }
+
   /** Where the jump to a register at `offset` went lately, as offsets. */
   jumps(offset: number): readonly number[] {
     const page = this.page(offset);

@@ -148,7 +148,7 @@ class Finder {
       }
       if (this.#count >= this.#limits.instructions) return;
       const instruction = this.#instruction(offset);
-      if (instruction === undefined || instruction.role === 'interpret') return;
+      if (instruction === undefined || instruction.role === 'interpret' || this.#source.isBreakpoint(offset)) return;
       const flow = this.#flow(call, offset, instruction);
       if (flow === 'cannot') return;
       this.#count++;

@@ -203,7 +203,7 @@ export class Translator {
     const isUnchanged = graph.blocks.every(({ instructions }) =>
       instructions.every(({ offset, instruction }) => {
         const bits = source.bits(offset);
-        return bits !== undefined && this.#cache.get(bits) === instruction;
+        return bits !== undefined && this.#cache.get(bits) === instruction && !source.isBreakpoint(offset);
       }),
     );
     const before = u64[head / 8] ?? 0n;

@@ -215,7 +215,14 @@ export class MachineDebugger implements DebugTarget {
   }
 
   #apply(except?: number): void {
-    this.#machine.board.memory.setBreakpoints([...this.#breakpoints.values()].filter((host) => host !== except));
+    const { board, processor } = this.#machine;
+    const addresses = [...this.#breakpoints.values()].filter((host) => host !== except);
+    board.memory.setBreakpoints(addresses);
+    // Translated code does not look for breakpoints: it goes, and is made anew without their instructions.
+    for (const address of addresses) {
+      const page = board.memory.decodedPage(address);
+      if (page !== 0) processor.dropRegions(must(board.vcpus[0]).at, page);
+    }
   }
 
   #translate(hart: number, address: bigint): number | undefined {
