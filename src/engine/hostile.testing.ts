@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { must } from '../base/assert.ts';
 import { DEFAULT_EXTENSIONS, FEATURE, featuresOf, STATE_SCALARS, type StateField } from '../isa/index.ts';
+import type { BareHartOptions, HotCode } from './engine.testing.ts';
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
@@ -30,7 +31,9 @@ export class Prison {
   readonly #processor: Processor;
   readonly exits = new Map<string, number>();
 
-  constructor(width: 32 | 64) {
+  readonly #hotCode: HotCode | undefined;
+
+  constructor(width: 32 | 64, translate?: BareHartOptions['translate']) {
     const blockBytes = MAP_PAGES * 8 + vcpuState.sizeBytes + 4096;
     this.#memory = MachineMemory.create({
       width,
@@ -54,6 +57,13 @@ export class Prison {
       this.#frame(this.#other, page).fill(CANARY);
     }
     this.#processor = new Processor(new WebAssembly.Module(code.bytes), this.#memory.memory, { width, ticks: () => 0 });
+    const { signatures } = code;
+    this.#hotCode = translate?.({ memory: this.#memory, processor: this.#processor, signatures });
+  }
+
+  /** Regions that were translated. */
+  get regionsMade(): number {
+    return this.#memory.header.regionsMade;
   }
 
   /** Runs the program of that seed; throws where it got out. */
@@ -80,9 +90,15 @@ export class Prison {
     const before = this.#everythingElse();
     const { features } = state;
     this.#processor.contextChanged(this.#vcpu);
+    this.#hotCode?.start(state);
     // Exits cost no steps: they are counted, too.
     for (let exits = 0; state.steps < PROGRAM_STEPS && exits < PROGRAM_STEPS; exits++) {
       if (random.chance(0.05)) state.lines = random.wide() & 0xaaan;
+      if (this.#hotCode?.prepare(state) === false) {
+        this.#memory.dropCode();
+        this.#processor.flushTranslation(this.#vcpu);
+        continue;
+      }
       const exit = this.#processor.run(this.#vcpu, state, 1 + random.below(3000));
       assert.ok(EXITS.has(exit.kind), exit.kind);
       this.exits.set(exit.kind, (this.exits.get(exit.kind) ?? 0) + 1);
@@ -120,7 +136,7 @@ export class Prison {
     const readOnly = Array.from({ length: pages }, (_, i) => this.#frame(this.#own, first + i));
     return new Map([
       ['memory below the header', u8.slice(0, PLAN.header)],
-      ['a decoding table', u8.slice(PLAN.decodeBuckets, PLAN.frameTable)],
+      ['a decoding table', u8.slice(PLAN.decodeBuckets, PLAN.regions)],
       ["the guest's map", u8.slice(this.#own.at, this.#own.at + MAP_PAGES * 4)],
       ["another guest's map", u8.slice(this.#other.at, this.#other.at + MAP_PAGES * 4)],
       ['a read-only page', Uint8Array.from(readOnly.flatMap((bytes) => [...bytes]))],

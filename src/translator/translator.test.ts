@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ELSEWHERE, engineMachine } from '../engine/case-hart.testing.ts';
+import { Prison } from '../engine/hostile.testing.ts';
 import { PLAN, REGION_BYTES } from '../engine/index.ts';
 import { Lockstep } from '../engine/lockstep.testing.ts';
 import { casesOf, compressedCases } from '../isa/cases/generate.testing.ts';
@@ -57,5 +58,13 @@ for (const { name, options, width, cpu, programs } of [
     assert.ok(steps > programs * 1000, `${steps} steps`);
     assert.ok(givenUp < programs / 3, `${givenUp} programs given up`);
     assert.ok(lockstep.regionsMade > programs, `${lockstep.regionsMade} regions`);
+  });
+}
+
+for (const width of [32, 64] as const) {
+  test(`hostile guests stay in their frames when translated (memory${width})`, () => {
+    const prison = new Prison(width, translating({ followsCold: true, batch: 2 })({ decoder }));
+    for (let seed = 1; seed <= 30; seed++) prison.run(seed * width);
+    assert.ok(prison.regionsMade > 30, `${prison.regionsMade} regions`);
   });
 }

@@ -10,6 +10,8 @@
 import { parseArgs } from 'node:util';
 import { FUZZED_DEVICES, fuzz } from '../../src/devices/virtio/fuzz.testing.ts';
 import { Prison } from '../../src/engine/hostile.testing.ts';
+import { createDecoder, DEFAULT_EXTENSIONS } from '../../src/isa/index.ts';
+import { translating } from '../../src/translator/translation.testing.ts';
 
 const RING_STEPS = 400;
 
@@ -17,7 +19,8 @@ const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '5' }, seed: { type: 'string', default: '1' } },
 });
 const end = Date.now() + Number(values.minutes) * 60_000;
-const prisons = [new Prison(32), new Prison(64)];
+const translate = translating({ followsCold: true })({ decoder: createDecoder(DEFAULT_EXTENSIONS) });
+const prisons = [new Prison(32), new Prison(64), new Prison(32, translate), new Prison(64, translate)];
 let seed = Number(values.seed);
 let programs = 0;
 let drivers = 0;
