@@ -45,7 +45,9 @@ const code = generateEngine(memory.shape.description, DEFAULT_EXTENSIONS);
 code.tables.write(memory.buffer);
 const module = new WebAssembly.Module(code.bytes);
 const processor = new Processor(module, memory.memory, { width: 32, ticks: () => Number(TIME) });
-const instance = new WebAssembly.Instance(module, { env: { memory: memory.memory, time: () => Number(TIME) } });
+const instance = new WebAssembly.Instance(module, {
+  env: { memory: memory.memory, time: () => Number(TIME), hot: () => {} },
+});
 const hostAddress = instance.exports['host_address'] as (
   vcpu: number,
   va: bigint,
