@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperatorError } from '../base/errors.ts';
-import { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaString, parseCpu } from './extensions.ts';
+import {
+  DEFAULT_EXTENSIONS,
+  EMULATED_EXTENSIONS,
+  EXTENSIONS,
+  featuresOf,
+  isaString,
+  parseCpu,
+  parseCpuModel,
+} from './extensions.ts';
 import { FEATURE } from './state.ts';
 import { COMPRESSED_ROWS, ROWS } from './table.ts';
 
@@ -53,6 +61,35 @@ for (const [text, on, off] of switched) {
   });
 }
 
+const emulations: readonly [string, emulated: string][] = [
+  ['rv64', ''],
+  ['rv64,zba=emulate', 'zba'],
+  ['rv64,b=emulate', 'zba zbb zbs'],
+  ['rv64,b=emulate,zbb=on', 'zba zbs'],
+  ['rv64,b=emulate,zbb=off', 'zba zbs'],
+  ['rv64,zba=off,zbb=emulate', 'zbb'],
+  ['rv64,zfh=emulate', 'zfh zfhmin'],
+  ['rv64i,m=emulate', 'm'],
+  ['rv64i,zba=emulate,zba=on', ''],
+];
+for (const [text, emulated] of emulations) {
+  test(`${text} emulates ${emulated || 'nothing'}, and the guest is told so of none`, () => {
+    const model = parseCpuModel(text);
+    assert.deepEqual([...model.emulated].sort(), emulated.split(' ').filter(Boolean).sort());
+    for (const name of model.emulated) assert.ok(!model.extensions.has(name), name);
+    assert.equal(isaString(model.extensions), isaString(parseCpu(text.replaceAll('emulate', 'off'))));
+  });
+}
+
+test('what can be emulated exists, and every one of its rows can', () => {
+  const known = new Set(EXTENSIONS.map(({ name }) => name));
+  for (const name of EMULATED_EXTENSIONS) assert.ok(known.has(name), name);
+  for (const { name, extension, kind } of ROWS) {
+    if (!extension.split('+').some((part) => EMULATED_EXTENSIONS.has(part))) continue;
+    assert.ok(kind === 'alu' || kind === 'float' || kind === 'load' || kind === 'store' || kind === 'hint', name);
+  }
+});
+
 const refused: readonly [string, code: string][] = [
   ['', 'unknown-cpu'],
   ['host', 'unknown-cpu'],
@@ -61,6 +98,9 @@ const refused: readonly [string, code: string][] = [
   ['rv64,', 'unknown-extension'],
   ['rv64,zba', 'bad-extension-switch'],
   ['rv64,zba=maybe', 'bad-extension-switch'],
+  ['rv64,s=emulate', 'cannot-emulate'],
+  ['rv64,c=emulate', 'cannot-emulate'],
+  ['rv64i,zcb=emulate', 'cpu-conflict'],
   ['rv64,i=off', 'cpu-conflict'],
   ['rv64,u=off', 'cpu-conflict'],
   ['rv64,d=on,f=off', 'cpu-conflict'],

@@ -1,6 +1,6 @@
 /**
  * Extensions of the instruction set that a hart can have: what each needs, what it is made of, how operators name it
- * (`--cpu rv64,zba=off,svadu=on`), and the ISA string for the device tree. Unprivileged specification, chapter
+ * (`--cpu rv64,zba=off,svadu=on,zbb=emulate`), and the ISA string for the device tree. Unprivileged specification, chapter
  * "ISA Extension Naming Conventions". Extensions that change only what CSRs and page walks do are here too; they
  * become bits of the hart's `features`.
  */
@@ -82,15 +82,34 @@ const MODELS: Readonly<Record<string, readonly string[]>> = {
   rv64i: ['i', 'zicsr', 'u'],
 };
 
+/**
+ * What the hypervisor can emulate for a hart that is without it: extensions whose instructions work on registers and
+ * memory alone and ask nothing of CSRs that an extension brings.
+ */
+export const EMULATED_EXTENSIONS: ReadonlySet<string> = new Set(
+  words('m b zicond zimop zcmop zcb zfa zfh zfhmin zba zbb zbc zbs'),
+);
+
+/** A processor as operators name it: what the hart has, and what it is without but the hypervisor emulates. */
+export interface CpuModel {
+  readonly extensions: ReadonlySet<string>;
+  readonly emulated: ReadonlySet<string>;
+}
+
 /** What a hart has unless told otherwise: all there is. */
 export const DEFAULT_EXTENSIONS: ReadonlySet<string> = withoutGroups(new Set(MODELS['rv64']));
 
-/**
- * Parses `rv64` or `rv64i`, followed by switches `,NAME=on|off`, applied from left to right: `on` brings what the
- * extension needs, `off` takes what needs it. Throws OperatorError for names and values that are not there, and for
- * switches that contradict each other.
- */
+/** The extensions of `parseCpuModel`. */
 export function parseCpu(text: string): ReadonlySet<string> {
+  return parseCpuModel(text).extensions;
+}
+
+/**
+ * Parses `rv64` or `rv64i`, followed by switches `,NAME=on|off|emulate`, applied from left to right: `on` brings what
+ * the extension needs, `off` takes what needs it, `emulate` is `off` for the guest. Throws OperatorError for names and
+ * values that are not there, and for switches that contradict each other.
+ */
+export function parseCpuModel(text: string): CpuModel {
   const [model = '', ...switches] = text
     .toLowerCase()
     .split(',')
@@ -101,15 +120,30 @@ export function parseCpu(text: string): ReadonlySet<string> {
     throw new OperatorError('unknown-cpu', `There is no CPU model '${model}'.`, fix);
   }
   const enabled = new Set(initial);
+  const emulated = new Set<string>();
   const asked = new Map<string, boolean>();
   for (const part of switches) {
-    const { name, on } = parseSwitch(part);
-    asked.set(name, on);
-    if (on) enable(enabled, name);
+    const { name, value } = parseSwitch(part);
+    const concerned = [name, ...must(BY_NAME.get(name)).parts];
+    asked.set(name, value === 'on');
+    if (value === 'on') enable(enabled, name);
     else disable(enabled, name);
+    for (const one of concerned) {
+      if (value === 'emulate') emulated.add(one);
+      else emulated.delete(one);
+    }
   }
   for (const [name, on] of asked) checkSwitch(enabled, name, on);
-  return withoutGroups(enabled);
+  // What a later switch brought after all is the hart's own; what lacks its base cannot be emulated.
+  for (const name of emulated) {
+    if (enabled.has(name)) emulated.delete(name);
+    const missing = must(BY_NAME.get(name)).needs.find((need) => !enabled.has(need) && !emulated.has(need));
+    if (missing !== undefined) {
+      const fix = `Leave ${missing} on, or ${name} off.`;
+      throw new OperatorError('cpu-conflict', `'${name}=emulate' needs '${missing}', which the hart is without.`, fix);
+    }
+  }
+  return { extensions: withoutGroups(enabled), emulated: withoutGroups(emulated) };
 }
 
 /** Subsets that guests look for by names of their own, which no switch has: what must be on for each. */
@@ -158,25 +192,38 @@ export function featuresOf(extensions: ReadonlySet<string>): bigint {
   return bits.reduce((all, [bit, names]) => (names.some((name) => extensions.has(name)) ? all | bit : all), 0n);
 }
 
-function parseSwitch(part: string): { name: string; on: boolean } {
-  const [, name = '', value = ''] = /^([^=]*)(?:=(.*))?$/.exec(part) ?? [];
+type SwitchValue = 'on' | 'off' | 'emulate';
+const SWITCH_VALUES: ReadonlyMap<string, SwitchValue> = new Map([
+  ['on', 'on'],
+  ['true', 'on'],
+  ['off', 'off'],
+  ['false', 'off'],
+  ['emulate', 'emulate'],
+]);
+
+function parseSwitch(part: string): { name: string; value: SwitchValue } {
+  const [, name = '', text = ''] = /^([^=]*)(?:=(.*))?$/.exec(part) ?? [];
   if (!BY_NAME.has(name)) {
     const known = EXTENSIONS.map((row) => row.name).join(' ');
     throw new OperatorError('unknown-extension', `There is no extension '${name}'.`, `Known ones: ${known}.`);
   }
-  const on = value === 'on' || value === 'true';
-  if (!on && value !== 'off' && value !== 'false') {
+  const value = SWITCH_VALUES.get(text);
+  if (value === undefined) {
     throw new OperatorError(
       'bad-extension-switch',
-      `'${part}' is neither on nor off.`,
-      `Write ${name}=on or ${name}=off.`,
+      `'${part}' is neither on nor off nor emulate.`,
+      `Write ${name}=on, ${name}=off or ${name}=emulate.`,
     );
   }
-  if (!on && ALWAYS.has(name)) {
+  if (value === 'emulate' && !EMULATED_EXTENSIONS.has(name)) {
+    const fix = `Those that can be: ${[...EMULATED_EXTENSIONS].join(' ')}.`;
+    throw new OperatorError('cannot-emulate', `The extension '${name}' cannot be emulated.`, fix);
+  }
+  if (value !== 'on' && ALWAYS.has(name)) {
     const fix = `Leave ${name} on, or start from rv64i and switch on what you want.`;
     throw new OperatorError('cpu-conflict', `No hart can be without '${name}'.`, fix);
   }
-  return { name, on };
+  return { name, value };
 }
 
 function checkSwitch(enabled: ReadonlySet<string>, name: string, on: boolean): void {

@@ -12,10 +12,21 @@ export {
 export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, readCsr, writeCsr } from './csr/index.ts';
 export { createDecoder, type Decoded, type Decoder } from './decoder.ts';
 export { disassemble, disassembleDecoded } from './disassembler.ts';
-export { DEFAULT_EXTENSIONS, EXTENSIONS, featuresOf, isaNames, isaString, parseCpu } from './extensions.ts';
+export {
+  type CpuModel,
+  DEFAULT_EXTENSIONS,
+  EMULATED_EXTENSIONS,
+  EXTENSIONS,
+  featuresOf,
+  isaNames,
+  isaString,
+  parseCpu,
+  parseCpuModel,
+} from './extensions.ts';
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
+export { EXCEPTION } from './privileged/causes.ts';
 export { enterTrap, pendingInterrupt } from './privileged/trap.ts';
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';

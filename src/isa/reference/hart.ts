@@ -40,7 +40,10 @@ export type Step =
   | { readonly kind: 'left'; readonly exit: 'call' | 'wait' | 'breakpoint' }
   | { readonly kind: 'trapped'; readonly cause: number; readonly tval: bigint; readonly isInterrupt: boolean };
 
-const RETIRED: Step = { kind: 'retired' };
+/** What an instruction did whose traps are its caller's to take: registers and pc are as before then. */
+export type Execution = Exclude<Step, { kind: 'trapped' }> | { readonly kind: 'raised'; cause: number; tval: bigint };
+
+const RETIRED: Step & Execution = { kind: 'retired' };
 const BLOCK_BYTES = 64;
 
 class Trap {
@@ -89,6 +92,29 @@ export class ReferenceHart implements Machine<bigint, boolean> {
       if (!(trap instanceof Trap)) throw trap;
       assert(!this.#hasEffect, `${this.executed?.row.name} trapped after it had changed something`);
       return this.#trap(trap.cause, trap.tval, false);
+    }
+    registers.pc = this.#next;
+    registers.instret = wrap(registers.instret + 1n);
+    return this.#exit ? { kind: 'left', exit: this.#exit } : RETIRED;
+  }
+
+  /**
+   * Executes the instruction `bits` as if it stood at the pc: no interrupt, no fetch, and a trap is told, not taken.
+   * Undefined where the decoder has no such instruction.
+   */
+  executeBits(bits: number): Execution | undefined {
+    const { registers } = this;
+    this.#exit = undefined;
+    this.#hasEffect = false;
+    this.#bits = bits;
+    this.#decoded = this.#decoder.decode(bits);
+    if (!this.#decoded) return undefined;
+    try {
+      this.#next = this.next();
+      this.#decoded.row.semantics(this);
+    } catch (trap) {
+      if (!(trap instanceof Trap)) throw trap;
+      return { kind: 'raised', cause: trap.cause, tval: trap.tval };
     }
     registers.pc = this.#next;
     registers.instret = wrap(registers.instret + 1n);

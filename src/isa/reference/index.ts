@@ -1,4 +1,4 @@
 /** The door of the reference machine. */
-export { ReferenceHart, type ReferenceOptions, type Step } from './hart.ts';
+export { type Execution, ReferenceHart, type ReferenceOptions, type Step } from './hart.ts';
 export { type PhysicalMemory, Ram } from './memory.ts';
 export { type ReferenceState, resetState } from './state.ts';
