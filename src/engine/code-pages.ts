@@ -4,26 +4,34 @@
  * (memory-access.ts), so a stale entry is never executed by the hart that wrote, and self-modifying code costs one
  * decode for each instruction changed, not a page.
  *
- *   decoded page:  header (frame's host address, links to regions) | 2048 entries | sentinel, sentinel | cover
+ *   decoded page:  header (where its bytes lie, links to regions) | 2048 entries | sentinel, sentinel | cover
+ *
+ * The bytes are those of the guest's frame, or of an overlay that stands in for it (overlay-code.ts).
  */
-import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
 import {
   ACCESS,
   DECODED_COVER,
   DECODED_HEADER_BYTES,
-  DECODED_LINKS,
   DECODED_STRIDE,
+  decodedHeader,
+  FRAME_BYTES,
   headerLayout,
   MARKS,
+  OVERLAY_STATE,
   PLAN,
+  RECORD,
+  USE,
 } from './memory-plan.ts';
 import { clearSlots } from './memory-slots.ts';
-import { ENTRY, SPECIAL } from './operations.ts';
+import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
+import { headerOf } from './overlay-code.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
+const head = decodedHeader.offset;
 const SENTINEL = SPECIAL.pageEnd;
 
 /** written(host address, bytes): empties the entries whose instructions include any of these bytes. */
@@ -43,10 +51,16 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
     const last = i32.shrU(i32.sub(i32.add(offset, f.param<I32>(2).get), i32.const(1)), i32.const(1));
     const bytes = i32.shl(i32.add(i32.sub(last, first), i32.const(1)), i32.const(3));
     f.memoryFill(f.ptr.add(decoded, f.ptr.from32(i32.shl(first, i32.const(3)))), i32.const(0), f.ptr.from32(bytes));
+    f.if(
+      i32.load(headerOf(f, decoded), head.overlays),
+      () => f.call(library.get('drop_overlays'), f.param<Ptr>(0).get, decoded),
+      undefined,
+      'unlikely',
+    );
     // Regions made of these bytes go, too; most pages have none. The fence pairs with the one of whoever makes a
     // region: it sees these bytes, or its cover is seen here.
     f.atomicFence();
-    f.if(i32.load(f.ptr.op('sub', decoded, f.ptr.const(DECODED_HEADER_BYTES - DECODED_LINKS))), () => {
+    f.if(i32.load(headerOf(f, decoded), head.links), () => {
       const half = f.local('i32');
       f.set(half, i32.shrU(offset, i32.const(1)));
       f.while(
@@ -70,7 +84,25 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   const host = library.get('host_address');
 
   // decode_bits(bits): the entry of an instruction word (16-bit ones in the low half), general form.
-  const decodeBits = module.function('decode_bits', ['i32'], ['i64'], (f) => defineDecodeBits(f, tables));
+  const decodeBits = module.function('decode_bits', ['i32'], ['i64'], (f) => defineDecodeBits(f, tables, 'own'));
+  // decode_emulated(bits): the same, where the hart has what is emulated for it, too.
+  const decodeEmulated = library.emulates
+    ? module.function('decode_emulated', ['i32'], ['i64'], (f) => defineDecodeBits(f, tables, 'emulation'))
+    : decodeBits;
+  library.set('decode_bits', decodeBits);
+  library.set('decode_emulated', decodeEmulated);
+  if (library.emulates) defineIsEmulated(module, library);
+
+  // policy_of(entry): the policy that traps this instruction, counted from 1; 0: none.
+  const policyOf = module.function('policy_of', ['i64'], ['i32'], definePolicyOf);
+  library.set('policy_of', policyOf);
+  const codeHalf = library.get('code_half');
+
+  // apply_record(record, bits): the entry that the substitute of this record stands for; 0: it does not apply.
+  const applyRecord = module.function('apply_record', [P, 'i32'], ['i64'], (f) =>
+    defineApplyRecord(f, { decodeBits, decodeEmulated }),
+  );
+  library.set('apply_record', applyRecord);
 
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(
@@ -80,70 +112,139 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const slot = f.param<Ptr>(1).get;
       const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
       const page = f.let(f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2)))));
-      const from = f.let(
-        f.ptr.add(f.ptr.load(f.ptr.op('sub', page, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)),
-      );
+      const header = f.let(headerOf(f, page));
+      const isOverlay = f.let(i32.eqz(f.ptr.eqz(f.ptr.load(header, head.records))));
+      const from = f.let(f.ptr.add(f.ptr.load(header, head.frame), f.ptr.from32(offset)));
       const bits = f.local('i32');
       const entry = f.local('i64');
       f.loop((again) => {
-        f.set(bits, i32.load16U(from));
+        f.set(bits, f.call(codeHalf, header, offset) as I32);
+        const isLong = f.let(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)));
         f.if(
-          i32.and(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), i32.eq(offset, i32.const(4094))),
+          i32.and(isLong, i32.eq(offset, i32.const(4094))),
           () => f.set(entry, i64.const(SPECIAL.straddle)),
           () => {
-            f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () => f.set(bits, i32.load(from)));
+            f.if(isLong, () => {
+              const upper = f.call(codeHalf, header, i32.add(offset, i32.const(2))) as I32;
+              f.set(bits, i32.or(bits.get, i32.shl(upper, i32.const(16))));
+            });
             f.set(entry, f.call(decodeBits, bits.get) as I64);
+            f.if(f.call(policyOf, entry.get) as I32, () => f.set(entry, overlayEntry(f, OVERLAY_ENTRY.trapped)));
             nearForm(f, entry, offset);
           },
         );
-        breakpointForm(f, entry, from);
-        f.atomicStore(slot, 0, entry.get);
-        // Somebody may have written the bytes meanwhile and emptied the entry before it was filled.
         f.if(
-          i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)),
-          () => f.br(again),
-          undefined,
+          isOverlay,
+          () => {
+            const record = f.let(f.call(library.get('record_at'), header, offset) as Ptr);
+            f.if(i32.eqz(f.ptr.eqz(record)), () =>
+              substitutedForm(f, library, { entry, record, bits: bits.get, offset }),
+            );
+          },
+          () => breakpointForm(f, entry, from),
+          'unlikely',
+        );
+        f.atomicStore(slot, 0, entry.get);
+        // Somebody may have dropped the overlay meanwhile, or written the bytes, and emptied the entry before it was
+        // filled.
+        f.if(
+          isOverlay,
+          () => {
+            const isLive = i32.eq(f.atomicLoad('i32', header, head.state), i32.const(OVERLAY_STATE.live));
+            f.if(i32.eqz(isLive), () => f.atomicStore(slot, 0, overlayEntry(f, OVERLAY_ENTRY.leave)));
+          },
+          () =>
+            f.if(
+              i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)),
+              () => f.br(again),
+              undefined,
+              'unlikely',
+            ),
           'unlikely',
         );
       });
     }),
   );
 
+  // to_scratch(vcpu, pc, bits, entry): puts the instruction into the vCPU's scratch entry and returns its address.
+  const toScratch = module.function('to_scratch', [P, 'i64', 'i32', 'i64'], [P], (f) => {
+    const { i32, i64 } = f;
+    const vcpu = f.param<Ptr>(0).get;
+    i32.store(vcpu, at.scratchBits, f.param<I32>(2).get);
+    i64.store(vcpu, at.scratch, f.param<I64>(3).get);
+    i64.store(vcpu, at.scratch + 8, i64.const(SENTINEL));
+    i64.store(vcpu, at.scratch + 16, i64.const(SENTINEL));
+    const entry = f.ptr.add(vcpu, f.ptr.const(at.scratch));
+    i64.store(vcpu, at.fetchDelta, i64.sub(f.param<I64>(1).get, i64.shrU(f.ptr.to64(entry), i64.const(2))));
+    f.return(entry);
+  });
+  library.set('to_scratch', toScratch);
+
   // fetch_scratch(vcpu, pc): decodes the one instruction at pc into the scratch entry; 0 with a fault recorded.
   const scratch = module.function('fetch_scratch', [P, 'i64'], [P], (f) => {
     const { i32, i64 } = f;
     const vcpu = f.param<Ptr>(0).get;
     const pc = f.param<I64>(1).get;
+    /** The decoded page of the last half read, if the fetch buffer knows one. */
+    const header = f.pointerLocal();
     const half = (va: I64): I32 => {
       // The fetch buffer knows both pages of a loop's straddling instruction: no walk for each execution.
       const index = f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)));
       const slot = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), index));
-      const address = f.pointerLocal();
+      const value = f.local('i32');
+      f.set(header, f.ptr.const(0));
+      f.if(i64.eq(i64.load(slot), i64.and(va, i64.const(-4096))), () => {
+        const found = f.let(headerOf(f, f.ptr.load(slot, 8)));
+        // An overlay that was dropped no longer stands for anything.
+        const isPlain = f.ptr.eqz(f.ptr.load(found, head.records));
+        const isLive = i32.eq(f.atomicLoad('i32', found, head.state), i32.const(OVERLAY_STATE.live));
+        f.if(i32.or(isPlain, isLive), () => f.set(header, found));
+      });
       f.if(
-        i64.eq(i64.load(slot), i64.and(va, i64.const(-4096))),
+        f.ptr.eqz(header.get),
         () => {
-          const frame = f.ptr.load(f.ptr.op('sub', f.ptr.load(slot, 8), f.ptr.const(DECODED_HEADER_BYTES)));
-          f.set(address, f.ptr.add(frame, f.ptr.from64(i64.and(va, i64.const(4095)))));
+          const address = f.let(f.call(host, vcpu, va, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
+          f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
+          f.set(value, i32.load16U(address));
         },
         () => {
-          f.set(address, f.call(host, vcpu, va, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
-          f.if(f.ptr.eqz(address.get), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
+          const offset = i32.and(f.convert('i32_wrap_i64', va), i32.const(4095));
+          f.set(value, f.call(codeHalf, header.get, offset) as I32);
         },
+        'unlikely',
       );
-      return i32.load16U(address.get);
+      return value.get;
     };
     const bits = f.local('i32');
     f.set(bits, half(pc));
+    const record = f.pointerLocal();
+    f.set(record, f.ptr.const(0));
+    f.if(i32.eqz(f.ptr.eqz(header.get)), () => {
+      const offset = i32.and(f.convert('i32_wrap_i64', pc), i32.const(4095));
+      f.if(
+        i32.eqz(f.ptr.eqz(f.ptr.load(header.get, head.records))),
+        () => f.set(record, f.call(library.get('record_at'), header.get, offset) as Ptr),
+        undefined,
+        'unlikely',
+      );
+    });
     f.if(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)), () =>
       f.set(bits, i32.or(bits.get, i32.shl(half(i64.add(pc, i64.const(2))), i32.const(16)))),
     );
-    i32.store(vcpu, at.scratchBits, bits.get);
-    i64.store(vcpu, at.scratch, f.call(decodeBits, bits.get) as I64);
-    i64.store(vcpu, at.scratch + 8, i64.const(SENTINEL));
-    i64.store(vcpu, at.scratch + 16, i64.const(SENTINEL));
-    const entry = f.ptr.add(vcpu, f.ptr.const(at.scratch));
-    i64.store(vcpu, at.fetchDelta, i64.sub(pc, i64.shrU(f.ptr.to64(entry), i64.const(2))));
-    f.return(entry);
+    const entry = f.local('i64');
+    f.set(entry, f.call(decodeBits, bits.get) as I64);
+    f.if(f.call(policyOf, entry.get) as I32, () => f.set(entry, overlayEntry(f, OVERLAY_ENTRY.trapped)));
+    f.if(
+      i32.eqz(f.ptr.eqz(record.get)),
+      () => {
+        // The other page may hold another half now than when the substitute was made: then it is none.
+        const applied = f.let(f.call(applyRecord, record.get, bits.get) as I64);
+        f.if(i64.ne(applied, i64.const(0)), () => f.set(entry, applied));
+      },
+      undefined,
+      'unlikely',
+    );
+    f.return(f.call(toScratch, vcpu, pc, bits.get, entry.get));
   });
   library.set('fetch_scratch', scratch);
 
@@ -163,8 +264,21 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         undefined,
         'unlikely',
       );
-      const decoded = f.let(f.call(page, vcpu, f.ptr.op('and', address, f.ptr.const(-4096))) as Ptr);
-      f.if(f.ptr.eqz(decoded), () => f.return(decoded), undefined, 'unlikely');
+      const decoded = f.pointerLocal();
+      f.set(decoded, f.call(page, vcpu, f.ptr.op('and', address, f.ptr.const(-4096))) as Ptr);
+      f.if(f.ptr.eqz(decoded.get), () => f.return(decoded.get), undefined, 'unlikely');
+      f.if(
+        f.i32.or(
+          f.i32.load(headerOf(f, decoded.get), head.overlays),
+          f.i32.load(headerOf(f, decoded.get), head.wanted),
+        ),
+        () => {
+          f.set(decoded, f.call(library.get('overlay_page'), vcpu, decoded.get) as Ptr);
+          f.if(f.ptr.eqz(decoded.get), () => f.return(decoded.get));
+        },
+        undefined,
+        'unlikely',
+      );
       const pageVa = f.let(i64.and(pc, i64.const(-4096)));
       const entry = f.let(
         f.ptr.add(
@@ -173,9 +287,9 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         ),
       );
       i64.store(entry, 0, pageVa);
-      f.ptr.store(entry, 8, decoded);
-      i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded), i64.const(2))));
-      f.return(f.ptr.add(decoded, f.ptr.from64(i64.shl(i64.and(pc, i64.const(0xffe)), i64.const(2)))));
+      f.ptr.store(entry, 8, decoded.get);
+      i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded.get), i64.const(2))));
+      f.return(f.ptr.add(decoded.get, f.ptr.from64(i64.shl(i64.and(pc, i64.const(0xffe)), i64.const(2)))));
     }),
   );
 
@@ -191,12 +305,12 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         f.return(wide(i32.load(vcpu, at.scratchBits))),
       );
       const offset = f.let(i32.and(f.convert('i32_wrap_i64', f.param<I64>(2).get), i32.const(4095)));
-      const base = f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2))));
-      const from = f.let(
-        f.ptr.add(f.ptr.load(f.ptr.op('sub', base, f.ptr.const(DECODED_HEADER_BYTES))), f.ptr.from32(offset)),
-      );
-      const half = i32.load16U(from);
-      f.if(i32.eq(i32.and(half, i32.const(3)), i32.const(3)), () => f.return(wide(i32.load(from))));
+      const header = f.let(headerOf(f, f.ptr.op('sub', slot, f.ptr.from32(i32.shl(offset, i32.const(2))))));
+      const half = f.call(codeHalf, header, offset) as I32;
+      f.if(i32.eq(i32.and(half, i32.const(3)), i32.const(3)), () => {
+        const upper = f.call(codeHalf, header, i32.add(offset, i32.const(2))) as I32;
+        f.return(wide(i32.or(half, i32.shl(upper, i32.const(16)))));
+      });
       f.return(wide(half));
     }),
   );
@@ -220,7 +334,8 @@ function defineDecodedPage(f: FunctionBuilder): void {
   });
   const made = f.let(f.ptr.from32(block));
   f.memoryFill(made, i32.const(0), f.ptr.const(DECODED_STRIDE));
-  f.ptr.store(made, 0, frame);
+  f.ptr.store(made, head.frame, frame);
+  i32.store(made, head.wanted, wantsBreakpoint(f, frame));
   const entries = f.let(i32.add(block, i32.const(DECODED_HEADER_BYTES)));
   f.i64.store(made, DECODED_HEADER_BYTES + 2048 * 8, f.i64.const(SENTINEL));
   f.i64.store(made, DECODED_HEADER_BYTES + 2049 * 8, f.i64.const(SENTINEL));
@@ -240,9 +355,31 @@ function defineDecodedPage(f: FunctionBuilder): void {
   clearSlots(f, vcpu);
   // Other vCPUs may still write to it without being noticed: they are told (hypervisor/code-marks.ts).
   const mark = f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
+  // This one knows: its own translations are gone already.
+  f.if(i32.eq(i32.load(vcpu, at.seenMarks), mark), () => i32.store(vcpu, at.seenMarks, i32.add(mark, i32.const(1))));
   const ring = f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(2))));
   i32.store(ring, headerLayout.offset.recentMarks, entries);
   f.return(f.ptr.from32(entries));
+}
+
+/** The entry of an instruction that has a substitute. */
+function substitutedForm(
+  f: FunctionBuilder,
+  library: Library,
+  at: { readonly entry: Local<I64>; readonly record: Ptr; readonly bits: I32; readonly offset: I32 },
+): void {
+  const { i32, i64 } = f;
+  const { entry, record } = at;
+  const isStraddling = i64.eq(entry.get, i64.const(SPECIAL.straddle));
+  // One that straddles is applied when both halves are known (fetch_scratch); a breakpoint comes before its fetch.
+  const isBreakpoint = i32.ne(i32.and(i32.load8U(record, RECORD.uses), i32.const(USE.breakpoint)), i32.const(0));
+  f.if(i32.or(isBreakpoint, i32.eqz(isStraddling)), () => {
+    const applied = f.let(f.call(library.get('apply_record'), record, at.bits) as I64);
+    f.if(i64.ne(applied, i64.const(0)), () => {
+      f.set(entry, applied);
+      nearForm(f, entry, at.offset);
+    });
+  });
 }
 
 /** Turns the entry of a branch or jal whose target lies in its own page into its near form. */
@@ -263,12 +400,100 @@ function nearForm(f: FunctionBuilder, entry: Local<I64>, offset: I32): void {
   });
 }
 
-/** An instruction at one of the machine's breakpoints becomes one; the guest's memory stays as it is. */
+/** Whether a breakpoint that is to be in an overlay lies in this frame: 1 or 0. */
+function wantsBreakpoint(f: FunctionBuilder, frame: Ptr): I32 {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  const left = f.local('i32');
+  const found = f.local('i32');
+  f.set(found, i32.const(0));
+  f.set(left, i32.const(0));
+  f.if(
+    i32.load(header, headerLayout.offset.breakpointsInOverlays),
+    () => f.set(left, i32.load(header, headerLayout.offset.breakpointCount)),
+    undefined,
+    'unlikely',
+  );
+  f.while(
+    () => left.get,
+    () => {
+      f.set(left, i32.sub(left.get, i32.const(1)));
+      const slot = f.ptr.add(header, f.ptr.from32(i32.shl(left.get, i32.const(2))));
+      const page = i32.and(i32.load(slot, headerLayout.offset.breakpoints), i32.const(-FRAME_BYTES));
+      f.if(i32.eq(page, f.ptr.to32(frame)), () => f.set(found, i32.const(1)));
+    },
+  );
+  return found.get;
+}
+
+/** is_emulated(bits): 1 for an instruction that the hart is without and that is emulated for it. */
+function defineIsEmulated(module: ModuleBuilder, library: Library): void {
+  library.set(
+    'is_emulated',
+    module.function('is_emulated', ['i32'], ['i32'], (f) => {
+      const { i32 } = f;
+      const operation = (decoder: string): I32 =>
+        i32.and(f.convert('i32_wrap_i64', f.call(library.get(decoder), f.param<I32>(0).get) as I64), i32.const(1023));
+      const isOwn = f.let(i32.ne(operation('decode_bits'), i32.const(SPECIAL.illegal)));
+      f.return(i32.and(i32.eqz(isOwn), i32.ne(operation('decode_emulated'), i32.const(SPECIAL.illegal))));
+    }),
+  );
+}
+
+/** A CSR's policy comes before a row's. */
+function definePolicyOf(f: FunctionBuilder): void {
+  const { i32, i64 } = f;
+  const entry = f.param<I64>(0).get;
+  const operation = f.let(i32.and(f.convert('i32_wrap_i64', entry), i32.const(1023)));
+  f.if(i32.load8U(f.ptr.from32(operation), PLAN.csrRows), () => {
+    const csr = i32.and(f.convert('i32_wrap_i64', i64.shrU(entry, i64.const(ENTRY.immediate))), i32.const(4095));
+    const policy = f.let(i32.load8U(f.ptr.from32(csr), PLAN.policyCsrs));
+    f.if(policy, () => f.return(policy));
+  });
+  f.return(i32.load8U(f.ptr.from32(operation), PLAN.policyRows));
+}
+
+/** apply_record(record, bits): see above. What counts or logs each execution goes by way of the record. */
+function defineApplyRecord(
+  f: FunctionBuilder,
+  decoders: { readonly decodeBits: FunctionRef; readonly decodeEmulated: FunctionRef },
+): void {
+  const { i32, i64 } = f;
+  const record = f.param<Ptr>(0).get;
+  const bits = f.param<I32>(1).get;
+  const uses = f.let(i32.load8U(record, RECORD.uses));
+  const has = (use: number): I32 => i32.and(uses, i32.const(use));
+  f.if(has(USE.breakpoint), () => f.return(i64.const(SPECIAL.breakpoint)));
+  f.if(i32.ne(i32.load(record, RECORD.bits), bits), () => f.return(i64.const(0)));
+  const entry = f.local('i64');
+  f.if(
+    has(USE.emulate),
+    () => f.set(entry, f.call(decoders.decodeEmulated, bits) as I64),
+    () => f.set(entry, f.call(decoders.decodeBits, bits) as I64),
+  );
+  i64.store(record, RECORD.original, entry.get);
+  const operation = i32.and(f.convert('i32_wrap_i64', entry.get), i32.const(1023));
+  const countsItself = i32.ne(i32.load8U(f.ptr.from32(operation), PLAN.emulationFlags), i32.const(0));
+  f.if(i32.or(has(USE.policy), i32.eqz(countsItself)), () =>
+    f.return(i64.or(i64.const(SPECIAL.overlay), i64.shl(f.ptr.to64(record), i64.const(ENTRY.immediate)))),
+  );
+  f.return(entry.get);
+}
+
+/** SPECIAL.overlay with what its immediate says. */
+function overlayEntry(f: FunctionBuilder, what: number): I64 {
+  return f.i64.const((BigInt(what) << BigInt(ENTRY.immediate)) | BigInt(SPECIAL.overlay));
+}
+
+/** An instruction at one of the machine's breakpoints becomes one; for machines without overlays. */
 function breakpointForm(f: FunctionBuilder, entry: Local<I64>, from: Ptr): void {
   const { i32 } = f;
   const header = f.ptr.const(PLAN.header);
   const left = f.local('i32');
-  f.set(left, i32.load(header, headerLayout.offset.breakpointCount));
+  f.set(left, i32.const(0));
+  f.if(i32.eqz(i32.load(header, headerLayout.offset.breakpointsInOverlays)), () =>
+    f.set(left, i32.load(header, headerLayout.offset.breakpointCount)),
+  );
   f.while(
     () => left.get,
     () => {
@@ -282,13 +507,15 @@ function breakpointForm(f: FunctionBuilder, entry: Local<I64>, from: Ptr): void 
 }
 
 /** Looks a word up among the candidates of its bucket, or in the table of all 16-bit patterns. */
-function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
+function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables, which: 'own' | 'emulation'): void {
   const { i32, i64 } = f;
+  const expansions = which === 'own' ? PLAN.expansions : PLAN.emulationExpansions;
+  const bucketsAt = which === 'own' ? PLAN.decodeBuckets : PLAN.emulationBuckets;
   const word = f.local('i32');
   f.set(word, f.param<I32>(0).get);
   const isShort = f.let(i32.ne(i32.and(word.get, i32.const(3)), i32.const(3)));
   f.if(isShort, () =>
-    f.set(word, i32.load(f.ptr.from32(i32.shl(i32.and(word.get, i32.const(0xffff)), i32.const(2))), PLAN.expansions)),
+    f.set(word, i32.load(f.ptr.from32(i32.shl(i32.and(word.get, i32.const(0xffff)), i32.const(2))), expansions)),
   );
   const bits = word.get;
   const bucket = i32.or(
@@ -296,7 +523,7 @@ function defineDecodeBits(f: FunctionBuilder, tables: DecodeTables): void {
     i32.and(i32.shrU(bits, i32.const(7)), i32.const(0xe0)),
   );
   const candidate = f.local('i32');
-  f.set(candidate, i32.load(f.ptr.from32(i32.shl(bucket, i32.const(2))), PLAN.decodeBuckets));
+  f.set(candidate, i32.load(f.ptr.from32(i32.shl(bucket, i32.const(2))), bucketsAt));
   f.loop((again) => {
     const here = f.ptr.from32(candidate.get);
     // The list ends with a candidate that matches everything: illegal.

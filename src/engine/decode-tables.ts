@@ -17,6 +17,19 @@ const CANDIDATE_BYTES = 16;
 /** Bits of an instruction that choose the bucket: opcode[6:2], funct3. */
 const BUCKET_BITS = 0x707c;
 
+interface Candidate {
+  readonly mask: number;
+  readonly match: number;
+  readonly operation: number;
+  readonly format: number;
+}
+
+/** What a policy traps: a row by its name, or every access to a CSR by an instruction of Zicsr. */
+export interface Policy {
+  readonly row?: string;
+  readonly csr?: number;
+}
+
 interface Format {
   readonly key: string;
   readonly writesX: boolean;
@@ -25,15 +38,20 @@ interface Format {
 
 export class DecodeTables {
   readonly formats: readonly FormatBuilder[];
-  readonly #candidates: { mask: number; match: number; operation: number; format: number }[][] = [];
+  /** Of the hart's own instructions, and of these with the emulated ones. */
+  readonly #candidates: { readonly own: Candidate[][]; readonly emulation: Candidate[][] };
   readonly #decoder: Decoder;
+  readonly #emulation: Decoder;
   readonly #operations: Operations;
 
-  constructor(decoder: Decoder, operations: Operations) {
+  /** `emulation`: knows the instructions that are emulated besides the hart's own. */
+  constructor(decoder: Decoder, emulation: Decoder, operations: Operations) {
     this.#decoder = decoder;
+    this.#emulation = emulation;
     this.#operations = operations;
     const formats: Format[] = [{ key: 'none', writesX: false, immediate: undefined }];
-    const rows = decoder.rows.map(({ row, pattern }) => {
+    const isOwn = new Set(decoder.rows.map(({ row }) => row));
+    const rows = emulation.rows.map(({ row, pattern }) => {
       const names = pattern.fields.map((field) => field.name);
       const immediate = names.includes('csr')
         ? ('csr' as const)
@@ -44,27 +62,41 @@ export class DecodeTables {
       const key = JSON.stringify([writesX, immediate]);
       let format = formats.findIndex((known) => known.key === key);
       if (format < 0) format = formats.push({ key, writesX, immediate }) - 1;
-      return { mask: pattern.mask, match: pattern.match, operation: operations.numberOf(row.name, 4), format };
+      const operation = operations.numberOf(row.name, 4);
+      return { row, candidate: { mask: pattern.mask, match: pattern.match, operation, format } };
     });
     this.formats = formats.map((format) => (f, bits, low, immediate) => emitFormat(format, f, bits, low, immediate));
-    for (let bucket = 0; bucket < 256; bucket++) {
-      const bits = ((bucket & 31) << 2) | ((bucket >> 5) << 12);
-      const list = rows.filter(({ mask, match }) => ((match ^ bits) & mask & BUCKET_BITS) === 0);
-      this.#candidates.push([...list, { mask: 0, match: 0, operation: SPECIAL.illegal, format: 0 }]);
-    }
+    const own = rows.filter(({ row }) => isOwn.has(row)).map(({ candidate }) => candidate);
+    this.#candidates = { own: buckets(own), emulation: buckets(rows.map(({ candidate }) => candidate)) };
+  }
+
+  /** Makes these rows and CSRs trap by policy; a policy's number is its place in the list, counted from 1. */
+  writePolicies(buffer: ArrayBufferLike, policies: readonly Policy[]): void {
+    const rows = new Uint8Array(buffer, PLAN.policyRows, 1024).fill(0);
+    const csrs = new Uint8Array(buffer, PLAN.policyCsrs, 4096).fill(0);
+    policies.forEach(({ row, csr }, i) => {
+      if (csr !== undefined) csrs[csr] = i + 1;
+      if (row === undefined) return;
+      for (const { number, row: own } of this.#operations.all) if (own.name === row) rows[number] = i + 1;
+    });
   }
 
   /** Writes the tables to their places in a machine's memory. */
   write(buffer: ArrayBufferLike): void {
     const u32 = new Uint32Array(buffer);
     let at: number = PLAN.decodeCandidates;
-    this.#candidates.forEach((list, bucket) => {
-      u32[PLAN.decodeBuckets / 4 + bucket] = at;
-      for (const { mask, match, operation, format } of list) {
-        u32.set([mask, match, operation, format], at / 4);
-        at += CANDIDATE_BYTES;
-      }
-    });
+    for (const { place, lists } of [
+      { place: PLAN.decodeBuckets, lists: this.#candidates.own },
+      { place: PLAN.emulationBuckets, lists: this.#candidates.emulation },
+    ]) {
+      lists.forEach((list, bucket) => {
+        u32[place / 4 + bucket] = at;
+        for (const { mask, match, operation, format } of list) {
+          u32.set([mask, match, operation, format], at / 4);
+          at += CANDIDATE_BYTES;
+        }
+      });
+    }
     assert(at <= PLAN.csrIndex, 'too many candidates');
     new Uint8Array(buffer).set(csrIndexTable(), PLAN.csrIndex);
     const siblings = new Uint16Array(buffer, PLAN.compressedSiblings, 1024);
@@ -75,8 +107,22 @@ export class DecodeTables {
         near[number] = 1;
       if (bytes === 2 && !isNear) siblings[this.#operations.numberOf(row.name, 4)] = number;
     }
+    const emulated = new Uint8Array(buffer, PLAN.emulationFlags, 1024);
+    for (const { number, row } of this.#operations.all) emulated[number] = this.#operations.isEmulated(row) ? 1 : 0;
+    const csrRows = new Uint8Array(buffer, PLAN.csrRows, 1024);
+    for (const { number, row } of this.#operations.all) csrRows[number] = row.kind === 'csr' ? 1 : 0;
     u32.set(this.#decoder.expansions, PLAN.expansions / 4);
+    u32.set(this.#emulation.expansions, PLAN.emulationExpansions / 4);
   }
+}
+
+/** By opcode and funct3; each list ends with a candidate that matches everything: illegal. */
+function buckets(candidates: readonly Candidate[]): Candidate[][] {
+  return Array.from({ length: 256 }, (_, bucket) => {
+    const bits = ((bucket & 31) << 2) | ((bucket >> 5) << 12);
+    const list = candidates.filter(({ mask, match }) => ((match ^ bits) & mask & BUCKET_BITS) === 0);
+    return [...list, { mask: 0, match: 0, operation: SPECIAL.illegal, format: 0 }];
+  });
 }
 
 function emitFormat(format: Format, f: FunctionBuilder, bits: I32, low: Local<I32>, immediate: Local<I32>): void {

@@ -17,6 +17,11 @@ export interface BareHartOptions {
   readonly translate?:
     | undefined
     | ((code: { memory: MachineMemory; processor: Processor; signatures: ReadonlyMap<string, Signature> }) => HotCode);
+  /** Extensions that are emulated, and places for overlays. */
+  readonly emulated?: ReadonlySet<string>;
+  readonly overlays?: number;
+  /** Bytes of blocks that the test asks for. */
+  readonly blockBytes?: number;
 }
 
 /** The translator, as a hart without a hypervisor uses it. */
@@ -30,7 +35,7 @@ export class BareHart {
   readonly at: number;
   readonly memory: MachineMemory;
   readonly processor: Processor;
-  readonly #map: GuestPhysicalMap;
+  readonly map: GuestPhysicalMap;
   readonly #options: BareHartOptions;
   readonly #hotCode: HotCode | undefined;
 
@@ -40,14 +45,19 @@ export class BareHart {
     this.memory = MachineMemory.create({
       width: options.width ?? 32,
       shared: options.shared ?? true,
-      blockBytes: pages * 4 + vcpuState.sizeBytes + 1024,
+      blockBytes: pages * 4 + vcpuState.sizeBytes + 1024 + (options.blockBytes ?? 0),
+      overlays: options.overlays ?? 0,
       codeBytes: options.codeBytes ?? 1 << 20,
       frames: options.ramBytes / FRAME_BYTES + 16,
     });
-    const { bytes, tables, signatures } = moduleFor(this.memory, options.extensions);
+    const { bytes, tables, signatures } = moduleFor(
+      this.memory,
+      options.extensions,
+      options.emulated ?? new Set<string>(),
+    );
     tables.write(this.memory.buffer);
-    this.#map = new GuestPhysicalMap(this.memory, this.memory.block(pages * 4), pages);
-    this.#map.declare(options.ramBase, options.ramBytes, { readOnly: false });
+    this.map = new GuestPhysicalMap(this.memory, this.memory.block(pages * 4), pages);
+    this.map.declare(options.ramBase, options.ramBytes, { readOnly: false });
     this.at = this.memory.block(vcpuState.sizeBytes);
     this.state = vcpuState.view(this.memory.buffer, this.at);
     this.processor = new Processor(new WebAssembly.Module(bytes), this.memory.memory, {
@@ -55,7 +65,7 @@ export class BareHart {
       ticks: () => 0,
     });
     const { state } = this;
-    state.gpaMap = BigInt(this.#map.at);
+    state.gpaMap = BigInt(this.map.at);
     state.gpaPages = BigInt(pages);
     state.features = featuresOf(options.extensions) & ~FEATURE.sbi;
     state.clockMode = 1;
@@ -85,7 +95,7 @@ export class BareHart {
   write(gpa: number, bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
       const offset = (gpa + done) % FRAME_BYTES;
-      const host = this.#map.host(Math.floor((gpa + done) / FRAME_BYTES), 'setup');
+      const host = this.map.host(Math.floor((gpa + done) / FRAME_BYTES), 'setup');
       assert(host !== 0, `no memory at ${(gpa + done).toString(16)}`);
       const count = Math.min(FRAME_BYTES - offset, bytes.length - done);
       this.memory.u8.set(bytes.subarray(done, done + count), host + offset);
@@ -97,7 +107,7 @@ export class BareHart {
   read(gpa: number, sizeBytes: number): Uint8Array {
     const out = new Uint8Array(sizeBytes);
     for (let i = 0; i < sizeBytes; i++) {
-      const host = this.#map.host(Math.floor((gpa + i) / FRAME_BYTES), 'read');
+      const host = this.map.host(Math.floor((gpa + i) / FRAME_BYTES), 'read');
       out[i] = must(this.memory.u8[host + ((gpa + i) % FRAME_BYTES)]);
     }
     return out;
@@ -108,7 +118,7 @@ export class BareHart {
     const { ramBase, ramBytes } = this.#options;
     const out = new Uint8Array(ramBytes);
     for (let page = 0; page < ramBytes / FRAME_BYTES; page++) {
-      const host = this.#map.host(ramBase / FRAME_BYTES + page, 'read');
+      const host = this.map.host(ramBase / FRAME_BYTES + page, 'read');
       out.set(this.memory.u8.subarray(host, host + FRAME_BYTES), page * FRAME_BYTES);
     }
     return out;
@@ -116,7 +126,7 @@ export class BareHart {
 
   /** Whether the frame of that page holds decoded code. */
   isDecoded(gpa: number): boolean {
-    const host = this.#map.host(Math.floor(gpa / FRAME_BYTES), 'read');
+    const host = this.map.host(Math.floor(gpa / FRAME_BYTES), 'read');
     return this.memory.u32[PLAN.frameTable / 4 + host / FRAME_BYTES] !== 0;
   }
 }
@@ -124,9 +134,13 @@ export class BareHart {
 const modules = new Map<string, ReturnType<typeof generateEngine>>();
 
 /** Generating takes a moment: once for each memory and extension set. */
-function moduleFor(memory: MachineMemory, extensions: ReadonlySet<string>): ReturnType<typeof generateEngine> {
-  const key = JSON.stringify([memory.shape.description, [...extensions].sort()]);
-  const made = modules.get(key) ?? generateEngine(memory.shape.description, extensions);
+function moduleFor(
+  memory: MachineMemory,
+  extensions: ReadonlySet<string>,
+  emulated: ReadonlySet<string>,
+): ReturnType<typeof generateEngine> {
+  const key = JSON.stringify([memory.shape.description, [...extensions].sort(), [...emulated].sort()]);
+  const made = modules.get(key) ?? generateEngine(memory.shape.description, extensions, emulated);
   modules.set(key, made);
   return made;
 }

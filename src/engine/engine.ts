@@ -11,10 +11,11 @@ import { defineCsrs } from './csr-functions.ts';
 import { DecodeTables } from './decode-tables.ts';
 import { defineFloat } from './float/index.ts';
 import { defineInterpreter } from './interpreter.ts';
-import { REGION_TABLE } from './memory-plan.ts';
+import { ACCESS, REGION_TABLE } from './memory-plan.ts';
 import { defineSlots } from './memory-slots.ts';
 import { defineMmu } from './mmu.ts';
 import { Operations } from './operations.ts';
+import { defineOverlays } from './overlay-code.ts';
 import { defineRegions } from './regions.ts';
 import { EXIT, type VcpuState, vcpuState } from './vcpu-state.ts';
 import { Library } from './wasm-machine.ts';
@@ -33,21 +34,33 @@ export interface Signature {
   readonly results: readonly ValueType[];
 }
 
-/** Generates the engine for a set of extensions (see isa/extensions.ts). */
-export function generateEngine(memory: MemoryDescription, extensions: ReadonlySet<string>): EngineCode {
+/**
+ * Generates the engine for a set of extensions (see isa/extensions.ts). `emulated` are extensions that the hart is
+ * without: their instructions leave the engine, or are executed where an overlay says so.
+ */
+export function generateEngine(
+  memory: MemoryDescription,
+  extensions: ReadonlySet<string>,
+  emulated: ReadonlySet<string> = new Set<string>(),
+): EngineCode {
   const decoder = createDecoder(extensions);
+  const emulation = emulated.size === 0 ? decoder : createDecoder(new Set([...extensions, ...emulated]));
+  const own = new Set(decoder.rows.map((code) => code.row));
+  const rows = emulation.rows.map((code) => code.row);
   const operations = new Operations(
-    decoder.rows.map((code) => code.row),
+    rows,
     new Set(COMPRESSED_CODES.map((code) => code.target.row.name)),
+    new Set(rows.filter((row) => !own.has(row))),
   );
-  const tables = new DecodeTables(decoder, operations);
+  const tables = new DecodeTables(decoder, emulation, operations);
   const module = new ModuleBuilder(memory);
   const hostTime = module.importFunction('time', [], ['f64']);
   const hot = module.importFunction('hot', [module.pointerType], []);
-  const library = new Library({ hasCompressed: extensions.has('c') });
+  const library = new Library({ hasCompressed: extensions.has('c'), emulates: emulated.size > 0 });
   defineArithmetic(module, library);
   defineFloat(module, library);
   defineRegions(module, library);
+  defineOverlays(module, library);
   defineWritten(module, library);
   defineMmu(module, library);
   defineSlots(module, library);
@@ -68,6 +81,12 @@ export type Exit =
   | {
       readonly kind: 'budget' | 'call' | 'wait' | 'breakpoint' | 'codeFull' | 'memoryFull' | 'fenceInstruction';
     }
+  /** The instruction at pc, whose bits these are, is one that is emulated. */
+  | { readonly kind: 'illegal'; readonly bits: number }
+  /** The instruction at pc is trapped by policy `policy`, counted from 1: state.pass lets it be executed. */
+  | { readonly kind: 'trapped'; readonly bits: number; readonly policy: number }
+  /** A breakpoint is wanted in the frame of the pc. */
+  | { readonly kind: 'overlay' }
   | {
       readonly kind: 'mmio';
       readonly gpa: number;
@@ -90,6 +109,10 @@ interface Exports {
   walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
   csr_read(vcpu: Address, number: number): bigint;
   csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
+  host_address(vcpu: Address, va: bigint, bytes: number, access: number): Address;
+  take_trap(vcpu: Address, pc: bigint): void;
+  load_slow(vcpu: Address, va: bigint, bytes: number): bigint;
+  store_slow(vcpu: Address, va: bigint, bytes: number, value: bigint): void;
 }
 
 /** Executes vCPUs on the calling thread. */
@@ -152,6 +175,12 @@ export class Processor {
         return MEMORY_FULL;
       case EXIT.fenceInstruction:
         return FENCE_INSTRUCTION;
+      case EXIT.illegal:
+        return { kind: 'illegal', bits: Number(state.exitValue) };
+      case EXIT.trapped:
+        return { kind: 'trapped', bits: Number(state.exitValue), policy: Number(state.exitGpa) };
+      case EXIT.overlay:
+        return OVERLAY_WANTED;
       default:
         throw new AssertionError(`unknown exit ${state.exitKind}`);
     }
@@ -189,6 +218,28 @@ export class Processor {
     return gpa === -1n ? undefined : BigInt.asUintN(64, gpa);
   }
 
+  /** Where the instruction at `pc` lies in the machine's memory; undefined if it faults or has no page to itself. */
+  fetchAddress(vcpu: number, state: VcpuState, pc: bigint): number | undefined {
+    const host = Number(this.#exports.host_address(this.#address(vcpu), BigInt.asIntN(64, pc), 2, ACCESS.fetch));
+    state.fault = 0;
+    return host === 0 || state.cacheable === 0 ? undefined : host;
+  }
+
+  /** Takes the trap of the instruction at the vCPU's pc. */
+  raise(vcpu: number, state: VcpuState, cause: number, tval: bigint): void {
+    state.faultCause = BigInt(cause);
+    state.faultTval = tval;
+    this.#exports.take_trap(this.#address(vcpu), BigInt.asIntN(64, state.pc));
+  }
+
+  /** A load or store as the vCPU's own: what became of it is in its fault fields (see FAULT). */
+  load(vcpu: number, va: bigint, bytes: number): bigint {
+    return BigInt.asUintN(64, this.#exports.load_slow(this.#address(vcpu), BigInt.asIntN(64, va), bytes));
+  }
+  store(vcpu: number, va: bigint, bytes: number, value: bigint): void {
+    this.#exports.store_slow(this.#address(vcpu), BigInt.asIntN(64, va), bytes, BigInt.asIntN(64, value));
+  }
+
   /** The CSR's value as machine mode reads it; undefined where there is none. */
   readCsr(vcpu: number, state: VcpuState, number: number): bigint | undefined {
     const mode = state.mode;
@@ -223,6 +274,7 @@ const WAIT: Exit = { kind: 'wait' };
 const BREAKPOINT: Exit = { kind: 'breakpoint' };
 const CODE_FULL: Exit = { kind: 'codeFull' };
 const FENCE_INSTRUCTION: Exit = { kind: 'fenceInstruction' };
+const OVERLAY_WANTED: Exit = { kind: 'overlay' };
 const MEMORY_FULL: Exit = { kind: 'memoryFull' };
 
 export { vcpuState };

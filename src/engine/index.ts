@@ -1,6 +1,7 @@
 /** The engine's door: memory, generated code, vCPU blocks, processors. */
 
 export { STEPS_PER_TICK } from './csr-functions.ts';
+export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
 export { GuestPhysicalMap, MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
@@ -9,30 +10,40 @@ export {
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
   DECODED_STRIDE,
+  decodedHeader,
   FRAME_BYTES,
   headerLayout,
   MARKS,
+  OVERLAY,
+  OVERLAY_STATE,
   PLAN,
+  RECORD,
   REGION_BYTES,
   REGION_LINKS,
   REGION_TABLE,
   REGIONS,
+  SUBSTITUTE,
+  USE,
 } from './memory-plan.ts';
 export { SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
+export type { Offender, OverlayCounters } from './overlays.ts';
 export {
   BANKS,
   EXIT,
   type ExitName,
+  FAULT,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,
   MMIO_ANSWER,
+  MOST_POLICIES,
   REQUEST,
   SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
+  TRAP_LOG_ENTRIES,
   VALIDATED,
   type VcpuState,
   vcpuState,

@@ -19,8 +19,8 @@ import type { Row } from '../isa/index.ts';
 import { enterTrap, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
-import { REGION_TABLE, REGIONS } from './memory-plan.ts';
-import { ENTRY, NO_ROW, type Operation, type Operations, SPECIAL } from './operations.ts';
+import { RECORD, REGION_TABLE, REGIONS } from './memory-plan.ts';
+import { ENTRY, NO_ROW, type Operation, type Operations, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
 import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -55,14 +55,20 @@ export function defineInterpreter(
   for (const operation of operations.all) {
     if (isInline(operation.row)) continue;
     const name = `${operation.row.name}/${operation.bytes}`;
-    table[operation.number] = module.function(name, [P, 'i64', 'i64'], ['i32'], (f) =>
-      buildFunction(f, library, operation),
-    );
+    table[operation.number] = module.function(name, [P, 'i64', 'i64'], ['i32'], (f) => {
+      if (operations.isEmulated(operation.row)) countEmulated(f, f.param<Ptr>(0).get);
+      buildFunction(f, library, operation);
+    });
   }
   assert(table.length <= REGION_TABLE, 'regions begin behind the operations');
   for (let i = 0; i < REGIONS; i++) table[REGION_TABLE + i] = missing;
   module.setTable(table);
   return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations, hot).build());
+}
+
+/** An instruction that a substitute stands for was begun. */
+function countEmulated(f: FunctionBuilder, vcpu: Ptr): void {
+  f.i64.store(vcpu, at.emulated, f.i64.add(f.i64.load(vcpu, at.emulated), f.i64.const(1)));
 }
 
 /** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
@@ -91,6 +97,7 @@ function defineTraps(module: ModuleBuilder, library: Library): void {
       const m = machine(f, f.param<I64>(1).get);
       m.set32('fault', f.i32.const(FAULT.none));
       m.set32('mmioAnswer', f.i32.const(0));
+      m.set32('pass', f.i32.const(0));
       m.set('reservationSize', f.i64.const(0));
       enterTrap(m, m.get('faultCause'), m.get('faultTval'), false);
     }),
@@ -153,18 +160,20 @@ class Loop {
     const f = this.#f;
     f.i32.store(this.#vcpu, at.budgetAtEntry, this.#budget.get);
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
-    f.call(this.#fn('timer'), this.#vcpu);
+    f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.resume)), () => f.call(this.#fn('timer'), this.#vcpu));
     f.loop((reenter) => {
       this.#labels.reenter = reenter;
       f.i32.store(this.#vcpu, at.reenter, f.i32.const(0));
       f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
-      // An answered device access is finished before anything else happens.
-      f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.mmioAnswer)), () => {
+      // An answered device access is finished before anything else happens; so is what was interrupted in a slice.
+      const isUnderWay = f.i32.or(f.i32.load(this.#vcpu, at.mmioAnswer), f.i32.load(this.#vcpu, at.resume));
+      f.if(f.i32.eqz(isUnderWay), () => {
         const waiting = f.i64.or(f.atomicLoad('i64', this.#vcpu, at.lines), f.i64.load(this.#vcpu, at.mip));
         f.if(f.i64.ne(f.i64.and(waiting, f.i64.load(this.#vcpu, at.mie)), f.i64.const(0)), () =>
           f.call(this.#fn('take_interrupt'), this.#vcpu),
         );
       });
+      f.i32.store(this.#vcpu, at.resume, f.i32.const(0));
       f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
       f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
       f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
@@ -313,9 +322,11 @@ class Loop {
         return;
       case SPECIAL.breakpoint:
         giveBack();
-        f.i64.store(this.#vcpu, at.pc, this.#pc());
-        this.#finish();
-        f.return(f.i32.const(EXIT.breakpoint));
+        this.#passOrLeave(EXIT.breakpoint);
+        return;
+      case SPECIAL.overlay:
+        giveBack();
+        this.#overlay();
         return;
       default:
         f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.illegal));
@@ -361,8 +372,56 @@ class Loop {
     f.br(must(this.#labels.next));
   }
 
+  /**
+   * An entry of the code overlay: a substitute whose executions are counted, the way out of a dropped overlay, or an
+   * instruction that a policy traps and that has no substitute (yet).
+   */
+  #overlay(): void {
+    const f = this.#f;
+    const what = f.let(f.i64.shrU(this.#word.get, f.i64.const(ENTRY.immediate)));
+    f.if(f.i64.gtU(what, f.i64.const(OVERLAY_ENTRY.trapped)), () => {
+      const record = f.let(f.ptr.from64(what));
+      f.call(this.#fn('count_substitute'), this.#vcpu, record, this.#pc());
+      this.#executeInstead(f.i32.load(record, RECORD.bits), f.i64.load(record, RECORD.original));
+    });
+    f.if(f.i64.eq(what, f.i64.const(OVERLAY_ENTRY.leave)), () => {
+      f.set(this.#target, this.#pc());
+      f.call(this.#fn('forget_fetch'), this.#vcpu, this.#target.get);
+      f.br(must(this.#labels.jump));
+    });
+    this.#passOrLeave(EXIT.trapped);
+  }
+
+  /** Leaves at this instruction; executes it if the caller said so (state.pass). */
+  #passOrLeave(exit: number): void {
+    const f = this.#f;
+    const bits = f.let(
+      f.convert('i32_wrap_i64', f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64),
+    );
+    f.if(f.i32.load(this.#vcpu, at.pass), () => {
+      f.i32.store(this.#vcpu, at.pass, f.i32.const(0));
+      this.#executeInstead(bits, f.call(this.#fn('decode_bits'), bits) as I64);
+    });
+    f.i64.store(this.#vcpu, at.exitValue, f.convert('i64_extend_i32_u', bits));
+    const policy = f.call(this.#fn('policy_of'), f.call(this.#fn('decode_bits'), bits)) as I32;
+    f.i64.store(this.#vcpu, at.exitGpa, f.convert('i64_extend_i32_u', policy));
+    f.i64.store(this.#vcpu, at.pc, this.#pc());
+    this.#finish();
+    f.return(f.i32.const(exit));
+  }
+
+  /** Goes on with this instruction in place of the entry's, at the same pc. */
+  #executeInstead(bits: I32, word: I64): void {
+    const f = this.#f;
+    const pc = f.let(this.#pc());
+    f.set(this.#entry, f.call(this.#fn('to_scratch'), this.#vcpu, pc, bits, word) as Ptr);
+    f.set(this.#delta, f.i64.load(this.#vcpu, at.fetchDelta));
+    f.br(must(this.#labels.next));
+  }
+
   #inline(operation: Operation): void {
     const f = this.#f;
+    if (this.#operations.isEmulated(operation.row)) countEmulated(f, this.#vcpu);
     const place: HandlerPlace = {
       low: this.#low.get,
       entry: this.#word.get,
@@ -443,15 +502,28 @@ class Loop {
       f.return(f.i32.load(this.#vcpu, at.exitKind));
     });
     f.if(f.i32.eq(fault, f.i32.const(FAULT.illegal)), () => {
-      f.i64.store(
-        this.#vcpu,
-        at.faultTval,
-        f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64,
-      );
+      const bits = f.let(f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64);
+      f.i64.store(this.#vcpu, at.faultTval, bits);
+      if (this.#library.emulates) this.#leaveIfEmulated(bits);
     });
     this.#notRetired();
     f.call(this.#fn('take_trap'), this.#vcpu, this.#pc());
     f.br(must(this.#labels.reenter));
+  }
+
+  /** The hart is without this instruction, but its hypervisor emulates it: no trap yet. */
+  #leaveIfEmulated(bits: I64): void {
+    const f = this.#f;
+    // One that a substitute stands for and that is illegal all the same (FS is off, say) traps.
+    const isUnknown = f.i32.eq(f.i32.and(this.#low.get, f.i32.const(1023)), f.i32.const(SPECIAL.illegal));
+    const isEmulated = f.call(this.#fn('is_emulated'), f.convert('i32_wrap_i64', bits)) as I32;
+    f.if(f.i32.and(isUnknown, isEmulated), () => {
+      f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
+      f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
+      f.i64.store(this.#vcpu, at.exitValue, bits);
+      this.#finish();
+      f.return(f.i32.const(EXIT.illegal));
+    });
   }
 
   /** Instructions that trap do not retire. */

@@ -17,7 +17,7 @@ import {
   disassemble,
   FEATURE,
   featuresOf,
-  parseCpu,
+  parseCpuModel,
   pendingInterrupt,
   Ram,
   ReferenceHart,
@@ -26,6 +26,7 @@ import {
   type StateField,
 } from '../isa/index.ts';
 import { BareHart, type BareHartOptions } from './engine.testing.ts';
+import type { Exit } from './engine.ts';
 import { Random } from './random.testing.ts';
 import { CodeGenerator } from './random-code.testing.ts';
 import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './random-world.testing.ts';
@@ -34,6 +35,15 @@ import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './ra
 export interface Configuration {
   readonly decoder: Decoder;
   readonly features: bigint;
+  readonly offence: ((exit: Exit) => void) | undefined;
+}
+
+export interface LockstepOptions {
+  readonly width?: 32 | 64;
+  readonly cpu?: string;
+  /** Makes what makes a translator; `emulation` decodes what is emulated, too. */
+  readonly translate?: (decoders: { decoder: Decoder; emulation: Decoder }) => BareHartOptions['translate'];
+  readonly emulation?: { readonly overlays: number; attach(engine: BareHart): (exit: Exit) => void };
 }
 const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
 const SD = 1n << 63n;
@@ -110,27 +120,20 @@ export class Lockstep {
   readonly #engine: BareHart;
   readonly #configuration: Configuration;
 
-  /** `cpu` as operators name it (isa/extensions.ts). */
-  constructor({
-    width = 32,
-    cpu = 'rv64',
-    translate,
-  }: {
-    width?: 32 | 64;
-    cpu?: string;
-    translate?: (configuration: Configuration) => BareHartOptions['translate'];
-  } = {}) {
-    const extensions = parseCpu(cpu);
+  /**
+   * `cpu` as operators name it (isa/extensions.ts); the reference machine has what is emulated. `emulation`: what
+   * answers the engine's exits where it is without.
+   */
+  constructor({ width = 32, cpu = 'rv64', emulation, translate }: LockstepOptions = {}) {
+    const { extensions, emulated } = parseCpuModel(cpu);
     const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
-    this.#configuration = { decoder: createDecoder(extensions), features };
+    const decoder = createDecoder(new Set([...extensions, ...emulated]));
     this.#engine = new BareHart({
-      extensions,
-      ramBase: RAM_BASE,
-      ramBytes: RAM_BYTES,
-      width,
-      codeBytes: 4 << 20,
-      ...(translate ? { translate: translate(this.#configuration) } : {}),
+      ...{ extensions, emulated, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes: 4 << 20 },
+      ...{ overlays: emulation?.overlays ?? 0, blockBytes: 4096 },
+      ...(translate ? { translate: translate({ decoder: createDecoder(extensions), emulation: decoder }) } : {}),
     });
+    this.#configuration = { decoder, features, offence: emulation?.attach(this.#engine) };
   }
 
   /** Regions that were translated. */
@@ -195,12 +198,14 @@ class Pair {
   readonly #engine: BareHart;
   readonly #slow: SlowHart;
   readonly #decoder: Decoder;
+  readonly #offence: Configuration['offence'];
   readonly #clock = { steps: 0 };
   #trapsRunning = 0;
 
   constructor(engine: BareHart, world: World, configuration: Configuration) {
     this.#engine = engine;
     this.#decoder = configuration.decoder;
+    this.#offence = configuration.offence;
     const ram = new WatchedRam(BigInt(RAM_BASE), RAM_BYTES);
     ram.bytes.set(world.ram);
     this.#slow = new SlowHart(ram, this.#clock, configuration);
@@ -259,6 +264,7 @@ class Pair {
       const exit = this.#engine.run(Number(end - state.steps));
       if (exit.kind === 'codeFull') this.#engine.memory.dropCode();
       if (exit.kind === 'codeFull') this.#engine.processor.flushTranslation(this.#engine.at);
+      else if (exit.kind === 'illegal' && this.#offence) this.#offence(exit);
       else assert(exit.kind === 'budget' || exit.kind === 'wait', `the engine left: ${exit.kind}`);
     }
   }

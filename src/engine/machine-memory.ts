@@ -8,7 +8,19 @@ import { OperatorError } from '../base/errors.ts';
 import { createLinearMemory } from '../base/linear-memory.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
-import { BREAKPOINTS, FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import {
+  BREAKPOINTS,
+  DECODED_HEADER_BYTES,
+  decodedHeader,
+  FRAME_BYTES,
+  GPA,
+  headerLayout,
+  OVERLAY,
+  PLAN,
+  USE,
+} from './memory-plan.ts';
+import { Overlays } from './overlays.ts';
+import { dropRegions } from './region-links.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -21,6 +33,8 @@ export interface MemoryOptions {
   readonly codeBytes: number;
   /** Frames that guests may come to own. */
   readonly frames: number;
+  /** Overlays (overlays.ts) at a time; none by default. */
+  readonly overlays?: number;
 }
 
 /** What other threads need to wrap the memory: plain data beside the memory itself. */
@@ -37,12 +51,15 @@ export class MachineMemory {
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
   readonly header: View<typeof headerLayout.fields>;
+  readonly overlays: Overlays;
   #nextBlock = 0;
   #blockLimit = 0;
 
   /** Makes and divides a new memory. */
   static create(options: MemoryOptions): MachineMemory {
-    const contents = options.blockBytes + options.codeBytes + options.frames * FRAME_BYTES + 2 * PAGE_BYTES;
+    const overlayBytes = (options.overlays ?? 0) * OVERLAY.bytes;
+    const contents =
+      options.blockBytes + options.codeBytes + overlayBytes + options.frames * FRAME_BYTES + 2 * PAGE_BYTES;
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
     const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
@@ -78,6 +95,7 @@ export class MachineMemory {
     this.i32 = new Int32Array(memory.buffer);
     this.u64 = new BigUint64Array(memory.buffer);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
+    this.overlays = new Overlays(memory.buffer);
   }
 
   get buffer(): ArrayBufferLike {
@@ -118,19 +136,68 @@ export class MachineMemory {
     header.lastModule = 0;
     header.modules = 0;
     header.codeFlushes++;
+    this.overlays.reset();
   }
 
   /**
-   * Sets the breakpoints: linear addresses of instructions, at most BREAKPOINTS. Entries decoded before are emptied.
-   * No vCPU may be running.
+   * Drops the regions that have instructions of the page with these decoded entries. Those that run go on until they
+   * leave: for writes by somebody else, and while no vCPU runs.
    */
-  setBreakpoints(addresses: readonly number[]): void {
-    assert(addresses.length <= BREAKPOINTS, 'too many breakpoints');
+  dropRegions(entries: number): void {
+    dropRegions(this, entries);
+  }
+
+  /**
+   * Bytes of the frame with this decoded page were, or may have been, written unnoticed: all its entries are emptied,
+   * and its overlays dropped.
+   */
+  forgetCode(entries: number): void {
+    this.u8.fill(0, entries, entries + 2048 * 8);
+    this.dropOverlays(entries, 'mark');
+  }
+
+  /** Drops the overlays of a frame, by the entries of its decoded page. */
+  dropOverlays(entries: number, reason: 'write' | 'mark'): void {
+    if (Atomics.load(this.u32, this.#decodedIndex(entries, 'overlays')) !== 0) this.overlays.drop(entries, reason);
+  }
+
+  /**
+   * Sets the breakpoints: linear addresses of instructions and the partitions that meet them, at most BREAKPOINTS.
+   * With `inOverlays` they are substitutes, made when the frame is next executed; else decoded entries, which all
+   * partitions meet. No vCPU may be running, and all are to forget their fetch translations.
+   */
+  setBreakpoints(list: readonly { address: number; partition: number }[], options: { inOverlays: boolean }): void {
+    assert(list.length <= BREAKPOINTS, 'too many breakpoints');
     const { header } = this;
-    for (const address of header.breakpoints.subarray(0, header.breakpointCount)) this.#forgetInstruction(address);
-    header.breakpoints.set(addresses);
-    header.breakpointCount = addresses.length;
-    for (const address of addresses) this.#forgetInstruction(address);
+    const places = Array.from({ length: header.breakpointCount }, (_, i) => ({
+      address: header.breakpoints[i] ?? 0,
+      partition: header.breakpointPartitions[i] ?? 0,
+    }));
+    for (const { address, partition } of places) {
+      this.overlays.withdraw(partition, address, USE.breakpoint);
+      this.#forgetInstruction(address);
+      this.#setWanted(address, 0);
+    }
+    list.forEach(({ address, partition }, i) => {
+      header.breakpoints[i] = address;
+      header.breakpointPartitions[i] = partition;
+    });
+    header.breakpointCount = list.length;
+    header.breakpointsInOverlays = options.inOverlays ? 1 : 0;
+    for (const { address } of list) {
+      this.#forgetInstruction(address);
+      if (options.inOverlays) this.#setWanted(address, 1);
+    }
+    if (options.inOverlays) this.overlays.addBreakpoints(list);
+  }
+
+  #setWanted(address: number, wanted: number): void {
+    const page = this.u32[PLAN.frameTable / 4 + Math.floor(address / FRAME_BYTES)] ?? 0;
+    if (page !== 0) this.u32[this.#decodedIndex(page, 'wanted')] = wanted;
+  }
+
+  #decodedIndex(entries: number, field: 'overlays' | 'wanted'): number {
+    return (entries - DECODED_HEADER_BYTES + decodedHeader.offset[field]) / 4;
   }
 
   /** The decoded page of the frame at that linear address; 0: it was never executed. */
@@ -141,6 +208,7 @@ export class MachineMemory {
   #forgetInstruction(address: number): void {
     const page = this.decodedPage(address);
     if (page === 0) return;
+    dropRegions(this, page);
     const entry = page + (address % FRAME_BYTES) * 4;
     this.u8.fill(0, entry, entry + 8);
   }
@@ -153,7 +221,9 @@ export class MachineMemory {
     header.regionNext = 1;
     header.linkNext = 1;
     header.decodedLimit = header.decodedFirst + options.codeBytes;
-    header.frameFirst = roundUp(header.decodedLimit, FRAME_BYTES) / FRAME_BYTES;
+    header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
+    header.overlayCount = options.overlays ?? 0;
+    header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
     header.frameNext = header.frameFirst;
     header.frameLimit = header.frameFirst + options.frames;
     assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');

@@ -5,7 +5,8 @@
  *   0        unused: address 0 means "none"
  *   64 KiB   header, decoder tables
  *   512 KiB  regions: their records, and which code pages they cover
- *   1 MiB    frame table: u32 per 4 KiB frame of linear memory
+ *   1 MiB    the decoder's table of what emulated 16-bit instructions are short for
+ *   1.25 MiB frame table: u32 per 4 KiB frame of linear memory
  *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
  */
 import { array, struct } from '../base/struct.ts';
@@ -13,7 +14,7 @@ import { array, struct } from '../base/struct.ts';
 export const FRAME_BYTES = 4096;
 /**
  * A decoded page: a header (frame's host address; at 8, u32 number of the first link to regions), 2048 entries of
- * 8 bytes, two sentinels, and a bit for each two bytes that regions were made of.
+ * 8 bytes, two sentinels, and a bit for each two bytes that regions were made of. See decodedHeader.
  */
 export const DECODED_HEADER_BYTES = 64;
 export const DECODED_LINKS = 8;
@@ -27,6 +28,54 @@ export const REGION_LINKS = 32768;
 export const REGION_BYTES = 16;
 /** Table entries below are the interpreter's; a region's is this plus its number. */
 export const REGION_TABLE = 1024;
+
+/**
+ * The header of a decoded page, in front of its entries. A page that decodes a guest's frame has the fields up to
+ * `drops`, one that decodes an overlay the others too (overlays.ts).
+ */
+export const decodedHeader = struct('decoded-header', {
+  /** The address of the bytes that it decodes: the guest's frame, or the overlay that stands in for it. */
+  frame: 'u64',
+  /** Number of the first link to regions (DECODED_LINKS). */
+  links: 'u32',
+  /** The frame's overlays: the first one's entries, 0: none. */
+  overlays: 'u32',
+  /** An overlay's records; 0 for a guest's frame. */
+  records: 'u64',
+  /** 1: a debugger wants a breakpoint in the frame, so that whoever has no overlay of it asks for one. */
+  wanted: 'u32',
+  /** Exceptions since the frame's last overlay was made, and how often writes dropped one. */
+  exceptions: 'u32',
+  drops: 'u32',
+  /** Of an overlay: OVERLAY_STATE, the frame it stands in for (its number), for which partition, serial number. */
+  state: 'u32',
+  home: 'u32',
+  partition: 'u32',
+  version: 'u32',
+  /** Next overlay of the same frame (entries), records used so far, epoch of its end. */
+  next: 'u32',
+  used: 'u32',
+  epoch: 'u32',
+});
+
+/**
+ * An overlay's place in memory: the frame that holds the substitutes, its decoded page, the substitutes' records. A
+ * record is `original bits u32 | offset u16 | uses u8 | policy u8 | the original, decoded u64`.
+ */
+export const OVERLAY = {
+  bytes: 40_960,
+  entries: FRAME_BYTES + DECODED_HEADER_BYTES,
+  records: FRAME_BYTES + DECODED_STRIDE,
+  recordBytes: 16,
+  mostRecords: 1024,
+} as const;
+export const RECORD = { bits: 0, offset: 4, uses: 6, policy: 7, original: 8 } as const;
+/** What a substitute is for: bits of a record's `uses`. */
+export const USE = { emulate: 1, breakpoint: 2, policy: 4 } as const;
+/** free -> making -> live -> dropping -> dropped -> unlinked -> free. */
+export const OVERLAY_STATE = { free: 0, making: 1, live: 2, dropping: 3, dropped: 4, unlinked: 5 } as const;
+/** A substitute in an overlay: a reserved 16-bit instruction, c.100 with bit 12 set, whose ten free bits name a record. */
+export const SUBSTITUTE = { mask: 0xf003, match: 0x9000, shift: 2 } as const;
 
 /** The most breakpoints at a time. */
 export const BREAKPOINTS = 64;
@@ -46,9 +95,22 @@ export const headerLayout = struct('header', {
   /** Code marks made so far (see code-pages.ts). */
   marks: 'u32',
   codeFlushes: 'u32',
-  /** Host addresses at which instructions are breakpoints, and how many there are. */
+  /** Host addresses at which instructions are breakpoints, the partitions for which, and how many there are. */
   breakpointCount: 'u32',
   breakpoints: array('u32', BREAKPOINTS),
+  breakpointPartitions: array('u32', BREAKPOINTS),
+  /** 1: breakpoints are substitutes in overlays, 0: decoded entries of the guest's frames. */
+  breakpointsInOverlays: 'u32',
+  /** Overlays: address of the first, how many there is room for; lock; counters (overlays.ts). */
+  overlayFirst: 'u32',
+  overlayCount: 'u32',
+  overlayLock: 'i32',
+  /** Advanced when an overlay ends: each vCPU forgets its fetch translations when it sees that. */
+  overlayEpoch: 'u32',
+  overlaysMade: 'u32',
+  overlaysDropped: 'u32',
+  overlaysEvicted: 'u32',
+  overlaysRefused: 'u32',
   /** Decoded pages marked last, by mark number modulo MARKS. */
   recentMarks: array('u32', MARKS),
   /** Spin lock over regions and links: 1 taken. */
@@ -76,13 +138,23 @@ export const PLAN = {
   nearFlags: 136 * 1024,
   /** u16 per operation of four bytes: its sibling of two. */
   compressedSiblings: 140 * 1024,
+  /** The same with the extensions that are emulated: only for substitutes, and to know what can be emulated. */
+  emulationBuckets: 64 * 1024 + 5120,
+  emulationExpansions: 1024 * 1024,
+  /** u8 per operation: 1 if it counts itself as emulated. */
+  emulationFlags: 144 * 1024,
+  /** u8 per operation, per CSR number: the policy that traps it, counted from 1; 0: none. */
+  policyRows: 146 * 1024,
+  /** u8 per operation: 1 for the instructions of Zicsr, whose immediate is a CSR's number. */
+  csrRows: 147 * 1024,
+  policyCsrs: 148 * 1024,
   /** u32 per 16-bit pattern: the instruction that it is short for. */
   expansions: 256 * 1024,
   /** REGIONS records. */
   regions: 512 * 1024,
   /** REGION_LINKS pairs of u32: region, next link. */
   regionLinks: 768 * 1024,
-  frameTable: 1024 * 1024,
+  frameTable: 1280 * 1024,
 } as const;
 
 /** Guest-physical map entries: frame number << 8 | flags. */

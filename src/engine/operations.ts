@@ -7,7 +7,17 @@ import { assert } from '../base/assert.ts';
 import type { Row } from '../isa/index.ts';
 
 /** Operations that no row stands behind. */
-export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3, breakpoint: 4, region: 5 } as const;
+export const SPECIAL = {
+  undecoded: 0,
+  pageEnd: 1,
+  straddle: 2,
+  illegal: 3,
+  breakpoint: 4,
+  region: 5,
+  overlay: 6,
+} as const;
+/** What the immediate of SPECIAL.overlay means: leave a dropped overlay, a policy traps this, else a record's address. */
+export const OVERLAY_ENTRY = { leave: 0, trapped: 1 } as const;
 const FIRST = 8;
 
 export interface Operation {
@@ -20,9 +30,18 @@ export interface Operation {
 export class Operations {
   readonly all: readonly Operation[];
   readonly #byRow = new Map<string, number>();
+  readonly #emulated: ReadonlySet<Row>;
 
-  /** `compressedTargets`: names of the rows to which compressed instructions expand. */
-  constructor(rows: readonly Row[], compressedTargets: ReadonlySet<string>) {
+  /**
+   * `compressedTargets`: names of the rows to which compressed instructions expand. `emulated`: those of the rows that
+   * the hart is without.
+   */
+  constructor(
+    rows: readonly Row[],
+    compressedTargets: ReadonlySet<string>,
+    emulated: ReadonlySet<Row> = new Set<Row>(),
+  ) {
+    this.#emulated = emulated;
     const all: Operation[] = [];
     for (const row of rows) {
       for (const bytes of [4, 2] as const) {
@@ -34,6 +53,11 @@ export class Operations {
     }
     assert(FIRST + all.length <= 1024, 'an entry has ten bits for the operation');
     this.all = all;
+  }
+
+  /** The hart is without this row: only substitutes lead to its operations, which count themselves. */
+  isEmulated(row: Row): boolean {
+    return this.#emulated.has(row);
   }
 
   /** Number of the row's operation; for rows that have a near one, that is the next number. */

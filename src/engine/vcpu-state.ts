@@ -30,6 +30,11 @@ export const VALIDATED = 1024;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
+/** Policies (`--trap`), at most. */
+export const MOST_POLICIES = 32;
+/** Executions that a vCPU's log holds; a power of two. Each: pc, then mode << 48 | policy << 32 | bits. */
+export const TRAP_LOG_ENTRIES = 1024;
+
 const ENGINE_FIELDS = {
   /** Addresses of the banks in use: recomputed by `context`. */
   readBank: 'u64',
@@ -81,6 +86,19 @@ const ENGINE_FIELDS = {
   attention: 'i32',
   /** Bits of REQUEST, set atomically by others, served before the next instruction after an exit. */
   requests: 'i32',
+  /** Whose guest this vCPU executes: overlays are a partition's own. */
+  partition: 'u32',
+  /** 1: the next run goes on in a slice: it does not look at timer and interrupts before its first instruction. */
+  resume: 'u32',
+  /** 1: the next instruction that a policy traps (or a breakpoint of another partition) is executed, not trapped. */
+  pass: 'u32',
+  /** The last overlay epoch seen. */
+  seenOverlays: 'u32',
+  /** Instructions emulated by substitutes; executions trapped by policy, by policy; log of these (trap-log.ts). */
+  emulated: 'u64',
+  policyCounts: array('u64', MOST_POLICIES),
+  trapLogNext: 'u32',
+  trapLog: array('u64', TRAP_LOG_ENTRIES * 2),
   /** A decoded instruction that has no slot of its own (straddling pages), and the sentinels behind it. */
   scratch: array('u64', 4),
   /** A jump target is worth translating when it was reached this often; 0: never. */
@@ -119,6 +137,12 @@ export const EXIT = {
   codeFull: 5,
   memoryFull: 6,
   fenceInstruction: 7,
+  /** An instruction of an extension that is emulated: its bits are in exitValue. */
+  illegal: 8,
+  /** An instruction that a policy traps: its bits are in exitValue, the policy in exitGpa. */
+  trapped: 9,
+  /** A breakpoint is wanted in the frame (its address is in exitGpa) that is about to be executed. */
+  overlay: 10,
 } as const;
 export type ExitName = keyof typeof EXIT;
 

@@ -16,8 +16,11 @@ export class Library {
   readonly #functions = new Map<string, FunctionRef>();
   /** Instructions may start at any even address. */
   readonly hasCompressed: boolean;
-  constructor(options: { hasCompressed: boolean }) {
+  /** Some instructions that the hart is without are emulated. */
+  readonly emulates: boolean;
+  constructor(options: { hasCompressed: boolean; emulates: boolean }) {
     this.hasCompressed = options.hasCompressed;
+    this.emulates = options.emulates;
   }
   get(name: string): FunctionRef {
     return must(this.#functions.get(name), `no function ${name} in the library`);

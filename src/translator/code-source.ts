@@ -5,22 +5,31 @@
 import { must } from '../base/assert.ts';
 import {
   DECODED_HEADER_BYTES,
+  decodedHeader,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,
   type MachineMemory,
+  OVERLAY,
+  OVERLAY_STATE,
+  RECORD,
   SPECIAL,
+  SUBSTITUTE,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
+  USE,
   type VcpuState,
 } from '../engine/index.ts';
+import type { Instruction, InstructionCache } from './instruction.ts';
 
 /** A page of code: offset of its address from that of the head's page, and where it is. */
 export interface CodePage {
   readonly offset: number;
   /** Linear addresses of its decoded entries and of the frame. */
   readonly decoded: number;
+  /** The frame, or the overlay that stands in for it: then there are records. */
   readonly frame: number;
+  readonly records: number;
 }
 
 export class CodeSource {
@@ -49,15 +58,22 @@ export class CodeSource {
     return found;
   }
 
-  /** The instruction at `offset`: 32 bits, or 16 where its lowest two say so; undefined where it is not known. */
-  bits(offset: number): number | undefined {
+  /**
+   * The instruction at `offset`; undefined where it is not known, illegal, or for the interpreter alone: a breakpoint, or
+   * a substitute that does more than to emulate.
+   */
+  instruction(offset: number, cache: InstructionCache): Instruction | undefined {
     const page = this.page(offset);
-    if (page === undefined) return undefined;
+    if (page === undefined || !this.#isInForce(page) || this.#isBreakpoint(page, offset)) return undefined;
+    const record = this.#record(page, offset);
+    if (record !== undefined && this.#memory.u8[record + RECORD.uses] !== USE.emulate) return undefined;
     const low = this.#halfword(page, offset);
-    if ((low & 3) !== 3) return low;
-    const next = this.page(offset + 2);
-    if (next === undefined) return undefined;
-    return (low | (this.#halfword(next, offset + 2) << 16)) >>> 0;
+    const next = (low & 3) === 3 ? this.page(offset + 2) : page;
+    if (next === undefined || !this.#isInForce(next)) return undefined;
+    const bits = (low & 3) === 3 ? (low | (this.#halfword(next, offset + 2) << 16)) >>> 0 : low;
+    if (record === undefined) return cache.get(bits);
+    // Of one that straddles two pages the other half may be another by now.
+    return this.#memory.u32[(record + RECORD.bits) / 4] === bits ? cache.getEmulated(bits) : undefined;
   }
 
   /** Whether the instruction was ever reached by the interpreter, or begins a region. */
@@ -66,14 +82,6 @@ export class CodeSource {
     if (page === undefined) return false;
     const entry = (page.decoded + (offset - page.offset) * 4) / 4;
     return must(this.#memory.u32[entry]) !== SPECIAL.undecoded;
-  }
-
-  /** Whether a debugger stops there. */
-  isBreakpoint(offset: number): boolean {
-    const page = this.page(offset);
-    const { breakpoints, breakpointCount } = this.#memory.header;
-    if (page === undefined || breakpointCount === 0) return false;
-    return breakpoints.subarray(0, breakpointCount).includes(page.frame + (offset - page.offset));
   }
 
   /** Where the jump to a register at `offset` went lately, as offsets. */
@@ -94,8 +102,36 @@ export class CodeSource {
     return (must(this.#memory.u32[(page.decoded + (offset - page.offset) * 4) / 4]) & 1023) === SPECIAL.region;
   }
 
+  /** An overlay that was dropped stands for nothing any more. */
+  #isInForce({ records, decoded }: CodePage): boolean {
+    if (records === 0) return true;
+    const state = (decoded - DECODED_HEADER_BYTES + decodedHeader.offset.state) / 4;
+    return Atomics.load(this.#memory.u32, state) === OVERLAY_STATE.live;
+  }
+
+  /** Where there are no overlays, breakpoints are known by their addresses. */
+  #isBreakpoint(page: CodePage, offset: number): boolean {
+    const { header } = this.#memory;
+    if (header.breakpointCount === 0 || header.breakpointsInOverlays !== 0) return false;
+    return header.breakpoints.subarray(0, header.breakpointCount).includes(page.frame + (offset - page.offset));
+  }
+
+  /** The record of the substitute that starts there (engine/overlay-code.ts, record_at). */
+  #record(page: CodePage, offset: number): number | undefined {
+    if (page.records === 0) return undefined;
+    const { u8, u32 } = this.#memory;
+    const at = offset - page.offset;
+    const half = must(u8[page.frame + at]) | (must(u8[page.frame + at + 1]) << 8);
+    if ((half & SUBSTITUTE.mask) !== SUBSTITUTE.match) return undefined;
+    const number = (half >> SUBSTITUTE.shift) & (OVERLAY.mostRecords - 1);
+    const record = page.records + number * OVERLAY.recordBytes;
+    const isHere = (must(u32[(record + RECORD.offset) / 4]) & 0xffff) === at && u8[record + RECORD.uses] !== 0;
+    return isHere ? record : undefined;
+  }
+
+  /** The sixteen bits that the guest has there. */
   #halfword(page: CodePage, offset: number): number {
-    const at = page.frame + (offset - page.offset);
+    const at = this.#record(page, offset) ?? page.frame + (offset - page.offset);
     return must(this.#memory.u8[at]) | (must(this.#memory.u8[at + 1]) << 8);
   }
 
@@ -105,7 +141,8 @@ export class CodeSource {
     const entry = (this.#bank + index * TLB_ENTRY_BYTES) / 8;
     if (this.#tags[entry] !== va) return undefined;
     const decoded = must(this.#memory.u32[entry * 2 + 2]);
-    const frame = must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES) / 4]);
-    return { offset: start, decoded, frame };
+    const field = (name: 'frame' | 'records'): number =>
+      must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
+    return { offset: start, decoded, frame: field('frame'), records: field('records') };
   }
 }

@@ -13,33 +13,57 @@ export interface Instruction extends Decoded {
   readonly floatWrites: number | undefined;
   /** How a region treats it: within a block, as its end, or not at all (it is left to the interpreter). */
   readonly role: Role;
+  /** The hart is without it: an overlay's substitute stands for it. */
+  readonly isEmulated: boolean;
 }
 
 export type Role = 'inside' | 'branch' | 'jump' | 'jumpRegister' | 'interpret';
 
 /** The instruction at the start of `bits` (32 bits, or 16 where bits 1 and 0 say so); undefined where it is illegal. */
 export class InstructionCache {
-  readonly #decoder: Decoder;
-  readonly #known = new Map<number, Instruction | undefined>();
+  readonly #decoders: CodeDecoders;
+  readonly #known = { own: new Map<number, Instruction | undefined>(), emulated: new Map<number, Instruction>() };
 
-  constructor(decoder: Decoder) {
-    this.#decoder = decoder;
+  constructor(decoders: CodeDecoders) {
+    this.#decoders = decoders;
   }
 
   get(bits: number): Instruction | undefined {
     const key = (bits & 3) === 3 ? bits >>> 0 : bits & 0xffff;
-    const known = this.#known.get(key);
-    if (known !== undefined || this.#known.has(key)) return known;
+    const { own } = this.#known;
+    const known = own.get(key);
+    if (known !== undefined || own.has(key)) return known;
     // Bounded: a guest may execute what it likes.
-    if (this.#known.size > 1 << 16) this.#known.clear();
-    const decoded = this.#decoder.decode(key);
-    const made = decoded && describe(decoded);
-    this.#known.set(key, made);
+    if (own.size > 1 << 16) own.clear();
+    const { decoder, isTrapped } = this.#decoders;
+    const decoded = decoder.decode(key);
+    // A policy's substitutes count every execution: they are the interpreter's.
+    const made = decoded && describe(decoded, false, isTrapped?.(decoded) === true ? 'interpret' : roleOf(decoded));
+    own.set(key, made);
+    return made;
+  }
+
+  /** The same for the original of a substitute that emulates it. */
+  getEmulated(bits: number): Instruction | undefined {
+    const { emulated } = this.#known;
+    const known = emulated.get(bits);
+    if (known !== undefined) return known;
+    if (emulated.size > 1 << 16) emulated.clear();
+    const decoded = this.#decoders.emulation?.decode(bits);
+    const made = decoded && describe(decoded, true, roleOf(decoded));
+    if (made) emulated.set(bits, made);
     return made;
   }
 }
 
-function describe(decoded: Decoded): Instruction {
+/** What the hart has; that and what is emulated for it; what a policy traps. */
+export interface CodeDecoders {
+  readonly decoder: Decoder;
+  readonly emulation?: Decoder;
+  readonly isTrapped?: (decoded: Decoded) => boolean;
+}
+
+function describe(decoded: Decoded, isEmulated: boolean, role: Role): Instruction {
   const names = templateOperands(decoded.row.assembly);
   const reads = [];
   const floatReads = [];
@@ -54,7 +78,8 @@ function describe(decoded: Decoded): Instruction {
     floatReads,
     writes: names.includes('rd') && decoded.rd !== 0 ? decoded.rd : undefined,
     floatWrites: names.includes('frd') ? decoded.rd : undefined,
-    role: roleOf(decoded),
+    role,
+    isEmulated,
   };
 }
 

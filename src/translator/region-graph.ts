@@ -148,7 +148,7 @@ class Finder {
       }
       if (this.#count >= this.#limits.instructions) return;
       const instruction = this.#instruction(offset);
-      if (instruction === undefined || instruction.role === 'interpret' || this.#source.isBreakpoint(offset)) return;
+      if (instruction === undefined || instruction.role === 'interpret') return;
       const flow = this.#flow(call, offset, instruction);
       if (flow === 'cannot') return;
       this.#count++;
@@ -168,9 +168,7 @@ class Finder {
   }
 
   #instruction(offset: number): Instruction | undefined {
-    const bits = this.#source.bits(offset);
-    if (bits === undefined) return undefined;
-    const instruction = this.#cache.get(bits);
+    const instruction = this.#source.instruction(offset, this.#cache);
     if (instruction === undefined) return undefined;
     for (const at of [offset, offset + instruction.length - 1]) {
       const page = must(this.#source.page(at));

@@ -71,6 +71,7 @@ export class RegionMachine extends FloatMachine {
     this.#place = place;
     this.#pending = undefined;
     this.forgetValues();
+    if (place.instruction.isEmulated) this.set('emulated', this.f.i64.add(this.get('emulated'), this.const(1)));
     if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
   }

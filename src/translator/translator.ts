@@ -26,11 +26,10 @@ import {
   SPECIAL,
   type VcpuState,
 } from '../engine/index.ts';
-import type { Decoder } from '../isa/index.ts';
 import { ModuleBuilder } from '../wasm/index.ts';
 import { CodeSource } from './code-source.ts';
 import { ImportLibrary } from './import-library.ts';
-import { InstructionCache } from './instruction.ts';
+import { type CodeDecoders, InstructionCache } from './instruction.ts';
 import { ModuleLog } from './module-log.ts';
 import { findRegion, type RegionGraph } from './region-graph.ts';
 import { writeRegion } from './region-writer.ts';
@@ -95,7 +94,7 @@ export class Translator {
   constructor(
     memory: MachineMemory,
     processor: Processor,
-    code: { decoder: Decoder; hasCompressed: boolean; signatures: ReadonlyMap<string, Signature> },
+    code: CodeDecoders & { hasCompressed: boolean; signatures: ReadonlyMap<string, Signature> },
     options: TranslatorOptions = DEFAULT_TRANSLATION,
   ) {
     this.options = options;
@@ -103,7 +102,7 @@ export class Translator {
     this.#processor = processor;
     this.#signatures = code.signatures;
     this.#hasCompressed = code.hasCompressed;
-    this.#cache = new InstructionCache(code.decoder);
+    this.#cache = new InstructionCache(code);
     this.#log = new ModuleLog(memory);
     this.#flushes = memory.header.codeFlushes;
     processor.onHot = (state) => this.#hot(state);
@@ -201,10 +200,7 @@ export class Translator {
     // Whoever writes to the code from here on finds the cover (a sequentially consistent access on both sides).
     Atomics.add(u32, record, 0);
     const isUnchanged = graph.blocks.every(({ instructions }) =>
-      instructions.every(({ offset, instruction }) => {
-        const bits = source.bits(offset);
-        return bits !== undefined && this.#cache.get(bits) === instruction && !source.isBreakpoint(offset);
-      }),
+      instructions.every(({ offset, instruction }) => source.instruction(offset, this.#cache) === instruction),
     );
     const before = u64[head / 8] ?? 0n;
     if ((before & 1023n) === BigInt(SPECIAL.region)) u32[(PLAN.regions + Number(before >> 32n) * REGION_BYTES) / 4] = 0;
