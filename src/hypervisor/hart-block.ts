@@ -29,6 +29,9 @@ export const EXIT_KINDS = [
   'codeFull',
   'memoryFull',
   'fenceInstruction',
+  'illegal',
+  'trapped',
+  'overlay',
 ] as const;
 
 export const hartBlock = struct('hart-block', {
@@ -50,6 +53,9 @@ export const hartBlock = struct('hart-block', {
   /** Calls into the SBI, sleeps. */
   calls: 'u32',
   sleeps: 'u32',
+  /** Instructions that were emulated by trap, and executions trapped by policy that left the engine. */
+  emulations: 'u32',
+  policyTraps: 'u32',
 });
 export type HartBlock = View<typeof hartBlock.fields>;
 

@@ -5,6 +5,7 @@
  */
 import { unreachable } from '../base/assert.ts';
 import {
+  EXIT,
   type Exit,
   type MachineMemory,
   MMIO_ANSWER,
@@ -14,6 +15,7 @@ import {
 } from '../engine/index.ts';
 import { FEATURE } from '../isa/index.ts';
 import type { Translator } from '../translator/index.ts';
+import { Emulation, type EmulationOptions } from './emulation.ts';
 import { EXIT_KINDS, GATE, RUN } from './hart-block.ts';
 import { type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
@@ -35,6 +37,8 @@ export interface RunnerPorts {
 }
 
 export interface RunnerOptions {
+  /** What the harts are without but have emulated, and what policies trap. */
+  readonly emulation?: EmulationOptions;
   /** Steps in a slice: how long an interrupt may have to wait. */
   readonly budget: number;
   /** `instructions`: ticks come from the vCPU's steps, and idle time is skipped. */
@@ -48,6 +52,18 @@ export type Slice =
   | { readonly kind: 'barrier' }
   | { readonly kind: 'ended' };
 
+/** An instruction is to be emulated, trapped or given a substitute: nothing that the guest does. */
+function isInterlude({ kind }: Exit): boolean {
+  return kind === 'illegal' || kind === 'trapped' || kind === 'overlay';
+}
+
+const NOTHING_EMULATED: EmulationOptions = {
+  extensions: new Set(),
+  emulated: new Set(),
+  overlay: false,
+  policyOf: () => undefined,
+};
+const BUDGET: Exit = { kind: 'budget' };
 const RAN: Slice = { kind: 'ran' };
 const ENDED: Slice = { kind: 'ended' };
 const BARRIER: Slice = { kind: 'barrier' };
@@ -63,6 +79,7 @@ export class Runner {
   readonly #options: RunnerOptions;
   readonly #sbi: SbiPorts;
   readonly #translator: Translator | undefined;
+  readonly #emulation: Emulation;
 
   constructor(
     memory: MachineMemory,
@@ -78,6 +95,7 @@ export class Runner {
     this.#world = world;
     this.#ports = ports;
     this.#options = options;
+    this.#emulation = new Emulation(memory, processor, world.vcpus, options.emulation ?? NOTHING_EMULATED);
     this.#sbi = {
       ...ports.sbi,
       vcpus: world.vcpus,
@@ -108,10 +126,7 @@ export class Runner {
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
-    const exit = this.#processor.run(vcpu.at, vcpu.state, isStep ? 1 : this.#options.budget);
-    this.#world.leave(vcpu);
-    const kind = EXIT_KINDS.indexOf(exit.kind);
-    vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
+    const exit = this.#run(vcpu, isStep ? 1 : this.#options.budget);
     const slice = this.#handle(vcpu, exit);
     // A step is over when an instruction was begun; an access to a device takes another entry to end it.
     if (isStep && exit.kind !== 'breakpoint' && exit.kind !== 'mmio' && vcpu.state.steps !== steps) {
@@ -119,6 +134,25 @@ export class Runner {
       return RAN;
     }
     return slice;
+  }
+
+  /**
+   * Runs the vCPU until it leaves the engine for good. By the instruction clock, an instruction that is emulated by trap
+   * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it.
+   */
+  #run(vcpu: Vcpu, budget: number): Exit {
+    const { state } = vcpu;
+    const end = state.steps + BigInt(budget);
+    for (;;) {
+      const exit = this.#processor.run(vcpu.at, state, Number(end - state.steps));
+      this.#world.leave(vcpu);
+      const kind = EXIT_KINDS.indexOf(exit.kind);
+      vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
+      if (this.#options.clock === 'real' || !isInterlude(exit)) return exit;
+      this.#handle(vcpu, exit);
+      if (state.steps >= end || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
+      state.resume = 1;
+    }
   }
 
   /** Ticks of the machine's clock as this vCPU sees it. */
@@ -157,6 +191,16 @@ export class Runner {
         return ENDED;
       case 'fenceInstruction':
         this.#awaitMarks(vcpu);
+        return RAN;
+      case 'illegal':
+        this.#illegal(vcpu, exit.bits);
+        return RAN;
+      case 'trapped':
+        this.#emulation.trapped(vcpu, exit.bits, exit.policy);
+        return RAN;
+      case 'overlay':
+        // Without a place for it yet it comes here again: others have to leave theirs first.
+        if (this.#emulation.provide(vcpu)) vcpu.forgetFetch(vcpu.state.pc);
         return RAN;
       default:
         return unreachable(exit);
@@ -270,6 +314,20 @@ export class Runner {
     for (const target of targets) {
       if (target === self) continue;
       while (target.running && target.requests !== 0) this.#serveRequests(self);
+    }
+  }
+
+  #illegal(vcpu: Vcpu, bits: number): void {
+    while (this.#emulation.illegal(vcpu, bits) === 'unfinished') {
+      const { state } = vcpu;
+      if (state.exitKind !== EXIT.mmio) {
+        this.#world.finish(RUN.memoryFull, 125);
+        return;
+      }
+      const { exitGpa, exitBytes, exitIsWrite, exitValue } = state;
+      this.#mmio(vcpu, {
+        ...{ kind: 'mmio', gpa: Number(exitGpa), bytes: exitBytes, isWrite: exitIsWrite !== 0, value: exitValue },
+      });
     }
   }
 

@@ -11,6 +11,7 @@ import {
   REQUEST,
   SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
+  TLB_ENTRIES,
   type VcpuState,
   vcpuState,
   WALK_CACHE_BYTES,
@@ -156,6 +157,7 @@ export class Vcpu {
     const { header } = this.#memory;
     const marks = header.marks;
     const { state } = this;
+    this.acknowledgeOverlays();
     if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
     this.#memory.u8.fill(
@@ -168,9 +170,32 @@ export class Vcpu {
       const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
       if (page === 0) continue;
       processor.dropRegions(this.at, page);
-      this.#memory.u8.fill(0, page, page + 2048 * 8);
+      this.#memory.forgetCode(page);
     }
     state.seenMarks = marks;
+  }
+
+  /** Drops the fetch translations of the page at `pc`: it is looked up anew, and its overlay found. Between runs. */
+  forgetFetch(pc: bigint): void {
+    const { fetchTlb } = this.state;
+    const index = Number((pc >> 12n) & BigInt(TLB_ENTRIES - 1)) * 2;
+    for (let bank = 0; bank < BANKS; bank++) fetchTlb[bank * TLB_ENTRIES * 2 + index] = (1n << 64n) - 1n;
+    this.state.fetchEpoch++;
+  }
+
+  /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
+  hasForgottenOverlay(epoch: number): boolean {
+    return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
+  }
+
+  /** Some overlays have ended: their places can be used again once no fetch translation leads there. */
+  acknowledgeOverlays(): void {
+    const epoch = this.#memory.header.overlayEpoch;
+    if (this.state.seenOverlays === epoch) return;
+    const from = this.at + vcpuState.offset.fetchTlb;
+    this.#memory.u8.fill(0xff, from, from + BANKS * TLB_BANK_BYTES);
+    this.state.fetchEpoch++;
+    this.state.seenOverlays = epoch;
   }
 }
 

@@ -1,17 +1,21 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
-import { FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
+import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
+import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
 
 const MiB = 2 ** 20;
 const DEFAULT_MEMORY = 512 * MiB;
+const DEFAULT_CPU = 'rv64';
 const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
 const MOST_THRESHOLD = 65535;
+/** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
+const OVERLAYS = 256;
 
 /** What of a machine's options decides its board; docs of each stand with MachineOptions. */
 export interface BoardOptions {
@@ -26,11 +30,13 @@ export interface BoardOptions {
   readonly clock?: 'real' | 'instructions';
   readonly translate?: boolean;
   readonly hotThreshold?: number;
+  readonly overlay?: boolean;
+  readonly traps?: readonly string[];
 }
 
 /** The extensions that `--cpu` names. */
 export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
-  return parseCpu(options.cpu ?? 'rv64');
+  return parseCpu(options.cpu ?? DEFAULT_CPU);
 }
 
 /** `shared`: whether threads share the memory. Throws OperatorError for what cannot be. */
@@ -60,7 +66,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
       `there are slots for ${VIRTIO_SLOTS - slots.length + drives} drives, not for ${drives}`,
       'Give fewer drives.',
     );
-  const extensions = extensionsOf(options);
+  const { extensions, emulated } = parseCpuModel(options.cpu ?? DEFAULT_CPU);
   return {
     harts,
     memoryBytes,
@@ -70,8 +76,10 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
-    cpu: options.cpu ?? 'rv64',
+    cpu: options.cpu ?? DEFAULT_CPU,
     ...(options.translate === false ? {} : { translation: translationOf(options) }),
+    policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
+    overlays: options.overlay === false ? 0 : OVERLAYS,
     slots,
   };
 }

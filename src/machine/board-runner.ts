@@ -1,7 +1,7 @@
 /** A runner for a board's vCPUs: what the hypervisor asks for (devices, the SBI's console, memory, ends), joined. */
 import type { EngineCode, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
-import { createDecoder, parseCpu } from '../isa/index.ts';
+import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
 import { Translator, type TranslatorOptions } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
@@ -12,7 +12,7 @@ export function boardRunner(
   board: Board,
   processor: Processor,
   ports: Pick<RunnerPorts, 'ticks' | 'stopped'>,
-  options: RunnerOptions,
+  options: Omit<RunnerOptions, 'emulation'>,
   signatures: EngineCode['signatures'],
 ): Runner {
   const { translation, cpu } = board.config;
@@ -38,7 +38,7 @@ export function boardRunner(
           ),
       },
     },
-    options,
+    { ...options, emulation: board.emulation },
     translator,
   );
 }
@@ -50,7 +50,12 @@ function translatorOf(
   signatures: EngineCode['signatures'],
   options: TranslatorOptions,
 ): Translator {
-  const extensions = parseCpu(cpu);
-  const code = { decoder: createDecoder(extensions), hasCompressed: extensions.has('c'), signatures };
+  const { extensions, emulated } = parseCpuModel(cpu);
+  const decoder = createDecoder(extensions);
+  const emulation = emulated.size === 0 ? decoder : createDecoder(new Set([...extensions, ...emulated]));
+  const { policies } = board.config;
+  const isTrapped = ({ row, csr }: Decoded): boolean =>
+    policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr));
+  const code = { decoder, emulation, isTrapped, hasCompressed: extensions.has('c'), signatures };
   return new Translator(board.memory, processor, code, options);
 }

@@ -20,8 +20,26 @@ import {
   TestFinisher,
   Uart,
 } from '../devices/index.ts';
-import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, type MemoryShape, vcpuState } from '../engine/index.ts';
-import { HART, hartBlock, IRQ, type MmioPort, RUN, Vcpu, World, worldBlock } from '../hypervisor/index.ts';
+import {
+  FRAME_BYTES,
+  GuestPhysicalMap,
+  MachineMemory,
+  type MemoryShape,
+  type Policy,
+  vcpuState,
+} from '../engine/index.ts';
+import {
+  type EmulationOptions,
+  HART,
+  hartBlock,
+  IRQ,
+  type MmioPort,
+  RUN,
+  Vcpu,
+  World,
+  worldBlock,
+} from '../hypervisor/index.ts';
+import { parseCpuModel } from '../isa/index.ts';
 import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
 import { EmptySlot } from './empty-slot.ts';
@@ -39,12 +57,21 @@ export interface BoardConfig {
   readonly features: bigint;
   readonly misa: bigint;
   readonly clock: 'real' | 'instructions';
-  /** The harts' extensions as `--cpu` names them. */
+  /** The harts' extensions, and those emulated for them, as `--cpu` names them. */
   readonly cpu: string;
   /** How hot code is translated; absent: it is interpreted. */
   readonly translation?: TranslatorOptions;
+  /** What is trapped by policy. */
+  readonly policies: readonly TrapPolicy[];
+  /** Places for code overlays; 0: none are made. */
+  readonly overlays: number;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
+}
+
+/** A policy by the name that the operator gave it. */
+export interface TrapPolicy extends Policy {
+  readonly name: string;
 }
 
 export interface SlotConfig {
@@ -122,6 +149,7 @@ export class Board {
       blockBytes: Board.#blockBytes(config, ports),
       codeBytes: config.codeBytes,
       frames: config.memoryBytes / FRAME_BYTES + VIRT.resetRom.sizeBytes / FRAME_BYTES,
+      overlays: config.overlays,
     });
     const board = new Board(config, memory, ports);
     board.#powerOn();
@@ -216,6 +244,17 @@ export class Board {
     };
   }
 
+  /** For runners: what to emulate and to trap. */
+  get emulation(): EmulationOptions {
+    const { cpu, overlays, policies } = this.config;
+    const numbers = new Map(policies.flatMap(({ row }, i) => (row === undefined ? [] : [[row, i + 1] as const])));
+    return {
+      ...parseCpuModel(cpu),
+      overlay: overlays > 0,
+      policyOf: (row) => numbers.get(row),
+    };
+  }
+
   /** Every device, for reset, save and restore. */
   get devices(): readonly Device[] {
     return this.#devices.map((mapped) => mapped.device);
@@ -287,6 +326,7 @@ export class Board {
       state.clockMode = config.clock === 'instructions' ? 1 : 0;
       state.hasPeers = config.harts > 1 ? 1 : 0;
       state.seenMarks = this.memory.header.marks;
+      state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;
       vcpu.forgetTranslations();

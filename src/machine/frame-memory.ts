@@ -95,6 +95,8 @@ export class FrameMemory implements GuestMemory {
 
   #empty({ page, first, last }: CodeWrite): void {
     this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
+    this.#memory.dropRegions(page);
+    this.#memory.dropOverlays(page, 'write');
   }
 
   /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */

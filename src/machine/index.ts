@@ -1,5 +1,13 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
-export { Board, type BoardConfig, type BoardPorts, DOORBELL, type MakeSlot, type SlotConfig } from './board.ts';
+export {
+  Board,
+  type BoardConfig,
+  type BoardPorts,
+  DOORBELL,
+  type MakeSlot,
+  type SlotConfig,
+  type TrapPolicy,
+} from './board.ts';
 export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
 export { boardRunner, SLICE_STEPS } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';

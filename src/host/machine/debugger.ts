@@ -1,6 +1,6 @@
 /**
- * A machine as a debugger sees it: all harts stand still or all run. Breakpoints are decoded entries of the engine,
- * so the guest's memory stays as it is; they are set by virtual address, as the hart that is looked at translates it
+ * A machine as a debugger sees it: all harts stand still or all run. Breakpoints are substitutes in code overlays (or
+ * decoded entries, where there are no overlays), so the guest's memory stays as it is; they are set by virtual address, as the hart that is looked at translates it
  * at that moment. Steps are made by the hart's own thread.
  *
  * Which stop came first is decided in the machine's shared memory (World.stop); a message from a hart's thread is only
@@ -215,14 +215,13 @@ export class MachineDebugger implements DebugTarget {
   }
 
   #apply(except?: number): void {
-    const { board, processor } = this.#machine;
-    const addresses = [...this.#breakpoints.values()].filter((host) => host !== except);
-    board.memory.setBreakpoints(addresses);
-    // Translated code does not look for breakpoints: it goes, and is made anew without their instructions.
-    for (const address of addresses) {
-      const page = board.memory.decodedPage(address);
-      if (page !== 0) processor.dropRegions(must(board.vcpus[0]).at, page);
-    }
+    const { board } = this.#machine;
+    const list = [...this.#breakpoints.values()].filter((host) => host !== except);
+    board.memory.setBreakpoints(
+      list.map((address) => ({ address, partition: 0 })),
+      { inOverlays: board.config.overlays > 0 },
+    );
+    for (const vcpu of board.vcpus) vcpu.forgetTranslations();
   }
 
   #translate(hart: number, address: bigint): number | undefined {

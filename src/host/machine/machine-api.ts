@@ -21,7 +21,7 @@ export interface MachineOptions {
   readonly cpus?: number;
   /** Guest memory in bytes, a multiple of 4096. Default 512 MiB. */
   readonly memoryBytes?: number;
-  /** `rv64` with switches: `rv64,zba=off`. */
+  /** `rv64` with switches: `rv64,zba=off,zbb=emulate`. */
   readonly cpu?: string;
   /** Direct kernel boot; or firmware in machine mode (with the kernel as its payload, if both are given). */
   readonly kernel?: string;
@@ -47,6 +47,12 @@ export interface MachineOptions {
   readonly translate?: boolean;
   /** How often a jump target is reached before it is translated, 1 to 65535. */
   readonly hotThreshold?: number;
+  /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
+  readonly overlay?: boolean;
+  /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
+  readonly traps?: readonly string[];
+  /** A file that gets a line for each of these executions. */
+  readonly trapLog?: string;
   readonly signal?: AbortSignal;
 }
 

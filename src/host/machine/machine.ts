@@ -8,7 +8,7 @@ import { HostError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
-import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
+import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
   Board,
   type BoardConfig,
@@ -135,8 +135,10 @@ export class LocalMachine implements MachineHandle {
     });
     this.board.load(plan);
     releaseBootFiles(parts.files, plan);
-    const code = generateEngine(this.board.memory.shape.description, extensions);
+    const { emulated } = parseCpuModel(config.cpu);
+    const code = generateEngine(this.board.memory.shape.description, extensions, emulated);
     code.tables.write(this.board.memory.buffer);
+    code.tables.writePolicies(this.board.memory.buffer, config.policies);
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
     if (options.startPaused) this.#setPaused(true);
