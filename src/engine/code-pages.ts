@@ -8,7 +8,7 @@
  *
  * The bytes are those of the guest's frame, or of an overlay that stands in for it (overlay-code.ts).
  */
-import type { FunctionBuilder, FunctionRef, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
 import {
   ACCESS,
@@ -27,6 +27,7 @@ import {
 import { clearSlots } from './memory-slots.ts';
 import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
+import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -91,18 +92,10 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
     : decodeBits;
   library.set('decode_bits', decodeBits);
   library.set('decode_emulated', decodeEmulated);
-  if (library.emulates) defineIsEmulated(module, library);
-
-  // policy_of(entry): the policy that traps this instruction, counted from 1; 0: none.
-  const policyOf = module.function('policy_of', ['i64'], ['i32'], definePolicyOf);
-  library.set('policy_of', policyOf);
+  defineSubstitutes(module, library);
+  const policyOf = library.get('policy_of');
   const codeHalf = library.get('code_half');
-
-  // apply_record(record, bits): the entry that the substitute of this record stands for; 0: it does not apply.
-  const applyRecord = module.function('apply_record', [P, 'i32'], ['i64'], (f) =>
-    defineApplyRecord(f, { decodeBits, decodeEmulated }),
-  );
-  library.set('apply_record', applyRecord);
+  const applyRecord = library.get('apply_record');
 
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(
@@ -424,65 +417,6 @@ function wantsBreakpoint(f: FunctionBuilder, frame: Ptr): I32 {
     },
   );
   return found.get;
-}
-
-/** is_emulated(bits): 1 for an instruction that the hart is without and that is emulated for it. */
-function defineIsEmulated(module: ModuleBuilder, library: Library): void {
-  library.set(
-    'is_emulated',
-    module.function('is_emulated', ['i32'], ['i32'], (f) => {
-      const { i32 } = f;
-      const operation = (decoder: string): I32 =>
-        i32.and(f.convert('i32_wrap_i64', f.call(library.get(decoder), f.param<I32>(0).get) as I64), i32.const(1023));
-      const isOwn = f.let(i32.ne(operation('decode_bits'), i32.const(SPECIAL.illegal)));
-      f.return(i32.and(i32.eqz(isOwn), i32.ne(operation('decode_emulated'), i32.const(SPECIAL.illegal))));
-    }),
-  );
-}
-
-/** A CSR's policy comes before a row's. */
-function definePolicyOf(f: FunctionBuilder): void {
-  const { i32, i64 } = f;
-  const entry = f.param<I64>(0).get;
-  const operation = f.let(i32.and(f.convert('i32_wrap_i64', entry), i32.const(1023)));
-  f.if(i32.load8U(f.ptr.from32(operation), PLAN.csrRows), () => {
-    const csr = i32.and(f.convert('i32_wrap_i64', i64.shrU(entry, i64.const(ENTRY.immediate))), i32.const(4095));
-    const policy = f.let(i32.load8U(f.ptr.from32(csr), PLAN.policyCsrs));
-    f.if(policy, () => f.return(policy));
-  });
-  f.return(i32.load8U(f.ptr.from32(operation), PLAN.policyRows));
-}
-
-/** apply_record(record, bits): see above. What counts or logs each execution goes by way of the record. */
-function defineApplyRecord(
-  f: FunctionBuilder,
-  decoders: { readonly decodeBits: FunctionRef; readonly decodeEmulated: FunctionRef },
-): void {
-  const { i32, i64 } = f;
-  const record = f.param<Ptr>(0).get;
-  const bits = f.param<I32>(1).get;
-  const uses = f.let(i32.load8U(record, RECORD.uses));
-  const has = (use: number): I32 => i32.and(uses, i32.const(use));
-  f.if(has(USE.breakpoint), () => f.return(i64.const(SPECIAL.breakpoint)));
-  f.if(i32.ne(i32.load(record, RECORD.bits), bits), () => f.return(i64.const(0)));
-  const entry = f.local('i64');
-  f.if(
-    has(USE.emulate),
-    () => f.set(entry, f.call(decoders.decodeEmulated, bits) as I64),
-    () => f.set(entry, f.call(decoders.decodeBits, bits) as I64),
-  );
-  i64.store(record, RECORD.original, entry.get);
-  const operation = i32.and(f.convert('i32_wrap_i64', entry.get), i32.const(1023));
-  const countsItself = i32.ne(i32.load8U(f.ptr.from32(operation), PLAN.emulationFlags), i32.const(0));
-  f.if(i32.or(has(USE.policy), i32.eqz(countsItself)), () =>
-    f.return(i64.or(i64.const(SPECIAL.overlay), i64.shl(f.ptr.to64(record), i64.const(ENTRY.immediate)))),
-  );
-  f.return(entry.get);
-}
-
-/** SPECIAL.overlay with what its immediate says. */
-function overlayEntry(f: FunctionBuilder, what: number): I64 {
-  return f.i64.const((BigInt(what) << BigInt(ENTRY.immediate)) | BigInt(SPECIAL.overlay));
 }
 
 /** An instruction at one of the machine's breakpoints becomes one; for machines without overlays. */

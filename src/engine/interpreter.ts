@@ -15,30 +15,18 @@
  * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
  */
 import { assert, must } from '../base/assert.ts';
-import type { Row } from '../isa/index.ts';
-import { enterTrap, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
 import { RECORD, REGION_TABLE, REGIONS } from './memory-plan.ts';
-import { ENTRY, NO_ROW, type Operation, type Operations, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
+import { ENTRY, isInline, type Operation, type Operations, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
+import { countEmulated } from './overlay-code.ts';
 import { countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
+import { defineTraps } from './traps.ts';
 import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
-
-/** Rows whose handlers are worth a place in the loop: integer, control flow, memory. */
-export function isInline(row: Row): boolean {
-  return (
-    row.kind === 'alu' ||
-    row.kind === 'branch' ||
-    row.kind === 'jump' ||
-    row.kind === 'load' ||
-    row.kind === 'store' ||
-    row.kind === 'hint'
-  );
-}
 
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
 export function defineInterpreter(
@@ -64,56 +52,6 @@ export function defineInterpreter(
   for (let i = 0; i < REGIONS; i++) table[REGION_TABLE + i] = missing;
   module.setTable(table);
   return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations, hot).build());
-}
-
-/** An instruction that a substitute stands for was begun. */
-function countEmulated(f: FunctionBuilder, vcpu: Ptr): void {
-  f.i64.store(vcpu, at.emulated, f.i64.add(f.i64.load(vcpu, at.emulated), f.i64.const(1)));
-}
-
-/** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
-function defineTraps(module: ModuleBuilder, library: Library): void {
-  const P = module.pointerType;
-  const place = (f: FunctionBuilder, pc: I64): HandlerPlace => ({
-    low: f.i32.const(0),
-    entry: f.i64.const(0),
-    pc: () => pc,
-    near: () => undefined,
-    jump: (target) => f.i64.store(f.param<Ptr>(0).get, at.pc, target),
-    trap: () => f.unreachable(),
-    leave: () => f.unreachable(),
-  });
-  const machine = (f: FunctionBuilder, pc: I64): InterpreterMachine =>
-    new InterpreterMachine(
-      f,
-      f.param<Ptr>(0).get,
-      library,
-      { number: 0, bytes: 4, isNear: false, row: NO_ROW },
-      place(f, pc),
-    );
-  library.set(
-    'take_trap',
-    module.function('take_trap', [P, 'i64'], [], (f) => {
-      const m = machine(f, f.param<I64>(1).get);
-      m.set32('fault', f.i32.const(FAULT.none));
-      m.set32('mmioAnswer', f.i32.const(0));
-      m.set32('pass', f.i32.const(0));
-      m.set('reservationSize', f.i64.const(0));
-      enterTrap(m, m.get('faultCause'), m.get('faultTval'), false);
-    }),
-  );
-  library.set(
-    'take_interrupt',
-    module.function('take_interrupt', [P], [], (f) => {
-      const vcpu = f.param<Ptr>(0).get;
-      const m = machine(f, f.let(f.i64.load(vcpu, at.pc)));
-      const cause = f.let(pendingInterrupt(m));
-      f.if(f.i64.ne(cause, f.i64.const(-1)), () => {
-        m.set('reservationSize', f.i64.const(0));
-        enterTrap(m, cause, f.i64.const(0), true);
-      });
-    }),
-  );
 }
 
 class Loop {
@@ -198,8 +136,7 @@ class Loop {
               this.#trap();
             });
             // The function that leaves has set pc and exitKind.
-            this.#finish();
-            f.return(f.i32.load(this.#vcpu, at.exitKind));
+            this.#leave(f.i32.load(this.#vcpu, at.exitKind));
           });
         });
       });
@@ -257,13 +194,11 @@ class Loop {
     const f = this.#f;
     f.if(f.i32.eq(f.i32.load(this.#vcpu, at.fault), f.i32.const(FAULT.leave)), () => {
       f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
-      this.#finish();
-      f.return(f.i32.load(this.#vcpu, at.exitKind));
+      this.#leave(f.i32.load(this.#vcpu, at.exitKind));
     });
     f.if(f.i32.eqz(this.#budget.get), () => {
       f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
-      this.#finish();
-      f.return(f.i32.const(EXIT.budget));
+      this.#leave(f.i32.const(EXIT.budget));
     });
     f.set(this.#budget, f.i32.sub(this.#budget.get, f.i32.const(1)));
     this.#notRetired();
@@ -277,8 +212,7 @@ class Loop {
       f.i32.eqz(this.#budget.get),
       () => {
         f.i64.store(this.#vcpu, at.pc, this.#pc());
-        this.#finish();
-        f.return(f.i32.const(EXIT.budget));
+        this.#leave(f.i32.const(EXIT.budget));
       },
       undefined,
       'unlikely',
@@ -402,12 +336,9 @@ class Loop {
       f.i32.store(this.#vcpu, at.pass, f.i32.const(0));
       this.#executeInstead(bits, f.call(this.#fn('decode_bits'), bits) as I64);
     });
-    f.i64.store(this.#vcpu, at.exitValue, f.convert('i64_extend_i32_u', bits));
-    const policy = f.call(this.#fn('policy_of'), f.call(this.#fn('decode_bits'), bits)) as I32;
-    f.i64.store(this.#vcpu, at.exitGpa, f.convert('i64_extend_i32_u', policy));
+    f.call(this.#fn('tell_offence'), this.#vcpu, bits);
     f.i64.store(this.#vcpu, at.pc, this.#pc());
-    this.#finish();
-    f.return(f.i32.const(exit));
+    this.#leave(f.i32.const(exit));
   }
 
   /** Goes on with this instruction in place of the entry's, at the same pc. */
@@ -498,8 +429,7 @@ class Loop {
     f.if(f.i32.eq(fault, f.i32.const(FAULT.leave)), () => {
       f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
       f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
-      this.#finish();
-      f.return(f.i32.load(this.#vcpu, at.exitKind));
+      this.#leave(f.i32.load(this.#vcpu, at.exitKind));
     });
     f.if(f.i32.eq(fault, f.i32.const(FAULT.illegal)), () => {
       const bits = f.let(f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64);
@@ -521,8 +451,7 @@ class Loop {
       f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
       f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
       f.i64.store(this.#vcpu, at.exitValue, bits);
-      this.#finish();
-      f.return(f.i32.const(EXIT.illegal));
+      this.#leave(f.i32.const(EXIT.illegal));
     });
   }
 
@@ -535,8 +464,8 @@ class Loop {
     );
   }
 
-  /** Accounts for the steps of this call. */
-  #finish(): void {
+  /** Accounts for the steps of this call, and ends it. */
+  #leave(exit: I32): void {
     const f = this.#f;
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
     const done = f.let(
@@ -547,6 +476,7 @@ class Loop {
     // Outside a run these two are equal: nothing is under way.
     f.i32.store(this.#vcpu, at.budgetAtEntry, f.i32.const(0));
     f.i32.store(this.#vcpu, at.budgetLeft, f.i32.const(0));
+    f.return(exit);
   }
 
   #pc(): I64 {

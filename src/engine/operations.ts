@@ -73,6 +73,18 @@ export function hasNear(row: Row): boolean {
   return row.kind === 'branch' || row.name === 'jal';
 }
 
+/** Rows whose handlers are worth a place in the loop: integer, control flow, memory. */
+export function isInline(row: Row): boolean {
+  return (
+    row.kind === 'alu' ||
+    row.kind === 'branch' ||
+    row.kind === 'jump' ||
+    row.kind === 'load' ||
+    row.kind === 'store' ||
+    row.kind === 'hint'
+  );
+}
+
 /**
  * A decoded entry, eight bytes:
  *

@@ -195,3 +195,8 @@ function defineOverlayPage(f: FunctionBuilder): void {
   });
   f.return(plain);
 }
+
+/** An instruction that a substitute stands for was begun. */
+export function countEmulated(f: FunctionBuilder, vcpu: Ptr): void {
+  f.i64.store(vcpu, at.emulated, f.i64.add(f.i64.load(vcpu, at.emulated), f.i64.const(1)));
+}

@@ -1,0 +1,54 @@
+/** Entering traps and interrupts in generated code, as isa/privileged/trap.ts has them. */
+import { enterTrap, pendingInterrupt } from '../isa/index.ts';
+import type { FunctionBuilder, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
+import { NO_ROW } from './operations.ts';
+import { FAULT, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+
+/** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
+export function defineTraps(module: ModuleBuilder, library: Library): void {
+  const P = module.pointerType;
+  const place = (f: FunctionBuilder, pc: I64): HandlerPlace => ({
+    low: f.i32.const(0),
+    entry: f.i64.const(0),
+    pc: () => pc,
+    near: () => undefined,
+    jump: (target) => f.i64.store(f.param<Ptr>(0).get, at.pc, target),
+    trap: () => f.unreachable(),
+    leave: () => f.unreachable(),
+  });
+  const machine = (f: FunctionBuilder, pc: I64): InterpreterMachine =>
+    new InterpreterMachine(
+      f,
+      f.param<Ptr>(0).get,
+      library,
+      { number: 0, bytes: 4, isNear: false, row: NO_ROW },
+      place(f, pc),
+    );
+  library.set(
+    'take_trap',
+    module.function('take_trap', [P, 'i64'], [], (f) => {
+      const m = machine(f, f.param<I64>(1).get);
+      m.set32('fault', f.i32.const(FAULT.none));
+      m.set32('mmioAnswer', f.i32.const(0));
+      m.set32('pass', f.i32.const(0));
+      m.set('reservationSize', f.i64.const(0));
+      enterTrap(m, m.get('faultCause'), m.get('faultTval'), false);
+    }),
+  );
+  library.set(
+    'take_interrupt',
+    module.function('take_interrupt', [P], [], (f) => {
+      const vcpu = f.param<Ptr>(0).get;
+      const m = machine(f, f.let(f.i64.load(vcpu, at.pc)));
+      const cause = f.let(pendingInterrupt(m));
+      f.if(f.i64.ne(cause, f.i64.const(-1)), () => {
+        m.set('reservationSize', f.i64.const(0));
+        enterTrap(m, cause, f.i64.const(0), true);
+      });
+    }),
+  );
+}
