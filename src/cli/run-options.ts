@@ -34,6 +34,9 @@ export interface RunFlags {
   readonly startPaused?: boolean;
   readonly codeMemory?: string;
   readonly translate?: string;
+  readonly overlay?: string;
+  readonly trap?: readonly string[];
+  readonly trapLog?: string;
   readonly hotThreshold?: string;
   readonly agent: boolean;
   readonly exec?: string;
@@ -56,6 +59,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
   if (flags.clock !== undefined && flags.clock !== 'real' && flags.clock !== 'instructions') {
     throw new OperatorError('bad-usage', `there is no clock ${flags.clock}`, 'Choose real or instructions');
   }
+  if (flags.trapLog !== undefined && flags.trap === undefined) {
+    throw new OperatorError('bad-usage', 'there is nothing to log', 'Say with --trap which instructions');
+  }
   const drives = (flags.drive ?? [])
     .map(parseDrive)
     .map((drive) => (flags.snapshot ? { ...drive, overlay: true } : drive));
@@ -77,6 +83,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.startPaused ? { startPaused: true } : {}),
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
+    ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
+    ...(flags.trap === undefined ? {} : { traps: flags.trap }),
+    ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.agent ? {} : { agent: false }),
   };

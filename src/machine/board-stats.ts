@@ -1,7 +1,7 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { REGIONS } from '../engine/index.ts';
-import { EXIT_KINDS } from '../hypervisor/index.ts';
+import { type OverlayCounters, REGIONS } from '../engine/index.ts';
+import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import type { Board } from './board.ts';
 
 export interface VcpuStats {
@@ -16,6 +16,15 @@ export interface VcpuStats {
   readonly exits: Readonly<Record<string, number>>;
 }
 
+/** Code overlays and what they are for (docs/mechanisms/code-overlay.md). */
+export interface OverlayStats extends OverlayCounters {
+  /** Instructions emulated by substitutes, by trap; executions trapped by policy, by its name; of these, by trap. */
+  readonly executions: number;
+  readonly emulations: number;
+  readonly traps: Readonly<Record<string, number>>;
+  readonly trapExits: number;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
@@ -23,6 +32,7 @@ export interface BoardStats {
   >;
   /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
   readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
+  readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -53,7 +63,21 @@ export function boardStats(board: Board): BoardStats {
       slotLimit: REGIONS - 1,
       modules: header.modules,
     },
+    overlay: overlayStats(board),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+  };
+}
+
+function overlayStats(board: Board): OverlayStats {
+  const sum = (of: (vcpu: Vcpu) => number): number => board.vcpus.reduce((all, vcpu) => all + of(vcpu), 0);
+  return {
+    ...board.memory.overlays.counters,
+    executions: sum(({ state }) => Number(state.emulated)),
+    emulations: sum(({ hart }) => hart.emulations),
+    traps: Object.fromEntries(
+      board.config.policies.map(({ name }, i) => [name, sum(({ state }) => Number(state.policyCounts[i] ?? 0n))]),
+    ),
+    trapExits: sum(({ hart }) => hart.policyTraps),
   };
 }
 

@@ -19,6 +19,7 @@ export type { HostPorts } from './host-ports.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { slotLayout } from './slots.ts';
+export { TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';
 export { runVcpu, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';

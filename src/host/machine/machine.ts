@@ -41,6 +41,7 @@ import type {
 } from './machine-api.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
+import { TrapLogFile } from './trap-log-file.ts';
 import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
@@ -70,6 +71,7 @@ export class LocalMachine implements MachineHandle {
   readonly processor: Processor;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
+  #trapLog: TrapLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
   #runner: Runner | undefined;
@@ -122,6 +124,7 @@ export class LocalMachine implements MachineHandle {
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
+    if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     this.#io = new IoThread(this.board, host);
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
@@ -254,6 +257,7 @@ export class LocalMachine implements MachineHandle {
       .then(async () => {
         await Promise.all(this.#workers.map((worker) => worker.terminate()));
         this.#io.serve();
+        this.#trapLog?.close();
         this.#network?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
@@ -341,6 +345,7 @@ export class LocalMachine implements MachineHandle {
     for (let turn = 0; ; turn++) {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
+      this.#trapLog?.write();
       if (board.world.run !== RUN.running) return;
       this.#io.serve();
       while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));

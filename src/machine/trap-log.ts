@@ -1,0 +1,77 @@
+/**
+ * Executions that policies trapped (`--trap`), as vCPUs log them in their blocks: a ring each, written by the vCPU's
+ * thread alone, in generated code or by the emulation module. Counts are exact; of the log, what the ring no longer
+ * held when it was looked at is lost, and counted: a guest decides how much there is to log, not how much memory it takes.
+ */
+import { must } from '../base/assert.ts';
+import { TRAP_LOG_ENTRIES } from '../engine/index.ts';
+import type { Vcpu } from '../hypervisor/index.ts';
+import type { Board } from './board.ts';
+
+/** One execution. */
+export interface TrappedExecution {
+  readonly vcpu: number;
+  readonly pc: bigint;
+  /** Privilege mode: 0 user, 1 supervisor, 3 machine. */
+  readonly mode: number;
+  /** As the operator called it. */
+  readonly name: string;
+  readonly bits: number;
+}
+
+export class TrapLog {
+  readonly #board: Board;
+  /** Entries read so far, by vCPU. */
+  readonly #read: number[];
+  lost = 0;
+
+  constructor(board: Board) {
+    this.#board = board;
+    this.#read = board.vcpus.map((vcpu) => next(vcpu));
+  }
+
+  /** Tells what was logged since the last time: vCPU by vCPU, each in order. */
+  drain(each: (execution: TrappedExecution) => void): void {
+    for (const vcpu of this.#board.vcpus) {
+      const end = next(vcpu);
+      let at = must(this.#read[vcpu.id]);
+      // The vCPU goes on writing: what it may be writing over is not read.
+      const missed = ((end - at) >>> 0) - (TRAP_LOG_ENTRIES - SLACK);
+      if (missed > 0) {
+        this.lost += missed;
+        at = (at + missed) >>> 0;
+      }
+      const entries: { position: number; pc: bigint; what: bigint }[] = [];
+      for (; at !== end; at = (at + 1) >>> 0) {
+        const slot = (at & (TRAP_LOG_ENTRIES - 1)) * 2;
+        entries.push({ position: at, pc: must(vcpu.state.trapLog[slot]), what: must(vcpu.state.trapLog[slot + 1]) });
+      }
+      const now = next(vcpu);
+      for (const { position, pc, what } of entries) {
+        if ((now - position) >>> 0 >= TRAP_LOG_ENTRIES) this.lost++;
+        else each({ ...this.#describe(what), vcpu: vcpu.id, pc });
+      }
+      this.#read[vcpu.id] = end;
+    }
+  }
+
+  #describe(what: bigint): Omit<TrappedExecution, 'vcpu' | 'pc'> {
+    const policy = this.#board.config.policies[Number((what >> 32n) & 0xffffn) - 1];
+    return { mode: Number(what >> 48n), name: policy?.name ?? '?', bits: Number(what & 0xffff_ffffn) };
+  }
+}
+
+/** Entries that are left alone when the ring is nearly full. */
+const SLACK = 64;
+
+function next(vcpu: Vcpu): number {
+  return vcpu.state.trapLogNext;
+}
+
+const MODES = ['U', 'S', '?', 'M'];
+
+/** `hart 0 S ffffffff80004a2c 10500073 wfi`. */
+export function trapLine({ vcpu, pc, mode, name, bits }: TrappedExecution): string {
+  const hex = (value: number | bigint, digits: number): string => value.toString(16).padStart(digits, '0');
+  return `hart ${vcpu} ${MODES[mode] ?? '?'} ${hex(pc, 16)} ${hex(bits, (bits & 3) === 3 ? 8 : 4)} ${name}`;
+}
