@@ -5,9 +5,9 @@
  *   tag     u64   the page's virtual address; all ones: none
  *   delta   ptr   host address minus virtual address
  *
- * A slot lies at a constant offset, so that finding it costs nothing (measured: bench/, half the cost of a probe of
- * the buffers). Where it misses, code looks into the buffers, and copies what it finds; where those miss, it calls the
- * functions defined here. Slots are part of the buffers: whatever drops those drops them.
+ * A slot lies at a constant offset in its bank, so that no index is computed to find it. Where it misses, code looks
+ * into the buffers, and copies what it finds; where those miss, it calls the functions defined here. Slots are part of
+ * the buffers: whatever drops those drops them.
  */
 import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { BANKS, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';

@@ -5,7 +5,7 @@ import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
 import { Translator, type TranslatorOptions } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
-/** Steps between looks at the world: some 50 microseconds of translated code, a few hundred of interpreted code. */
+/** Steps between looks at the world: how long an interrupt may have to wait. */
 export const SLICE_STEPS = 100_000;
 
 export function boardRunner(

@@ -44,7 +44,7 @@ const LIMITS = {
 } as const;
 
 export abstract class FloatMachine extends WasmMachine {
-  protected readonly float0: FloatLocals;
+  protected readonly floatLocals: FloatLocals;
   readonly #fuses: boolean;
   /** Values behind patterns, of this instruction. */
   readonly #doubles = new Map<I64, F64>();
@@ -54,7 +54,7 @@ export abstract class FloatMachine extends WasmMachine {
 
   constructor(f: FunctionBuilder, vcpu: Ptr, library: Library, locals: FloatLocals, fuses: boolean) {
     super(f, vcpu, library);
-    this.float0 = locals;
+    this.floatLocals = locals;
     this.#fuses = fuses;
   }
 
@@ -82,7 +82,7 @@ export abstract class FloatMachine extends WasmMachine {
     const [, kind = '', letter = ''] = /^fsgnj([nx]?)\.([sd])$/.exec(row.name) ?? [];
     if (letter === '' || (kind === 'x' && rs1 !== rs2)) return false;
     const ops = letter === 's' ? f.f32 : f.f64;
-    const file: readonly (Local<Host> | undefined)[] = letter === 's' ? this.float0.singles : this.float0.f;
+    const file: readonly (Local<Host> | undefined)[] = letter === 's' ? this.floatLocals.singles : this.floatLocals.f;
     const [to, from, signed] = [file[rd], file[rs1], file[rs2]];
     if (to === undefined || from === undefined || signed === undefined) return false;
     const value = from.get as never;
@@ -106,10 +106,10 @@ export abstract class FloatMachine extends WasmMachine {
   writeFrd(value: I64): void {
     const { f } = this;
     const register = this.instruction.rd;
-    const single = this.float0.singles[register];
+    const single = this.floatLocals.singles[register];
     if (single === undefined) {
       const known = this.#doubles.get(value) ?? f.convert('f64_reinterpret_i64', value);
-      f.set(must(this.float0.f[register]), known);
+      f.set(must(this.floatLocals.f[register]), known);
       return;
     }
     const known = this.#boxed.get(value) ?? f.convert('f32_reinterpret_i32', f.convert('i32_wrap_i64', value));
@@ -119,7 +119,7 @@ export abstract class FloatMachine extends WasmMachine {
 
   #wroteSingle(register: number): void {
     const { f } = this;
-    const written = this.float0.singlesWritten;
+    const written = this.floatLocals.singlesWritten;
     f.set(written, f.i32.or(written.get, f.i32.const(1 << register)));
   }
 
@@ -138,13 +138,13 @@ export abstract class FloatMachine extends WasmMachine {
   override requireFloat(): void {}
   override roundingMode(): I64 {
     const { rm } = this.instruction;
-    return rm === DYNAMIC ? this.float0.mode.get : this.const(rm);
+    return rm === DYNAMIC ? this.floatLocals.mode.get : this.const(rm);
   }
   override floatDirty(): void {
     if (this.#isDirty) return;
     this.#isDirty = true;
     const { f } = this;
-    const { dirty } = this.float0;
+    const { dirty } = this.floatLocals;
     f.if(
       f.i32.eqz(dirty.get),
       () => {
@@ -180,13 +180,13 @@ export abstract class FloatMachine extends WasmMachine {
     return bytes === 8 ? this.#ofDouble(value as F64) : this.#ofSingle(value as F32);
   }
   protected get writesSingle(): boolean {
-    return this.float0.singles[this.instruction.rd] !== undefined;
+    return this.floatLocals.singles[this.instruction.rd] !== undefined;
   }
 
   #read(register: number): I64 {
     const { f } = this;
-    const single = this.float0.singles[register];
-    if (single === undefined) return this.#ofDouble(must(this.float0.f[register]).get);
+    const single = this.floatLocals.singles[register];
+    if (single === undefined) return this.#ofDouble(must(this.floatLocals.f[register]).get);
     const pattern = super.box('s', f.convert('i64_extend_i32_u', f.convert('i32_reinterpret_f32', single.get)));
     this.#boxed.set(pattern, single.get);
     return pattern;
@@ -258,7 +258,7 @@ export abstract class FloatMachine extends WasmMachine {
 
   #flagsChanged(): void {
     const { f } = this;
-    const { exact, nearest, mode } = this.float0;
+    const { exact, nearest, mode } = this.floatLocals;
     f.set(exact, f.i32.and(f.i32.load(this.vcpu, at.fflags), f.i32.const(NX)));
     f.set(nearest, f.i32.and(exact.get, f.i64.eqz(mode.get)));
   }
@@ -278,7 +278,7 @@ export abstract class FloatMachine extends WasmMachine {
     const isBounded = (a: F64): I32 => compare('lt', magnitude(a), constant(infinity));
     const isNormal = (a: F64): I32 => both(isBounded(a), compare('gt', magnitude(a), constant(smallest)));
     const { rm } = this.instruction;
-    const rounds = rm === DYNAMIC ? this.float0.nearest.get : rm === 0 ? this.float0.exact.get : undefined;
+    const rounds = rm === DYNAMIC ? this.floatLocals.nearest.get : rm === 0 ? this.floatLocals.exact.get : undefined;
     const [a, b, c] = operands as [I64, I64, I64];
 
     switch (operation) {
@@ -362,7 +362,7 @@ export abstract class FloatMachine extends WasmMachine {
           operation === 'toW'
             ? f.convert('i64_extend_i32_s', f.convert('i32_trunc_sat_f64_s', x))
             : f.convert('i64_trunc_sat_f64_s', x);
-        return { value: result as unknown as Host, isRight: both(this.float0.exact.get, isInside) };
+        return { value: result as unknown as Host, isRight: both(this.floatLocals.exact.get, isInside) };
       }
       default:
         return undefined;

@@ -5,9 +5,8 @@
 import { type Decoded, type Decoder, templateOperands } from '../isa/index.ts';
 
 export interface Instruction extends Decoded {
-  /** Registers by number, x0 left out; `fields` f0 to f31 for floating point. */
-  readonly reads: readonly number[];
-  readonly readMask: number;
+  /** Registers by number, x0 left out; a bit mask of those that are read. */
+  readonly reads: number;
   readonly writes: number | undefined;
   readonly floatReads: readonly number[];
   readonly floatWrites: number | undefined;
@@ -65,16 +64,15 @@ export interface CodeDecoders {
 
 function describe(decoded: Decoded, isEmulated: boolean, role: Role): Instruction {
   const names = templateOperands(decoded.row.assembly);
-  const reads = [];
+  let reads = 0;
   const floatReads = [];
   for (const field of ['rs1', 'rs2', 'rs3'] as const) {
-    if (names.includes(field) && decoded[field] !== 0) reads.push(decoded[field]);
+    if (names.includes(field) && decoded[field] !== 0) reads |= 1 << decoded[field];
     if (names.includes(`f${field}`)) floatReads.push(decoded[field]);
   }
   return {
     ...decoded,
     reads,
-    readMask: reads.reduce((mask, register) => mask | (1 << register), 0),
     floatReads,
     writes: names.includes('rd') && decoded.rd !== 0 ? decoded.rd : undefined,
     floatWrites: names.includes('frd') ? decoded.rd : undefined,

@@ -271,7 +271,7 @@ function registersOf(blocks: readonly Block[]): { used: number; written: number 
   let written = 0;
   for (const { instructions } of blocks) {
     for (const { instruction } of instructions) {
-      used |= instruction.readMask;
+      used |= instruction.reads;
       if (instruction.writes !== undefined) written |= 1 << instruction.writes;
     }
   }
