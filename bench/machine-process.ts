@@ -11,6 +11,7 @@ export interface MachineProcessStart {
   readonly append: string;
   readonly memoryBytes: number;
   readonly codeMemoryBytes?: number;
+  readonly translate?: boolean;
 }
 
 export type MachineProcessMessage =

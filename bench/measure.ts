@@ -39,6 +39,8 @@ export interface Session {
 export interface MeasureOptions {
   readonly limitMs: number;
   readonly codeMemoryBytes?: number;
+  /** False: our machine interprets everything. */
+  readonly translate?: boolean;
   readonly onSample?: (sample: Sample) => void;
 }
 
@@ -179,6 +181,7 @@ function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
     append: guest.append,
     memoryBytes,
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
+    ...(options.translate === undefined ? {} : { translate: options.translate }),
   };
   const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
   return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });

@@ -17,6 +17,7 @@ const usage = `usage: npm run bench -- [OPTIONS]
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
+  --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
   --document          write the table of docs/PERFORMANCE.md
@@ -73,12 +74,19 @@ interface Options {
   readonly check: boolean;
   readonly document: boolean;
   readonly codeMemoryBytes: number | undefined;
+  readonly translate: boolean;
 }
 
 function parse(args: string[]): Options | undefined {
   const flag = { type: 'boolean', default: false } as const;
   const text = { type: 'string' } as const;
-  const given = { quick: flag, check: flag, document: flag, help: { ...flag, short: 'h' } } as const;
+  const given = {
+    quick: flag,
+    check: flag,
+    document: flag,
+    'no-translate': flag,
+    help: { ...flag, short: 'h' },
+  } as const;
   const words = { runs: text, only: text, json: text, 'code-memory': text } as const;
   let values: ReturnType<typeof parseArgs<{ options: typeof given & typeof words }>>['values'];
   try {
@@ -96,6 +104,7 @@ function parse(args: string[]): Options | undefined {
   return {
     ...{ runs, permille: values.quick ? 200 : 1000, only: values.only, json: values.json },
     ...{ check: values.check, document: values.document },
+    translate: values['no-translate'] !== true,
     codeMemoryBytes: values['code-memory'] === undefined ? undefined : bytesOf(values['code-memory']),
   };
 }
@@ -115,6 +124,7 @@ async function measureAll(side: Side, guests: readonly Guest[], options: Options
     sessions.push(
       await measure(side, guest, {
         limitMs: 1_800_000,
+        translate: options.translate,
         ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
         onSample: ({ workload, seconds }) => say(`  ${workload} ${seconds.toFixed(3)} s`),
       }),
