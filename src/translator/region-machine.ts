@@ -7,6 +7,7 @@ import { assert, must } from '../base/assert.ts';
 import {
   type ExitName,
   type Library,
+  MOST_MISSES,
   SLOT,
   slotOffset,
   TLB_ENTRIES,
@@ -43,8 +44,14 @@ export interface RegionPlace {
   readonly offset: number;
   /** Steps that were charged and are not done when this instruction begins. */
   readonly owed: number;
-  /** Fast: the group that its access belongs to, whether it checks, and where to go if it misses. Else slow. */
-  readonly access?: { readonly group: AccessGroup; readonly checks: boolean; readonly miss: Label };
+  /** Fast: the group that its access belongs to, whether it checks, where to go if it misses. Else slow. */
+  readonly access?: {
+    readonly group: AccessGroup;
+    readonly checks: boolean;
+    readonly miss: Label;
+    /** Host address of the group's first byte, once it was checked. */
+    readonly host: Local<Ptr>;
+  };
 }
 
 export class RegionMachine extends FloatMachine {
@@ -224,43 +231,49 @@ export class RegionMachine extends FloatMachine {
     assert(false, `regions do not leave with ${exit}`);
   }
 
-  /** The host address of an access, as a pointer and a constant offset; checked if it is the first of its group. */
-  #fast(access: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
-    const { f } = this;
-    const { group, checks, miss } = access;
-    const slot = slotOffset(group.base, group.isWrite);
-    const base = this.#x(group.base);
-    const bank = this.#locals.slots.get;
-    if (checks) this.#check(group, miss, bank, slot, base);
-    const host = f.ptr.add(f.ptr.from64(base), f.ptr.load(bank, slot + SLOT.delta));
-    const { imm } = this.#now.instruction;
-    return imm >= 0 ? { host, offset: imm } : { host: f.ptr.add(host, f.ptr.const(imm)), offset: 0 };
+  /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
+  #fast({ group, checks, miss, host }: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
+    if (checks) this.#check(group, miss, host);
+    return { host: host.get, offset: this.#now.instruction.imm - group.from };
   }
 
-  /**
-   * Leaves the slot with the page of the group, or goes to `miss`. One access is compared with its alignment, so that
-   * it lies in the page if its first byte does; several must begin and end in one page.
-   */
-  #check(group: AccessGroup, miss: Label, bank: Ptr, slot: number, base: I64): void {
+  /** Leaves the host address of the group's first byte in `host`, or goes to `miss`. */
+  #check(group: AccessGroup, miss: Label, host: Local<Ptr>): void {
     const { f } = this;
+    const slot = slotOffset(group.base, group.isWrite);
+    const bank = this.#locals.slots.get;
+    const first = f.let(this.add(this.#x(group.base), this.const(group.from)));
     const span = group.to - group.from;
-    const first = f.let(this.add(base, this.const(group.from)));
-    if (group.count > 1) {
-      const ends = f.i64.xor(first, f.i64.add(first, f.i64.const(span - 1)));
-      f.brIf(miss, f.i64.gtU(ends, f.i64.const(4095)), 'unlikely');
-    }
-    const page = f.i64.and(first, f.i64.const(group.count > 1 ? -4096 : -4096 | (span - 1)));
+    const distance = f.i64.or(
+      f.i64.xor(first, f.i64.load(bank, slot + SLOT.tag)),
+      f.i64.load(bank, slot + SLOT.invalid),
+    );
+    f.set(host, f.ptr.load(bank, slot + SLOT.delta));
     f.if(
-      f.i64.ne(page, f.i64.load(bank, slot + SLOT.tag)),
-      () => {
-        const buffer = f.ptr.load(this.vcpu, group.isWrite ? at.writeBank : at.readBank);
-        const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
-        const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
-        const tag = f.i64.load(entry);
-        f.brIf(miss, f.i64.ne(page, tag), 'unlikely');
-        f.i64.store(bank, slot + SLOT.tag, tag);
-        f.ptr.store(bank, slot + SLOT.delta, f.ptr.load(entry, 8));
-      },
+      f.i64.gtU(distance, f.i64.const(4096 - span)),
+      () => this.#probe(group, miss, host, first),
+      undefined,
+      'unlikely',
+    );
+    f.set(host, f.ptr.add(f.ptr.from64(first), host.get));
+  }
+
+  /** The slot missed: looks for the distance to the host address in the translation buffer. */
+  #probe(group: AccessGroup, miss: Label, delta: Local<Ptr>, first: I64): void {
+    const { f } = this;
+    const slot = slotOffset(group.base, group.isWrite);
+    const buffer = f.ptr.load(this.vcpu, group.isWrite ? at.writeBank : at.readBank);
+    const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
+    const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
+    // The entry of the first byte's page never has the tag of the next page.
+    const last = f.i64.add(first, f.i64.const(group.to - group.from - 1));
+    const page = f.let(f.i64.and(last, f.i64.const(-4096)));
+    f.brIf(miss, f.i64.ne(page, f.i64.load(entry)), 'unlikely');
+    f.set(delta, f.ptr.load(entry, 8));
+    const score = f.i32.load(this.#locals.slots.get, slot + SLOT.score);
+    f.if(
+      f.i32.compare('lt_s', score, f.i32.const(MOST_MISSES)),
+      () => f.call(this.fn('slot_refill'), this.vcpu, f.i32.const(slot), page, delta.get, this.#locals.budget.get),
       undefined,
       'unlikely',
     );

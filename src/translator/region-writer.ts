@@ -223,16 +223,19 @@ class Writer {
       return;
     }
     const misses = new Map<number, Label>();
-    const fast = (): void =>
+    const fast = (): void => {
+      const hosts = new Map([...new Set(groups.values())].map((group) => [group, f.pointerLocal()]));
       instructions.forEach((placed, index) => {
         const group = groups.get(index);
         const access = group && {
           group,
           checks: group.first === index,
           miss: must(misses.get(group.first)),
+          host: must(hosts.get(group)),
         };
         f.scope(() => machine.emit({ ...placed, owed: owed(index), ...(access ? { access } : {}) }));
       });
+    };
     f.block((done) => {
       const nest = (count: number): void => {
         const first = checks[count - 1];
