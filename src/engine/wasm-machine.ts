@@ -159,10 +159,10 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.unary('i64', 0xc3, a) as I64;
   }
   sext32(a: I64): I64 {
-    return this.f.unary('i64', 0xc4, a) as I64;
+    return this.f.convert('i64_extend_i32_s', this.f.low32(a));
   }
   zext32(a: I64): I64 {
-    return this.f.i64.and(a, this.const(0xffffffff));
+    return this.f.convert('i64_extend_i32_u', this.f.low32(a));
   }
   let(a: I64): I64 {
     return this.f.let(a);

@@ -30,9 +30,8 @@ export interface RegionLocals {
   readonly base: Local<I64>;
   /** Where to go on when the region is left. */
   readonly pc: Local<I64>;
-  /** Targets of jumps to registers, conditions of branches. */
+  /** Targets of jumps to registers. */
   readonly target: Local<I64>;
-  readonly condition: Local<I32>;
   readonly slots: Local<Ptr>;
   readonly x: readonly (Local<I64> | undefined)[];
   readonly float: FloatLocals;
@@ -59,6 +58,9 @@ export class RegionMachine extends FloatMachine {
   readonly #exit: Label;
   #place: RegionPlace | undefined;
   #pending: { register: number; value: I64 } | undefined;
+  #condition: I32 | undefined;
+  /** Registers that are known to hold a sign-extended word, by their locals. */
+  readonly #words = new Set<I64>();
 
   constructor(
     f: FunctionBuilder,
@@ -73,7 +75,12 @@ export class RegionMachine extends FloatMachine {
     this.#exit = exit;
   }
 
-  /** Emits one instruction. Endings leave their condition or target in locals. */
+  override beginBlock(): void {
+    super.beginBlock();
+    this.#words.clear();
+  }
+
+  /** Emits one instruction. Jumps to registers leave their target in a local. */
   emit(place: RegionPlace): void {
     this.#place = place;
     this.#pending = undefined;
@@ -81,6 +88,12 @@ export class RegionMachine extends FloatMachine {
     if (place.instruction.isEmulated) this.set('emulated', this.f.i64.add(this.get('emulated'), this.const(1)));
     if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
+  }
+
+  /** The condition of a branch: an expression of registers. */
+  condition(place: RegionPlace): I32 {
+    this.emit(place);
+    return must(this.#condition);
   }
 
   /** Leaves the region for `offset`. */
@@ -111,9 +124,14 @@ export class RegionMachine extends FloatMachine {
   rd(value: I64): void {
     const { rd, row } = this.#now.instruction;
     if (rd === 0) return;
+    const local = must(this.#locals.x[rd]);
+    const isWord = this.#isWord(value) || (row.kind === 'load' && row.name !== 'ld' && row.name !== 'lwu');
+    this.#words.delete(local.get);
     // Rows that go on after they wrote rd may still read what it held.
-    if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') this.f.set(must(this.#locals.x[rd]), value);
-    else this.#pending = { register: rd, value: this.f.let(value) };
+    if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') {
+      if (isWord) this.#words.add(local.get);
+      this.f.set(local, value);
+    } else this.#pending = { register: rd, value: this.f.let(value) };
   }
   imm(): I64 {
     return this.const(this.#now.instruction.imm);
@@ -149,8 +167,26 @@ export class RegionMachine extends FloatMachine {
     return super.add(a, b);
   }
 
+  // Logic on words is done on words: so hosts see that two shifts and an `or` are a rotation, and drop extensions.
+  override and(a: I64, b: I64): I64 {
+    return this.#onWords('and', a, b) ?? super.and(a, b);
+  }
+  override or(a: I64, b: I64): I64 {
+    return this.#onWords('or', a, b) ?? super.or(a, b);
+  }
+  override xor(a: I64, b: I64): I64 {
+    return this.#onWords('xor', a, b) ?? super.xor(a, b);
+  }
+  #onWords(name: 'and' | 'or' | 'xor', a: I64, b: I64): I64 | undefined {
+    if (!this.#isWord(a) || !this.#isWord(b)) return undefined;
+    return this.f.convert('i64_extend_i32_s', this.f.i32.op(name, this.f.low32(a), this.f.low32(b)));
+  }
+  #isWord(value: I64): boolean {
+    return this.#words.has(value) || this.f.isSignExtended(value);
+  }
+
   branch(c: I32): void {
-    this.f.set(this.#locals.condition, c);
+    this.#condition = c;
   }
   jump(): void {
     this.#commit();
@@ -244,10 +280,9 @@ export class RegionMachine extends FloatMachine {
     const bank = this.#locals.slots.get;
     const first = f.let(this.add(this.#x(group.base), this.const(group.from)));
     const span = group.to - group.from;
-    const distance = f.i64.or(
-      f.i64.xor(first, f.i64.load(bank, slot + SLOT.tag)),
-      f.i64.load(bank, slot + SLOT.invalid),
-    );
+    // Half of `invalid`, as V8 loads twice what an operation takes from memory as an operand (measured).
+    const invalid = f.i64.loadSized(bank, slot + SLOT.invalid, 4, false);
+    const distance = f.i64.or(f.i64.xor(first, f.i64.load(bank, slot + SLOT.tag)), invalid);
     f.set(host, f.ptr.load(bank, slot + SLOT.delta));
     f.if(
       f.i64.gtU(distance, f.i64.const(4096 - span)),
