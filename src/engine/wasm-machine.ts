@@ -102,13 +102,13 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.i64.xor(a, this.const(-1));
   }
   sll(a: I64, b: I64): I64 {
-    return this.f.i64.shl(a, b);
+    return this.f.i64.shl(a, this.#count(b));
   }
   srl(a: I64, b: I64): I64 {
-    return this.f.i64.shrU(a, b);
+    return this.f.i64.shrU(a, this.#count(b));
   }
   sra(a: I64, b: I64): I64 {
-    return this.f.i64.shrS(a, b);
+    return this.f.i64.shrS(a, this.#count(b));
   }
   rotr(a: I64, b: I64): I64 {
     return this.f.i64.op('rotr', a, b);
@@ -370,6 +370,11 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   fn(name: string): FunctionRef {
     return this.library.get(name);
+  }
+
+  /** Shifts of Wasm take the low six bits of their count. */
+  #count(b: I64): I64 {
+    return this.f.withoutMask(b, 63) ?? b;
   }
 
   #call(name: string, a: I64, b: I64): I64 {

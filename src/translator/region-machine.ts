@@ -19,9 +19,10 @@ import type { AccessSize } from '../isa/index.ts';
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
-import type { Instruction } from './instruction.ts';
+import { type Instruction, isFloatState } from './instruction.ts';
 
 const at = vcpuState.offset;
+const FFLAGS = 1;
 
 /** What a region's code keeps in locals. */
 export interface RegionLocals {
@@ -88,6 +89,17 @@ export class RegionMachine extends FloatMachine {
     if (place.instruction.isEmulated) this.set('emulated', this.f.i64.add(this.get('emulated'), this.const(1)));
     if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
+    const { instruction } = place;
+    if (isFloatState(instruction) && instruction.csr !== FFLAGS) this.#leaveIfReserved(place);
+  }
+
+  #leaveIfReserved({ offset, instruction, owed }: RegionPlace): void {
+    const { f } = this;
+    const leave = (): void => {
+      f.set(this.#locals.budget, f.i32.add(this.#locals.budget.get, f.i32.const(owed - 1)));
+      this.leaveFor(offset + instruction.length);
+    };
+    f.if(this.isModeReserved, leave, undefined, 'unlikely');
   }
 
   /** The condition of a branch: an expression of registers. */
@@ -159,6 +171,13 @@ export class RegionMachine extends FloatMachine {
   }
   next(): I64 {
     return this.#address(this.#now.offset + this.#now.instruction.length);
+  }
+
+  override when(c: I32, then: () => void, otherwise?: () => void): void {
+    const known = this.f.constantOf(c);
+    if (known === undefined) super.when(c, then, otherwise);
+    else if (known !== 0) then();
+    else otherwise?.();
   }
 
   override add(a: I64, b: I64): I64 {

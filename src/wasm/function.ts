@@ -185,7 +185,7 @@ export class FunctionBuilder {
       case NODE.binary: {
         const { shl, shr_u } = BINARY.i64;
         const shift = a === shl || a === shr_u ? this.constantOf(c) : undefined;
-        const isShift = shift !== undefined && shift >= 0 && shift < 32;
+        const isShift = (shift !== undefined && shift >= 0 && shift < 32) || this.withoutMask(c, 31) !== undefined;
         if (NARROW.has(a) || (a === shl && isShift)) return this.#narrow(a, this.low32(b), this.low32(c));
         // What comes down from the high half must be known to be zero.
         if (a === shr_u && isShift && this.#isZeroExtended(b)) return this.#narrow(a, this.low32(b), this.low32(c));
@@ -194,6 +194,12 @@ export class FunctionBuilder {
       default:
         return this.convert('i32_wrap_i64', value);
     }
+  }
+
+  /** The operand of an `and` with the constant `mask`, if `value` is one. */
+  withoutMask(value: I64, mask: number): I64 | undefined {
+    if (this.#kind[value] !== NODE.binary || this.#a[value] !== BINARY.i64.and) return undefined;
+    return this.constantOf(must(this.#c[value]) as Value) === mask ? (must(this.#b[value]) as I64) : undefined;
   }
 
   /** Whether the i64 is known to be the sign-extension of its low half. */
