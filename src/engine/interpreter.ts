@@ -66,6 +66,8 @@ class Loop {
   readonly #word: Local<I64>;
   readonly #low: Local<I32>;
   readonly #target: Local<I64>;
+  /** 1: control did not jump to the entry at hand: a run begins here, or what came before stands in another page. */
+  readonly #isSequel: Local<I32>;
   readonly #readBank: Local<Ptr>;
   readonly #writeBank: Local<Ptr>;
   readonly #labels: {
@@ -90,12 +92,14 @@ class Loop {
     this.#word = f.local('i64');
     this.#low = f.local('i32');
     this.#target = f.local('i64');
+    this.#isSequel = f.local('i32');
     this.#readBank = f.pointerLocal();
     this.#writeBank = f.pointerLocal();
   }
 
   build(): void {
     const f = this.#f;
+    this.#noTarget();
     f.i32.store(this.#vcpu, at.budgetAtEntry, this.#budget.get);
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
     f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.resume)), () => f.call(this.#fn('timer'), this.#vcpu));
@@ -144,18 +148,34 @@ class Loop {
     f.unreachable();
   }
 
-  /** Jump targets that are reached often are worth translating: the host is told, and may put a region in their place. */
+  /**
+   * Jump targets that are reached often are worth translating: the host is told, and may put a region in their place.
+   * Where runs begin is left out, and what follows an instruction that was interpreted by itself: slices end anywhere,
+   * and a loop needs no region for each of its instructions.
+   */
   #count(): void {
     const f = this.#f;
     f.if(
-      countTarget(f, this.#vcpu, this.#entry.get),
-      () => {
-        f.i64.store(this.#vcpu, at.pc, this.#pc());
-        f.call(this.#hot, this.#vcpu);
-      },
-      undefined,
+      this.#isSequel.get,
+      () => f.set(this.#isSequel, f.i32.const(0)),
+      () =>
+        f.if(
+          countTarget(f, this.#vcpu, this.#entry.get),
+          () => {
+            f.i64.store(this.#vcpu, at.pc, this.#pc());
+            f.call(this.#hot, this.#vcpu);
+          },
+          undefined,
+          'unlikely',
+        ),
       'unlikely',
     );
+  }
+
+  /** What comes next is no jump's target. With a threshold of 1 everything is one, to have more to test. */
+  #noTarget(): void {
+    const f = this.#f;
+    f.set(this.#isSequel, f.i32.ne(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(1)));
   }
 
   /** From `target` to entry and delta: the fetch buffer, else `fetch`. */
@@ -240,6 +260,7 @@ class Loop {
         return;
       case SPECIAL.pageEnd:
         giveBack();
+        this.#noTarget();
         f.set(this.#target, this.#pc());
         f.br(must(this.#labels.jump));
         return;
