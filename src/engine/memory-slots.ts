@@ -23,8 +23,8 @@ const at = vcpuState.offset;
 
 export const SLOT = { tag: 0, delta: 8, invalid: 16, score: 24, last: 28 } as const;
 export const MOST_MISSES = 16;
-/** A miss costs as much as a dozen hits save, and an access comes every ten instructions or so. */
-const CLOSE = 100;
+/** A miss costs as much as twenty hits save, and an access comes every ten instructions or so. */
+const CLOSE = 200;
 
 /** Offset in a bank of the slot of a base register (0 to 31). */
 export function slotOffset(register: number, isWrite: boolean): number {

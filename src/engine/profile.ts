@@ -1,25 +1,21 @@
 /** What the interpreter notes of where control goes, so that the translator knows what is hot and what jumps lead to. */
 import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
-import { SPECIAL } from './operations.ts';
 import { HOT_COUNTERS, JUMP_SET_WORDS, JUMP_SETS, JUMP_SLOTS, vcpuState } from './vcpu-state.ts';
 
 const at = vcpuState.offset;
 
 /**
- * Counts a jump to a decoded entry; whether that made it hot, or hotter. Counters are shared by chance: a hash. They
- * wrap, so that what was dropped or could not be translated gets hot again; but where a region stands that was made of
- * what is hotter, counting is over, else it would be made again every 65536 jumps.
+ * Counts a jump to a decoded entry; whether that made it hot, or hotter. Then counting begins anew, so that what was
+ * dropped or could not be translated yet is told of again. Counters are shared by chance: a hash.
  */
 export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
   const { i32 } = f;
   const index = i32.and(f.ptr.to32(f.ptr.op('shr_u', entry, f.ptr.const(2))), i32.const((HOT_COUNTERS - 1) * 2));
   const slot = f.let(f.ptr.add(vcpu, f.ptr.from32(index)));
   const count = f.let(i32.add(i32.load16U(slot, at.hotCounters), i32.const(1)));
-  const hotter = f.let(i32.load(vcpu, at.hotterThreshold));
-  const isRegion = i32.eq(i32.and(i32.load(entry), i32.const(1023)), i32.const(SPECIAL.region));
-  const isOver = i32.and(i32.gtU(count, hotter), isRegion);
-  f.if(i32.eqz(isOver), () => i32.storeSized(slot, at.hotCounters, 2, count), undefined, 'likely');
-  return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), i32.eq(count, hotter));
+  const isHotter = f.let(i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
+  i32.storeSized(slot, at.hotCounters, 2, f.select(isHotter, i32.const(0), count));
+  return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), isHotter);
 }
 
 /** Remembers how far a jump to a register went, by the decoded entry that jumped. The last of each hash stays. */

@@ -71,6 +71,8 @@ interface Waiting {
   readonly graph: RegionGraph;
   /** Linear address of the head's decoded entry. */
   readonly head: number;
+  /** It takes the place of a smaller one. */
+  readonly isSecond: boolean;
 }
 
 export class Translator {
@@ -85,6 +87,8 @@ export class Translator {
   /** Up to which number this thread has the modules, which it made itself, and how often all code had been dropped. */
   #pulled = 0;
   readonly #own = new Set<number>();
+  /** Regions of the second size. */
+  readonly #second = new Set<number>();
   #flushes: number;
   #patience = 0;
   #isFull = false;
@@ -133,13 +137,20 @@ export class Translator {
     if (page === undefined) return;
     const head = page.decoded + offset * 4;
     if (this.#waiting.has(head)) return;
-    const size = source.isHead(offset) ? this.options.second : this.options.first;
+    const isSecond = source.isHead(offset);
+    if (isSecond && (this.options.secondThreshold === 0 || this.#isLargest(head))) return;
+    const size = isSecond ? this.options.second : this.options.first;
     const { followsCold } = this.options;
     const limits = { ...size, followsCold, hasCompressed: this.#hasCompressed };
     const graph = findRegion(source, this.#cache, offset, limits);
     if (graph === undefined) return;
-    this.#waiting.set(head, { source, graph, head });
+    this.#waiting.set(head, { source, graph, head, isSecond });
     if (this.#waiting.size >= this.options.batch && !this.#compile()) this.#isFull = true;
+  }
+
+  /** The region at the head is one of the second size, so there is nothing more to gain. */
+  #isLargest(head: number): boolean {
+    return this.#second.has(Number((this.#memory.u64[head / 8] ?? 0n) >> 32n));
   }
 
   #compile(): boolean {
@@ -182,7 +193,8 @@ export class Translator {
   }
 
   /** Makes a region's head known; false where there is no room for its links. */
-  #install({ source, graph, head }: Waiting, number: number): boolean {
+  #install({ source, graph, head, isSecond }: Waiting, number: number): boolean {
+    if (isSecond) this.#second.add(number);
     const { header, u32, u64 } = this.#memory;
     const record = (PLAN.regions + number * REGION_BYTES) / 4;
     u32.set([head, 0, this.#log.length, graph.instructions], record);
@@ -234,6 +246,7 @@ export class Translator {
     this.#isFull = false;
     this.#pulled = 0;
     this.#own.clear();
+    this.#second.clear();
     this.#filled = 0;
   }
 
