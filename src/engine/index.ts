@@ -1,5 +1,6 @@
 /** The engine's door: memory, generated code, vCPU blocks, processors. */
 
+export { division, highProduct } from './arithmetic.ts';
 export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';

@@ -5,7 +5,9 @@
  */
 import { assert, must } from '../base/assert.ts';
 import {
+  division,
   type ExitName,
+  highProduct,
   type Library,
   MOST_MISSES,
   SLOT,
@@ -184,6 +186,36 @@ export class RegionMachine extends FloatMachine {
     if (this.f.constantOf(a) === 0) return b;
     if (this.f.constantOf(b) === 0) return a;
     return super.add(a, b);
+  }
+
+  // In line: a call would have all registers that are in use stored and loaded again.
+  override mulh(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulh', a, b);
+  }
+  override mulhu(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulhu', a, b);
+  }
+  override mulhsu(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulhsu', a, b);
+  }
+  override div(a: I64, b: I64): I64 {
+    return this.#divide('div', a, b);
+  }
+  override divu(a: I64, b: I64): I64 {
+    return this.#divide('divu', a, b);
+  }
+  override rem(a: I64, b: I64): I64 {
+    return this.#divide('rem', a, b);
+  }
+  override remu(a: I64, b: I64): I64 {
+    return this.#divide('remu', a, b);
+  }
+  /** Words are divided as words, which is faster on most hosts. */
+  #divide(name: 'div' | 'divu' | 'rem' | 'remu', a: I64, b: I64): I64 {
+    const { f } = this;
+    const row = this.#now.instruction.row.name;
+    if (row !== `${name}w`) return division(f, f.i64, name, a, b);
+    return f.convert('i64_extend_i32_s', division(f, f.i32, name, f.low32(a), f.low32(b)));
   }
 
   // Logic on words is done on words: so hosts see that two shifts and an `or` are a rotation, and drop extensions.
