@@ -27,6 +27,9 @@ import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
+/** Jumps that are not counted after a slice began, and when regions have left no more than so many steps of it. */
+const JUMPS_LEFT_OUT = 64;
+const STEPS_LEFT_OUT = 1000;
 
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
 export function defineInterpreter(
@@ -66,8 +69,8 @@ class Loop {
   readonly #word: Local<I64>;
   readonly #low: Local<I32>;
   readonly #target: Local<I64>;
-  /** 1: control did not jump to the entry at hand: a run begins here, or what came before stands in another page. */
-  readonly #isSequel: Local<I32>;
+  /** So many entries that control comes to are not counted, as they are not typical targets of jumps. */
+  readonly #uncounted: Local<I32>;
   readonly #readBank: Local<Ptr>;
   readonly #writeBank: Local<Ptr>;
   readonly #labels: {
@@ -92,14 +95,14 @@ class Loop {
     this.#word = f.local('i64');
     this.#low = f.local('i32');
     this.#target = f.local('i64');
-    this.#isSequel = f.local('i32');
+    this.#uncounted = f.local('i32');
     this.#readBank = f.pointerLocal();
     this.#writeBank = f.pointerLocal();
   }
 
   build(): void {
     const f = this.#f;
-    this.#noTarget();
+    this.#leaveOut(JUMPS_LEFT_OUT);
     f.i32.store(this.#vcpu, at.budgetAtEntry, this.#budget.get);
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
     f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.resume)), () => f.call(this.#fn('timer'), this.#vcpu));
@@ -150,14 +153,14 @@ class Loop {
 
   /**
    * Jump targets that are reached often are worth translating: the host is told, and may put a region in their place.
-   * Where runs begin is left out, and what follows an instruction that was interpreted by itself: slices end anywhere,
-   * and a loop needs no region for each of its instructions.
+   * What follows an instruction that was interpreted by itself is none. Where slices end and begin is left out, too: that
+   * may be anywhere in a loop, which needs no region for each of its instructions, or for each block.
    */
   #count(): void {
     const f = this.#f;
     f.if(
-      this.#isSequel.get,
-      () => f.set(this.#isSequel, f.i32.const(0)),
+      this.#uncounted.get,
+      () => f.set(this.#uncounted, f.i32.sub(this.#uncounted.get, f.i32.const(1))),
       () =>
         f.if(
           countTarget(f, this.#vcpu, this.#entry.get),
@@ -172,10 +175,11 @@ class Loop {
     );
   }
 
-  /** What comes next is no jump's target. With a threshold of 1 everything is one, to have more to test. */
-  #noTarget(): void {
+  /** The next entries are not counted. With a threshold of 1 all are, to have more to test. */
+  #leaveOut(count: number): void {
     const f = this.#f;
-    f.set(this.#isSequel, f.i32.ne(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(1)));
+    const isTest = f.i32.eq(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(1));
+    f.set(this.#uncounted, f.select(isTest, f.i32.const(0), f.i32.const(count)));
   }
 
   /** From `target` to entry and delta: the fetch buffer, else `fetch`. */
@@ -260,7 +264,7 @@ class Loop {
         return;
       case SPECIAL.pageEnd:
         giveBack();
-        this.#noTarget();
+        f.if(f.i32.eqz(this.#uncounted.get), () => this.#leaveOut(1));
         f.set(this.#target, this.#pc());
         f.br(must(this.#labels.jump));
         return;
@@ -314,6 +318,8 @@ class Loop {
         const done = f.convert('i64_extend_i32_u', f.i32.sub(this.#budget.get, left.get));
         f.i64.store(this.#vcpu, at.regionSteps, f.i64.add(f.i64.load(this.#vcpu, at.regionSteps), done));
         f.set(this.#budget, left.get);
+        const isEnding = f.i32.compare('lt_s', left.get, f.i32.const(STEPS_LEFT_OUT));
+        f.if(isEnding, () => this.#leaveOut(JUMPS_LEFT_OUT), undefined, 'unlikely');
         f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
         f.br(must(this.#labels.jump));
       },
