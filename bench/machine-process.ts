@@ -4,6 +4,7 @@
  * of the console, how many instructions had been executed when it appeared, and the counters at the end.
  */
 import { createMachine, type MachineStats } from '../src/host/machine/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
 
 export interface MachineProcessStart {
   readonly kernel: string;
@@ -12,6 +13,7 @@ export interface MachineProcessStart {
   readonly memoryBytes: number;
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
+  readonly promotion?: PromotionMode;
 }
 
 export type MachineProcessMessage =

@@ -1,6 +1,8 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
 import { OperatorError } from '../base/errors.ts';
-import type { DriveOptions } from '../host/index.ts';
+import type { DriveOptions, MachineOptions } from '../host/index.ts';
+
+type PromotionMode = NonNullable<MachineOptions['promotion']>;
 
 const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
 
@@ -55,6 +57,11 @@ export function parseDrive(value: string): DriveOptions {
 export function parseSwitch(value: string, key: string): boolean {
   if (value === 'on' || value === 'off') return value === 'on';
   throw bad(`${key}=${value} is neither on nor off`, `Write ${key}=on or ${key}=off`);
+}
+
+export function parsePromotion(value: string): PromotionMode {
+  if (value === 'off' || value === 'auto' || value === 'always') return value;
+  throw bad(`--promotion ${value} is not possible`, 'Choose off, auto or always');
 }
 
 /** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */

@@ -9,6 +9,7 @@ export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
+  DECODED_PROMOTED,
   DECODED_STRIDE,
   decodedHeader,
   FRAME_BYTES,
@@ -22,6 +23,7 @@ export {
   REGION_LINKS,
   REGION_TABLE,
   REGIONS,
+  SITES,
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
@@ -39,6 +41,7 @@ export {
   MMIO_ANSWER,
   MOST_POLICIES,
   REQUEST,
+  SITE_COUNTERS,
   SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
   TLB_ENTRIES,

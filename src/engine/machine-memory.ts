@@ -131,10 +131,13 @@ export class MachineMemory {
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
     header.decodedNext = header.decodedFirst;
+    header.decodedLimit = header.codeEnd;
     header.regionNext = 1;
     header.linkNext = 1;
     header.lastModule = 0;
     header.modules = 0;
+    header.siteNext = 1;
+    header.promotionBytes = 0;
     header.codeFlushes++;
     this.overlays.reset();
   }
@@ -220,7 +223,9 @@ export class MachineMemory {
     header.decodedNext = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;
-    header.decodedLimit = header.decodedFirst + options.codeBytes;
+    header.siteNext = 1;
+    header.codeEnd = header.decodedFirst + options.codeBytes;
+    header.decodedLimit = header.codeEnd;
     header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
     header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;

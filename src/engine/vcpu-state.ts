@@ -27,6 +27,8 @@ export const JUMP_SET_WORDS = 16;
 export const JUMP_SLOTS = 8;
 /** Regions whose pages were found in place, by region number modulo this (regions.ts). */
 export const VALIDATED = 1024;
+/** Counters of how often sensitive instructions were emulated, by a hash of their address (profile.ts). */
+export const SITE_COUNTERS = 1024;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
@@ -105,6 +107,12 @@ const ENGINE_FIELDS = {
   hotThreshold: 'u32',
   /** And worth translating again, with more of what is around it, when it was reached this often; 0: never. */
   hotterThreshold: 'u32',
+  /** A sensitive instruction is told to the host when it was emulated this often, in the engine or by leaving it; 0: never. */
+  siteThreshold: 'u32',
+  exitThreshold: 'u32',
+  /** Where that instruction is. */
+  sitePc: 'u64',
+  siteCounters: array('u16', SITE_COUNTERS),
   /** 1: a region that this thread has no code for was called. */
   regionsMissing: 'u32',
   /** Moves whenever fetch translations are dropped: what was validated before must be again. */

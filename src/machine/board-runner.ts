@@ -7,6 +7,7 @@ import type { Board } from './board.ts';
 
 /** Steps between looks at the world: how long an interrupt may have to wait. */
 export const SLICE_STEPS = 100_000;
+const NS_PER_TICK = 100;
 
 export function boardRunner(
   board: Board,
@@ -16,7 +17,7 @@ export function boardRunner(
   signatures: EngineCode['signatures'],
 ): Runner {
   const { translation, cpu } = board.config;
-  const translator = translation && translatorOf(board, processor, cpu, signatures, translation);
+  const translator = translation && translatorOf(board, processor, cpu, signatures, translation, ports.ticks);
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
   return new Runner(
     board.memory,
@@ -49,6 +50,7 @@ function translatorOf(
   cpu: string,
   signatures: EngineCode['signatures'],
   options: TranslatorOptions,
+  ticks: () => number,
 ): Translator {
   const { extensions, emulated } = parseCpuModel(cpu);
   const decoder = createDecoder(extensions);
@@ -57,5 +59,5 @@ function translatorOf(
   const isTrapped = ({ row, csr }: Decoded): boolean =>
     policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr));
   const code = { decoder, emulation, isTrapped, hasCompressed: extensions.has('c'), signatures };
-  return new Translator(board.memory, processor, code, options);
+  return new Translator(board.memory, processor, code, options, () => ticks() * NS_PER_TICK);
 }

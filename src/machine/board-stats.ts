@@ -1,6 +1,6 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, REGIONS } from '../engine/index.ts';
+import { type OverlayCounters, PLAN, REGIONS, SITES } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import type { Board } from './board.ts';
 
@@ -25,6 +25,20 @@ export interface OverlayStats extends OverlayCounters {
   readonly trapExits: number;
 }
 
+/** Sensitive instructions and what became of them (docs/mechanisms/promotion.md). */
+export interface PromotionStats {
+  /** Sites promoted and demoted so far; bytes of promotion code now, and at most so far. */
+  readonly promoted: number;
+  readonly demoted: number;
+  readonly bytes: number;
+  readonly peakBytes: number;
+  /** Executions by promotion code of sites that are promoted now. */
+  readonly executions: number;
+  /** Accesses to devices, and calls of the SBI, that did not leave the engine. */
+  readonly accesses: number;
+  readonly calls: number;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
@@ -32,6 +46,7 @@ export interface BoardStats {
   >;
   /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
   readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
+  readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
@@ -52,8 +67,8 @@ export function boardStats(board: Board): BoardStats {
     memory: {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,
-      codeBytes: header.decodedNext - header.decodedFirst,
-      codeLimitBytes: header.decodedLimit - header.decodedFirst,
+      codeBytes: header.decodedNext - header.decodedFirst + header.codeEnd - header.decodedLimit,
+      codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },
     translation: {
@@ -63,8 +78,26 @@ export function boardStats(board: Board): BoardStats {
       slotLimit: REGIONS - 1,
       modules: header.modules,
     },
+    promotion: promotionStats(board),
     overlay: overlayStats(board),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+  };
+}
+
+function promotionStats({ memory, vcpus }: Board): PromotionStats {
+  const { header, u32 } = memory;
+  const sum = (of: (vcpu: Vcpu) => number): number => vcpus.reduce((all, vcpu) => all + of(vcpu), 0);
+  let executions = 0;
+  for (let number = 1; number < Math.min(header.siteNext, SITES); number++)
+    executions += u32[PLAN.sites / 4 + number] ?? 0;
+  return {
+    promoted: header.sitesPromoted,
+    demoted: header.sitesDemoted,
+    bytes: header.promotionBytes,
+    peakBytes: header.promotionPeak,
+    executions,
+    accesses: sum(({ hart }) => hart.promotedAccesses),
+    calls: sum(({ hart }) => hart.promotedCalls),
   };
 }
 

@@ -5,6 +5,7 @@
 import { must } from '../base/assert.ts';
 import {
   DECODED_HEADER_BYTES,
+  DECODED_PROMOTED,
   decodedHeader,
   JUMP_SET_WORDS,
   JUMP_SETS,
@@ -93,6 +94,15 @@ export class CodeSource {
     if (this.#jumps[set] !== (entry | 0)) return [];
     const slots = this.#jumps.subarray(set + JUMP_SLOTS, set + JUMP_SET_WORDS);
     return [...slots].filter((distance) => distance !== 0).map((distance) => offset + distance);
+  }
+
+  /** Whether the instruction at `offset` is promoted, and where its decoded entry is. */
+  promoted(offset: number): number | undefined {
+    const page = this.page(offset);
+    if (page === undefined) return undefined;
+    const half = (offset - page.offset) >> 1;
+    const bits = must(this.#memory.u8[page.decoded + DECODED_PROMOTED + (half >> 3)]);
+    return (bits & (1 << (half & 7))) === 0 ? undefined : page.decoded + half * 8;
   }
 
   /** Whether a region begins there. */

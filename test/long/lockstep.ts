@@ -2,12 +2,14 @@
  * The engine against the reference machine on random programs, for as long as one likes:
  *
  *   node test/long/lockstep.ts [--minutes 5] [--seed N] [--width 32|64] [--cpu rv64] [--translate 1]
+ *                              [--promotion always]
  *
  * Each program has a seed of its own, counted up from N. The first difference is printed with its seed, and ends the
  * run with status 1: `--seed THAT --minutes 0` shows it again.
  */
 import { parseArgs } from 'node:util';
 import { Lockstep } from '../../src/engine/lockstep.testing.ts';
+import type { PromotionMode } from '../../src/translator/index.ts';
 import { translating } from '../../src/translator/translation.testing.ts';
 
 const { values } = parseArgs({
@@ -17,12 +19,20 @@ const { values } = parseArgs({
     width: { type: 'string', default: '32' },
     cpu: { type: 'string', default: 'rv64' },
     translate: { type: 'string', default: '1' },
+    promotion: { type: 'string', default: 'always' },
   },
 });
 const lockstep = new Lockstep({
   width: values.width === '64' ? 64 : 32,
   cpu: values.cpu,
-  ...(values.translate === '0' ? {} : { translate: translating({ threshold: Number(values.translate) }) }),
+  ...(values.translate === '0'
+    ? {}
+    : {
+        translate: translating({
+          threshold: Number(values.translate),
+          promotion: values.promotion as PromotionMode,
+        }),
+      }),
 });
 const end = Date.now() + Number(values.minutes) * 60_000;
 let seed = Number(values.seed);

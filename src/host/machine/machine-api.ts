@@ -3,7 +3,7 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { ExitStatus } from '../../machine/index.ts';
+import type { ExitStatus, PromotionMode } from '../../machine/index.ts';
 
 export type { ExitStatus };
 
@@ -47,6 +47,8 @@ export interface MachineOptions {
   readonly translate?: boolean;
   /** How often a jump target is reached before it is translated, 1 to 65535. */
   readonly hotThreshold?: number;
+  /** Sensitive instructions that translated code does where they stand: none, the frequent ones (default), all. */
+  readonly promotion?: PromotionMode;
   /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
   readonly overlay?: boolean;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
