@@ -463,15 +463,10 @@ class Loop {
   #countSite(threshold: 'siteThreshold' | 'exitThreshold'): void {
     const f = this.#f;
     const pc = f.let(this.#pc());
-    f.if(
-      countSite(f, this.#vcpu, pc, threshold),
-      () => {
-        f.i64.store(this.#vcpu, at.sitePc, pc);
-        f.call(this.#told.sensitive, this.#vcpu);
-      },
-      undefined,
-      'unlikely',
-    );
+    countSite(f, this.#vcpu, pc, threshold, () => {
+      f.i64.store(this.#vcpu, at.sitePc, pc);
+      f.call(this.#told.sensitive, this.#vcpu);
+    });
   }
 
   /** The hart is without this instruction, but its hypervisor emulates it: no trap yet. */

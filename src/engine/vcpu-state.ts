@@ -28,7 +28,7 @@ export const JUMP_SLOTS = 8;
 /** Regions whose pages were found in place, by region number modulo this (regions.ts). */
 export const VALIDATED = 1024;
 /** Counters of how often sensitive instructions were emulated, by a hash of their address (profile.ts). */
-export const SITE_COUNTERS = 1024;
+export const SITE_COUNTERS = 4096;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 

@@ -16,15 +16,7 @@
  * Each thread has its own sites and regions; the promoted bits are the machine's.
  */
 import { must } from '../base/assert.ts';
-import {
-  DECODED_PROMOTED,
-  headerLayout,
-  type MachineMemory,
-  PLAN,
-  SITE_COUNTERS,
-  SITES,
-  type VcpuState,
-} from '../engine/index.ts';
+import { DECODED_PROMOTED, headerLayout, type MachineMemory, PLAN, SITES, type VcpuState } from '../engine/index.ts';
 
 /** `auto`: what is worth it; `always`: what is emulated once; `off`: nothing. */
 export type PromotionMode = 'off' | 'auto' | 'always';
@@ -131,7 +123,7 @@ export class Promotion {
       rates.sort((a, b) => a.executed - b.executed);
       for (const { site } of rates.slice(0, Math.ceil(rates.length / 2))) demoted.push(site);
     }
-    for (const site of demoted) this.#demote(site, state);
+    for (const site of demoted) this.#demote(site);
     return demoted.flatMap((site) => [...site.regions]);
   }
 
@@ -157,14 +149,12 @@ export class Promotion {
     return must(this.#memory.u32[PLAN.sites / 4 + number]);
   }
 
-  #demote(site: Site, state: VcpuState): void {
+  #demote(site: Site): void {
     this.#sites.delete(site.entry);
     this.#byNumber.delete(site.number);
     this.#free.push(site.number);
     const { byte, mask } = promotedBit(site.entry, site.pc);
     Atomics.and(this.#memory.u8, byte, ~mask & 0xff);
-    // It may become hot again.
-    state.siteCounters[Number((site.pc >> 1n) & BigInt(SITE_COUNTERS - 1))] = 0;
     this.#count('sitesDemoted', 1);
   }
 

@@ -113,6 +113,8 @@ export class Translator {
   readonly #own = new Set<number>();
   #flushes: number;
   #patience = 0;
+  /** Promotion code is waited for: until then its instructions leave the engine. */
+  #isUrgent = false;
   #isFull = false;
   /** Regions that this thread's table holds are below. */
   #filled = 0;
@@ -154,7 +156,8 @@ export class Translator {
       this.#pull();
     }
     this.#demote(this.promotion.sweep(state));
-    if (this.#waiting.size > 0 && ++this.#patience >= PATIENCE && !this.#compile()) this.#isFull = true;
+    if (this.#waiting.size > 0 && (++this.#patience >= PATIENCE || this.#isUrgent) && !this.#compile())
+      this.#isFull = true;
     return !this.#isFull;
   }
 
@@ -193,16 +196,18 @@ export class Translator {
     });
     if (graph === undefined) return;
     this.#waiting.set(head, { source, graph, head, isPromotion });
+    this.#isUrgent ||= isPromotion;
     if (this.#waiting.size >= this.options.batch && !this.#compile()) this.#isFull = true;
   }
 
-  /** Promotion code stands in modules of its own, so that its bytes can be given back. */
+  /** Regions with promotion code stand in modules of their own, so that its bytes can be given back. */
   #compile(): boolean {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#patience = 0;
-    for (const isPromotion of [false, true]) {
-      const some = waiting.filter((each) => each.isPromotion === isPromotion);
+    this.#isUrgent = false;
+    for (const promotes of [false, true]) {
+      const some = waiting.filter(({ graph }) => sitesOf(graph).length > 0 === promotes);
       if (some.length > 0 && !this.#compileModule(some)) return false;
     }
     return true;
