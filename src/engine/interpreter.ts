@@ -13,6 +13,7 @@
  * region need do nothing but ordinary work: whatever is special, a fault for instance, it leaves to the interpreter.
  *
  * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
+ * Long: the loop is one function, whose parts jump to each other.
  */
 import { assert, must } from '../base/assert.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
