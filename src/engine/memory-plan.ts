@@ -124,6 +124,14 @@ export const headerLayout = struct('header', {
   /** Counters: regions made, dropped because their code was written, and whole flushes are codeFlushes. */
   regionsMade: 'u32',
   regionsDropped: 'u32',
+  /** 1: there was no room for a region, so that all code is to be dropped. */
+  regionsFull: 'u32',
+  /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */
+  hotBell: 'i32',
+  /** Spin lock: 1 while a thread that translates looks at code, or code is being dropped. */
+  sourceLock: 'i32',
+  /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
+  translationTimes: array('u32', 4),
 });
 
 export const PLAN = {

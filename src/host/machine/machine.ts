@@ -41,7 +41,6 @@ import { MachineThreads } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
-import type { WorkerStart } from './vcpu-worker.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -81,7 +80,7 @@ export class LocalMachine implements MachineHandle {
     const { options } = parts;
     const config = boardConfig(options);
     const guest: { net?: VirtioNet } = {};
-    const threads = config.clock === 'real' ? new MachineThreads(config.harts) : undefined;
+    const threads = config.clock === 'real' ? threadsFor(config) : undefined;
     let network: RunningNetwork | undefined;
     try {
       if (options.network !== false)
@@ -303,10 +302,10 @@ export class LocalMachine implements MachineHandle {
     epoch: bigint,
   ): void {
     const { memory, shape } = this.board.memory;
-    const starts = this.board.vcpus.map(
-      ({ id }): WorkerStart => ({ config, memory, shape, module, signatures, vcpu: id, epoch }),
+    threads.start(
+      { config, memory, shape, module, signatures, epoch },
+      { failed: (error) => this.#fail(error), stopped: () => this.#stopped() },
     );
-    threads.start(starts, { failed: (error) => this.#fail(error), stopped: () => this.#stopped() });
   }
 
   #steppedTicks(): number {
@@ -349,6 +348,10 @@ export class LocalMachine implements MachineHandle {
       if (turn % 16 === 0 || isIdle) await new Promise((resolve) => setImmediate(resolve));
     }
   }
+}
+
+function threadsFor({ harts, translation }: BoardConfig): MachineThreads {
+  return new MachineThreads({ vcpus: harts, translates: translation !== undefined });
 }
 
 async function startNetwork(
