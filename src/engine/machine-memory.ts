@@ -134,6 +134,7 @@ export class MachineMemory {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
+    header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
     header.decodedNext = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;

@@ -88,6 +88,8 @@ export const headerLayout = struct('header', {
   decodedFirst: 'u32',
   decodedNext: 'u32',
   decodedLimit: 'u32',
+  /** Below this the pool was in use before all code was dropped; above it is still zero. */
+  decodedUsed: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */
   frameFirst: 'u32',
   frameNext: 'u32',

@@ -19,9 +19,14 @@ export interface RegionLimits {
   readonly depth: number;
 }
 
+/**
+ * A region costs one to two milliseconds of processor time, all threads together, the host's compilers included: what
+ * twelve thousand turns in the interpreter cost that are thirty instructions long. To wait so long and no longer costs
+ * twice the best choice at the most. From 1000 and 16,000 on, a boot took a third more (measured, bench/boot-cost.ts).
+ */
 export const DEFAULT_TRANSLATION: TranslatorOptions = {
-  threshold: 1000,
-  secondThreshold: 16_000,
+  threshold: 12_000,
+  secondThreshold: 60_000,
   batch: 8,
   followsCold: false,
   first: { instructions: 100, pages: 4, depth: 1 },

@@ -56,6 +56,9 @@ export class RegionMaker {
   readonly #options: TranslatorOptions;
   readonly #cache: InstructionCache;
   readonly #nowMs: () => number;
+  /** Heads around which a larger region was looked for; counters wrap, and once is enough. */
+  readonly #grown = new Set<number>();
+  #flushes = 0;
 
   /** `nowMs`: for counters of what it takes. */
   constructor(memory: MachineMemory, code: GuestCode, options: TranslatorOptions, nowMs = (): number => 0) {
@@ -77,14 +80,29 @@ export class RegionMaker {
       withLock(this.#memory.i32, 'sourceLock', () => {
         if (this.#memory.header.codeFlushes !== hot.flushes) return undefined;
         const offset = Number(hot.pc & 0xfffn);
+        const head = RegionMaker.headOf(hot);
         const source = new CodeSource(this.#memory, hot);
-        const size = source.isHead(offset) ? this.#options.second : this.#options.first;
+        const isAgain = source.isHead(offset);
+        if (!this.#mayTry(head, hot.flushes, isAgain)) return undefined;
+        const size = isAgain ? this.#options.second : this.#options.first;
         const { followsCold } = this.#options;
         const limits = { ...size, followsCold, hasCompressed: this.#code.hasCompressed };
         const graph = findRegion(source, this.#cache, offset, limits);
-        return graph && { source, graph, head: RegionMaker.headOf(hot), flushes: hot.flushes };
+        return graph && { source, graph, head, flushes: hot.flushes };
       }),
     );
+  }
+
+  /** A larger region is tried once for each smaller one. */
+  #mayTry(head: number, flushes: number, isAgain: boolean): boolean {
+    if (this.#flushes !== flushes) {
+      this.#flushes = flushes;
+      this.#grown.clear();
+    }
+    if (!isAgain) this.#grown.delete(head);
+    else if (this.#grown.has(head)) return false;
+    else this.#grown.add(head);
+    return true;
   }
 
   /**
