@@ -25,7 +25,7 @@ export class HotQueue {
   }
 
   /** By the vCPU's thread. False: the queue is full, and the code stays interpreted until it is hot again. */
-  put({ pc, decoded, bank, flushes }: HotCode): boolean {
+  put({ pc, decoded, bank, flushes }: Omit<HotCode, 'jumps'>): boolean {
     const { hotQueue, hotQueueEnds } = this.#state;
     const next = Atomics.load(hotQueueEnds, QUEUED);
     if ((next - Atomics.load(hotQueueEnds, TAKEN)) >>> 0 >= HOT_QUEUE) return false;
