@@ -163,6 +163,15 @@ export class Processor {
     new WebAssembly.Instance(module, { env: { ...this.#exports, memory: this.#memory } });
   }
 
+  /**
+   * Has the host compile the code of a region now instead of when it is first called: called without budget, it returns
+   * at once. All threads of the process share what the host compiles.
+   */
+  prepareRegion(number: number, vcpu: number): void {
+    const region = this.#exports.table.get(REGION_TABLE + number) as (vcpu: Address, budget: number) => number;
+    region(this.#address(vcpu), 0);
+  }
+
   /** Takes regions `first` up to, not including, `end` out of this thread's table. */
   forget(first: number, end: number): void {
     const { table, region_missing } = this.#exports;

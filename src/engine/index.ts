@@ -30,11 +30,14 @@ export {
 export { SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
+export { withLock } from './region-links.ts';
 export {
   BANKS,
   EXIT,
   type ExitName,
   FAULT,
+  HOT_QUEUE,
+  HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,

@@ -141,6 +141,11 @@ export class Lockstep {
     return this.#engine.memory.header.regionsMade;
   }
 
+  /** Steps that regions did in the last program. */
+  get regionSteps(): bigint {
+    return this.#engine.state.regionSteps;
+  }
+
   /** Runs the program of that seed; returns what differs, as text, or undefined. */
   run(seed: number): string | undefined {
     const random = new Random(seed);

@@ -20,7 +20,7 @@ import {
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
-import { dropRegions } from './region-links.ts';
+import { dropRegions, withLock } from './region-links.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -125,11 +125,16 @@ export class MachineMemory {
     return this.header.frameFirst;
   }
 
-  /** Forgets all decoded code. No vCPU may be running. */
+  /** Forgets all decoded code. No vCPU may be running; a thread that translates finds out what happened. */
   dropCode(): void {
+    withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
+  }
+
+  #dropCode(): void {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
+    header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
     header.decodedNext = header.decodedFirst;
     header.decodedLimit = header.codeEnd;
     header.regionNext = 1;
@@ -138,6 +143,7 @@ export class MachineMemory {
     header.modules = 0;
     header.siteNext = 1;
     header.promotionBytes = 0;
+    header.regionsFull = 0;
     header.codeFlushes++;
     this.overlays.reset();
   }

@@ -95,6 +95,8 @@ export const headerLayout = struct('header', {
   decodedLimit: 'u32',
   /** Where code memory ends; what machine code of the host's is charged for lies between the limit and this. */
   codeEnd: 'u32',
+  /** Below this the pool was in use before all code was dropped; above it is still zero. */
+  decodedUsed: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */
   frameFirst: 'u32',
   frameNext: 'u32',
@@ -140,6 +142,14 @@ export const headerLayout = struct('header', {
   sitesDemoted: 'u32',
   promotionBytes: 'u32',
   promotionPeak: 'u32',
+  /** 1: there was no room for a region, so that all code is to be dropped. */
+  regionsFull: 'u32',
+  /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */
+  hotBell: 'i32',
+  /** Spin lock: 1 while a thread that translates looks at code, or code is being dropped. */
+  sourceLock: 'i32',
+  /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
+  translationTimes: array('u32', 4),
 });
 
 export const PLAN = {

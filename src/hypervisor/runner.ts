@@ -160,7 +160,7 @@ export class Runner {
     const end = state.steps + BigInt(budget);
     this.#current = vcpu;
     for (;;) {
-      if (this.#leftAt > 0) this.#timeExit();
+      if (this.#leftAt > 0) this.#timeExit(state);
       const exit = this.#processor.run(vcpu.at, state, Number(end - state.steps));
       this.#world.leave(vcpu);
       const kind = EXIT_KINDS.indexOf(exit.kind);
@@ -178,10 +178,12 @@ export class Runner {
   }
 
   /** Between leaving the engine and entering it again, without what the emulation itself took. */
-  #timeExit(): void {
+  #timeExit(state: VcpuState): void {
     const ticks = this.#ports.ticks() - this.#leftAt - this.#handledFor;
     this.#leftAt = 0;
-    if (ticks > 0 && ticks < LONGEST_EXIT_TICKS) this.#translator?.promotion.noteExit(ticks * NS_PER_TICK);
+    if (ticks <= 0 || ticks > LONGEST_EXIT_TICKS) return;
+    const ns = ticks * NS_PER_TICK;
+    state.exitNs = state.exitNs === 0 ? ns : state.exitNs + (ns - state.exitNs) / 8;
   }
 
   /** An exit is handled; now and then its time is taken. */

@@ -45,7 +45,10 @@ export interface BoardStats {
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
   /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
-  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
+  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>> & {
+    /** What it took so far, in milliseconds, on whichever thread. */
+    readonly tookMs: Readonly<Record<'find' | 'write' | 'compile' | 'install', number>>;
+  };
   readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
@@ -53,6 +56,7 @@ export interface BoardStats {
 
 export function boardStats(board: Board): BoardStats {
   const { header } = board.memory;
+  const ms = (phase: number): number => Math.round((header.translationTimes[phase] ?? 0) / 1000);
   return {
     vcpus: board.vcpus.map((vcpu) => ({
       id: vcpu.id,
@@ -77,6 +81,7 @@ export function boardStats(board: Board): BoardStats {
       slots: header.regionNext - 1,
       slotLimit: REGIONS - 1,
       modules: header.modules,
+      tookMs: { find: ms(0), write: ms(1), compile: ms(2), install: ms(3) },
     },
     promotion: promotionStats(board),
     overlay: overlayStats(board),

@@ -7,6 +7,7 @@ import {
   DECODED_HEADER_BYTES,
   DECODED_PROMOTED,
   decodedHeader,
+  FRAME_BYTES,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,
@@ -33,21 +34,46 @@ export interface CodePage {
   readonly records: number;
 }
 
+/** Where code was found hot: in which fetch bank, and what leads there from jumps to registers. */
+export interface CodePlace {
+  readonly pc: bigint;
+  /** Linear address of the fetch bank, and of the decoded entries of the page of `pc`. */
+  readonly bank: number;
+  readonly decoded: number;
+  readonly jumps: Int32Array;
+}
+
+/** The place where a vCPU is, or another in its mode; undefined where its fetch buffer does not know the page. */
+export function placeOf(memory: MachineMemory, state: VcpuState, pc = state.pc): CodePlace | undefined {
+  const { jumps } = state;
+  const bank = Number(state.fetchBank);
+  const decoded = lookUp(memory, bank, pc & ~0xfffn);
+  return decoded === undefined ? undefined : { pc, bank, decoded, jumps };
+}
+
+/** The decoded entries of a page, as a fetch bank has them. Its vCPU may be changing the bank: then it may be another page. */
+function lookUp({ u32, u64, header }: MachineMemory, bank: number, va: bigint): number | undefined {
+  const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
+  const entry = (bank + index * TLB_ENTRY_BYTES) / 8;
+  if (u64[entry] !== va) return undefined;
+  const decoded = must(u32[entry * 2 + 2]);
+  return decoded >= header.decodedFirst && decoded < header.frameFirst * FRAME_BYTES ? decoded : undefined;
+}
+
 export class CodeSource {
   /** Address of the head's page. */
   readonly base: bigint;
   readonly #pages = new Map<number, CodePage | undefined>();
   readonly #memory: MachineMemory;
   readonly #bank: number;
-  readonly #tags: BigUint64Array;
   readonly #jumps: Int32Array;
 
-  constructor(memory: MachineMemory, state: VcpuState, pc: bigint) {
+  constructor(memory: MachineMemory, place: CodePlace) {
     this.#memory = memory;
-    this.base = pc & ~0xfffn;
-    this.#bank = Number(state.fetchBank);
-    this.#tags = memory.u64;
-    this.#jumps = state.jumps;
+    this.base = place.pc & ~0xfffn;
+    this.#bank = place.bank;
+    this.#jumps = place.jumps;
+    this.#pages.set(0, this.#page(0, place.decoded));
   }
 
   /** The page that holds the address at `offset` from `base`; undefined where the fetch buffer does not know it. */
@@ -146,13 +172,13 @@ export class CodeSource {
   }
 
   #find(start: number): CodePage | undefined {
-    const va = BigInt.asUintN(64, this.base + BigInt(start));
-    const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
-    const entry = (this.#bank + index * TLB_ENTRY_BYTES) / 8;
-    if (this.#tags[entry] !== va) return undefined;
-    const decoded = must(this.#memory.u32[entry * 2 + 2]);
+    const decoded = lookUp(this.#memory, this.#bank, BigInt.asUintN(64, this.base + BigInt(start)));
+    return decoded === undefined ? undefined : this.#page(start, decoded);
+  }
+
+  #page(offset: number, decoded: number): CodePage {
     const field = (name: 'frame' | 'records'): number =>
       must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
-    return { offset: start, decoded, frame: field('frame'), records: field('records') };
+    return { offset, decoded, frame: field('frame'), records: field('records') };
   }
 }

@@ -1,3 +1,5 @@
 /** The translator's door: hot guest code becomes regions of WebAssembly. */
-export type { PromotionMode } from './promotion.ts';
-export { DEFAULT_TRANSLATION, Translator, type TranslatorOptions } from './translator.ts';
+export { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from './options.ts';
+export type { GuestCode } from './region-maker.ts';
+export { TranslationService } from './translation-service.ts';
+export { LocalTranslator, RemoteTranslator, type Translator } from './translator.ts';

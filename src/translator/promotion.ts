@@ -13,13 +13,11 @@
  * The threshold is what making a region costs over what a promoted execution saves: both are measured as the machine
  * runs. What is promoted changes how fast a guest runs, and nothing that it can see.
  *
- * Each thread has its own sites and regions; the promoted bits are the machine's.
+ * Whoever makes regions for vCPUs decides for them, here or on a thread of its own.
  */
 import { must } from '../base/assert.ts';
 import { DECODED_PROMOTED, headerLayout, type MachineMemory, PLAN, SITES, type VcpuState } from '../engine/index.ts';
-
-/** `auto`: what is worth it; `always`: what is emulated once; `off`: nothing. */
-export type PromotionMode = 'off' | 'auto' | 'always';
+import type { PromotionMode } from './options.ts';
 
 interface Site {
   readonly number: number;
@@ -54,7 +52,6 @@ export class Promotion {
   readonly #free: number[] = [];
   #nextSweep = SWEEP_STEPS;
   #regionNs = REGION_NS;
-  #exitNs = EXIT_NS;
 
   /** `limitBytes`: of promotion code at a time, where more sites are demoted. */
   constructor(memory: MachineMemory, mode: PromotionMode, limitBytes: number) {
@@ -63,23 +60,9 @@ export class Promotion {
     this.#limitBytes = limitBytes;
   }
 
-  /** From now on the vCPU tells of instructions that are emulated often: by what was measured so far. */
-  start(state: VcpuState): void {
-    const worth = (savedNs: number, least: number): number =>
-      Math.min(MOST_THRESHOLD, Math.max(least, Math.round(this.#regionNs / savedNs)));
-    const { mode } = this;
-    state.siteThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(SAVED_IN_ENGINE_NS, 1000);
-    state.exitThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(this.#exitNs, 200);
-  }
-
   /** What a region cost to make. */
   noteRegion(ns: number): void {
     this.#regionNs += (ns - this.#regionNs) * NEWEST;
-  }
-
-  /** What an exit cost that a promoted execution would have saved. */
-  noteExit(ns: number): void {
-    this.#exitNs += (ns - this.#exitNs) * NEWEST;
   }
 
   /**
@@ -104,11 +87,14 @@ export class Promotion {
     for (const number of sites) this.#byNumber.get(number)?.regions.add(region);
   }
 
-  /** Now and then, as the vCPU executes: demotes what cooled down. The regions with it are to be dropped. */
-  sweep(state: VcpuState): readonly number[] {
-    if (state.steps < this.#nextSweep) return [];
-    this.#nextSweep = state.steps + SWEEP_STEPS;
-    this.start(state);
+  /** Now and then, as the vCPUs execute: demotes what cooled down. The regions with it are to be dropped. */
+  sweep(states: readonly VcpuState[]): readonly number[] {
+    if (this.mode === 'off') return [];
+    let steps = 0n;
+    for (const state of states) if (state.steps > steps) steps = state.steps;
+    if (steps < this.#nextSweep) return [];
+    this.#nextSweep = steps + SWEEP_STEPS;
+    for (const state of states) setSiteThresholds(state, this.mode, this.#regionNs);
     const demoted: Site[] = [];
     const rates: { site: Site; executed: number }[] = [];
     for (const site of this.#sites.values()) {
@@ -162,6 +148,14 @@ export class Promotion {
   #count(name: 'siteNext' | 'sitesPromoted' | 'sitesDemoted', by: number): number {
     return Atomics.add(this.#memory.u32, (PLAN.header + headerLayout.offset[name]) / 4, by);
   }
+}
+
+/** From now on the vCPU tells of instructions that are emulated often: what costs more than a region of `regionNs`. */
+export function setSiteThresholds(state: VcpuState, mode: PromotionMode, regionNs = REGION_NS): void {
+  const worth = (savedNs: number, least: number): number =>
+    Math.min(MOST_THRESHOLD, Math.max(least, Math.round(regionNs / savedNs)));
+  state.siteThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(SAVED_IN_ENGINE_NS, 1000);
+  state.exitThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(state.exitNs || EXIT_NS, 200);
 }
 
 /** Where the promoted bit of an instruction is, by its decoded entry and its address. */
