@@ -1,6 +1,7 @@
 /**
  * Guest code around a head, as the vCPU that found it hot sees it: pages are reached through its fetch buffer alone,
- * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found.
+ * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found. Who only wants to
+ * look (explain.ts) may find pages otherwise.
  */
 import { must } from '../base/assert.ts';
 import {
@@ -32,6 +33,9 @@ export interface CodePage {
   readonly records: number;
 }
 
+/** The page that begins at `offset` from the base, if it was executed. */
+export type FindPage = (offset: number) => CodePage | undefined;
+
 export class CodeSource {
   /** Address of the head's page. */
   readonly base: bigint;
@@ -40,20 +44,22 @@ export class CodeSource {
   readonly #bank: number;
   readonly #tags: BigUint64Array;
   readonly #jumps: Int32Array;
+  readonly #findPage: FindPage | undefined;
 
-  constructor(memory: MachineMemory, state: VcpuState, pc: bigint) {
+  constructor(memory: MachineMemory, state: Pick<VcpuState, 'fetchBank' | 'jumps'>, pc: bigint, findPage?: FindPage) {
     this.#memory = memory;
     this.base = pc & ~0xfffn;
     this.#bank = Number(state.fetchBank);
     this.#tags = memory.u64;
     this.#jumps = state.jumps;
+    this.#findPage = findPage;
   }
 
   /** The page that holds the address at `offset` from `base`; undefined where the fetch buffer does not know it. */
   page(offset: number): CodePage | undefined {
     const start = Math.floor(offset / 4096) * 4096;
     if (this.#pages.has(start)) return this.#pages.get(start);
-    const found = this.#find(start);
+    const found = this.#findPage === undefined ? this.#find(start) : this.#findPage(start);
     this.#pages.set(start, found);
     return found;
   }
@@ -140,9 +146,13 @@ export class CodeSource {
     const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
     const entry = (this.#bank + index * TLB_ENTRY_BYTES) / 8;
     if (this.#tags[entry] !== va) return undefined;
-    const decoded = must(this.#memory.u32[entry * 2 + 2]);
-    const field = (name: 'frame' | 'records'): number =>
-      must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
-    return { offset: start, decoded, frame: field('frame'), records: field('records') };
+    return codePage(this.#memory, start, must(this.#memory.u32[entry * 2 + 2]));
   }
+}
+
+/** The page at `offset` whose decoded entries begin at `decoded`. */
+export function codePage(memory: MachineMemory, offset: number, decoded: number): CodePage {
+  const field = (name: 'frame' | 'records'): number =>
+    must(memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
+  return { offset, decoded, frame: field('frame'), records: field('records') };
 }

@@ -1,2 +1,15 @@
-/** The translator's door: hot guest code becomes regions of WebAssembly. */
-export { DEFAULT_TRANSLATION, Translator, type TranslatorOptions } from './translator.ts';
+/** The translator's door: hot guest code becomes regions of WebAssembly; and what it makes of code, for people. */
+export { type CodePage, CodeSource, codePage } from './code-source.ts';
+export {
+  blockLines,
+  type ExplainedBlock,
+  type ExplainedEdge,
+  type ExplainedInstruction,
+  type ExplainedRegion,
+  explainInstruction,
+  explainRegion,
+} from './explain.ts';
+export type { CodeDecoders } from './instruction.ts';
+export { ModuleLog } from './module-log.ts';
+export { type RegionText, regionText } from './region-text.ts';
+export { DEFAULT_TRANSLATION, type RegionLimits, Translator, type TranslatorOptions } from './translator.ts';

@@ -68,6 +68,7 @@ export class RegionMachine extends FloatMachine {
 
   /** Emits one instruction. Endings leave their condition or target in locals. */
   emit(place: RegionPlace): void {
+    this.f.note(place.offset);
     this.#place = place;
     this.#pending = undefined;
     this.forgetValues();
