@@ -175,7 +175,7 @@ describe('npm test', () => {
   test('--accept tells golden tests to write what they find', () => {
     withTest(
       "import assert from 'node:assert';\nimport { test } from 'node:test';\n" +
-        "test('accepts', () => assert.equal(process.env.ACCEPT_GOLDEN, '1'));\n",
+        "test('accepts', () => assert.equal(process.env.ACCEPT, '1'));\n",
     );
     assert.equal(bootstrap([...runner, '--accept']).status, 0);
     assert.equal(bootstrap(runner).status, 1);

@@ -269,6 +269,13 @@ export class GuestPhysicalMap {
     return (entry >>> 8) * FRAME_BYTES;
   }
 
+  /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */
+  look(page: number): { readonly kind: 'nothing' } | { readonly kind: 'memory'; readonly host: number } {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
+    return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
+  }
+
   /** Guest-physical pages that have a frame. */
   *present(): Generator<{ page: number; host: number }> {
     for (let page = 0; page < this.pages; page++) {

@@ -27,7 +27,9 @@ export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from 
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { EXCEPTION } from './privileged/causes.ts';
+export type { HartRegisters } from './privileged/pmp-check.ts';
 export { enterTrap, pendingInterrupt } from './privileged/trap.ts';
+export { type PageTableMemory, type Translation, translate } from './privileged/walk.ts';
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';
 export type { CompressedRow, Row, RowKind } from './row.ts';

@@ -2,7 +2,7 @@
 import type { EngineCode, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
 import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
-import { Translator, type TranslatorOptions } from '../translator/index.ts';
+import { type CodeDecoders, Translator, type TranslatorOptions } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
 /** Steps between looks at the world: how long an interrupt may have to wait. */
@@ -15,8 +15,8 @@ export function boardRunner(
   options: Omit<RunnerOptions, 'emulation'>,
   signatures: EngineCode['signatures'],
 ): Runner {
-  const { translation, cpu } = board.config;
-  const translator = translation && translatorOf(board, processor, cpu, signatures, translation);
+  const { translation } = board.config;
+  const translator = translation && translatorOf(board, processor, signatures, translation);
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
   return new Runner(
     board.memory,
@@ -46,16 +46,18 @@ export function boardRunner(
 function translatorOf(
   board: Board,
   processor: Processor,
-  cpu: string,
   signatures: EngineCode['signatures'],
   options: TranslatorOptions,
 ): Translator {
-  const { extensions, emulated } = parseCpuModel(cpu);
+  return new Translator(board.memory, processor, { ...codeDecoders(board), signatures }, options);
+}
+
+/** The instructions of a board's harts, as the translator sees them. */
+export function codeDecoders({ config }: Board): CodeDecoders & { readonly hasCompressed: boolean } {
+  const { extensions, emulated } = parseCpuModel(config.cpu);
   const decoder = createDecoder(extensions);
   const emulation = emulated.size === 0 ? decoder : createDecoder(new Set([...extensions, ...emulated]));
-  const { policies } = board.config;
   const isTrapped = ({ row, csr }: Decoded): boolean =>
-    policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr));
-  const code = { decoder, emulation, isTrapped, hasCompressed: extensions.has('c'), signatures };
-  return new Translator(board.memory, processor, code, options);
+    config.policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr));
+  return { decoder, emulation, isTrapped, hasCompressed: extensions.has('c') };
 }

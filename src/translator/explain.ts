@@ -48,7 +48,7 @@ export interface ExplainedInstruction {
   readonly bits: string;
   readonly text: string;
   /** The hart is without it: a substitute stands for it. */
-  readonly emulated?: true;
+  readonly emulated?: boolean;
 }
 
 export interface ExplainedEdge {
@@ -57,12 +57,15 @@ export interface ExplainedEdge {
   readonly leaves?: string;
 }
 
-/** The region with its head at `offset` of the source's page, as it would be made now; undefined: nothing can be. */
+/**
+ * The region with its head at `offset` of the source's page, as it would be made now, and the module with it alone;
+ * undefined: nothing can be made.
+ */
 export function explainRegion(
   source: CodeSource,
   offset: number,
   options: ExplainOptions,
-): ExplainedRegion | undefined {
+): { readonly region: ExplainedRegion; readonly module: Uint8Array } | undefined {
   const cache = new InstructionCache(options);
   const graph = findRegion(source, cache, offset, options.limits);
   if (graph === undefined) return undefined;
@@ -77,29 +80,21 @@ export function explainRegion(
     texts.set(at, `${hex(base, at)}  ${textOf(instruction, base + BigInt(at))}`);
   const addresses = new Map(graph.pages.map((page) => [page.decoded, `code.${hex(base, page.offset)}`]));
   addresses.set(PLAN.regions + options.number * REGION_BYTES, `${name}.record`);
-  const wasm = regionText(module.build(), name, {
+  const bytes = module.build();
+  const wasm = regionText(bytes, name, {
     addresses,
     notes: module.notesOf(ref),
     noteText: (at) => texts.get(at) ?? '',
   });
   if (wasm === undefined) return undefined;
   const explainer = new Explainer(source, cache, graph, options.limits);
-  return {
+  const region = {
     instructions: graph.instructions,
     pages: graph.pages.map((page) => hex(base, page.offset)),
     blocks: graph.blocks.map((block) => explainer.block(block)),
     wasm,
   };
-}
-
-/** One instruction by itself; undefined where there is none that the hart knows. */
-export function explainInstruction(
-  source: CodeSource,
-  offset: number,
-  decoders: CodeDecoders,
-): ExplainedInstruction | undefined {
-  const instruction = source.instruction(offset, new InstructionCache(decoders));
-  return instruction && explained({ offset, instruction }, source.base);
+  return { region, module: bytes };
 }
 
 class Explainer {
@@ -151,13 +146,13 @@ class Explainer {
   }
 }
 
-/** Lines for people: the block's instructions, and where control goes. */
-export function blockLines(block: ExplainedBlock): string[] {
-  const lines = [`block ${block.at}${block.depth === 0 ? '' : `, ${times(block.depth, 'call')} deep`}`];
+/** Lines for people: the block's instructions, and where control goes. `note` stands behind its address. */
+export function blockLines(block: ExplainedBlock, note = ''): string[] {
+  const lines = [`block ${block.at}${block.depth === 0 ? '' : `, ${times(block.depth, 'call')} deep`}${note}`];
   for (const { at, bits, text, emulated } of block.instructions)
     lines.push(`  ${at.slice(2)}  ${bits.padEnd(8)}  ${text}${emulated ? '  (emulated)' : ''}`);
   const [first, second] = block.edges.map(({ to, leaves }) => (leaves === undefined ? to : `out to ${to} (${leaves})`));
-  if (block.ending === 'goto') lines.push(`  -> ${first}`);
+  if (block.ending === 'goto') lines.push(...(first === undefined ? [] : [`  -> ${first}`]));
   else if (block.ending === 'branch') lines.push(`  -> ${first} if taken`, `  -> ${second} if not`);
   else {
     for (const { to } of block.edges) lines.push(`  -> ${to} if the register says so`);

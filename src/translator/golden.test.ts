@@ -9,7 +9,7 @@ import { describe, test } from 'node:test';
 import { difference, generate, parseGolden } from './golden.testing.ts';
 
 const folder = join(import.meta.dirname, 'golden');
-const accepts = process.env['ACCEPT_GOLDEN'] !== undefined;
+const accepts = process.env['ACCEPT'] === '1';
 
 describe('generated code', () => {
   for (const name of readdirSync(folder)) {

@@ -63,9 +63,9 @@ export function generate(input: string): string {
   hart.state.mstatus |= FLOAT_ON;
   hart.run(Number(options['steps'] ?? 20));
   hart.run(1);
-  const region = made?.region;
+  const region = made?.region?.region;
   if (region === undefined) return `${input}\n=== region\nnone can be made\n`;
-  const blocks = region.blocks.flatMap(blockLines);
+  const blocks = region.blocks.flatMap((block) => blockLines(block));
   const summary = `${region.instructions} instructions, ${region.wasm.bytes} bytes of WebAssembly`;
   return `${[input, '=== region', summary, ...blocks, '=== wasm', ...region.wasm.lines].join('\n')}\n`;
 }

@@ -6,7 +6,6 @@ export {
   type ExplainedEdge,
   type ExplainedInstruction,
   type ExplainedRegion,
-  explainInstruction,
   explainRegion,
 } from './explain.ts';
 export type { CodeDecoders } from './instruction.ts';

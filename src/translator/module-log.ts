@@ -49,6 +49,19 @@ export class ModuleLog {
     return true;
   }
 
+  /** The bytes of module `number`; undefined where it is not there (any more). Any thread, without a lock. */
+  find(number: number): Uint8Array<ArrayBuffer> | undefined {
+    const { header, u8, u32 } = this.#memory;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      const [before = 0, own, length = 0] = u32.subarray(at / 4, at / 4 + 3);
+      if (own === number) return u8.slice(at + RECORD_BYTES, at + RECORD_BYTES + length);
+      at = before;
+    }
+    return undefined;
+  }
+
   /** The modules behind number `after`, oldest first. */
   since(after: number): readonly LoggedModule[] {
     const { header, u8, u32 } = this.#memory;
