@@ -17,6 +17,8 @@ import {
   headerLayout,
   OVERLAY,
   PLAN,
+  REGION_BYTES,
+  REGIONS,
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
@@ -125,11 +127,27 @@ export class MachineMemory {
     return this.header.frameFirst;
   }
 
+  /** Regions that can be entered, and instructions in them. */
+  get regionsInUse(): { readonly regions: number; readonly instructions: number } {
+    let [regions, instructions] = [0, 0];
+    const end = Math.min(this.header.regionNext, REGIONS);
+    for (let number = 1; number < end; number++) {
+      const record = (PLAN.regions + number * REGION_BYTES) / 4;
+      if (this.u32[record] === 0) continue;
+      regions++;
+      instructions += this.u32[record + 3] ?? 0;
+    }
+    return { regions, instructions };
+  }
+
   /** Forgets all decoded code. No vCPU may be running. */
   dropCode(): void {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
+    header.regionsEvicted += this.regionsInUse.regions;
+    // No record of before may be taken for one that is about to be written.
+    this.u8.fill(0, PLAN.regions, PLAN.regions + Math.min(header.regionNext, REGIONS) * REGION_BYTES);
     header.decodedNext = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;

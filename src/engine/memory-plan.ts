@@ -124,6 +124,8 @@ export const headerLayout = struct('header', {
   /** Counters: regions made, dropped because their code was written, and whole flushes are codeFlushes. */
   regionsMade: 'u32',
   regionsDropped: 'u32',
+  /** Regions that stood when all code was dropped, of all flushes together. */
+  regionsEvicted: 'u32',
 });
 
 export const PLAN = {

@@ -2,6 +2,7 @@
 import type { Device } from '../devices/index.ts';
 import { type OverlayCounters, REGIONS } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
+import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
 export interface VcpuStats {
@@ -25,13 +26,31 @@ export interface OverlayStats extends OverlayCounters {
   readonly trapExits: number;
 }
 
+export interface TranslationStats {
+  /** Regions: made, dropped because their code was written, evicted because code memory was full, standing. */
+  readonly regions: number;
+  readonly dropped: number;
+  readonly evicted: number;
+  readonly inUse: number;
+  /** Guest instructions in the regions that stand. */
+  readonly instructions: number;
+  /** Regions' numbers given out since code was last dropped, and how many there are. */
+  readonly slots: number;
+  readonly slotLimit: number;
+  /** Modules that the regions stand in, their bytes, and the estimate of the host's machine code for them. */
+  readonly modules: number;
+  readonly moduleBytes: number;
+  readonly hostBytes: number;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
-  /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
-  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
+  /** Whys of leaving the engine, of all harts together. */
+  readonly exits: Readonly<Record<string, number>>;
+  readonly translation: TranslationStats;
   readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
@@ -56,15 +75,28 @@ export function boardStats(board: Board): BoardStats {
       codeLimitBytes: header.decodedLimit - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },
-    translation: {
-      regions: header.regionsMade,
-      dropped: header.regionsDropped,
-      slots: header.regionNext - 1,
-      slotLimit: REGIONS - 1,
-      modules: header.modules,
-    },
+    exits: Object.fromEntries(
+      EXIT_KINDS.map((kind, i) => [kind, board.vcpus.reduce((sum, vcpu) => sum + (vcpu.hart.exits[i] ?? 0), 0)]),
+    ),
+    translation: translationStats(board),
     overlay: overlayStats(board),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+  };
+}
+
+function translationStats({ memory }: Board): TranslationStats {
+  const { header } = memory;
+  const { regions, instructions } = memory.regionsInUse;
+  return {
+    regions: header.regionsMade,
+    dropped: header.regionsDropped,
+    evicted: header.regionsEvicted,
+    inUse: regions,
+    instructions,
+    slots: header.regionNext - 1,
+    slotLimit: REGIONS - 1,
+    modules: header.modules,
+    ...new ModuleLog(memory).sizes,
   };
 }
 

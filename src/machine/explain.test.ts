@@ -1,19 +1,7 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { generateEngine, Processor } from '../engine/index.ts';
-import type { Runner } from '../hypervisor/index.ts';
-import { assemble } from '../isa/index.ts';
-import { Board } from './board.ts';
-import { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
-import { boardRunner } from './board-runner.ts';
-import { EmptySlot } from './empty-slot.ts';
-import { CodeExplainer } from './explain.ts';
-import type { CodeExplanation } from './explanation.ts';
+import { BareMachine, START } from './bare-machine.testing.ts';
 import { hotRegions } from './hot-regions.ts';
-import { slotLayout } from './slots.ts';
-
-const START = 0x8020_0000;
 
 /** A loop that calls, with a CSR beside it, and code that is never reached. */
 const program = `
@@ -42,75 +30,10 @@ bad:
 data:
     .dword 7`;
 
-class Machine {
-  readonly board: Board;
-  readonly symbols: ReadonlyMap<string, bigint>;
-  readonly explainer: CodeExplainer;
-  readonly #runner: Runner;
-
-  constructor(options: BoardOptions = {}, source = program) {
-    const given = {
-      memoryBytes: 16 << 20,
-      network: false,
-      clock: 'instructions',
-      hotThreshold: 50,
-      ...options,
-    } as const;
-    const config = boardConfig(given, false);
-    let steps = 0;
-    const clock = { ticks: () => BigInt(steps), wallMs: () => steps };
-    const board = Board.create(config, {
-      clock,
-      slotLayout,
-      slot: (slot, { name, block }) => new EmptySlot(`${name}/${slot.id}`, block),
-    });
-    const { bytes, symbols } = assemble(source, BigInt(START));
-    board.load({
-      mode: 'S',
-      entry: START,
-      fdtAddress: 0,
-      segments: [{ what: 'program', gpa: START, sizeBytes: bytes.length, bytes }],
-    });
-    const code = generateEngine(board.memory.shape.description, extensionsOf(given), undefined);
-    code.tables.write(board.memory.buffer);
-    const processor = new Processor(new WebAssembly.Module(code.bytes), board.memory.memory, {
-      width: 32,
-      ticks: () => steps,
-    });
-    this.#runner = boardRunner(
-      board,
-      processor,
-      { ticks: () => steps++, stopped: () => assert.fail('no debugger') },
-      { budget: 1000, clock: 'instructions' },
-      code.signatures,
-    );
-    for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
-    this.board = board;
-    this.symbols = symbols;
-    this.explainer = new CodeExplainer(board, code.signatures);
-  }
-
-  run(slices: number): this {
-    for (let i = 0; i < slices; i++) for (const vcpu of this.board.vcpus) this.#runner.slice(vcpu);
-    return this;
-  }
-
-  at(where: string | bigint): CodeExplanation {
-    const pc = typeof where === 'bigint' ? where : this.symbols.get(where);
-    assert.ok(pc !== undefined, `no label ${where}`);
-    return this.explainer.explain({ hart: 0, pc });
-  }
-
-  /** Everything that there is of it. */
-  hash(): string {
-    return createHash('sha256').update(this.board.memory.u8).digest('hex');
-  }
-}
-
-const address = (machine: Machine, label: string): string => `0x${machine.symbols.get(label)?.toString(16)}`;
+const address = (machine: BareMachine, label: string): string => `0x${machine.symbols.get(label)?.toString(16)}`;
 
 describe('code that is translated', () => {
-  const machine = new Machine().run(20);
+  const machine = new BareMachine(program).run(20);
   const told = machine.at('loop');
 
   test('names its region, with its size and how often it was entered', () => {
@@ -166,10 +89,31 @@ describe('code that is translated', () => {
     assert.deepEqual([same?.at, same?.physical, same?.hart], [told.pc, told.pc, 0]);
     assert.equal(hotRegions(machine.board, 1).length, 1);
   });
+
+  test('its address is found by page tables where no hart has fetched from it lately', () => {
+    const paged = new BareMachine(program).run(20);
+    const { board } = paged;
+    const vcpu = board.vcpus[0] ?? assert.fail();
+    vcpu.forgetTranslations();
+    const physical = hotRegions(board, 1)[0];
+    assert.deepEqual([physical?.at, physical?.hart], [physical?.physical, 0], 'without tables they are the same');
+    assert.match(physical?.physical ?? '', /^0x802000/);
+    // A root whose last entry leads to a table of its own, in which 2 MiB are executable and 2 MiB are not.
+    const tables = new Uint8Array(8192);
+    const view = new DataView(tables.buffer);
+    view.setBigUint64(511 * 8, (0x8040_1000n >> 2n) | 1n, true);
+    view.setBigUint64(4096 + 5 * 8, (0x8020_0000n >> 2n) | 0xc3n, true);
+    view.setBigUint64(4096 + 6 * 8, (0x8020_0000n >> 2n) | 0xcbn, true);
+    board.guestMemory.setUp(0x8040_0000, tables);
+    vcpu.state.satp = (8n << 60n) | 0x80400n;
+    const [first] = hotRegions(board, 1);
+    const offset = Number(BigInt(physical?.physical ?? 0) - BigInt(START));
+    assert.deepEqual([first?.at, first?.hart], [`0xffffffffc0c000${offset.toString(16).padStart(2, '0')}`, 0]);
+  });
 });
 
 describe('code that is not', () => {
-  const machine = new Machine({ hotThreshold: 60_000 }).run(20);
+  const machine = new BareMachine(program, { hotThreshold: 60_000 }).run(20);
 
   test('cold: how often it was reached, and what the region would be', () => {
     const told = machine.at('loop');
@@ -213,9 +157,9 @@ describe('code that is not', () => {
   }
 
   test('with page tables: mapped by them or not at all', () => {
-    const { state } = new Machine().board.vcpus[0] ?? assert.fail();
+    const { state } = new BareMachine(program).board.vcpus[0] ?? assert.fail();
     assert.equal(state.satp, 0n);
-    const paged = new Machine().run(3);
+    const paged = new BareMachine(program).run(3);
     const vcpu = paged.board.vcpus[0] ?? assert.fail();
     const root = 0x8040_0000;
     const gigapage = (0x8000_0000n >> 2n) | 0x4bn; // V R X A
@@ -232,7 +176,7 @@ describe('code that is not', () => {
   });
 
   test('translation off', () => {
-    const off = new Machine({ translate: false }).run(10);
+    const off = new BareMachine(program, { translate: false }).run(10);
     const told = off.at('loop');
     assert.deepEqual([told.status, told.thresholds], ['cold', []]);
     assert.match(told.summary, /^Translation is off/);
@@ -240,7 +184,7 @@ describe('code that is not', () => {
   });
 
   test('hot, but dropped: its page was written', () => {
-    const written = new Machine().run(20);
+    const written = new BareMachine(program).run(20);
     const before = written.at('loop');
     written.board.guestMemory.setUp(
       START,
@@ -253,8 +197,7 @@ describe('code that is not', () => {
 });
 
 test('code that was rewritten around a region, or executed further since, is shown as it is now', () => {
-  const machine = new Machine(
-    { hotThreshold: 10 },
+  const machine = new BareMachine(
     `
 start:
     li s1, 0
@@ -266,6 +209,7 @@ loop:
 later:
     addi s2, s2, 1
     j loop`,
+    { hotThreshold: 10 },
   );
   assert.equal(machine.run(1).at('loop').status, 'hot', 'it waits for others');
   const before = machine.run(5).at('loop');
@@ -281,7 +225,7 @@ later:
 });
 
 test('looking changes nothing: no byte of the machine’s memory', () => {
-  const machine = new Machine().run(20);
+  const machine = new BareMachine(program).run(20);
   const before = machine.hash();
   const labels = [...machine.symbols.keys()];
   for (const label of labels) machine.at(label);

@@ -4,7 +4,7 @@
  * Harts go on meanwhile: what they drop in between is looked at anew.
  */
 import { assert, must } from '../base/assert.ts';
-import type { Signature } from '../engine/index.ts';
+import type { MachineMemory, Signature } from '../engine/index.ts';
 import type { Vcpu } from '../hypervisor/index.ts';
 import { disassemble } from '../isa/index.ts';
 import {
@@ -14,6 +14,8 @@ import {
   type ExplainedBlock,
   explainRegion,
   ModuleLog,
+  type RegionLimits,
+  type RegionSource,
   type RegionText,
   regionText,
 } from '../translator/index.ts';
@@ -157,8 +159,9 @@ class Explainer {
     const bytes = new ModuleLog(this.#board.memory).find(region.module);
     const text = bytes && regionText(bytes, name);
     assert(bytes !== undefined && text !== undefined, `${name} has no module`);
-    const proposals = this.#limits
-      .map((limits) => this.#proposal(limits, region.number))
+    // More was executed since the region was made; what no region was made of was not in this one either.
+    const proposals = [this.#source, new CoveredCode(this.#source, this.#board.memory)]
+      .flatMap((source) => this.#limits.map((limits) => this.#proposal(limits, region.number, source)))
       .filter((one) => one !== undefined);
     // What is made now has the guest's instructions beside it; it is the region's code if it is the same without.
     const same = proposals.find(({ module }) => regionText(module, name)?.lines.join('\n') === text.lines.join('\n'));
@@ -173,10 +176,10 @@ class Explainer {
   }
 
   /** The region that would be made now within these limits. */
-  #proposal(limits: (typeof DEFAULT_TRANSLATION)['first'], number: number) {
+  #proposal(limits: RegionLimits, number: number, source: RegionSource = this.#source) {
     const { followsCold } = this.#board.config.translation ?? DEFAULT_TRANSLATION;
     const { hasCompressed } = this.#options;
-    return explainRegion(this.#source, this.#offset, {
+    return explainRegion(source, this.#offset, {
       ...this.#options,
       ...{ limits: { ...limits, followsCold, hasCompressed }, number },
     });
@@ -260,6 +263,36 @@ class Explainer {
       edges: [],
       reached: this.#reached(this.#offset),
     };
+  }
+}
+
+/** Code as it was when only what regions were made of had been executed. */
+class CoveredCode implements RegionSource {
+  readonly base: bigint;
+  readonly #source: CodeSource;
+  readonly #memory: MachineMemory;
+
+  constructor(source: CodeSource, memory: MachineMemory) {
+    this.base = source.base;
+    this.#source = source;
+    this.#memory = memory;
+  }
+
+  page(offset: number): CodePage | undefined {
+    return this.#source.page(offset);
+  }
+
+  instruction(...[offset, cache]: Parameters<CodeSource['instruction']>): ReturnType<CodeSource['instruction']> {
+    return this.#source.instruction(offset, cache);
+  }
+
+  jumps(offset: number): readonly number[] {
+    return this.#source.jumps(offset);
+  }
+
+  wasExecuted(offset: number): boolean {
+    const page = this.page(offset);
+    return page !== undefined && isCovered(this.#memory, page, offset - page.offset);
   }
 }
 

@@ -36,6 +36,9 @@ export interface CodePage {
 /** The page that begins at `offset` from the base, if it was executed. */
 export type FindPage = (offset: number) => CodePage | undefined;
 
+/** What a region is found from. */
+export type RegionSource = Pick<CodeSource, 'base' | 'page' | 'instruction' | 'wasExecuted' | 'jumps'>;
+
 export class CodeSource {
   /** Address of the head's page. */
   readonly base: bigint;

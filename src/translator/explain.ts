@@ -5,7 +5,7 @@
 import { hostFusesMultiplyAdd, PLAN, REGION_BYTES, type Signature } from '../engine/index.ts';
 import { disassembleDecoded } from '../isa/index.ts';
 import { type MemoryDescription, ModuleBuilder } from '../wasm/index.ts';
-import type { CodeSource } from './code-source.ts';
+import type { RegionSource } from './code-source.ts';
 import { ImportLibrary } from './import-library.ts';
 import { type CodeDecoders, type Instruction, InstructionCache } from './instruction.ts';
 import { type Block, type Edge, findRegion, type GraphLimits, type Placed, type RegionGraph } from './region-graph.ts';
@@ -62,7 +62,7 @@ export interface ExplainedEdge {
  * undefined: nothing can be made.
  */
 export function explainRegion(
-  source: CodeSource,
+  source: RegionSource,
   offset: number,
   options: ExplainOptions,
 ): { readonly region: ExplainedRegion; readonly module: Uint8Array } | undefined {
@@ -98,12 +98,12 @@ export function explainRegion(
 }
 
 class Explainer {
-  readonly #source: CodeSource;
+  readonly #source: RegionSource;
   readonly #cache: InstructionCache;
   readonly #graph: RegionGraph;
   readonly #limits: GraphLimits;
 
-  constructor(source: CodeSource, cache: InstructionCache, graph: RegionGraph, limits: GraphLimits) {
+  constructor(source: RegionSource, cache: InstructionCache, graph: RegionGraph, limits: GraphLimits) {
     this.#source = source;
     this.#cache = cache;
     this.#graph = graph;

@@ -1,5 +1,5 @@
 /** The translator's door: hot guest code becomes regions of WebAssembly; and what it makes of code, for people. */
-export { type CodePage, CodeSource, codePage } from './code-source.ts';
+export { type CodePage, CodeSource, codePage, type RegionSource } from './code-source.ts';
 export {
   blockLines,
   type ExplainedBlock,

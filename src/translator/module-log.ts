@@ -32,6 +32,19 @@ export class ModuleLog {
     return this.#memory.header.modules;
   }
 
+  /** Bytes of all modules, and the estimate of the host's machine code for them. */
+  get sizes(): { readonly moduleBytes: number; readonly hostBytes: number } {
+    const { header, u32 } = this.#memory;
+    let moduleBytes = 0;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      moduleBytes += u32[at / 4 + 2] ?? 0;
+      at = u32[at / 4] ?? 0;
+    }
+    return { moduleBytes, hostBytes: moduleBytes * HOST_BYTES };
+  }
+
   /** Appends a module; false where there is no room. The caller holds the lock of regions. */
   append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
     const { header, u8, u32 } = this.#memory;
