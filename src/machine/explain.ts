@@ -4,7 +4,7 @@
  * Harts go on meanwhile: what they drop in between is looked at anew.
  */
 import { assert, must } from '../base/assert.ts';
-import type { MachineMemory, Signature } from '../engine/index.ts';
+import type { Signature } from '../engine/index.ts';
 import type { Vcpu } from '../hypervisor/index.ts';
 import { disassemble } from '../isa/index.ts';
 import {
@@ -21,6 +21,7 @@ import {
 } from '../translator/index.ts';
 import type { Board } from './board.ts';
 import { codeDecoders } from './board-runner.ts';
+import { CoveredCode } from './covered-code.ts';
 import type { CodeExplanation, CodeStatus, HitBlock, RegionRecord, WasmExplanation } from './explanation.ts';
 import { GuestCode, type ModeName } from './guest-code.ts';
 import { isCovered, regionAt, reportPage } from './page-report.ts';
@@ -123,13 +124,16 @@ class Explainer {
 
   /** There is an instruction. */
   #executed(page: CodePage | undefined): CodeExplanation {
-    if (page === undefined || !this.#source.wasExecuted(this.#offset))
+    const isInside = page !== undefined && isCovered(this.#board.memory, page, this.#offset);
+    if (page === undefined || !(isInside || this.#source.wasExecuted(this.#offset)))
       return this.#told('unexecuted', 'Not executed since code was last dropped, so nothing is made of it', {
         blocks: [this.#following()],
       });
     const head = regionAt(this.#board.memory, page, this.#base, this.#offset);
     if (head !== undefined) return this.#translated(head);
-    const proposal = this.#proposal(this.#limits[0] ?? DEFAULT_TRANSLATION.first, 0);
+    // What runs in a region alone may have been forgotten by the interpreter.
+    const source = isInside ? new CoveredCode(this.#source, this.#board.memory) : this.#source;
+    const proposal = this.#proposal(this.#limits[0] ?? DEFAULT_TRANSLATION.first, 0, source);
     if (proposal === undefined)
       return this.#told('interpreted', 'Executed, and left to the interpreter each time', {
         blocks: [this.#following()],
@@ -140,7 +144,7 @@ class Explainer {
       wasm: wasmOf('proposal', true, region.wasm),
     };
     const [threshold] = this.#thresholds;
-    if (isCovered(this.#board.memory, page, this.#offset))
+    if (isInside)
       return this.#told('inside', 'Part of a region that begins elsewhere; a region from here would be this', shown);
     if (threshold === undefined)
       return this.#told('cold', 'Translation is off; a region from here would be this', shown);
@@ -263,36 +267,6 @@ class Explainer {
       edges: [],
       reached: this.#reached(this.#offset),
     };
-  }
-}
-
-/** Code as it was when only what regions were made of had been executed. */
-class CoveredCode implements RegionSource {
-  readonly base: bigint;
-  readonly #source: CodeSource;
-  readonly #memory: MachineMemory;
-
-  constructor(source: CodeSource, memory: MachineMemory) {
-    this.base = source.base;
-    this.#source = source;
-    this.#memory = memory;
-  }
-
-  page(offset: number): CodePage | undefined {
-    return this.#source.page(offset);
-  }
-
-  instruction(...[offset, cache]: Parameters<CodeSource['instruction']>): ReturnType<CodeSource['instruction']> {
-    return this.#source.instruction(offset, cache);
-  }
-
-  jumps(offset: number): readonly number[] {
-    return this.#source.jumps(offset);
-  }
-
-  wasExecuted(offset: number): boolean {
-    const page = this.page(offset);
-    return page !== undefined && isCovered(this.#memory, page, offset - page.offset);
   }
 }
 

@@ -3,9 +3,9 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { CodeExplanation, ExitStatus, HotRegion } from '../../machine/index.ts';
+import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion } from '../../machine/index.ts';
 
-export type { CodeExplanation, ExitStatus, HotRegion };
+export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
 
 /** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
 export interface DriveOptions {
