@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { generateEngine, Processor } from '../engine/index.ts';
 import type { Runner } from '../hypervisor/index.ts';
-import { assemble } from '../isa/index.ts';
+import { assemble, parseCpuModel } from '../isa/index.ts';
 import { Board } from './board.ts';
 import { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
 import { boardRunner } from './board-runner.ts';
@@ -47,8 +47,13 @@ export class BareMachine {
       fdtAddress: 0,
       segments: [{ what: 'program', gpa: START, sizeBytes: bytes.length, bytes }],
     });
-    const code = generateEngine(board.memory.shape.description, extensionsOf(given), undefined);
+    const code = generateEngine(
+      board.memory.shape.description,
+      extensionsOf(given),
+      parseCpuModel(config.cpu).emulated,
+    );
     code.tables.write(board.memory.buffer);
+    code.tables.writePolicies(board.memory.buffer, config.policies);
     const processor = new Processor(new WebAssembly.Module(code.bytes), board.memory.memory, {
       width: 32,
       ticks: () => steps,

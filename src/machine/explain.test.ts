@@ -224,6 +224,31 @@ later:
   assert.ok(told.wasm.lines.every((line) => !line.includes(';; 0x')));
 });
 
+test('what an overlay stands in for is the guest’s own code, and said to be emulated', () => {
+  const source = `
+loop:
+    add.uw a0, a1, a2
+    addi a1, a1, 1
+    j loop`;
+  const machine = new BareMachine(source, { cpu: 'rv64,zba=emulate' }).run(20);
+  const told = machine.at('loop');
+  assert.deepEqual([told.status, told.page?.hasOverlay], ['translated', true]);
+  assert.equal(told.wasm?.isCurrent, true);
+  const [first, second] = told.blocks[0]?.instructions ?? [];
+  assert.deepEqual([first?.text, first?.emulated], ['add.uw a0, a1, a2', true]);
+  assert.deepEqual([second?.text, second?.emulated], ['addi a1, a1, 1', undefined]);
+  const hot = hotRegions(machine.board, 100).find(({ number }) => number === told.region?.number);
+  assert.deepEqual([hot?.at, hot?.physical], [told.pc, told.pc]);
+});
+
+test('a trapped instruction ends the region', () => {
+  const machine = new BareMachine('loop:\n addi a1, a1, 1\n fence\n j loop', { traps: ['fence'] }).run(20);
+  const [block] = machine.at('loop').blocks;
+  assert.deepEqual(block?.edges, [
+    { to: `0x${(START + 4).toString(16)}`, leaves: 'no instruction, or one with a breakpoint or a trap' },
+  ]);
+});
+
 test('looking changes nothing: no byte of the machine’s memory', () => {
   const machine = new BareMachine(program).run(20);
   const before = machine.hash();

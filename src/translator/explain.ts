@@ -138,7 +138,7 @@ class Explainer {
     if (isInside) return 'it would enter a loop elsewhere than at its head';
     if (this.#source.page(offset) === undefined) return 'its page was not executed lately';
     const instruction = this.#source.instruction(offset, this.#cache);
-    if (instruction === undefined) return 'no instruction, or a breakpoint';
+    if (instruction === undefined) return 'no instruction, or one with a breakpoint or a trap';
     if (instruction.role === 'interpret')
       return `left to the interpreter: ${textOf(instruction, this.#source.base + BigInt(offset))}`;
     if (!this.#limits.followsCold && !this.#source.wasExecuted(offset)) return 'never executed';
