@@ -48,7 +48,7 @@ export interface BoardStats {
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
-  /** Whys of leaving the engine, of all harts together. */
+  /** Why harts left the engine, all of them together. */
   readonly exits: Readonly<Record<string, number>>;
   readonly translation: TranslationStats;
   readonly overlay: OverlayStats;

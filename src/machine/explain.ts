@@ -12,6 +12,7 @@ import {
   CodeSource,
   DEFAULT_TRANSLATION,
   type ExplainedBlock,
+  type ExplainedRegion,
   explainRegion,
   ModuleLog,
   type RegionLimits,
@@ -163,20 +164,35 @@ class Explainer {
     const bytes = new ModuleLog(this.#board.memory).find(region.module);
     const text = bytes && regionText(bytes, name);
     assert(bytes !== undefined && text !== undefined, `${name} has no module`);
-    // More was executed since the region was made; what no region was made of was not in this one either.
-    const proposals = [this.#source, new CoveredCode(this.#source, this.#board.memory)]
-      .flatMap((source) => this.#limits.map((limits) => this.#proposal(limits, region.number, source)))
-      .filter((one) => one !== undefined);
-    // What is made now has the guest's instructions beside it; it is the region's code if it is the same without.
-    const same = proposals.find(({ module }) => regionText(module, name)?.lines.join('\n') === text.lines.join('\n'));
-    const shown = same ?? proposals.find((one) => one.region.instructions === region.instructions) ?? proposals[0];
+    const code = text.lines.join('\n');
+    let [same, like]: (ExplainedRegion | undefined)[] = [];
+    for (const made of this.#proposals(region.number)) {
+      // What is made now has the guest's instructions beside it; it is the region's code if it is the same without.
+      if (regionText(made.module, name)?.lines.join('\n') === code) same = made.region;
+      if (like === undefined || made.region.instructions === region.instructions) like = made.region;
+      if (same !== undefined) break;
+    }
+    const shown = same ?? like;
     const counts = `${counted(region.instructions, 'instruction')}, entered ${counted(region.entered, 'time')}`;
     const stale = same === undefined ? '. What is around it has changed since it was made: the blocks are of now' : '';
     return this.#told('translated', `Translated: region ${region.number}, ${counts}${stale}`, {
       region,
-      blocks: shown === undefined ? [this.#following()] : this.#hits(shown.region.blocks),
-      wasm: wasmOf('region', same !== undefined, same?.region.wasm ?? text),
+      blocks: shown === undefined ? [this.#following()] : this.#hits(shown.blocks),
+      wasm: wasmOf('region', same !== undefined, same?.wasm ?? text),
     });
+  }
+
+  /**
+   * What the region may have been made as, within the limits of the first translation and of the second. More was
+   * executed since; what no region was made of was not in this one either.
+   */
+  *#proposals(number: number) {
+    for (const source of [this.#source, new CoveredCode(this.#source, this.#board.memory)]) {
+      for (const limits of this.#limits) {
+        const made = this.#proposal(limits, number, source);
+        if (made !== undefined) yield made;
+      }
+    }
   }
 
   /** The region that would be made now within these limits. */
