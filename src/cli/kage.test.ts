@@ -298,7 +298,7 @@ describe('machines in the background', () => {
 Translated: region 3, 2 instructions, entered 12 times.
 Jumps to it that were counted: 1200; code is translated from 1000 on, into a larger region from 16000 on.
 
-page 0x80200000: 40 instructions decoded, 2 links to regions
+page 0x80200000: 40 instructions decoded, regions with instructions of it: 3 8
   0x80200000  region 3  2 instructions  entered 12 times  module 1
 
 block 0x80200000, reached 1200 times

@@ -25,7 +25,8 @@ function countLines({ reached, thresholds }: CodeExplanation): string[] {
 
 function pageLines({ at, decoded, hasOverlay, regions, touching }: PageExplanation): string[] {
   const overlay = hasOverlay ? ', with an overlay' : '';
-  const lines = [`page ${at}${overlay}: ${decoded} instructions decoded, ${touching} links to regions`];
+  const numbers = touching.length === 0 ? '' : `, regions with instructions of it: ${touching.join(' ')}`;
+  const lines = [`page ${at}${overlay}: ${decoded} instructions decoded${numbers}`];
   if (regions.length === 0) return lines;
   const rows = regions.map(({ at: head, number, instructions, entered, module }) => [
     head,

@@ -45,6 +45,8 @@ export interface HitBlock extends ExplainedBlock {
   readonly reached: number;
 }
 
+export const MOST_TOUCHING = 256;
+
 export interface PageExplanation {
   readonly at: string;
   /** Instructions that are decoded, regions' heads among them. */
@@ -53,8 +55,8 @@ export interface PageExplanation {
   readonly hasOverlay: boolean;
   /** Regions that begin in the page, in order of their addresses. */
   readonly regions: readonly RegionRecord[];
-  /** Regions with instructions of the page, wherever they begin. */
-  readonly touching: number;
+  /** Numbers of the regions with instructions of the page, wherever they begin; at most MOST_TOUCHING. */
+  readonly touching: readonly number[];
 }
 
 export interface RegionRecord {

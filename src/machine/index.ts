@@ -20,6 +20,7 @@ export {
   type CodeStatus,
   type HitBlock,
   type HotRegion,
+  MOST_TOUCHING,
   type PageExplanation,
   type RegionRecord,
   type WasmExplanation,

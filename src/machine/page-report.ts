@@ -12,7 +12,7 @@ import {
   SPECIAL,
 } from '../engine/index.ts';
 import type { CodePage } from '../translator/index.ts';
-import type { PageExplanation, RegionRecord } from './explanation.ts';
+import { MOST_TOUCHING, type PageExplanation, type RegionRecord } from './explanation.ts';
 
 /** The page's; `va` is its address. */
 export function reportPage(memory: MachineMemory, page: CodePage, va: bigint): PageExplanation {
@@ -25,12 +25,29 @@ export function reportPage(memory: MachineMemory, page: CodePage, va: bigint): P
     const region = regionAt(memory, page, va, at);
     if (region !== undefined) regions.push(region);
   }
-  const links = (page.decoded - DECODED_HEADER_BYTES + decodedHeader.offset.links) / 4;
-  let touching = 0;
+  return {
+    at: `0x${va.toString(16)}`,
+    decoded,
+    hasOverlay: page.records !== 0,
+    regions,
+    touching: touching(memory, page),
+  };
+}
+
+/** Numbers of regions that the page's links name, if they stand. */
+function touching({ u32 }: MachineMemory, page: CodePage): number[] {
+  const numbers = new Set<number>();
+  let link = u32[(page.decoded - DECODED_HEADER_BYTES + decodedHeader.offset.links) / 4] ?? 0;
   // Bounded: the list may be another's by now.
-  for (let link = u32[links] ?? 0; link !== 0 && touching < REGION_LINKS; touching++)
-    link = u32[(PLAN.regionLinks + link * 8) / 4 + 1] ?? 0;
-  return { at: `0x${va.toString(16)}`, decoded, hasOverlay: page.records !== 0, regions, touching };
+  for (let left = REGION_LINKS; link !== 0 && left > 0 && numbers.size < MOST_TOUCHING; left--) {
+    const [number = 0, next = 0] = u32.subarray(
+      (PLAN.regionLinks + link * 8) / 4,
+      (PLAN.regionLinks + link * 8) / 4 + 2,
+    );
+    if (number < REGIONS && u32[(PLAN.regions + number * REGION_BYTES) / 4] !== 0) numbers.add(number);
+    link = next;
+  }
+  return [...numbers].sort((a, b) => a - b);
 }
 
 /** The region that begins `at` bytes into the page at `va`. */

@@ -1,5 +1,5 @@
 /** The shapes of what a machine tells of its code (machine/explanation.ts), for the protocol. */
-import { CODE_STATUSES, type CodeExplanation, type HotRegion } from '../../machine/index.ts';
+import { CODE_STATUSES, type CodeExplanation, type HotRegion, MOST_TOUCHING } from '../../machine/index.ts';
 import { integer, limits, listOf, oneOf, optional, record, type Shape, ShapeError, text, truth } from './shape.ts';
 
 /** Blocks and instructions of the largest regions are far fewer. */
@@ -47,7 +47,7 @@ export const explanation: Shape<CodeExplanation> = record({
       decoded: count,
       hasOverlay: truth,
       regions: listOf(region, MOST_BLOCKS),
-      touching: count,
+      touching: listOf(count, MOST_TOUCHING),
     }),
   ),
   region: optional(region),

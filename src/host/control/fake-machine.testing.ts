@@ -175,7 +175,7 @@ const fakeExplanation: CodeExplanation = {
   ...{ hart: 0, pc: '0x80200000', mode: 'supervisor', physical: '0x80200000', status: 'translated' },
   summary: 'Translated: region 3, 2 instructions, entered 12 times.',
   ...{ reached: 1200, thresholds: [1000, 16_000] },
-  page: { at: '0x80200000', decoded: 40, hasOverlay: false, regions: [fakeRegion], touching: 2 },
+  page: { at: '0x80200000', decoded: 40, hasOverlay: false, regions: [fakeRegion], touching: [3, 8] },
   region: fakeRegion,
   blocks: [
     {
