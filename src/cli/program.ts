@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
 import { type DemoFlags, demo } from './demo.ts';
+import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
@@ -103,6 +104,18 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .argument('[name...]', 'the machines; all of them by default')
     .addOption(formatOption())
     .action(async (names: readonly string[], flags: { format: Format }) => end(await stats(io, names, flags.format)));
+
+  verb(program, 'explain', 'show what the translator makes of guest code')
+    .argument('<pc>', 'an address, "pc" or "hot"')
+    .argument('[name]', 'the machine; the one that runs by default')
+    .option('--hart <number>', 'as which hart sees it; 0 by default')
+    .option('--no-wasm', 'without the WebAssembly')
+    .option('--most <count>', 'regions that "hot" lists; 20 by default')
+    .addOption(formatOption())
+    .addHelpText('after', explainHelp)
+    .action(async (where: string, name: string | undefined, flags: ExplainFlags) =>
+      end(await explain(io, where, name, flags)),
+    );
 
   verb(program, 'logs', 'show what a console said lately')
     .argument('<name>', 'the machine')

@@ -26,6 +26,13 @@ export function parseCount(value: string, flag: string, least: number, most: num
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
 }
 
+/** `0xffffffff80003a5c`, or without 0x as in /proc/kallsyms: hexadecimal either way. */
+export function parseAddress(value: string): bigint {
+  const [, digits] = /^(?:0x)?([0-9a-f]{1,16})$/i.exec(value) ?? [];
+  if (digits === undefined) throw bad(`${value} is not an address`, 'Write it in hexadecimal, as 0xffffffff80003a5c');
+  return BigInt(`0x${digits}`);
+}
+
 /** Seconds to wait for a guest's agent; undefined: for as long as it takes. */
 export function parseWait(value: string | undefined): number | undefined {
   return value === undefined ? undefined : parseCount(value, '--wait', 1, 86_400);

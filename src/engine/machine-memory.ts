@@ -17,6 +17,8 @@ import {
   headerLayout,
   OVERLAY,
   PLAN,
+  REGION_BYTES,
+  REGIONS,
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
@@ -125,6 +127,19 @@ export class MachineMemory {
     return this.header.frameFirst;
   }
 
+  /** Regions that can be entered, and instructions in them. */
+  get regionsInUse(): { readonly regions: number; readonly instructions: number } {
+    let [regions, instructions] = [0, 0];
+    const end = Math.min(this.header.regionNext, REGIONS);
+    for (let number = 1; number < end; number++) {
+      const record = (PLAN.regions + number * REGION_BYTES) / 4;
+      if (this.u32[record] === 0) continue;
+      regions++;
+      instructions += this.u32[record + 3] ?? 0;
+    }
+    return { regions, instructions };
+  }
+
   /** Forgets all decoded code. No vCPU may be running; a thread that translates finds out what happened. */
   dropCode(): void {
     withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
@@ -135,6 +150,9 @@ export class MachineMemory {
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
     header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
+    header.regionsEvicted += this.regionsInUse.regions;
+    // No record of before may be taken for one that is about to be written.
+    this.u8.fill(0, PLAN.regions, PLAN.regions + Math.min(header.regionNext, REGIONS) * REGION_BYTES);
     header.decodedNext = header.decodedFirst;
     header.decodedLimit = header.codeEnd;
     header.regionNext = 1;
@@ -278,6 +296,13 @@ export class GuestPhysicalMap {
       entry = found === entry ? next : found;
     }
     return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */
+  look(page: number): { readonly kind: 'nothing' } | { readonly kind: 'memory'; readonly host: number } {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
+    return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
   }
 
   /** Guest-physical pages that have a frame. */

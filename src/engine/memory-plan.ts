@@ -29,8 +29,9 @@ export const REGIONS = 16384;
 export const REGION_LINKS = 32768;
 /** A region's record: u32 address of the entry that is its head (0: dropped), u32 times entered, u32 module, u32 instructions. */
 export const REGION_BYTES = 16;
-/** Sites promoted at a time, at most; number 0 is none. A site's record: u32 times executed since then. */
+/** Sites promoted at a time, at most; number 0 is none. A site's record: u32 times executed since then, u32 its decoded entry. */
 export const SITES = 16384;
+export const SITE_BYTES = 8;
 /** Table entries below are the interpreter's; a region's is this plus its number. */
 export const REGION_TABLE = 1024;
 
@@ -150,6 +151,8 @@ export const headerLayout = struct('header', {
   sourceLock: 'i32',
   /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
   translationTimes: array('u32', 4),
+  /** Regions that stood when all code was dropped, of all flushes together. */
+  regionsEvicted: 'u32',
 });
 
 export const PLAN = {
@@ -182,7 +185,7 @@ export const PLAN = {
   regionLinks: 768 * 1024,
   /** SITES records. */
   sites: 1280 * 1024,
-  frameTable: 1344 * 1024,
+  frameTable: 1408 * 1024,
 } as const;
 
 /** Guest-physical map entries: frame number << 8 | flags. */

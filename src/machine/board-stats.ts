@@ -1,7 +1,8 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, PLAN, REGIONS, SITES } from '../engine/index.ts';
+import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
+import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
 export interface VcpuStats {
@@ -39,16 +40,33 @@ export interface PromotionStats {
   readonly calls: number;
 }
 
+export interface TranslationStats {
+  /** Regions: made, dropped because their code was written, evicted because code memory was full, standing. */
+  readonly regions: number;
+  readonly dropped: number;
+  readonly evicted: number;
+  readonly inUse: number;
+  /** Guest instructions in the regions that stand. */
+  readonly instructions: number;
+  /** Regions' numbers given out since code was last dropped, and how many there are. */
+  readonly slots: number;
+  readonly slotLimit: number;
+  /** Modules that the regions stand in, their bytes, and the estimate of the host's machine code for them. */
+  readonly modules: number;
+  readonly moduleBytes: number;
+  readonly hostBytes: number;
+  /** What it took so far, in milliseconds, on whichever thread. */
+  readonly tookMs: Readonly<Record<'find' | 'write' | 'compile' | 'install', number>>;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
-  /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
-  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>> & {
-    /** What it took so far, in milliseconds, on whichever thread. */
-    readonly tookMs: Readonly<Record<'find' | 'write' | 'compile' | 'install', number>>;
-  };
+  /** Why harts left the engine, all of them together. */
+  readonly exits: Readonly<Record<string, number>>;
+  readonly translation: TranslationStats;
   readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
@@ -56,7 +74,6 @@ export interface BoardStats {
 
 export function boardStats(board: Board): BoardStats {
   const { header } = board.memory;
-  const ms = (phase: number): number => Math.round((header.translationTimes[phase] ?? 0) / 1000);
   return {
     vcpus: board.vcpus.map((vcpu) => ({
       id: vcpu.id,
@@ -75,14 +92,10 @@ export function boardStats(board: Board): BoardStats {
       codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },
-    translation: {
-      regions: header.regionsMade,
-      dropped: header.regionsDropped,
-      slots: header.regionNext - 1,
-      slotLimit: REGIONS - 1,
-      modules: header.modules,
-      tookMs: { find: ms(0), write: ms(1), compile: ms(2), install: ms(3) },
-    },
+    exits: Object.fromEntries(
+      EXIT_KINDS.map((kind, i) => [kind, board.vcpus.reduce((sum, vcpu) => sum + (vcpu.hart.exits[i] ?? 0), 0)]),
+    ),
+    translation: translationStats(board),
     promotion: promotionStats(board),
     overlay: overlayStats(board),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
@@ -94,7 +107,7 @@ function promotionStats({ memory, vcpus }: Board): PromotionStats {
   const sum = (of: (vcpu: Vcpu) => number): number => vcpus.reduce((all, vcpu) => all + of(vcpu), 0);
   let executions = 0;
   for (let number = 1; number < Math.min(header.siteNext, SITES); number++)
-    executions += u32[PLAN.sites / 4 + number] ?? 0;
+    executions += u32[(PLAN.sites + number * SITE_BYTES) / 4] ?? 0;
   return {
     promoted: header.sitesPromoted,
     demoted: header.sitesDemoted,
@@ -103,6 +116,24 @@ function promotionStats({ memory, vcpus }: Board): PromotionStats {
     executions,
     accesses: sum(({ hart }) => hart.promotedAccesses),
     calls: sum(({ hart }) => hart.promotedCalls),
+  };
+}
+
+function translationStats({ memory }: Board): TranslationStats {
+  const { header } = memory;
+  const { regions, instructions } = memory.regionsInUse;
+  const ms = (phase: number): number => Math.round((header.translationTimes[phase] ?? 0) / 1000);
+  return {
+    regions: header.regionsMade,
+    dropped: header.regionsDropped,
+    evicted: header.regionsEvicted,
+    inUse: regions,
+    instructions,
+    slots: header.regionNext - 1,
+    slotLimit: REGIONS - 1,
+    modules: header.modules,
+    ...new ModuleLog(memory).sizes,
+    tookMs: { find: ms(0), write: ms(1), compile: ms(2), install: ms(3) },
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * Guest code around a head, as the vCPU that found it hot sees it: pages are reached through its fetch buffer alone,
- * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found.
+ * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found. Who only wants to
+ * look (explain.ts) may find pages otherwise.
  */
 import { must } from '../base/assert.ts';
 import {
@@ -59,6 +60,11 @@ function lookUp({ u32, u64, header }: MachineMemory, bank: number, va: bigint): 
   const decoded = must(u32[entry * 2 + 2]);
   return decoded >= header.decodedFirst && decoded < header.frameFirst * FRAME_BYTES ? decoded : undefined;
 }
+/** The page that begins at `offset` from the base, if it was executed. */
+export type FindPage = (offset: number) => CodePage | undefined;
+
+/** What a region is found from. */
+export type RegionSource = Pick<CodeSource, 'base' | 'page' | 'instruction' | 'wasExecuted' | 'jumps' | 'promoted'>;
 
 export class CodeSource {
   /** Address of the head's page. */
@@ -67,20 +73,23 @@ export class CodeSource {
   readonly #memory: MachineMemory;
   readonly #bank: number;
   readonly #jumps: Int32Array;
+  readonly #findPage: FindPage | undefined;
 
-  constructor(memory: MachineMemory, place: CodePlace) {
+  /** Where the place's page is not known, or not from a fetch buffer, `findPage` says where pages are. */
+  constructor(memory: MachineMemory, place: Omit<CodePlace, 'decoded'> & { decoded?: number }, findPage?: FindPage) {
     this.#memory = memory;
     this.base = place.pc & ~0xfffn;
     this.#bank = place.bank;
     this.#jumps = place.jumps;
-    this.#pages.set(0, this.#page(0, place.decoded));
+    this.#findPage = findPage;
+    if (place.decoded !== undefined) this.#pages.set(0, codePage(memory, 0, place.decoded));
   }
 
   /** The page that holds the address at `offset` from `base`; undefined where the fetch buffer does not know it. */
   page(offset: number): CodePage | undefined {
     const start = Math.floor(offset / 4096) * 4096;
     if (this.#pages.has(start)) return this.#pages.get(start);
-    const found = this.#find(start);
+    const found = this.#findPage === undefined ? this.#find(start) : this.#findPage(start);
     this.#pages.set(start, found);
     return found;
   }
@@ -173,12 +182,13 @@ export class CodeSource {
 
   #find(start: number): CodePage | undefined {
     const decoded = lookUp(this.#memory, this.#bank, BigInt.asUintN(64, this.base + BigInt(start)));
-    return decoded === undefined ? undefined : this.#page(start, decoded);
+    return decoded === undefined ? undefined : codePage(this.#memory, start, decoded);
   }
+}
 
-  #page(offset: number, decoded: number): CodePage {
-    const field = (name: 'frame' | 'records'): number =>
-      must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
-    return { offset, decoded, frame: field('frame'), records: field('records') };
-  }
+/** The page at `offset` whose decoded entries begin at `decoded`. */
+export function codePage(memory: MachineMemory, offset: number, decoded: number): CodePage {
+  const field = (name: 'frame' | 'records'): number =>
+    must(memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
+  return { offset, decoded, frame: field('frame'), records: field('records') };
 }

@@ -34,6 +34,19 @@ export class ModuleLog {
     return this.#memory.header.modules;
   }
 
+  /** Bytes of all modules, and the estimate of the host's machine code for them. */
+  get sizes(): { readonly moduleBytes: number; readonly hostBytes: number } {
+    const { header, u32 } = this.#memory;
+    let moduleBytes = 0;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      moduleBytes += u32[at / 4 + 2] ?? 0;
+      at = u32[at / 4] ?? 0;
+    }
+    return { moduleBytes, hostBytes: moduleBytes * HOST_BYTES };
+  }
+
   /** Appends a module; false where there is no room. The caller holds the lock of regions. */
   append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
     const { header, u8, u32 } = this.#memory;
@@ -55,6 +68,19 @@ export class ModuleLog {
   /** The host gave the machine code of a module of `moduleBytes` back. */
   release(moduleBytes: number): void {
     Atomics.add(this.#memory.u32, LIMIT, moduleBytes * HOST_BYTES);
+  }
+
+  /** The bytes of module `number`; undefined where it is not there (any more). Any thread, without a lock. */
+  find(number: number): Uint8Array<ArrayBuffer> | undefined {
+    const { header, u8, u32 } = this.#memory;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      const [before = 0, own, length = 0] = u32.subarray(at / 4, at / 4 + 3);
+      if (own === number) return u8.slice(at + RECORD_BYTES, at + RECORD_BYTES + length);
+      at = before;
+    }
+    return undefined;
   }
 
   /** The modules behind number `after`, oldest first. */

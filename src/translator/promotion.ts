@@ -16,7 +16,15 @@
  * Whoever makes regions for vCPUs decides for them, here or on a thread of its own.
  */
 import { must } from '../base/assert.ts';
-import { DECODED_PROMOTED, headerLayout, type MachineMemory, PLAN, SITES, type VcpuState } from '../engine/index.ts';
+import {
+  DECODED_PROMOTED,
+  headerLayout,
+  type MachineMemory,
+  PLAN,
+  SITE_BYTES,
+  SITES,
+  type VcpuState,
+} from '../engine/index.ts';
 import type { PromotionMode } from './options.ts';
 
 interface Site {
@@ -123,7 +131,7 @@ export class Promotion {
   #make(entry: number, pc: bigint): Site | undefined {
     const number = this.#free.pop() ?? this.#count('siteNext', 1);
     if (number >= SITES) return undefined;
-    this.#memory.u32[PLAN.sites / 4 + number] = 0;
+    this.#memory.u32.set([0, entry], (PLAN.sites + number * SITE_BYTES) / 4);
     const site: Site = { number, entry, pc, regions: new Set(), seen: 0, cold: 0 };
     this.#sites.set(entry, site);
     this.#byNumber.set(number, site);
@@ -132,7 +140,7 @@ export class Promotion {
   }
 
   #executions({ number }: Site): number {
-    return must(this.#memory.u32[PLAN.sites / 4 + number]);
+    return must(this.#memory.u32[(PLAN.sites + number * SITE_BYTES) / 4]);
   }
 
   #demote(site: Site): void {
@@ -156,6 +164,13 @@ export function setSiteThresholds(state: VcpuState, mode: PromotionMode, regionN
     Math.min(MOST_THRESHOLD, Math.max(least, Math.round(regionNs / savedNs)));
   state.siteThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(SAVED_IN_ENGINE_NS, 1000);
   state.exitThreshold = mode === 'off' ? 0 : mode === 'always' ? 1 : worth(state.exitNs || EXIT_NS, 200);
+}
+
+/** The number of the site with that decoded entry, as whoever looks at a machine finds it; 0: there is none. */
+export function siteAt({ header, u32 }: MachineMemory, entry: number): number {
+  for (let number = 1; number < Math.min(header.siteNext, SITES); number++)
+    if (u32[(PLAN.sites + number * SITE_BYTES) / 4 + 1] === entry) return number;
+  return 0;
 }
 
 /** Where the promoted bit of an instruction is, by its decoded entry and its address. */

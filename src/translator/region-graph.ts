@@ -10,7 +10,7 @@
  * Positions in code are offsets in bytes from the address of the head's page, as regions may run at any address.
  */
 import { must } from '../base/assert.ts';
-import type { CodePage, CodeSource } from './code-source.ts';
+import type { CodePage, RegionSource } from './code-source.ts';
 import { type Instruction, type InstructionCache, isCounterRead, isSensitive } from './instruction.ts';
 
 /** Where control goes: into a block of the region, or out of it, to go on at `offset`. */
@@ -74,7 +74,7 @@ export interface GraphLimits {
 
 /** The graph from the head at `offset` of the source's page; undefined where nothing can be made of it. */
 export function findRegion(
-  source: CodeSource,
+  source: RegionSource,
   cache: InstructionCache,
   offset: number,
   limits: GraphLimits,
@@ -113,7 +113,7 @@ type Flow =
 const isLink = (register: number): boolean => register === 1 || register === 5;
 
 class Finder {
-  readonly #source: CodeSource;
+  readonly #source: RegionSource;
   readonly #cache: InstructionCache;
   readonly #limits: GraphLimits;
   readonly #scanned = new Map<Call, Map<number, Scanned>>();
@@ -123,7 +123,7 @@ class Finder {
   readonly #blocks = new Map<Call, Map<number, Block>>();
   #count = 0;
 
-  constructor(source: CodeSource, cache: InstructionCache, limits: GraphLimits) {
+  constructor(source: RegionSource, cache: InstructionCache, limits: GraphLimits) {
     this.#source = source;
     this.#cache = cache;
     this.#limits = limits;

@@ -8,6 +8,7 @@ import {
   type ExitName,
   type Library,
   PLAN,
+  SITE_BYTES,
   SLOT,
   slotOffset,
   TLB_ENTRIES,
@@ -15,14 +16,13 @@ import {
   vcpuState,
   type WasmMachine,
 } from '../engine/index.ts';
-import { type AccessSize, CSRS, readCsr, writeCsr } from '../isa/index.ts';
+import { type AccessSize, CSR_BY_NUMBER, isReadOnly, readCsr } from '../isa/index.ts';
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
-import { type Instruction, isCounterRead, isSensitive } from './instruction.ts';
+import { type Instruction, isSensitive } from './instruction.ts';
 
 const at = vcpuState.offset;
-const CSR_BY_NUMBER = new Map(CSRS.map((row) => [row.number, row]));
 /** a0 to a7: what a call of the SBI takes; it gives a0 and a1. */
 const FIRST_ARGUMENT = 10;
 const LAST_ARGUMENT = 17;
@@ -62,6 +62,8 @@ export class RegionMachine extends FloatMachine {
   #place: RegionPlace | undefined;
   #pending: { register: number; value: I64 } | undefined;
   #promotionBytes = 0;
+  /** The promoted instruction may change what translations and interrupts depend on. */
+  #changesContext = false;
 
   constructor(
     f: FunctionBuilder,
@@ -83,6 +85,7 @@ export class RegionMachine extends FloatMachine {
 
   /** Emits one instruction. Endings leave their condition or target in locals. */
   emit(place: RegionPlace): void {
+    this.f.note(place.offset);
     this.#place = place;
     this.#pending = undefined;
     this.forgetValues();
@@ -101,13 +104,14 @@ export class RegionMachine extends FloatMachine {
     const { f } = this;
     const { budget, epoch, slots } = this.#locals;
     const before = f.code.length;
-    const record = f.ptr.const(PLAN.sites + number * 4);
+    const record = f.ptr.const(PLAN.sites + number * SITE_BYTES);
     f.i32.store(record, 0, f.i32.add(f.i32.load(record), f.i32.const(1)));
     const isAccess = !isSensitive(instruction.role);
     this.set32('budgetLeft', f.i32.add(budget.get, f.i32.const(isAccess ? owed : owed - 1)));
+    this.#changesContext = false;
     instruction.row.semantics(this);
     this.#commit();
-    if (instruction.role === 'sensitive' && !isCounterRead(instruction))
+    if (instruction.role === 'sensitive' && this.#changesContext)
       f.if(
         this.get32('reenter'),
         () => {
@@ -317,7 +321,17 @@ export class RegionMachine extends FloatMachine {
   override csrWrite(value: I64, changes: I64): void {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (row === undefined) this.abort();
-    else writeCsr(this, row, value, changes);
+    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
+    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    else row.write?.(this, value, changes);
+  }
+  override contextChanged(): void {
+    this.#changesContext = true;
+    super.contextChanged();
+  }
+  override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+    this.#changesContext = true;
+    super.fenceTranslation(va, asid);
   }
 
   /** The host address of an access, as a pointer and a constant offset; checked if it is the first of its group. */

@@ -3,6 +3,7 @@
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
 import { must } from '../../base/assert.ts';
+import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
@@ -13,8 +14,12 @@ import {
   boardConfig,
   boardRunner,
   boardStats,
+  CodeExplainer,
+  type CodeExplanation,
   exitStatus,
   extensionsOf,
+  type HotRegion,
+  hotRegions,
   IoSlots,
   IoThread,
   SLICE_STEPS,
@@ -68,6 +73,8 @@ export class LocalMachine implements MachineHandle {
   readonly #config: BoardConfig;
   readonly #startedAt = new Date().toISOString();
   readonly processor: Processor;
+  readonly #signatures: EngineCode['signatures'];
+  #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
@@ -148,6 +155,7 @@ export class LocalMachine implements MachineHandle {
     const code = generateEngine(this.board.memory.shape.description, extensions, emulated);
     code.tables.write(this.board.memory.buffer);
     code.tables.writePolicies(this.board.memory.buffer, config.policies);
+    this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
     if (options.startPaused) this.#setPaused(true);
@@ -241,6 +249,21 @@ export class LocalMachine implements MachineHandle {
       ...boardStats(this.board),
       ...(this.#network ? { network: this.#network.network.stats() } : {}),
     };
+  }
+
+  async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+    if (this.board.vcpus[hart] === undefined)
+      throw new OperatorError(
+        'no-such-hart',
+        `The machine has no hart ${hart}`,
+        `Give a number from 0 to ${this.board.vcpus.length - 1}`,
+      );
+    this.#explainer ??= new CodeExplainer(this.board, this.#signatures);
+    return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
+  }
+
+  async hotRegions(most = 20): Promise<readonly HotRegion[]> {
+    return hotRegions(this.board, most);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
