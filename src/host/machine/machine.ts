@@ -351,6 +351,8 @@ export class LocalMachine implements MachineHandle {
   /** Harts take turns of one slice each; a backend's work is waited for, so that it takes no time the guest can see. */
   async #runInstructionClock(runner: Runner): Promise<void> {
     const { board } = this;
+    // Whoever made the machine is to hear its first words.
+    await new Promise((resolve) => setImmediate(resolve));
     for (let turn = 0; ; turn++) {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
