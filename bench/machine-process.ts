@@ -3,7 +3,9 @@
  * with a MachineProcessStart as its argument. Console on stdin and stdout; over the channel it tells, for each line
  * of the console, how many instructions had been executed when it appeared, and the counters at the end.
  */
-import { createMachine, type MachineStats } from '../src/host/machine/index.ts';
+import { keepCompiledModules } from '../src/cli/code-cache.ts';
+import type { MachineStats } from '../src/host/machine/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
 
 export interface MachineProcessStart {
   readonly kernel: string;
@@ -12,6 +14,7 @@ export interface MachineProcessStart {
   readonly memoryBytes: number;
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
+  readonly promotion?: PromotionMode;
 }
 
 export type MachineProcessMessage =
@@ -20,6 +23,9 @@ export type MachineProcessMessage =
 
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as MachineProcessStart;
+  // As the command does.
+  keepCompiledModules();
+  const { createMachine } = await import('../src/host/machine/index.ts');
   const machine = await createMachine({ ...start, agent: false, network: false });
   let partial = '';
   const tell = (message: MachineProcessMessage): void => void process.send?.(message);

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { HostError } from '../src/base/errors.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
 import type { Guest } from './guest.ts';
@@ -41,6 +42,7 @@ export interface MeasureOptions {
   readonly codeMemoryBytes?: number;
   /** False: our machine interprets everything. */
   readonly translate?: boolean;
+  readonly promotion?: PromotionMode;
   readonly onSample?: (sample: Sample) => void;
 }
 
@@ -182,6 +184,7 @@ function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
     memoryBytes,
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
+    ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
   };
   const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
   return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });

@@ -10,6 +10,7 @@ export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
+  DECODED_PROMOTED,
   DECODED_STRIDE,
   decodedHeader,
   FRAME_BYTES,
@@ -23,17 +24,22 @@ export {
   REGION_LINKS,
   REGION_TABLE,
   REGIONS,
+  SITE_BYTES,
+  SITES,
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
 export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
+export { withLock } from './region-links.ts';
 export {
   BANKS,
   EXIT,
   type ExitName,
   FAULT,
+  HOT_QUEUE,
+  HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,

@@ -10,15 +10,21 @@ import { boardRunner, SLICE_STEPS } from './board-runner.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
-/** Plain data and what threads may share, to be sent in the host's first message to the thread. */
-export interface VcpuStart {
+/** What every thread of a machine gets: plain data and what threads may share. */
+export interface ThreadStart {
   readonly config: BoardConfig;
   readonly memory: WebAssembly.Memory;
   readonly shape: MemoryShape;
   readonly module: WebAssembly.Module;
   /** What the module exports for translated code to call. */
   readonly signatures: EngineCode['signatures'];
+}
+
+/** To be sent in the host's first message to the thread. */
+export interface VcpuStart extends ThreadStart {
   readonly vcpu: number;
+  /** Where this vCPU's hot code is translated. */
+  readonly translates: 'here' | 'elsewhere';
 }
 
 export interface VcpuThreadPorts {
@@ -46,6 +52,7 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
     { ticks, stopped },
     { budget: SLICE_STEPS, clock: 'real' },
     start.signatures,
+    start.translates,
   );
   processor.contextChanged(vcpu.at);
   for (;;) {
