@@ -5,7 +5,7 @@
  *
  * What the region knows of the state lives in locals: `raises` and `turns`, masks that are 0 where the host's results may
  * be taken and all ones elsewhere (see FloatLocals), `dirty` (mstatus.FS is Dirty). Results are judged by their biased
- * exponents: one unsigned comparison of exponent | mask, no constants of the format (measured: dgemm 1.2 times). Values are passed as bit patterns like everywhere; the
+ * exponents: one unsigned comparison of exponent | mask, no constants of the format. Values are passed as bit patterns like everywhere; the
  * floating-point value behind a pattern is remembered, so that no move to and fro is emitted.
  */
 import { must } from '../base/assert.ts';

@@ -9,13 +9,9 @@ import {
   type ExitName,
   highProduct,
   type Library,
-  MOST_MISSES,
   PLAN,
   SITE_BYTES,
-  SLOT,
   slotOffset,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
   vcpuState,
   type WasmMachine,
 } from '../engine/index.ts';
@@ -24,6 +20,7 @@ import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
 import { type Instruction, isFloatState, isSensitive } from './instruction.ts';
+import { checkSlot } from './page-slots.ts';
 
 const at = vcpuState.offset;
 const FFLAGS = 1;
@@ -432,49 +429,10 @@ export class RegionMachine extends FloatMachine {
 
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
   #fast({ group, checks, miss, host }: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
-    if (checks) this.#check(group, miss, host);
+    const { slots, budget } = this.#locals;
+    const context = { f: this.f, vcpu: this.vcpu, slots, budget, refill: () => this.fn('slot_refill') };
+    if (checks) checkSlot(context, group, this.#x(group.base), miss, host);
     return { host: host.get, offset: this.#now.instruction.imm - group.from };
-  }
-
-  /** Leaves the host address of the group's first byte in `host`, or goes to `miss`. */
-  #check(group: AccessGroup, miss: Label, host: Local<Ptr>): void {
-    const { f } = this;
-    const slot = slotOffset(group.base, group.isWrite);
-    const bank = this.#locals.slots.get;
-    const first = f.let(this.add(this.#x(group.base), this.const(group.from)));
-    const span = group.to - group.from;
-    // Half of `invalid`, as V8 loads twice what an operation takes from memory as an operand (measured).
-    const invalid = f.i64.loadSized(bank, slot + SLOT.invalid, 4, false);
-    const distance = f.i64.or(f.i64.xor(first, f.i64.load(bank, slot + SLOT.tag)), invalid);
-    f.set(host, f.ptr.load(bank, slot + SLOT.delta));
-    f.if(
-      f.i64.gtU(distance, f.i64.const(4096 - span)),
-      () => this.#probe(group, miss, host, first),
-      undefined,
-      'unlikely',
-    );
-    f.set(host, f.ptr.add(f.ptr.from64(first), host.get));
-  }
-
-  /** The slot missed: looks for the distance to the host address in the translation buffer. */
-  #probe(group: AccessGroup, miss: Label, delta: Local<Ptr>, first: I64): void {
-    const { f } = this;
-    const slot = slotOffset(group.base, group.isWrite);
-    const buffer = f.ptr.load(this.vcpu, group.isWrite ? at.writeBank : at.readBank);
-    const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
-    const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
-    // The entry of the first byte's page never has the tag of the next page.
-    const last = f.i64.add(first, f.i64.const(group.to - group.from - 1));
-    const page = f.let(f.i64.and(last, f.i64.const(-4096)));
-    f.brIf(miss, f.i64.ne(page, f.i64.load(entry)), 'unlikely');
-    f.set(delta, f.ptr.load(entry, 8));
-    const score = f.i32.load(this.#locals.slots.get, slot + SLOT.score);
-    f.if(
-      f.i32.compare('lt_s', score, f.i32.const(MOST_MISSES)),
-      () => f.call(this.fn('slot_refill'), this.vcpu, f.i32.const(slot), page, delta.get, this.#locals.budget.get),
-      undefined,
-      'unlikely',
-    );
   }
 
   /** A store that dropped regions, this one perhaps, was done: what follows is left to the interpreter. */
