@@ -34,6 +34,7 @@ export type { Offender, OverlayCounters } from './overlays.ts';
 export { withLock } from './region-links.ts';
 export {
   BANKS,
+  CONTEXTS,
   EXIT,
   type ExitName,
   FAULT,
