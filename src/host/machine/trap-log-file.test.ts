@@ -90,4 +90,17 @@ describe('a machine with --trap and --trap-log', () => {
     });
     assert.ok(!readdirSync(folder).includes('nowhere'));
   });
+
+  test('a machine that cannot start leaves no file, and what stood in it stays', async () => {
+    const firmware = join(folder, 'large.bin');
+    const [kept, made] = [join(folder, 'kept.log'), join(folder, 'made.log')];
+    writeFileSync(firmware, new Uint8Array(2 << 20));
+    writeFileSync(kept, 'of the last run');
+    for (const trapLog of [kept, made]) {
+      const tooLittle = { ...options, bios: firmware, memoryBytes: 1 << 20, traps: ['wfi'], trapLog };
+      await assert.rejects(createMachine(tooLittle), { message: /needs 2 MiB|memory/ });
+    }
+    assert.equal(readFileSync(kept, 'utf8'), 'of the last run');
+    assert.ok(!readdirSync(folder).includes('made.log'));
+  });
 });
