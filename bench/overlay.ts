@@ -2,7 +2,8 @@
  * `node bench/overlay.ts`: what code overlays are worth. Loops around an instruction that the hart is configured
  * without, and that the hypervisor emulates: by an overlay's substitute, and by trap; translated and interpreted;
  * beside that the same loops with the instruction trapped by policy, and on a hart that has it. The first round of each
- * machine makes overlays and code hot, and is not counted. Ends with 1 where overlays are not worth five times.
+ * machine makes overlays and code hot, and is not counted. Ends with 1 where overlays are not worth five times, by the
+ * medians and by the least times alike: what others do on the host makes long rounds longer, and short ones not.
  */
 import { parseArgs } from 'node:util';
 import { assert, must } from '../src/base/assert.ts';
@@ -10,6 +11,8 @@ import type { MachineOptions } from '../src/host/machine/index.ts';
 import { emulating, type LoopRun, loops, runLoops } from './overlay-loops.ts';
 import { median } from './results.ts';
 
+/** Where nothing leaves the engine a round is so much longer, for the clock's sake. */
+const LONGER = 50;
 /** How many times as fast as by trap. */
 const BOUND = 5;
 
@@ -35,30 +38,36 @@ const pairs: readonly { readonly title: string; readonly options: MachineOptions
 
 async function main(): Promise<number> {
   // Machines take turns, so that a load that comes and goes meets all of them.
-  const own: LoopRun[] = [];
+  const own = { on: [] as LoopRun[], off: [] as LoopRun[] };
   const measured = pairs.map(() => ({ on: [] as LoopRun[], off: [] as LoopRun[] }));
   for (let run = 0; run < runs; run++) {
-    own.push(await runLoops(turns, rounds, { cpu: 'rv64' }));
+    own.on.push(await runLoops(turns * LONGER, rounds, { cpu: 'rv64' }));
+    own.off.push(await runLoops(turns, rounds, { cpu: 'rv64' }));
     for (const [i, { options }] of pairs.entries()) {
       for (const side of ['on', 'off'] as const) {
-        must(measured[i])[side].push(await runLoops(turns, rounds, { ...options, overlay: side === 'on' }));
+        const count = side === 'on' ? turns * LONGER : turns;
+        must(measured[i])[side].push(await runLoops(count, rounds, { ...options, overlay: side === 'on' }));
       }
     }
   }
-  say(`${turns} turns a round, ${runs} machines of ${rounds - 1} rounds each; nanoseconds a turn: median (least-most)`);
+  const lengths = `${turns * LONGER} turns a round, by trap ${turns}; ${runs} machines of ${rounds - 1} rounds each`;
+  say(`${lengths}; nanoseconds a turn: median (least-most)`);
   say(`\n${'the hart has it, translated'.padEnd(28)}turn`);
   for (const [index, { instruction }] of loops.entries())
-    say(`  ${instruction.padEnd(26)}${spread(turnsOf(own, index))}`);
+    say(`  ${instruction.padEnd(26)}${spread(turnsOf(own.on, index))}`);
   let least = Number.POSITIVE_INFINITY;
   for (const [i, { title }] of pairs.entries()) {
     const { on, off } = must(measured[i]);
-    say(`\n${title.padEnd(32)}${'overlay on'.padEnd(24)}${'overlay off'.padEnd(32)}times as fast`);
+    say(`\n${title.padEnd(32)}${'overlay on'.padEnd(24)}${'overlay off'.padEnd(32)}times as fast: medians, least`);
     for (const [index, { instruction }] of loops.entries()) {
-      checkResults(index, [...own, ...on, ...off]);
+      checkResults(index, [...own.on, ...on]);
+      checkResults(index, [...own.off, ...off]);
       const [fast, slow] = [turnsOf(on, index), turnsOf(off, index)];
-      const ratio = median(slow) / median(fast);
-      least = Math.min(least, ratio);
-      say(`  ${instruction.padEnd(30)}${spread(fast).padEnd(24)}${spread(slow).padEnd(32)}${ratio.toFixed(0)}`);
+      const ratios = [median(slow) / median(fast), Math.min(...slow) / Math.min(...fast)];
+      least = Math.min(least, ...ratios);
+      say(
+        `  ${instruction.padEnd(30)}${spread(fast).padEnd(24)}${spread(slow).padEnd(32)}${ratios.map((ratio) => ratio.toFixed(0)).join(', ')}`,
+      );
     }
   }
   say(`\nleast: ${least.toFixed(1)} times; bound: ${BOUND}`);
