@@ -286,6 +286,7 @@ export class LocalMachine implements MachineHandle {
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
         await this.#threads?.terminate();
+        this.board.memory.freeLocks();
         this.#io.serve();
         this.#trapLog?.close();
         this.#network?.close();
