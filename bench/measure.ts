@@ -43,6 +43,7 @@ export interface MeasureOptions {
   /** False: our machine interprets everything. */
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
+  readonly hotThreshold?: number;
   readonly onSample?: (sample: Sample) => void;
 }
 
@@ -185,6 +186,7 @@ function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
+    ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
   };
   const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
   return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });

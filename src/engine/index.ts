@@ -35,6 +35,7 @@ export type { Offender, OverlayCounters } from './overlays.ts';
 export { withLock } from './region-links.ts';
 export {
   BANKS,
+  CONTEXTS,
   EXIT,
   type ExitName,
   FAULT,

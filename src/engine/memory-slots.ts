@@ -127,7 +127,9 @@ function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): 
   f.i64.store(to, SLOT.invalid, f.i64.const(0));
 }
 
-/** Empties all slots, their scores with them. */
+/** Empties the slots of the address space in use, their scores with them. */
 export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
-  f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at.slots)), f.i32.const(0xff), f.ptr.const(BANKS * SLOT_BANK_BYTES));
+  const bytes = BANKS * SLOT_BANK_BYTES;
+  const own = f.ptr.from32(f.i32.mul(f.i32.load(vcpu, at.context), f.i32.const(bytes)));
+  f.memoryFill(f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.slots)), own), f.i32.const(0xff), f.ptr.const(bytes));
 }
