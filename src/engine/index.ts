@@ -38,6 +38,7 @@ export {
   EXIT,
   type ExitName,
   FAULT,
+  HOT_COUNTERS,
   HOT_QUEUE,
   HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,

@@ -70,7 +70,7 @@ export class Harts {
     const module = new WebAssembly.Module(code.bytes);
     this.#threads = Array.from({ length: options.threads === 'one' ? 1 : harts }, () => {
       const processor = new Processor(module, memory.memory, { width, ticks: () => 0 });
-      const translator = options.translate?.({ memory, processor, signatures: code.signatures }) as
+      const translator = options.translate?.({ memory, processor, module, signatures: code.signatures }) as
         | Translator
         | undefined;
       for (const vcpu of this.vcpus) translator?.start(vcpu.state);
