@@ -1,0 +1,26 @@
+/**
+ * Debian's kernel with everything translated when it is first reached, on two harts: a sample of what
+ * test/long/thresholds.ts does with the whole suite.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { requires } from '../capability.ts';
+import { debianImage, Guest } from './guest.testing.ts';
+
+test('two harts boot, work and power off with all code translated at first sight', requires('apt'), async () => {
+  const { kernel, initrd, commandLine } = await debianImage();
+  await using guest = await Guest.start({ kernel, initrd, append: commandLine, cpus: 2, hotThreshold: 1 });
+  await guest.machine.ready();
+  const work = 'seq 1 3000 | sort -n | sha256sum; (seq 1 2000 | gzip | gunzip | tail -1) & wait; modprobe ext4; nproc';
+  const { code, stdout, stderr } = await guest.run(work);
+  const sum = '2e57c67a8bbe706a08d6638ec67da02b67b3743ae7d35948cbcf8d1f45cae0a5';
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${sum}  -\n2000\n2\n`, stderr: '' });
+  const { translation, vcpus } = (await guest.machine.stats()) as {
+    translation: { regions: number };
+    vcpus: { instructions: number; translated: number }[];
+  };
+  // Not a thousand regions, as with the threshold that is usual; and most of what ran was translated.
+  assert.ok(translation.regions > 10_000, JSON.stringify(translation));
+  for (const { instructions, translated } of vcpus) assert.ok(translated > instructions / 2, JSON.stringify(vcpus));
+  assert.deepEqual(await guest.machine.stop(), { reason: 'poweroff', code: 0 });
+});
