@@ -250,8 +250,8 @@ for (const [name, source] of Object.entries({ locks, messages, patches, remaps }
   describe(`harts at once: ${name}`, () => {
     for (const [how, options] of [
       ['interpreted', { translate: false }],
-      ['translated at first sight', { hotThreshold: 1 }],
-      ['translated when hot', { hotThreshold: 100 }],
+      ['translated at first sight', { translate: true, hotThreshold: 1 }],
+      ['translated when hot', { translate: true, hotThreshold: 100 }],
     ] as const) {
       test(how, async () => {
         const bios = join(folder, `program-${files++}.bin`);

@@ -7,9 +7,11 @@ import { test } from 'node:test';
 import { requires } from '../capability.ts';
 import { debianImage, Guest } from './guest.testing.ts';
 
+const AT_ONCE = { translate: true, hotThreshold: 1 };
+
 test('two harts boot, work and power off with all code translated at first sight', requires('apt'), async () => {
   const { kernel, initrd, commandLine } = await debianImage();
-  await using guest = await Guest.start({ kernel, initrd, append: commandLine, cpus: 2, hotThreshold: 1 });
+  await using guest = await Guest.start({ kernel, initrd, append: commandLine, cpus: 2, ...AT_ONCE });
   await guest.machine.ready();
   const work = 'seq 1 3000 | sort -n | sha256sum; (seq 1 2000 | gzip | gunzip | tail -1) & wait; modprobe ext4; nproc';
   const { code, stdout, stderr } = await guest.run(work);
