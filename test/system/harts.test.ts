@@ -146,49 +146,69 @@ send:
     bne s6, s7, send`);
 
 /**
- * Hart 0 patches an instruction that lies across two pages, in a loop that all call: li a1, ROUND. Others learn of it by
- * the barrier, and execute fence.i.
+ * Hart 0 writes a function, li a1, NUMBER in a loop, for the others to call, and patches that instruction, which lies
+ * across two pages, and one more; it never executes it, and may still be in the slice in which it wrote first when it patches. The
+ * others learn of each by the barrier, and execute fence.i. Each round has pages of its own.
  */
 const PATCHES = 60;
 const patches = program(`
     li s3, 0x80300ff2       # the function
     li s6, 0
-    bnez s0, ready
+round:
+    bnez s0, written
     li t0, 0x4551           # c.li a0, 20
     sh t0, 0(s3)
     li t0, 0x0001           # c.nop
     sh t0, 2(s3)
-    sh t0, 4(s3)
-    sh t0, 6(s3)
     sh t0, 8(s3)
     sh t0, 10(s3)
-    li t0, 0x157d           # c.addi a0, -1, behind the patched word at 12
+    li t0, 0x157d           # c.addi a0, -1, behind the instruction at 12
     sh t0, 16(s3)
     li t0, 0xf97d           # c.bnez a0, -10: to the c.nop at 8
     sh t0, 18(s3)
     li t0, 0x8082           # ret
     sh t0, 20(s3)
-ready:
+written:
+    mv s8, s6
+    jal patch
+    addi s8, s6, 1000
+    jal patch
+    addi s6, s6, 1
+    li t0, 0x1000
+    add s3, s3, t0
+    li t0, ${PATCHES}
+    bne s6, t0, round
+    j done
+patch:
+    mv s9, ra
     bnez s0, patched
-    slli t0, s6, 20
-    li t1, 0x593            # addi a1, zero, s6
+    slli t0, s8, 20
+    li t1, 0x593            # addi a1, zero, s8
     or t0, t0, t1
     sh t0, 12(s3)           # a half in each page
     srli t0, t0, 16
     sh t0, 14(s3)
+    slli t0, s8, 20
+    li t1, 0x613            # addi a2, zero, s8
+    or t0, t0, t1
+    sh t0, 4(s3)
+    srli t0, t0, 16
+    sh t0, 6(s3)
 patched:
     jal barrier
+    beqz s0, called
     fence.i
     li s7, 4
 1:  li a1, -1
     jalr s3
-    bne a1, s6, fail
+    bne a1, s8, fail
+    bne a2, s8, fail
     addi s7, s7, -1
     bnez s7, 1b
+called:
     jal barrier
-    addi s6, s6, 1
-    li t0, ${PATCHES}
-    bne s6, t0, ready`);
+    jr s9
+done:`);
 
 /** Hart 0 turns a page of all harts (read by way of MPRV) to another frame; all fence behind the barrier, and read it. */
 const REMAPS = 100;
