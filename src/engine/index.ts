@@ -39,6 +39,7 @@ export {
   EXIT,
   type ExitName,
   FAULT,
+  HOT_COUNTERS,
   HOT_QUEUE,
   HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,

@@ -272,7 +272,7 @@ export class Runner {
   #dropCode(): void {
     this.#world.exclude(() => {
       this.#memory.dropCode();
-      for (const each of this.#world.vcpus) each.forgetTranslations();
+      for (const each of this.#world.vcpus) each.codeDropped();
     });
   }
 
