@@ -1,9 +1,11 @@
 /**
  * One of our machines in a process of its own, so that its memory can be measured like QEMU's: started by measure.ts
  * with a MachineProcessStart as its argument. Console on stdin and stdout; over the channel it tells, for each line
- * of the console, how many instructions had been executed when it appeared, and the counters at the end.
+ * of the console, how many instructions had been executed when it appeared, and the counters at the end. Asked for it
+ * (the message 'memory') it tells what it knows of its memory, for memory.ts.
  */
 import { createMachine, type MachineStats } from '../src/host/machine/index.ts';
+import { type MemoryAccount, memoryAccount } from './memory-account.ts';
 
 export interface MachineProcessStart {
   readonly kernel: string;
@@ -16,6 +18,7 @@ export interface MachineProcessStart {
 
 export type MachineProcessMessage =
   | { readonly kind: 'line'; readonly text: string; readonly instructions: number }
+  | { readonly kind: 'memory'; readonly account: MemoryAccount }
   | { readonly kind: 'end'; readonly reason: string; readonly stats: MachineStats };
 
 async function main(): Promise<void> {
@@ -33,6 +36,9 @@ async function main(): Promise<void> {
     });
   });
   process.stdin.on('data', (bytes: Buffer) => machine.writeConsole(bytes));
+  process.on('message', (message) => {
+    if (message === 'memory') void memoryAccount(machine).then((account) => tell({ kind: 'memory', account }));
+  });
   const { reason, message } = await machine.exited;
   tell({ kind: 'end', reason: message === undefined ? reason : `${reason}: ${message}`, stats: await machine.stats() });
   process.stdin.destroy();

@@ -2,6 +2,7 @@
  * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
+import { getHeapStatistics, type HeapInfo } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { must } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
@@ -47,6 +48,11 @@ import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+
+export interface ThreadHeap {
+  readonly thread: string;
+  readonly heap: HeapInfo;
+}
 
 export interface MachineParts {
   readonly options: MachineOptions;
@@ -235,6 +241,17 @@ export class LocalMachine implements MachineHandle {
       ...boardStats(this.board),
       ...(this.#network ? { network: this.#network.network.stats() } : {}),
     };
+  }
+
+  /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
+  async heaps(): Promise<readonly ThreadHeap[]> {
+    const others = await Promise.allSettled(this.#workers.map(async (worker) => await worker.getHeapStatistics()));
+    return [
+      { thread: 'main', heap: getHeapStatistics() },
+      ...others.flatMap((other, i) =>
+        other.status === 'fulfilled' ? [{ thread: `vcpu${i}`, heap: other.value }] : [],
+      ),
+    ];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
