@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { HostError } from '../src/base/errors.ts';
+import { MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
@@ -188,7 +189,9 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
   };
-  return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+  return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
+    stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+  });
 }
 
 /** The time of the processors is the sum over the threads that live (schedstat, nanoseconds); 0 where there is no /proc. */

@@ -47,6 +47,8 @@ import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
+/** A processor's thread makes little garbage, and that for a moment. By default V8 lets it have 48 (measured: bench/memory.ts). */
+const YOUNG_MIB = 6;
 const STOP_GRACE_MS = 30_000;
 
 export interface ThreadHeap {
@@ -324,6 +326,7 @@ export class LocalMachine implements MachineHandle {
       const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), {
         workerData: start,
         name: `vcpu${vcpu.id}`,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
       });
       worker.on('error', (error) =>
         this.#fail(

@@ -1,0 +1,38 @@
+/** The command `kage`: joins the verbs (program.ts) to this process. The process's entry is kage.ts. */
+import { constants } from 'node:os';
+import {
+  buildDebianDisk,
+  createMachine,
+  findImage,
+  listImages,
+  pullDebianImage,
+  removeImage,
+  startDemo,
+} from '../host/index.ts';
+import type { Platform } from './io.ts';
+import { main } from './program.ts';
+
+const platform: Platform = {
+  createMachine,
+  startDemo,
+  detachedEntry: new URL('./detached.ts', import.meta.url),
+  images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
+};
+
+const ending = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(name, () => ending.abort(128 + constants.signals[name]));
+}
+
+const { stdin, stdout, stderr, env } = process;
+// Whoever read our output is gone: so is the purpose of what we do, as SIGPIPE (13) has it elsewhere.
+stdout.on('error', () => ending.abort(128 + constants.signals.SIGPIPE));
+stderr.on('error', () => {});
+const code = await main(
+  process.argv.slice(2),
+  { stdin, stdout, stderr, environment: env, signal: ending.signal },
+  platform,
+);
+// A stdin that is still open, or a worker on its way out, must not hold the process; output must be out.
+await new Promise<void>((resolve) => (stdout.destroyed ? resolve() : stdout.write('', () => resolve())));
+process.exit(code);
