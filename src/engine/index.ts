@@ -33,6 +33,7 @@ export {
   EXIT,
   type ExitName,
   FAULT,
+  FRESH_PAGES,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,

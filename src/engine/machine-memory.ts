@@ -259,14 +259,23 @@ export class GuestPhysicalMap {
     if (page >= this.pages) return 0;
     let entry = Atomics.load(this.#entries, page);
     if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
-    if ((entry & GPA.present) === 0) {
-      const fresh = this.#allocate();
-      if (fresh === 0) return 0;
-      const next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+    while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
+      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
+      let next = (entry & ~GPA.fresh) >>> 0;
+      if ((entry & GPA.present) === 0) {
+        const fresh = this.#allocate();
+        if (fresh === 0) return 0;
+        next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+      }
       const found = Atomics.compareExchange(this.#entries, page, entry, next);
       entry = found === entry ? next : found;
     }
     return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /** Whether the page is memory that has no frame yet, and so holds zeros. */
+  isUntouched(page: number): boolean {
+    return page < this.pages && (Atomics.load(this.#entries, page) & (GPA.ram | GPA.present)) === GPA.ram;
   }
 
   /** Guest-physical pages that have a frame. */

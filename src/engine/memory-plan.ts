@@ -157,8 +157,11 @@ export const PLAN = {
   frameTable: 1280 * 1024,
 } as const;
 
-/** Guest-physical map entries: frame number << 8 | flags. */
-export const GPA = { ram: 1, readOnly: 2, present: 4 } as const;
+/**
+ * Guest-physical map entries: frame number << 8 | flags. `fresh` stands only with `present`: one vCPU alone was given
+ * the frame, to write to it, and may give it back if it holds nothing but zeros (fresh-frames.ts).
+ */
+export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8 } as const;
 
 /** Kinds of access, as generated functions are told. */
 export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;

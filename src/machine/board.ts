@@ -22,6 +22,7 @@ import {
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
+  FRESH_PAGES,
   GuestPhysicalMap,
   MachineMemory,
   type MemoryShape,
@@ -148,7 +149,8 @@ export class Board {
       shared: config.shared,
       blockBytes: Board.#blockBytes(config, ports),
       codeBytes: config.codeBytes,
-      frames: config.memoryBytes / FRAME_BYTES + VIRT.resetRom.sizeBytes / FRAME_BYTES,
+      // Spare frames that one vCPU keeps must not be missed by another.
+      frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
       overlays: config.overlays,
     });
     const board = new Board(config, memory, ports);
