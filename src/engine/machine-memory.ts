@@ -130,6 +130,7 @@ export class MachineMemory {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
+    header.decodedClean = Math.max(header.decodedClean, Math.min(header.decodedNext, header.decodedLimit));
     header.decodedNext = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;
@@ -218,6 +219,7 @@ export class MachineMemory {
     const firstBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
     header.decodedFirst = roundUp(firstBlock + options.blockBytes, 64);
     header.decodedNext = header.decodedFirst;
+    header.decodedClean = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;
     header.decodedLimit = header.decodedFirst + options.codeBytes;

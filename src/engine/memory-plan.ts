@@ -88,6 +88,8 @@ export const headerLayout = struct('header', {
   decodedFirst: 'u32',
   decodedNext: 'u32',
   decodedLimit: 'u32',
+  /** From here on the pool was never used, and holds zeros. */
+  decodedClean: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */
   frameFirst: 'u32',
   frameNext: 'u32',
