@@ -11,12 +11,13 @@ export const SLICE_STEPS = 100_000;
 export function boardRunner(
   board: Board,
   processor: Processor,
-  ports: Pick<RunnerPorts, 'ticks' | 'stopped'>,
+  ports: Pick<RunnerPorts, 'ticks' | 'stopped'> & Partial<Pick<Translator, 'collectGarbage'>>,
   options: Omit<RunnerOptions, 'emulation'>,
   signatures: EngineCode['signatures'],
 ): Runner {
   const { translation, cpu } = board.config;
   const translator = translation && translatorOf(board, processor, cpu, signatures, translation);
+  if (translator !== undefined) translator.collectGarbage = ports.collectGarbage;
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
   return new Runner(
     board.memory,

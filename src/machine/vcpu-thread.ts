@@ -27,6 +27,8 @@ export interface VcpuThreadPorts {
   wallMs(): number;
   /** The vCPU reached a breakpoint, or made the step that it was asked for. */
   stopped(vcpu: number): void;
+  /** Collects garbage on this thread, at once; where the host cannot be asked it does so when it likes. */
+  readonly collectGarbage?: (() => void) | undefined;
 }
 
 /** The longest sleep: a bound on what a lost wake-up could cost. */
@@ -43,7 +45,7 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
   const runner = boardRunner(
     board,
     processor,
-    { ticks, stopped },
+    { ticks, stopped, collectGarbage: ports.collectGarbage },
     { budget: SLICE_STEPS, clock: 'real' },
     start.signatures,
   );

@@ -1,7 +1,8 @@
 /**
  * The modules of translated code that a machine has, in its memory: one thread makes a module, the others fetch it from
- * here when they meet one of its regions. The log takes its space from the pool of decoded pages, as does the machine code
- * that the host makes of it (an estimate); when the pool is full, everything is dropped and begins anew.
+ * here when they meet one of its regions. The log takes its space from the pool of decoded pages, and what the host holds
+ * for a module counts there too (an estimate); when the pool is full, everything is dropped and begins anew. Where
+ * there are no others, a record is without its bytes.
  *
  *   record:  u32 the record before (0: none), u32 its number from 1 on, u32 bytes, u32 first region, u32 regions | bytes
  */
@@ -10,8 +11,8 @@ import { roundUp } from '../base/struct.ts';
 import { headerLayout, type MachineMemory, PLAN } from '../engine/index.ts';
 
 const RECORD_BYTES = 32;
-/** Machine code and its tables, for each byte of a module. */
-const HOST_BYTES = 4;
+/** What V8 holds for each byte of a module: its copy, machine code, tables (measured: bench/memory.ts, 60 for 8.5 MiB). */
+export const HOST_BYTES = 7;
 
 export interface LoggedModule {
   readonly number: number;
@@ -33,23 +34,29 @@ export class ModuleLog {
   }
 
   /** Appends a module; false where there is no room. The caller holds the lock of regions. */
-  append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
+  append(
+    bytes: Uint8Array<ArrayBuffer>,
+    firstRegion: number,
+    regions: number,
+    options: { readonly keepsBytes: boolean },
+  ): boolean {
     const { header, u8, u32 } = this.#memory;
-    const sizeBytes = roundUp(RECORD_BYTES + bytes.length * (1 + HOST_BYTES), 64);
+    const kept = options.keepsBytes ? bytes : bytes.subarray(0, 0);
+    const sizeBytes = roundUp(RECORD_BYTES + kept.length + bytes.length * HOST_BYTES, 64);
     const next = (PLAN.header + headerLayout.offset.decodedNext) / 4;
     const at = Atomics.add(u32, next, sizeBytes);
     if (at + sizeBytes > header.decodedLimit) {
       Atomics.sub(u32, next, sizeBytes);
       return false;
     }
-    u32.set([header.lastModule, header.modules + 1, bytes.length, firstRegion, regions], at / 4);
-    u8.set(bytes, at + RECORD_BYTES);
+    u32.set([header.lastModule, header.modules + 1, kept.length, firstRegion, regions], at / 4);
+    u8.set(kept, at + RECORD_BYTES);
     header.lastModule = at;
     Atomics.add(u32, (PLAN.header + headerLayout.offset.modules) / 4, 1);
     return true;
   }
 
-  /** The modules behind number `after`, oldest first. */
+  /** The modules behind number `after`, oldest first; `bytes` is empty where they were not kept. */
   since(after: number): readonly LoggedModule[] {
     const { header, u8, u32 } = this.#memory;
     const out: LoggedModule[] = [];

@@ -30,7 +30,7 @@ import { ModuleBuilder } from '../wasm/index.ts';
 import { CodeSource } from './code-source.ts';
 import { ImportLibrary } from './import-library.ts';
 import { type CodeDecoders, InstructionCache } from './instruction.ts';
-import { ModuleLog } from './module-log.ts';
+import { HOST_BYTES, ModuleLog } from './module-log.ts';
 import { findRegion, type RegionGraph } from './region-graph.ts';
 import { writeRegion } from './region-writer.ts';
 
@@ -63,6 +63,9 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
   second: { instructions: 500, pages: 12, depth: 6 },
 };
 
+/** Dropped code is host memory until the host collects garbage, which is asked for when there is this much (estimate). */
+const COLLECT_BYTES = 8 << 20;
+
 /** Looks at the world after which waiting regions are compiled without more company. */
 const PATIENCE = 4;
 
@@ -75,6 +78,8 @@ interface Waiting {
 
 export class Translator {
   readonly options: TranslatorOptions;
+  /** Has the host collect garbage now: much code was dropped. */
+  collectGarbage: (() => void) | undefined;
   readonly #memory: MachineMemory;
   readonly #processor: Processor;
   readonly #signatures: ReadonlyMap<string, Signature>;
@@ -90,6 +95,11 @@ export class Translator {
   #isFull = false;
   /** Regions that this thread's table holds are below. */
   #filled = 0;
+  /** Whether other threads run regions, too. */
+  #hasPeers = false;
+  /** What the host holds for this thread's modules, and for dropped ones (estimates). */
+  #heldBytes = 0;
+  #droppedBytes = 0;
 
   constructor(
     memory: MachineMemory,
@@ -112,6 +122,7 @@ export class Translator {
   start(state: VcpuState): void {
     state.hotThreshold = this.options.threshold;
     state.hotterThreshold = this.options.secondThreshold;
+    this.#hasPeers ||= state.hasPeers !== 0;
   }
 
   /** To be called before a vCPU runs on this thread, while it counts as running. False: code memory is full. */
@@ -156,8 +167,8 @@ export class Translator {
     const bytes = this.#write(waiting, first);
     const module = new WebAssembly.Module(bytes);
     return this.#locked(() => {
-      if (!this.#log.append(bytes, first, waiting.length)) return false;
-      this.#processor.instantiate(module);
+      if (!this.#log.append(bytes, first, waiting.length, { keepsBytes: this.#hasPeers })) return false;
+      this.#instantiate(module, bytes);
       this.#own.add(this.#log.length);
       this.#filled = Math.max(this.#filled, first + waiting.length);
       for (const [i, each] of waiting.entries()) if (!this.#install(each, first + i)) return false;
@@ -221,9 +232,14 @@ export class Translator {
     for (const { number, bytes, firstRegion, regions } of this.#log.since(this.#pulled)) {
       this.#pulled = number;
       if (this.#own.has(number)) continue;
-      this.#processor.instantiate(new WebAssembly.Module(bytes));
+      this.#instantiate(new WebAssembly.Module(bytes), bytes);
       this.#filled = Math.max(this.#filled, firstRegion + regions);
     }
+  }
+
+  #instantiate(module: WebAssembly.Module, bytes: Uint8Array): void {
+    this.#processor.instantiate(module);
+    this.#heldBytes += bytes.length * HOST_BYTES;
   }
 
   /** All code was dropped: so is this thread's. */
@@ -235,6 +251,11 @@ export class Translator {
     this.#pulled = 0;
     this.#own.clear();
     this.#filled = 0;
+    this.#droppedBytes += this.#heldBytes;
+    this.#heldBytes = 0;
+    if (this.#droppedBytes < COLLECT_BYTES) return;
+    this.#droppedBytes = 0;
+    this.collectGarbage?.();
   }
 
   #locked<T>(act: () => T): T {

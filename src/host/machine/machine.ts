@@ -31,6 +31,7 @@ import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import type {
   ExecOptions,
   ExecResult,
@@ -352,7 +353,7 @@ export class LocalMachine implements MachineHandle {
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped: () => this.#stopped() },
+      { ticks, stopped: () => this.#stopped(), collectGarbage: garbageCollector() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );

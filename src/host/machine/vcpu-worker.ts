@@ -1,6 +1,7 @@
 /** The worker thread of a processor: runs its vCPU until the machine ends (src/machine/vcpu-thread.ts). */
 import { parentPort, workerData } from 'node:worker_threads';
 import { runVcpu, type VcpuStart } from '../../machine/index.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
 
 export interface WorkerStart extends VcpuStart {
@@ -16,5 +17,6 @@ const start = workerData as WorkerStart;
 runVcpu(start, {
   ticks: ticksSince(start.epoch),
   wallMs: () => Date.now(),
+  collectGarbage: garbageCollector(),
   stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
 });
