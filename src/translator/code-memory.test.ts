@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { BareHart } from '../engine/engine.testing.ts';
+import { createDecoder, parseCpu } from '../isa/index.ts';
+import { HOST_BYTES, ModuleLog } from './module-log.ts';
+import { translating } from './translation.testing.ts';
+import { Translator } from './translator.ts';
+
+const BASE = 0x8000_0000;
+const PAGE_BYTES = 4096;
+const BODY = 100;
+const decoder = createDecoder(parseCpu('rv64'));
+
+/** A hart with 1 MiB of code memory; its guest goes round `pages` pages, and adds 1 to x5 a hundred times in each. */
+function roundabout(pages: number) {
+  let translator: Translator | undefined;
+  const translate = translating()({ decoder });
+  const hart = new BareHart({
+    ...{ extensions: parseCpu('rv64'), ramBase: BASE, ramBytes: pages * PAGE_BYTES, codeBytes: 1 << 20 },
+    translate: (code) => {
+      const made = translate?.(code);
+      assert(made instanceof Translator);
+      translator = made;
+      return made;
+    },
+  });
+  for (let page = 0; page < pages; page++) {
+    const words = new Uint32Array(BODY + 1).fill(0x00128293); // addi x5, x5, 1
+    const next = page === pages - 1 ? -page * PAGE_BYTES : PAGE_BYTES;
+    words[BODY] = jump(next - BODY * 4);
+    hart.write(BASE + page * PAGE_BYTES, new Uint8Array(words.buffer));
+  }
+  hart.state.pc = BigInt(BASE);
+  assert(translator !== undefined);
+  return { hart, translator, memory: hart.memory };
+}
+
+/** jal x0. */
+function jump(offset: number): number {
+  const bits = [(offset >> 20) & 1, (offset >> 1) & 0x3ff, (offset >> 11) & 1, (offset >> 12) & 0xff] as const;
+  return ((bits[0] << 31) | (bits[1] << 21) | (bits[2] << 20) | (bits[3] << 12) | 0x6f) >>> 0;
+}
+
+/** Runs so many steps, and drops all code when the engine says that there is no room for more. */
+function runWhole(hart: BareHart, steps: number): void {
+  const end = hart.state.steps + BigInt(steps);
+  while (hart.state.steps < end) {
+    const exit = hart.run(Number(end - hart.state.steps));
+    if (exit.kind !== 'codeFull') continue;
+    hart.memory.dropCode();
+    hart.processor.flushTranslation(hart.at);
+  }
+}
+
+describe('code memory that is too small', () => {
+  test('is dropped and filled again, and the guest does not notice', () => {
+    const pages = 200;
+    const { hart, translator, memory } = roundabout(pages);
+    let collections = 0;
+    translator.collectGarbage = () => {
+      collections++;
+    };
+    let rounds = 0;
+    for (; rounds < 60 && collections === 0; rounds++) {
+      runWhole(hart, pages * (BODY + 1));
+      assert(memory.header.decodedNext <= memory.header.decodedLimit);
+    }
+    assert.equal(hart.state.x[5], BigInt(pages * BODY * rounds));
+    assert(memory.header.codeFlushes > rounds, `${memory.header.codeFlushes} times in ${rounds} rounds`);
+    assert.equal(collections, 1, 'the host is asked to free what was dropped');
+  });
+
+  test('counts what the host holds for a module, and keeps bytes only for peers', () => {
+    for (const keepsBytes of [false, true]) {
+      const { memory } = roundabout(1);
+      const log = new ModuleLog(memory);
+      const bytes = Uint8Array.from({ length: 4096 }, (_, i) => i);
+      const before = memory.header.decodedNext;
+      assert.equal(log.append(bytes, 7, 2, { keepsBytes }), true);
+      const room = 32 + bytes.length * (HOST_BYTES + (keepsBytes ? 1 : 0));
+      assert.equal(memory.header.decodedNext - before, Math.ceil(room / 64) * 64);
+      const [module] = log.since(0);
+      assert.deepEqual(module, { number: 1, bytes: keepsBytes ? bytes : new Uint8Array(), firstRegion: 7, regions: 2 });
+      assert.equal(log.append(new Uint8Array(1 << 20), 9, 1, { keepsBytes }), false);
+      assert.equal(log.length, 1);
+    }
+  });
+});
