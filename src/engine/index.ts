@@ -28,6 +28,7 @@ export {
 export { SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
+export { forgetProfile } from './profile.ts';
 export {
   BANKS,
   EXIT,

@@ -7,6 +7,7 @@ import { unreachable } from '../base/assert.ts';
 import {
   EXIT,
   type Exit,
+  forgetProfile,
   type MachineMemory,
   MMIO_ANSWER,
   type Processor,
@@ -211,7 +212,10 @@ export class Runner {
   #dropCode(): void {
     this.#world.exclude(() => {
       this.#memory.dropCode();
-      for (const each of this.#world.vcpus) each.forgetTranslations();
+      for (const each of this.#world.vcpus) {
+        each.forgetTranslations();
+        forgetProfile(each.state);
+      }
     });
   }
 
