@@ -53,9 +53,9 @@ export type Slice =
   | { readonly kind: 'barrier' }
   | { readonly kind: 'ended' };
 
-/** An instruction is to be emulated, trapped or given a substitute: nothing that the guest does. */
+/** An instruction is to be emulated, trapped or given a substitute, or code memory is full: nothing that the guest does. */
 function isInterlude({ kind }: Exit): boolean {
-  return kind === 'illegal' || kind === 'trapped' || kind === 'overlay';
+  return kind === 'illegal' || kind === 'trapped' || kind === 'overlay' || kind === 'codeFull';
 }
 
 const NOTHING_EMULATED: EmulationOptions = {
@@ -123,7 +123,8 @@ export class Runner {
     if (this.#translator?.prepare(vcpu.state) === false) {
       this.#world.leave(vcpu);
       this.#dropCode();
-      return RAN;
+      if (!this.#world.tryEnter(vcpu)) return BARRIER;
+      this.#translator.prepare(vcpu.state);
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
@@ -139,7 +140,8 @@ export class Runner {
 
   /**
    * Runs the vCPU until it leaves the engine for good. By the instruction clock, an instruction that is emulated by trap
-   * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it.
+   * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it. Nor does code memory
+   * that is full, which depends on what was translated.
    */
   #run(vcpu: Vcpu, budget: number): Exit {
     const { state } = vcpu;

@@ -15,7 +15,11 @@ interface Run {
   readonly instructions: readonly number[];
 }
 
-async function boot(seed: number, cpus: number, options: { translate?: boolean } = {}): Promise<Run> {
+async function boot(
+  seed: number,
+  cpus: number,
+  options: { translate?: boolean; codeMemoryBytes?: number } = {},
+): Promise<Run> {
   const { kernel } = await debianImage();
   await using guest = await Guest.start({
     ...{ kernel, append: 'console=ttyS0 panic=-1', network: false, clock: 'instructions', seed, cpus },
@@ -36,6 +40,8 @@ describe("Debian's kernel by the instruction clock", requires('apt'), () => {
     assert.deepEqual(await boot(7, 2), first);
     // Translated or interpreted: nothing that the guest can see tells.
     assert.deepEqual(await boot(7, 2, { translate: false }), first);
+    // Nor does it when code memory is full, which it is again and again.
+    assert.deepEqual(await boot(7, 2, { codeMemoryBytes: 4 << 20 }), first);
     assert.notDeepEqual((await boot(8, 2)).instructions, first.instructions);
   });
 });
