@@ -7,7 +7,6 @@ import { unreachable } from '../base/assert.ts';
 import {
   EXIT,
   type Exit,
-  forgetProfile,
   type MachineMemory,
   MMIO_ANSWER,
   type Processor,
@@ -155,6 +154,8 @@ export class Runner {
       this.#handle(vcpu, exit);
       if (state.steps >= end || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
       state.resume = 1;
+      // Code that was waiting to be translated is gone with the rest.
+      if (exit.kind === 'codeFull') this.#translator?.prepare(state);
     }
   }
 
@@ -214,10 +215,7 @@ export class Runner {
   #dropCode(): void {
     this.#world.exclude(() => {
       this.#memory.dropCode();
-      for (const each of this.#world.vcpus) {
-        each.forgetTranslations();
-        forgetProfile(each.state);
-      }
+      for (const each of this.#world.vcpus) each.forgetCode();
     });
   }
 

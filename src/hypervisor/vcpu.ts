@@ -5,6 +5,7 @@
 import type { Layout } from '../base/struct.ts';
 import {
   BANKS,
+  forgetProfile,
   MARKS,
   type MachineMemory,
   type Processor,
@@ -142,6 +143,16 @@ export class Vcpu {
     for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
     this.#clearSlots();
     this.state.fetchEpoch++;
+  }
+
+  /**
+   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
+   * what they ask for is done herewith.
+   */
+  forgetCode(): void {
+    this.forgetTranslations();
+    forgetProfile(this.state);
+    this.state.seenMarks = this.#memory.header.marks;
   }
 
   #clearSlots(): void {
