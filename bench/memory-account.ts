@@ -52,7 +52,7 @@ export async function memoryAccount(machine: MachineHandle): Promise<MemoryAccou
     })),
     frames: { used: memory.framesUsed, zero: zeroFrames(memory) },
     code: {
-      usedBytes: memory.header.decodedNext - memory.header.decodedFirst,
+      usedBytes: memory.codeBytes,
       moduleBytes: modules.reduce((sum, { bytes }) => sum + bytes.length, 0),
       modules: modules.length,
     },
@@ -60,11 +60,11 @@ export async function memoryAccount(machine: MachineHandle): Promise<MemoryAccou
 }
 
 function areasOf(memory: MachineMemory): Area[] {
-  const { decodedFirst, decodedLimit, overlayFirst, frameFirst, frameLimit } = memory.header;
+  const { decodedFirst, decodedEnd, overlayFirst, frameFirst, frameLimit } = memory.header;
   const bounds: [string, number][] = [
     ['tables and blocks', 0],
     ['code memory', decodedFirst],
-    ['overlays', Math.max(decodedLimit, overlayFirst)],
+    ['overlays', Math.max(decodedEnd, overlayFirst)],
     ["the guest's frames", frameFirst * FRAME_BYTES],
     ['rest', frameLimit * FRAME_BYTES],
   ];

@@ -116,6 +116,12 @@ export class MachineMemory {
     return at;
   }
 
+  /** Code memory in use: decoded pages, modules, and what the host holds for these (an estimate). */
+  get codeBytes(): number {
+    const { decodedFirst, decodedNext, decodedLimit, decodedEnd } = this.header;
+    return decodedNext - decodedFirst + (decodedEnd - decodedLimit);
+  }
+
   /** Frames that guests have touched so far. */
   get framesUsed(): number {
     return this.header.frameNext - this.#frameFirst;
@@ -132,6 +138,7 @@ export class MachineMemory {
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
     header.decodedClean = Math.max(header.decodedClean, Math.min(header.decodedNext, header.decodedLimit));
     header.decodedNext = header.decodedFirst;
+    header.decodedLimit = header.decodedEnd;
     header.regionNext = 1;
     header.linkNext = 1;
     header.lastModule = 0;
@@ -222,8 +229,9 @@ export class MachineMemory {
     header.decodedClean = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;
-    header.decodedLimit = header.decodedFirst + options.codeBytes;
-    header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
+    header.decodedEnd = header.decodedFirst + options.codeBytes;
+    header.decodedLimit = header.decodedEnd;
+    header.overlayFirst = roundUp(header.decodedEnd, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
     header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
     header.frameNext = header.frameFirst;

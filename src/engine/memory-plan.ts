@@ -84,10 +84,14 @@ export const MARKS = 256;
 
 /** Shared by all vCPUs of the machine. Counters are moved atomically. */
 export const headerLayout = struct('header', {
-  /** Start of the pool of decoded pages, the next unused one, and the end. */
+  /**
+   * Code memory: start of the pool of decoded pages, the next unused byte, up to where it may be used, and the end. Between
+   * the last two nothing lies: it is what the host holds for translated code, and is held elsewhere.
+   */
   decodedFirst: 'u32',
   decodedNext: 'u32',
   decodedLimit: 'u32',
+  decodedEnd: 'u32',
   /** From here on the pool was never used, and holds zeros. */
   decodedClean: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */

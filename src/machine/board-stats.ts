@@ -52,8 +52,8 @@ export function boardStats(board: Board): BoardStats {
     memory: {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,
-      codeBytes: header.decodedNext - header.decodedFirst,
-      codeLimitBytes: header.decodedLimit - header.decodedFirst,
+      codeBytes: board.memory.codeBytes,
+      codeLimitBytes: header.decodedEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },
     translation: {

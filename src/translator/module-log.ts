@@ -1,8 +1,8 @@
 /**
  * The modules of translated code that a machine has, in its memory: one thread makes a module, the others fetch it from
  * here when they meet one of its regions. The log takes its space from the pool of decoded pages, and what the host holds
- * for a module counts there too (an estimate); when the pool is full, everything is dropped and begins anew. Where
- * there are no others, a record is without its bytes.
+ * for a module counts there too (an estimate): the pool's end comes nearer. When it is full, everything is dropped and
+ * begins anew. Where there are no others, a record is without its bytes.
  *
  *   record:  u32 the record before (0: none), u32 its number from 1 on, u32 bytes, u32 first region, u32 regions | bytes
  */
@@ -42,11 +42,19 @@ export class ModuleLog {
   ): boolean {
     const { header, u8, u32 } = this.#memory;
     const kept = options.keepsBytes ? bytes : bytes.subarray(0, 0);
-    const sizeBytes = roundUp(RECORD_BYTES + kept.length + bytes.length * HOST_BYTES, 64);
+    const sizeBytes = roundUp(RECORD_BYTES + kept.length, 64);
+    const hostBytes = bytes.length * HOST_BYTES;
     const next = (PLAN.header + headerLayout.offset.decodedNext) / 4;
+    const limit = (PLAN.header + headerLayout.offset.decodedLimit) / 4;
+    const before = header.decodedLimit;
+    const end = before - hostBytes;
+    if (header.decodedNext + sizeBytes > end) return false;
+    // Others take decoded pages meanwhile, but no other module is appended: the limit moves only here.
+    Atomics.store(u32, limit, end);
     const at = Atomics.add(u32, next, sizeBytes);
-    if (at + sizeBytes > header.decodedLimit) {
+    if (at + sizeBytes > end) {
       Atomics.sub(u32, next, sizeBytes);
+      Atomics.store(u32, limit, before);
       return false;
     }
     u32.set([header.lastModule, header.modules + 1, kept.length, firstRegion, regions], at / 4);
