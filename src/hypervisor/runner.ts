@@ -123,7 +123,6 @@ export class Runner {
       this.#world.leave(vcpu);
       this.#dropCode();
       if (!this.#world.tryEnter(vcpu)) return BARRIER;
-      this.#translator.prepare(vcpu.state);
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
@@ -154,8 +153,6 @@ export class Runner {
       this.#handle(vcpu, exit);
       if (state.steps >= end || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
       state.resume = 1;
-      // Code that was waiting to be translated is gone with the rest.
-      if (exit.kind === 'codeFull') this.#translator?.prepare(state);
     }
   }
 

@@ -67,7 +67,7 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
 const COLLECT_BYTES = 8 << 20;
 
 /** Looks at the world after which waiting regions are compiled without more company. */
-const PATIENCE = 4;
+const PATIENCE = 32;
 
 interface Waiting {
   readonly source: CodeSource;
@@ -138,6 +138,8 @@ export class Translator {
 
   /** The vCPU that runs found its pc hot. */
   #hot(state: VcpuState): void {
+    // Whoever drops code may let the vCPU go on without `prepare`: what is made now must not be forgotten by it.
+    if (this.#memory.header.codeFlushes !== this.#flushes) this.#forget();
     const source = new CodeSource(this.#memory, state, state.pc);
     const offset = Number(state.pc & 0xfffn);
     const page = source.page(0);
