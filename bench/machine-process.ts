@@ -4,8 +4,10 @@
  * of the console, how many instructions had been executed when it appeared, and the counters at the end. Asked for it
  * (the message 'memory') it tells what it knows of its memory, for memory.ts.
  */
-import { createMachine, type MachineStats } from '../src/host/machine/index.ts';
-import { type MemoryAccount, memoryAccount } from './memory-account.ts';
+import { keepCompiledModules } from '../src/cli/code-cache.ts';
+import type { MachineStats } from '../src/host/machine/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
+import type { MemoryAccount } from './memory-account.ts';
 
 export interface MachineProcessStart {
   readonly kernel: string;
@@ -14,6 +16,7 @@ export interface MachineProcessStart {
   readonly memoryBytes: number;
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
+  readonly promotion?: PromotionMode;
 }
 
 export type MachineProcessMessage =
@@ -23,6 +26,10 @@ export type MachineProcessMessage =
 
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as MachineProcessStart;
+  // As the command does.
+  keepCompiledModules();
+  const { createMachine } = await import('../src/host/machine/index.ts');
+  const { memoryAccount } = await import('./memory-account.ts');
   const machine = await createMachine({ ...start, agent: false, network: false });
   let partial = '';
   const tell = (message: MachineProcessMessage): void => void process.send?.(message);

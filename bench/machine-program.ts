@@ -38,8 +38,11 @@ export function machineProgram(say: (line: string) => void): string {
 /** Imports of sources become imports of what they were built to. */
 export function withBuiltImports(code: string, dist = pathToFileURL(join(root, 'dist/')).href): string {
   return code
-    .replace(/(from ')\.\.\/src\/([^']+)\.ts'/g, (_, from: string, path: string) => `${from}${dist}${path}.js'`)
-    .replace(/(from '\.\/[^']+)\.ts'/g, "$1.mjs'");
+    .replace(
+      /((?:from |import\()')\.\.\/src\/([^']+)\.ts'/g,
+      (_, from: string, path: string) => `${from}${dist}${path}.js'`,
+    )
+    .replace(/((?:from |import\()'\.\/[^']+)\.ts'/g, "$1.mjs'");
 }
 
 function digestOfSources(): string {

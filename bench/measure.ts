@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { HostError } from '../src/base/errors.ts';
 import { MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
 import type { Guest } from './guest.ts';
@@ -43,6 +44,7 @@ export interface MeasureOptions {
   readonly codeMemoryBytes?: number;
   /** False: our machine interprets everything. */
   readonly translate?: boolean;
+  readonly promotion?: PromotionMode;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -188,6 +190,7 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     memoryBytes,
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
+    ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     stdio: ['pipe', 'pipe', 'pipe', 'ipc'],

@@ -60,11 +60,11 @@ export async function memoryAccount(machine: MachineHandle): Promise<MemoryAccou
 }
 
 function areasOf(memory: MachineMemory): Area[] {
-  const { decodedFirst, decodedEnd, overlayFirst, frameFirst, frameLimit } = memory.header;
+  const { decodedFirst, codeEnd, overlayFirst, frameFirst, frameLimit } = memory.header;
   const bounds: [string, number][] = [
     ['tables and blocks', 0],
     ['code memory', decodedFirst],
-    ['overlays', Math.max(decodedEnd, overlayFirst)],
+    ['overlays', Math.max(codeEnd, overlayFirst)],
     ["the guest's frames", frameFirst * FRAME_BYTES],
     ['rest', frameLimit * FRAME_BYTES],
   ];

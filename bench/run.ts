@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { HostError, OperatorError } from '../src/base/errors.ts';
 import { pullDebianImage } from '../src/host/images/index.ts';
+import type { PromotionMode } from '../src/machine/index.ts';
 import { allWorkloads, selectWorkloads } from './classes.ts';
 import { benchGuest, benchInitrd, bootGuest, type Guest, provideTools } from './guest.ts';
 import { measure, type Session, type Side } from './measure.ts';
@@ -17,6 +18,7 @@ const usage = `usage: npm run bench -- [OPTIONS]
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
+  --promotion MODE    of our machine: off, auto or always
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
@@ -75,6 +77,7 @@ interface Options {
   readonly document: boolean;
   readonly codeMemoryBytes: number | undefined;
   readonly translate: boolean;
+  readonly promotion: PromotionMode | undefined;
 }
 
 function parse(args: string[]): Options | undefined {
@@ -87,7 +90,7 @@ function parse(args: string[]): Options | undefined {
     'no-translate': flag,
     help: { ...flag, short: 'h' },
   } as const;
-  const words = { runs: text, only: text, json: text, 'code-memory': text } as const;
+  const words = { runs: text, only: text, json: text, 'code-memory': text, promotion: text } as const;
   let values: ReturnType<typeof parseArgs<{ options: typeof given & typeof words }>>['values'];
   try {
     ({ values } = parseArgs({ args, options: { ...given, ...words } }));
@@ -105,8 +108,14 @@ function parse(args: string[]): Options | undefined {
     ...{ runs, permille: values.quick ? 200 : 1000, only: values.only, json: values.json },
     ...{ check: values.check, document: values.document },
     translate: values['no-translate'] !== true,
+    promotion: values.promotion === undefined ? undefined : modeOf(values.promotion),
     codeMemoryBytes: values['code-memory'] === undefined ? undefined : bytesOf(values['code-memory']),
   };
+}
+
+function modeOf(text: string): PromotionMode {
+  if (text === 'off' || text === 'auto' || text === 'always') return text;
+  throw new OperatorError('bench-usage', `there is no promotion ${text}`, 'choose off, auto or always');
 }
 
 function bytesOf(text: string): number {
@@ -125,6 +134,7 @@ async function measureAll(side: Side, guests: readonly Guest[], options: Options
       await measure(side, guest, {
         limitMs: 1_800_000,
         translate: options.translate,
+        ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
         ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
         onSample: ({ workload, seconds }) => say(`  ${workload} ${seconds.toFixed(3)} s`),
       }),

@@ -28,6 +28,8 @@ export { HostError, OperatorError } from './base/errors.ts';
 export {
   type BuildOptions,
   buildDebianDisk,
+  type CodeExplanation,
+  type CodeStatus,
   connectMachine,
   type DriveOptions,
   type ExecOptions,
@@ -35,6 +37,7 @@ export {
   type ExitStatus,
   findImage,
   type GuestImage,
+  type HotRegion,
   type ImageManifest,
   listImages,
   listMachines,

@@ -172,6 +172,15 @@ describe('npm test', () => {
     assert.doesNotMatch(result.stdout, /holds/);
   });
 
+  test('--accept tells golden tests to write what they find', () => {
+    withTest(
+      "import assert from 'node:assert';\nimport { test } from 'node:test';\n" +
+        "test('accepts', () => assert.equal(process.env.ACCEPT, '1'));\n",
+    );
+    assert.equal(bootstrap([...runner, '--accept']).status, 0);
+    assert.equal(bootstrap(runner).status, 1);
+  });
+
   test('a path that holds no test is an error', () => {
     assert.equal(bootstrap([...runner, 'src/nowhere']).status, 1);
   });

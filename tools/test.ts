@@ -1,8 +1,9 @@
 /**
- * `npm test [-- PATH ...]`: finds the tests (src and test, without test/system; `--system` turns that round),
- * provides what they need, runs them with Node's own runner, two files at a time, and closes with the runner's
- * counts and a list of what was left out and why. Exits 1 when a test fails, when none was found, and, where CI is
- * set, when a test was left out that test/allowed-skips.ts does not list.
+ * `npm test [-- PATH ...] [--accept]`: finds the tests (src and test, without test/system; `--system` turns that
+ * round), provides what they need, runs them with Node's own runner, two files at a time, and closes with the runner's
+ * counts and a list of what was left out and why. With `--accept`, golden tests take what they find for what they
+ * expect. Exits 1 when a test fails, when none was found, and, where CI is set, when a test was left out that
+ * test/allowed-skips.ts does not list.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -18,8 +19,14 @@ import { testFiles } from './files.ts';
 const root = dirname(import.meta.dirname);
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { system: { type: 'boolean', default: false }, name: { type: 'string', multiple: true, default: [] } },
+  options: {
+    system: { type: 'boolean', default: false },
+    name: { type: 'string', multiple: true, default: [] },
+    accept: { type: 'boolean', default: false },
+  },
 });
+// Golden tests write what they find in place of what they expect.
+if (values.accept) process.env['ACCEPT'] = '1';
 
 // `.ci/run` allows 24 minutes for everything.
 const limitMinutes = values.system ? 20 : 10;

@@ -4,7 +4,7 @@
  */
 import { must } from '../base/assert.ts';
 import { HostError, OperatorError } from '../base/errors.ts';
-import type { BoardStats, ExitStatus } from '../machine/index.ts';
+import type { BoardStats, ExitStatus, PromotionMode } from '../machine/index.ts';
 import type { Failure, FromMachine, MachineRequest, Progress, ToMachine } from './messages.ts';
 
 export type MachineStats = BoardStats;
@@ -27,6 +27,8 @@ export interface BrowserMachineOptions {
   readonly translate?: boolean;
   /** How often a jump target is reached before it is translated, 1 to 65535. */
   readonly hotThreshold?: number;
+  /** Sensitive instructions that translated code does where they stand: none, the frequent ones (default), all. */
+  readonly promotion?: PromotionMode;
   /** `rv64` with switches: `rv64,zba=off`. */
   readonly cpu?: string;
   readonly onProgress?: (progress: Progress) => void;
@@ -183,6 +185,7 @@ function requestOf(options: BrowserMachineOptions): MachineRequest {
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+    ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
     shared,
   };
 }

@@ -2,7 +2,7 @@
  * What a page and its machine's worker say to each other: plain data. The page asks, the worker tells; of the
  * console, both send bytes in order. Answers to `stats` come in the order of the questions.
  */
-import type { BoardStats, ExitStatus } from '../machine/index.ts';
+import type { BoardStats, ExitStatus, PromotionMode } from '../machine/index.ts';
 
 /** What the worker is to build. Addresses are absolute. */
 export interface MachineRequest {
@@ -16,6 +16,7 @@ export interface MachineRequest {
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
   readonly hotThreshold?: number;
+  readonly promotion?: PromotionMode;
   /** Harts on workers over shared memory; else one hart, on the machine's own worker. */
   readonly shared: boolean;
 }

@@ -88,6 +88,7 @@ describe('bad input: one line with what to do, exit code 125, nothing left behin
     ],
     ['a published port that is none', () => ['--kernel', at('good'), '-p', 'web'], /published port "web"/],
     ['an unknown extension', () => ['--kernel', at('good'), '--cpu', 'rv64,zfoo=off'], /no extension 'zfoo'/],
+    ['a promotion that is none', () => ['--promotion', 'some'], /Choose off, auto or always/],
     ['an unknown flag', () => ['--frobnicate'], /unknown option '--frobnicate'/],
     ['the same in the background', () => ['-d', '--kernel', at('none')], /kernel .*none does not exist/],
   ];

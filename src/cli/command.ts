@@ -1,4 +1,4 @@
-/** The command `kage`: joins the verbs (program.ts) to this process. The process's entry is kage.ts. */
+/** What the command `kage` is: joins the verbs (program.ts) to this process. Loaded by kage.ts. */
 import { constants } from 'node:os';
 import {
   buildDebianDisk,

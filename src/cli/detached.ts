@@ -1,5 +1,8 @@
 /** The entry of the process that owns a detached machine; `kage run -d` starts it. */
-import { createMachine } from '../host/index.ts';
-import { ownDetachedMachine } from './detach.ts';
+import { keepCompiledModules } from './code-cache.ts';
+
+keepCompiledModules();
+const { createMachine } = await import('../host/index.ts');
+const { ownDetachedMachine } = await import('./detach.ts');
 
 ownDetachedMachine(createMachine);

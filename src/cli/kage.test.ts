@@ -112,6 +112,12 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['exec', 'nobody'], /no command to run/],
     [['stop', 'nobody'], /No machine named nobody/],
     [['stop'], /missing required argument/],
+    [['explain'], /missing required argument 'pc'/],
+    [['explain', '0x80200000'], /No machine is running\. Start one/],
+    [['explain', '0x80200000', 'nobody'], /No machine named nobody/],
+    [['explain', 'main', 'nobody'], /main is not an address\. Write it in hexadecimal/],
+    [['explain', '0x12345678123456789', 'nobody'], /is not an address/],
+    [['explain', 'pc', 'nobody', '--hart', 'x'], /--hart x is not a number/],
     [['ps', '--format', 'xml'], /Allowed choices are table, json/],
     [['images', 'pull', 'plan9'], /no image plan9 to pull/],
     [['images', 'rm', 'plan9'], /no image plan9/],
@@ -282,6 +288,53 @@ describe('machines in the background', () => {
     assert.equal((await kage(['ps', '-q'])).stdout, '');
   });
 
+  test('explain: an address, where the hart was, the hottest regions; for people and for programs', async () => {
+    await kage(['run', '-q', '-d', '-n', 'one']);
+    const { code, stdout, stderr } = await kage(['explain', '0x80200000']);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.equal(
+      stdout,
+      `0x80200000, hart 0 in supervisor mode, guest-physical 0x80200000
+Translated: region 3, 2 instructions, entered 12 times.
+Jumps to it that were counted: 1200; code is translated from 1000 on, into a larger region from 16000 on.
+
+page 0x80200000: 40 instructions decoded, regions with instructions of it: 3 8
+  0x80200000  region 3  2 instructions  entered 12 times  module 1
+
+block 0x80200000, reached 1200 times
+  80200000  0505      c.addi a0, 1
+  80200002  fe051fe3  bne a0, zero, 0x80200000
+  -> 0x80200000 if taken
+  -> out to 0x80200006 (never executed) if not
+
+WebAssembly of the region, 120 bytes
+func $region3 (param $vcpu i32)
+  return $budget
+`,
+    );
+    assert.equal((await kage(['explain', '80200000', 'one'])).stdout, stdout);
+    const plain = await kage(['explain', 'pc', 'one', '--no-wasm']);
+    assert.equal(plain.stdout, stdout.slice(0, stdout.indexOf('\nWebAssembly')));
+    const json = JSON.parse((await kage(['explain', 'pc', '--format', 'json'])).stdout) as Record<string, unknown>;
+    assert.deepEqual([json['status'], json['pc'], json['hart']], ['translated', '0x80200000', 0]);
+    const nothing = await kage(['explain', '0x10', 'one']);
+    assert.equal(nothing.stdout, '0x10, hart 0 in supervisor mode\nNothing can be executed there.\n');
+
+    const hot = await kage(['explain', 'hot', 'one']);
+    assert.match(
+      hot.stdout,
+      /^ADDRESS +HART +PHYSICAL +REGION +INSTRUCTIONS +ENTERED +MODULE\n0x80200000 +0 .* 12 +1\n- +- +- +4 /,
+    );
+    const first = JSON.parse((await kage(['explain', 'hot', '--most', '1', '--format', 'json'])).stdout) as unknown[];
+    assert.equal(first.length, 1);
+
+    const other = await kage(['explain', 'pc', '--hart', '3']);
+    assert.deepEqual(other, { code: 125, stdout: '', stderr: 'kage: The machine has no hart 3. Give the number 0.\n' });
+    await kage(['run', '-q', '-d', '-n', 'two']);
+    assert.match((await kage(['explain', 'pc'])).stderr, /^kage: Several machines are running: one, two\. Name one/);
+    await kage(['stop', 'one', 'two']);
+  });
+
   test('what keeps a detached machine from starting is told as in the foreground', async () => {
     const { code, stderr } = await kage(['run', '-d', '--kernel', '/no/kernel']);
     assert.equal(code, 125);
@@ -300,6 +353,7 @@ describe('help and images', () => {
       'stop',
       'kill',
       'stats',
+      'explain',
       'images',
       'logs',
       'attach',
@@ -311,6 +365,7 @@ describe('help and images', () => {
     }
     assert.match(stdout, /kage exec web -- sh -c/);
     assert.match((await kage(['run', '--help'])).stdout, /-kernel Image -initrd rd\.cpio/);
+    assert.match((await kage(['explain', '--help'])).stdout, /kage explain hot web/);
     assert.match((await kage(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
   });
 

@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
 import { type DemoFlags, demo } from './demo.ts';
+import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
@@ -104,6 +105,18 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .addOption(formatOption())
     .action(async (names: readonly string[], flags: { format: Format }) => end(await stats(io, names, flags.format)));
 
+  verb(program, 'explain', 'show what the translator makes of guest code')
+    .argument('<pc>', 'an address, "pc" or "hot"')
+    .argument('[name]', 'the machine; the one that runs by default')
+    .option('--hart <number>', 'as which hart sees it; 0 by default')
+    .option('--no-wasm', 'without the WebAssembly')
+    .option('--most <count>', 'regions that "hot" lists; 20 by default')
+    .addOption(formatOption())
+    .addHelpText('after', explainHelp)
+    .action(async (where: string, name: string | undefined, flags: ExplainFlags) =>
+      end(await explain(io, where, name, flags)),
+    );
+
   verb(program, 'logs', 'show what a console said lately')
     .argument('<name>', 'the machine')
     .option('-f, --follow', 'go on until the machine ends')
@@ -163,6 +176,7 @@ function addRun(
     .option('--start-paused', 'wait for gdb, or for "kage resume" (-S)')
     .option('--translate <on|off>', 'off: interpret everything; on by default')
     .option('--hot-threshold <count>', 'translate what was reached this often; 1000 by default')
+    .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')

@@ -11,7 +11,7 @@ import {
   type WorkOptions,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
-import { parseCount, parseDrive, parseNetdev, parseSize, parseSwitch } from './values.ts';
+import { parseCount, parseDrive, parseNetdev, parsePromotion, parseSize, parseSwitch } from './values.ts';
 
 /** As commander hands them over. */
 export interface RunFlags {
@@ -34,6 +34,7 @@ export interface RunFlags {
   readonly startPaused?: boolean;
   readonly codeMemory?: string;
   readonly translate?: string;
+  readonly promotion?: string;
   readonly overlay?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
@@ -83,6 +84,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.startPaused ? { startPaused: true } : {}),
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
+    ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),

@@ -1,6 +1,8 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
 import { OperatorError } from '../base/errors.ts';
-import type { DriveOptions } from '../host/index.ts';
+import type { DriveOptions, MachineOptions } from '../host/index.ts';
+
+type PromotionMode = NonNullable<MachineOptions['promotion']>;
 
 const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
 
@@ -22,6 +24,13 @@ export function parseCount(value: string, flag: string, least: number, most: num
   const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
   if (number >= least && number <= most) return number;
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
+}
+
+/** `0xffffffff80003a5c`, or without 0x as in /proc/kallsyms: hexadecimal either way. */
+export function parseAddress(value: string): bigint {
+  const [, digits] = /^(?:0x)?([0-9a-f]{1,16})$/i.exec(value) ?? [];
+  if (digits === undefined) throw bad(`${value} is not an address`, 'Write it in hexadecimal, as 0xffffffff80003a5c');
+  return BigInt(`0x${digits}`);
 }
 
 /** Seconds to wait for a guest's agent; undefined: for as long as it takes. */
@@ -55,6 +64,11 @@ export function parseDrive(value: string): DriveOptions {
 export function parseSwitch(value: string, key: string): boolean {
   if (value === 'on' || value === 'off') return value === 'on';
   throw bad(`${key}=${value} is neither on nor off`, `Write ${key}=on or ${key}=off`);
+}
+
+export function parsePromotion(value: string): PromotionMode {
+  if (value === 'off' || value === 'auto' || value === 'always') return value;
+  throw bad(`--promotion ${value} is not possible`, 'Choose off, auto or always');
 }
 
 /** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */

@@ -326,8 +326,8 @@ function defineDecodedPage(f: FunctionBuilder): void {
     f.return(f.ptr.const(0));
   });
   const made = f.let(f.ptr.from32(block));
-  // What was never used holds zeros, and is not touched: of a page of code a part is executed (measured: bench/memory.ts).
-  f.if(i32.ltU(block, i32.load(header, headerLayout.offset.decodedClean)), () =>
+  // What was never used is zero: the host need not provide the pages of entries that are never decoded.
+  f.if(i32.ltU(block, i32.load(header, headerLayout.offset.decodedUsed)), () =>
     f.memoryFill(made, i32.const(0), f.ptr.const(DECODED_STRIDE)),
   );
   f.ptr.store(made, head.frame, frame);

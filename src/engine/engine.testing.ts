@@ -15,14 +15,20 @@ export interface BareHartOptions {
   readonly shared?: boolean;
   readonly codeBytes?: number;
   /** Makes what translates hot code; see TranslatorOptions. */
-  readonly translate?:
-    | undefined
-    | ((code: { memory: MachineMemory; processor: Processor; signatures: ReadonlyMap<string, Signature> }) => HotCode);
+  readonly translate?: undefined | ((code: BareHartCode) => HotCode);
   /** Extensions that are emulated, and places for overlays. */
   readonly emulated?: ReadonlySet<string>;
   readonly overlays?: number;
   /** Bytes of blocks that the test asks for. */
   readonly blockBytes?: number;
+}
+
+/** What a translator works with. */
+export interface BareHartCode {
+  readonly memory: MachineMemory;
+  readonly processor: Processor;
+  readonly module: WebAssembly.Module;
+  readonly signatures: ReadonlyMap<string, Signature>;
 }
 
 /** The translator, as a hart without a hypervisor uses it. */
@@ -61,7 +67,8 @@ export class BareHart {
     this.map.declare(options.ramBase, options.ramBytes, { readOnly: false });
     this.at = this.memory.block(vcpuState.sizeBytes);
     this.state = vcpuState.view(this.memory.buffer, this.at);
-    this.processor = new Processor(new WebAssembly.Module(bytes), this.memory.memory, {
+    const module = new WebAssembly.Module(bytes);
+    this.processor = new Processor(module, this.memory.memory, {
       width: options.width ?? 32,
       ticks: () => 0,
     });
@@ -72,7 +79,7 @@ export class BareHart {
     state.clockMode = 1;
     state.mode = 3n;
     this.processor.contextChanged(this.at);
-    this.#hotCode = options.translate?.({ memory: this.memory, processor: this.processor, signatures });
+    this.#hotCode = options.translate?.({ memory: this.memory, processor: this.processor, module, signatures });
     this.#hotCode?.start(state);
   }
 

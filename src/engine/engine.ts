@@ -16,6 +16,7 @@ import { defineSlots } from './memory-slots.ts';
 import { defineMmu } from './mmu.ts';
 import { Operations } from './operations.ts';
 import { defineOverlays } from './overlay-code.ts';
+import { definePromotion } from './promotion.ts';
 import { defineRegions } from './regions.ts';
 import { EXIT, type VcpuState, vcpuState } from './vcpu-state.ts';
 import { Library } from './wasm-machine.ts';
@@ -55,7 +56,12 @@ export function generateEngine(
   const tables = new DecodeTables(decoder, emulation, operations);
   const module = new ModuleBuilder(memory);
   const hostTime = module.importFunction('time', [], ['f64']);
-  const hot = module.importFunction('hot', [module.pointerType], []);
+  const told = {
+    hot: module.importFunction('hot', [module.pointerType], []),
+    sensitive: module.importFunction('sensitive', [module.pointerType], []),
+  };
+  const device = module.importFunction('device', [module.pointerType], ['i32']);
+  const call = module.importFunction('call', [module.pointerType], ['i32']);
   const library = new Library({ hasCompressed: extensions.has('c'), emulates: emulated.size > 0 });
   defineArithmetic(module, library);
   defineFloat(module, library);
@@ -64,9 +70,10 @@ export function generateEngine(
   defineWritten(module, library);
   defineMmu(module, library);
   defineSlots(module, library);
+  definePromotion(module, library, { device, call });
   defineCodePages(module, library, tables);
   defineCsrs(module, library, hostTime);
-  const run = defineInterpreter(module, library, operations, hot);
+  const run = defineInterpreter(module, library, operations, told);
   module.export('run', run);
   // All of the library: for the processor, and for regions of translated code.
   for (const [name, ref] of library.entries()) module.export(name, ref);
@@ -125,6 +132,14 @@ export class Processor {
   #state: VcpuState | undefined;
   /** Told of the vCPU that runs when its pc became hot; it goes on behind. */
   onHot: ((state: VcpuState) => void) | undefined;
+  /** Told of the vCPU that runs when the instruction at its sitePc was emulated often; it goes on with that. */
+  onSensitive: ((state: VcpuState) => void) | undefined;
+  /** Promoted code: answers the access to a device that the exit fields describe (as after an exit); false: it cannot. */
+  onDevice: ((state: VcpuState) => boolean) | undefined;
+  /** Promoted code: answers a call of the SBI; false: it is to leave the engine. */
+  onCall: ((state: VcpuState) => boolean) | undefined;
+  /** Has the host collect this thread's garbage at once: much translated code was dropped. */
+  collectGarbage: (() => void) | undefined;
 
   /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
   constructor(
@@ -133,7 +148,14 @@ export class Processor {
     options: { width: 32 | 64; ticks: () => number },
   ) {
     const instance = new WebAssembly.Instance(module, {
-      env: { memory, time: options.ticks, hot: () => this.#state && this.onHot?.(this.#state) },
+      env: {
+        memory,
+        time: options.ticks,
+        hot: () => this.#state && this.onHot?.(this.#state),
+        sensitive: () => this.#state && this.onSensitive?.(this.#state),
+        device: () => (this.#state && this.onDevice?.(this.#state) === true ? 1 : 0),
+        call: () => (this.#state && this.onCall?.(this.#state) === true ? 1 : 0),
+      },
     });
     this.#exports = instance.exports as unknown as Exports;
     this.#isWide = options.width === 64;
@@ -143,6 +165,15 @@ export class Processor {
   /** Puts a module of translated code into this thread's table. */
   instantiate(module: WebAssembly.Module): void {
     new WebAssembly.Instance(module, this.#library);
+  }
+
+  /**
+   * Has the host compile the code of a region now instead of when it is first called: called without budget, it returns
+   * at once. All threads of the process share what the host compiles.
+   */
+  prepareRegion(number: number, vcpu: number): void {
+    const region = this.#exports.table.get(REGION_TABLE + number) as (vcpu: Address, budget: number) => number;
+    region(this.#address(vcpu), 0);
   }
 
   /** Takes regions `first` up to, not including, `end` out of this thread's table. */

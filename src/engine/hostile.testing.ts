@@ -56,9 +56,10 @@ export class Prison {
       for (const guest of [this.#own, this.#other]) assert.notEqual(guest.host(FIRST_PAGE + page, 'setup'), 0);
       this.#frame(this.#other, page).fill(CANARY);
     }
-    this.#processor = new Processor(new WebAssembly.Module(code.bytes), this.#memory.memory, { width, ticks: () => 0 });
+    const module = new WebAssembly.Module(code.bytes);
+    this.#processor = new Processor(module, this.#memory.memory, { width, ticks: () => 0 });
     const { signatures } = code;
-    this.#hotCode = translate?.({ memory: this.#memory, processor: this.#processor, signatures });
+    this.#hotCode = translate?.({ memory: this.#memory, processor: this.#processor, module, signatures });
   }
 
   /** Regions that were translated. */

@@ -9,6 +9,7 @@ export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
+  DECODED_PROMOTED,
   DECODED_STRIDE,
   decodedHeader,
   FRAME_BYTES,
@@ -22,6 +23,8 @@ export {
   REGION_LINKS,
   REGION_TABLE,
   REGIONS,
+  SITE_BYTES,
+  SITES,
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
@@ -29,12 +32,15 @@ export { SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
+export { withLock } from './region-links.ts';
 export {
   BANKS,
   EXIT,
   type ExitName,
   FAULT,
   FRESH_PAGES,
+  HOT_QUEUE,
+  HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,

@@ -13,6 +13,7 @@
  * region need do nothing but ordinary work: whatever is special, a fault for instance, it leaves to the interpreter.
  *
  * The pc is kept as the entry's address: pc = (entry >>> 2) + delta, as entries are four times as long as code.
+ * Long: the loop is one function, whose parts jump to each other.
  */
 import { assert, must } from '../base/assert.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
@@ -20,7 +21,7 @@ import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './
 import { RECORD, REGION_TABLE, REGIONS } from './memory-plan.ts';
 import { ENTRY, isInline, type Operation, type Operations, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { countEmulated } from './overlay-code.ts';
-import { countTarget, noteJump } from './profile.ts';
+import { countSite, countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
 import { defineTraps } from './traps.ts';
 import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -33,7 +34,7 @@ export function defineInterpreter(
   module: ModuleBuilder,
   library: Library,
   operations: Operations,
-  hot: FunctionRef,
+  told: Told,
 ): FunctionRef {
   defineTraps(module, library);
   const missing = defineMissing(module);
@@ -51,14 +52,20 @@ export function defineInterpreter(
   assert(table.length <= REGION_TABLE, 'regions begin behind the operations');
   for (let i = 0; i < REGIONS; i++) table[REGION_TABLE + i] = missing;
   module.setTable(table);
-  return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations, hot).build());
+  return module.function('run', [P, 'i32'], ['i32'], (f) => new Loop(f, library, operations, told).build());
+}
+
+/** What the host is told of, while the vCPU goes on: its pc became hot; the instruction at sitePc is worth promoting. */
+export interface Told {
+  readonly hot: FunctionRef;
+  readonly sensitive: FunctionRef;
 }
 
 class Loop {
   readonly #f: FunctionBuilder;
   readonly #library: Library;
   readonly #operations: Operations;
-  readonly #hot: FunctionRef;
+  readonly #told: Told;
   readonly #vcpu: Ptr;
   readonly #budget: Local<I32>;
   readonly #entry: Local<Ptr>;
@@ -78,8 +85,8 @@ class Loop {
     leave?: Label;
   } = {};
 
-  constructor(f: FunctionBuilder, library: Library, operations: Operations, hot: FunctionRef) {
-    this.#hot = hot;
+  constructor(f: FunctionBuilder, library: Library, operations: Operations, told: Told) {
+    this.#told = told;
     this.#f = f;
     this.#library = library;
     this.#operations = operations;
@@ -112,8 +119,7 @@ class Loop {
         );
       });
       f.i32.store(this.#vcpu, at.resume, f.i32.const(0));
-      f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
-      f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
+      this.#setBanks();
       f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
       f.loop((resolve) => {
         this.#labels.resolve = resolve;
@@ -144,6 +150,12 @@ class Loop {
     f.unreachable();
   }
 
+  #setBanks(): void {
+    const f = this.#f;
+    f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
+    f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
+  }
+
   /** Jump targets that are reached often are worth translating: the host is told, and may put a region in their place. */
   #count(): void {
     const f = this.#f;
@@ -151,7 +163,7 @@ class Loop {
       countTarget(f, this.#vcpu, this.#entry.get),
       () => {
         f.i64.store(this.#vcpu, at.pc, this.#pc());
-        f.call(this.#hot, this.#vcpu);
+        f.call(this.#told.hot, this.#vcpu);
       },
       undefined,
       'unlikely',
@@ -293,6 +305,9 @@ class Loop {
         const done = f.convert('i64_extend_i32_u', f.i32.sub(this.#budget.get, left.get));
         f.i64.store(this.#vcpu, at.regionSteps, f.i64.add(f.i64.load(this.#vcpu, at.regionSteps), done));
         f.set(this.#budget, left.get);
+        // Promoted code may have changed banks, and done something after which interrupts are looked at.
+        f.brIf(must(this.#labels.reenter), f.i32.load(this.#vcpu, at.reenter), 'unlikely');
+        this.#setBanks();
         f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
         f.br(must(this.#labels.jump));
       },
@@ -385,7 +400,10 @@ class Loop {
   #outOfLine(operation: Operation): void {
     const f = this.#f;
     const isSystem = operation.row.kind === 'csr' || operation.row.kind === 'system';
-    if (isSystem) f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+    if (isSystem) {
+      f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
+      this.#countSite(operation.row.kind === 'csr' ? 'siteThreshold' : 'exitThreshold');
+    }
     const status = f.let(
       f.callIndirect(
         [f.module.pointerType, 'i64', 'i64'],
@@ -427,6 +445,7 @@ class Loop {
     f.i64.store(this.#vcpu, at.pc, this.#pc());
     const fault = f.let(f.i32.load(this.#vcpu, at.fault));
     f.if(f.i32.eq(fault, f.i32.const(FAULT.leave)), () => {
+      this.#countSite('exitThreshold');
       f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));
       f.i32.store(this.#vcpu, at.fault, f.i32.const(FAULT.none));
       this.#leave(f.i32.load(this.#vcpu, at.exitKind));
@@ -439,6 +458,16 @@ class Loop {
     this.#notRetired();
     f.call(this.#fn('take_trap'), this.#vcpu, this.#pc());
     f.br(must(this.#labels.reenter));
+  }
+
+  /** Counts the sensitive instruction at hand, before it has an effect. */
+  #countSite(threshold: 'siteThreshold' | 'exitThreshold'): void {
+    const f = this.#f;
+    const pc = f.let(this.#pc());
+    countSite(f, this.#vcpu, pc, threshold, () => {
+      f.i64.store(this.#vcpu, at.sitePc, pc);
+      f.call(this.#told.sensitive, this.#vcpu);
+    });
   }
 
   /** The hart is without this instruction, but its hypervisor emulates it: no trap yet. */

@@ -141,6 +141,11 @@ export class Lockstep {
     return this.#engine.memory.header.regionsMade;
   }
 
+  /** Steps that regions did in the last program. */
+  get regionSteps(): bigint {
+    return this.#engine.state.regionSteps;
+  }
+
   /** Runs the program of that seed; returns what differs, as text, or undefined. */
   run(seed: number): string | undefined {
     const random = new Random(seed);
@@ -161,7 +166,7 @@ export class Lockstep {
         return undefined;
       }
       if (end === 'hopeless') break;
-      if (end === 'differs') return `seed ${seed}: ${this.#describe(world, chunks)}`;
+      if (end === 'differs') return `seed ${seed}: ${this.#describe(world, chunks, pair)}`;
     }
     this.progress.steps += pair.steps;
     if (pair.differsSomewhere()) pair.run({ steps: 1, lines: 0n });
@@ -169,7 +174,8 @@ export class Lockstep {
     return undefined;
   }
 
-  #describe(world: World, chunks: readonly Chunk[]): string {
+  #describe(world: World, chunks: readonly Chunk[], found: Pair): string {
+    const first = [...found.trail(), ...found.differences()].join('\n');
     const last = chunks.at(-1);
     assert(last, 'a chunk differed');
     const replay = (steps: number): Pair | undefined => {
@@ -184,7 +190,7 @@ export class Lockstep {
       else same = middle;
     }
     const pair = replay(differs);
-    if (!pair) return `differs after ${last.steps} steps at once, not when run again`;
+    if (!pair) return `differs after ${last.steps} steps at once, not when run again\n${first}`;
     const place = chunks.slice(0, -1).reduce((sum, chunk) => sum + chunk.steps, 0) + differs;
     return `step ${place} (${differs} of a run of ${last.steps})\n${pair.trail().join('\n')}\n${pair.differences().join('\n')}`;
   }

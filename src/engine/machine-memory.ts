@@ -17,10 +17,12 @@ import {
   headerLayout,
   OVERLAY,
   PLAN,
+  REGION_BYTES,
+  REGIONS,
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
-import { dropRegions } from './region-links.ts';
+import { dropRegions, withLock } from './region-links.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -118,8 +120,8 @@ export class MachineMemory {
 
   /** Code memory in use: decoded pages, modules, and what the host holds for these (an estimate). */
   get codeBytes(): number {
-    const { decodedFirst, decodedNext, decodedLimit, decodedEnd } = this.header;
-    return decodedNext - decodedFirst + (decodedEnd - decodedLimit);
+    const { decodedFirst, decodedNext, decodedLimit, codeEnd } = this.header;
+    return decodedNext - decodedFirst + (codeEnd - decodedLimit);
   }
 
   /** Frames that guests have touched so far. */
@@ -131,18 +133,41 @@ export class MachineMemory {
     return this.header.frameFirst;
   }
 
-  /** Forgets all decoded code. No vCPU may be running. */
+  /** Regions that can be entered, and instructions in them. */
+  get regionsInUse(): { readonly regions: number; readonly instructions: number } {
+    let [regions, instructions] = [0, 0];
+    const end = Math.min(this.header.regionNext, REGIONS);
+    for (let number = 1; number < end; number++) {
+      const record = (PLAN.regions + number * REGION_BYTES) / 4;
+      if (this.u32[record] === 0) continue;
+      regions++;
+      instructions += this.u32[record + 3] ?? 0;
+    }
+    return { regions, instructions };
+  }
+
+  /** Forgets all decoded code. No vCPU may be running; a thread that translates finds out what happened. */
   dropCode(): void {
+    withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
+  }
+
+  #dropCode(): void {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;
     this.u32.fill(0, PLAN.frameTable / 4, PLAN.frameTable / 4 + frames);
-    header.decodedClean = Math.max(header.decodedClean, Math.min(header.decodedNext, header.decodedLimit));
+    header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
+    header.regionsEvicted += this.regionsInUse.regions;
+    // No record of before may be taken for one that is about to be written.
+    this.u8.fill(0, PLAN.regions, PLAN.regions + Math.min(header.regionNext, REGIONS) * REGION_BYTES);
     header.decodedNext = header.decodedFirst;
-    header.decodedLimit = header.decodedEnd;
+    header.decodedLimit = header.codeEnd;
     header.regionNext = 1;
     header.linkNext = 1;
     header.lastModule = 0;
     header.modules = 0;
+    header.siteNext = 1;
+    header.promotionBytes = 0;
+    header.regionsFull = 0;
     header.codeFlushes++;
     this.overlays.reset();
   }
@@ -226,12 +251,12 @@ export class MachineMemory {
     const firstBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
     header.decodedFirst = roundUp(firstBlock + options.blockBytes, 64);
     header.decodedNext = header.decodedFirst;
-    header.decodedClean = header.decodedFirst;
     header.regionNext = 1;
     header.linkNext = 1;
-    header.decodedEnd = header.decodedFirst + options.codeBytes;
-    header.decodedLimit = header.decodedEnd;
-    header.overlayFirst = roundUp(header.decodedEnd, FRAME_BYTES);
+    header.siteNext = 1;
+    header.codeEnd = header.decodedFirst + options.codeBytes;
+    header.decodedLimit = header.codeEnd;
+    header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
     header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
     header.frameNext = header.frameFirst;
@@ -283,9 +308,17 @@ export class GuestPhysicalMap {
     return (entry >>> 8) * FRAME_BYTES;
   }
 
+  /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */
+  look(page: number): { readonly kind: 'nothing' } | { readonly kind: 'memory'; readonly host: number } {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
+    return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
+  }
+
   /** Whether the page is memory that has no frame yet, and so holds zeros. */
   isUntouched(page: number): boolean {
-    return page < this.pages && (Atomics.load(this.#entries, page) & (GPA.ram | GPA.present)) === GPA.ram;
+    const found = this.look(page);
+    return found.kind === 'memory' && found.host === 0;
   }
 
   /** Guest-physical pages that have a frame. */

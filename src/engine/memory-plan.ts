@@ -6,7 +6,8 @@
  *   64 KiB   header, decoder tables
  *   512 KiB  regions: their records, and which code pages they cover
  *   1 MiB    the decoder's table of what emulated 16-bit instructions are short for
- *   1.25 MiB frame table: u32 per 4 KiB frame of linear memory
+ *   1.25 MiB promoted sites: how often each was executed
+ *   ...      frame table: u32 per 4 KiB frame of linear memory
  *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
  */
 import { array, struct } from '../base/struct.ts';
@@ -14,18 +15,23 @@ import { array, struct } from '../base/struct.ts';
 export const FRAME_BYTES = 4096;
 /**
  * A decoded page: a header (frame's host address; at 8, u32 number of the first link to regions), 2048 entries of
- * 8 bytes, two sentinels, and a bit for each two bytes that regions were made of. See decodedHeader.
+ * 8 bytes, two sentinels, and two maps of a bit for each two bytes: of what regions were made of, and of the sensitive
+ * instructions that are promoted. See decodedHeader.
  */
 export const DECODED_HEADER_BYTES = 64;
 export const DECODED_LINKS = 8;
 export const DECODED_COVER = 2048 * 8 + 64;
-export const DECODED_STRIDE = DECODED_HEADER_BYTES + DECODED_COVER + 256;
+export const DECODED_PROMOTED = DECODED_COVER + 256;
+export const DECODED_STRIDE = DECODED_HEADER_BYTES + DECODED_PROMOTED + 256;
 
 /** Regions that a machine may have at a time, and links from code pages to them. Number 0 is none. */
 export const REGIONS = 16384;
 export const REGION_LINKS = 32768;
 /** A region's record: u32 address of the entry that is its head (0: dropped), u32 times entered, u32 module, u32 instructions. */
 export const REGION_BYTES = 16;
+/** Sites promoted at a time, at most; number 0 is none. A site's record: u32 times executed since then, u32 its decoded entry. */
+export const SITES = 16384;
+export const SITE_BYTES = 8;
 /** Table entries below are the interpreter's; a region's is this plus its number. */
 export const REGION_TABLE = 1024;
 
@@ -91,9 +97,10 @@ export const headerLayout = struct('header', {
   decodedFirst: 'u32',
   decodedNext: 'u32',
   decodedLimit: 'u32',
-  decodedEnd: 'u32',
-  /** From here on the pool was never used, and holds zeros. */
-  decodedClean: 'u32',
+  /** Where code memory ends; what machine code of the host's is charged for lies between the limit and this. */
+  codeEnd: 'u32',
+  /** Below this the pool was in use before all code was dropped; above it is still zero. */
+  decodedUsed: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */
   frameFirst: 'u32',
   frameNext: 'u32',
@@ -130,6 +137,25 @@ export const headerLayout = struct('header', {
   /** Counters: regions made, dropped because their code was written, and whole flushes are codeFlushes. */
   regionsMade: 'u32',
   regionsDropped: 'u32',
+  /** First site number that was never used. */
+  siteNext: 'u32',
+  /** Regions dropped because what they were made for cooled down. */
+  regionsDemoted: 'u32',
+  /** Counters of promotion (translator/promotion.ts): promoted and demoted so far, bytes of promotion code now, and at most. */
+  sitesPromoted: 'u32',
+  sitesDemoted: 'u32',
+  promotionBytes: 'u32',
+  promotionPeak: 'u32',
+  /** 1: there was no room for a region, so that all code is to be dropped. */
+  regionsFull: 'u32',
+  /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */
+  hotBell: 'i32',
+  /** Spin lock: 1 while a thread that translates looks at code, or code is being dropped. */
+  sourceLock: 'i32',
+  /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
+  translationTimes: array('u32', 4),
+  /** Regions that stood when all code was dropped, of all flushes together. */
+  regionsEvicted: 'u32',
 });
 
 export const PLAN = {
@@ -160,7 +186,9 @@ export const PLAN = {
   regions: 512 * 1024,
   /** REGION_LINKS pairs of u32: region, next link. */
   regionLinks: 768 * 1024,
-  frameTable: 1280 * 1024,
+  /** SITES records. */
+  sites: 1280 * 1024,
+  frameTable: 1408 * 1024,
 } as const;
 
 /**

@@ -46,7 +46,14 @@ code.tables.write(memory.buffer);
 const module = new WebAssembly.Module(code.bytes);
 const processor = new Processor(module, memory.memory, { width: 32, ticks: () => Number(TIME) });
 const instance = new WebAssembly.Instance(module, {
-  env: { memory: memory.memory, time: () => Number(TIME), hot: () => {} },
+  env: {
+    memory: memory.memory,
+    time: () => Number(TIME),
+    hot: () => {},
+    sensitive: () => {},
+    device: () => 0,
+    call: () => 0,
+  },
 });
 const hostAddress = instance.exports['host_address'] as (
   vcpu: number,

@@ -1,6 +1,14 @@
 /** What the interpreter notes of where control goes, so that the translator knows what is hot and what jumps lead to. */
 import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
-import { HOT_COUNTERS, JUMP_SET_WORDS, JUMP_SETS, JUMP_SLOTS, type VcpuState, vcpuState } from './vcpu-state.ts';
+import {
+  HOT_COUNTERS,
+  JUMP_SET_WORDS,
+  JUMP_SETS,
+  JUMP_SLOTS,
+  SITE_COUNTERS,
+  type VcpuState,
+  vcpuState,
+} from './vcpu-state.ts';
 
 const at = vcpuState.offset;
 
@@ -12,6 +20,33 @@ export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
   const count = f.let(i32.add(i32.load16U(slot, at.hotCounters), i32.const(1)));
   i32.storeSized(slot, at.hotCounters, 2, count);
   return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
+}
+
+/**
+ * Counts an emulation of the sensitive instruction at `pc`; calls `tell` if it is worth promoting now, and counts anew:
+ * others may share the counter, and come to it later.
+ */
+export function countSite(
+  f: FunctionBuilder,
+  vcpu: Ptr,
+  pc: I64,
+  threshold: 'siteThreshold' | 'exitThreshold',
+  tell: () => void,
+): void {
+  const { i32 } = f;
+  const index = i32.and(f.convert('i32_wrap_i64', pc), i32.const((SITE_COUNTERS - 1) * 2));
+  const slot = f.let(f.ptr.add(vcpu, f.ptr.from32(index)));
+  const count = f.let(i32.add(i32.load16U(slot, at.siteCounters), i32.const(1)));
+  i32.storeSized(slot, at.siteCounters, 2, count);
+  f.if(
+    i32.eq(count, i32.load(vcpu, at[threshold])),
+    () => {
+      i32.storeSized(slot, at.siteCounters, 2, i32.const(0));
+      tell();
+    },
+    undefined,
+    'unlikely',
+  );
 }
 
 /** Remembers how far a jump to a register went, by the decoded entry that jumped. The last of each hash stays. */

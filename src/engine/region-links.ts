@@ -8,10 +8,22 @@ export interface RegionMemory {
   readonly u64: BigUint64Array;
 }
 
+/** Does something while nobody else has one of the header's spin locks. They are held for microseconds. */
+export function withLock<T>(words: Int32Array, lock: 'regionLock' | 'sourceLock', act: () => T): T {
+  const index = (PLAN.header + headerLayout.offset[lock]) / 4;
+  while (Atomics.compareExchange(words, index, 0, 1) !== 0);
+  try {
+    return act();
+  } finally {
+    Atomics.store(words, index, 0);
+  }
+}
+
 /** Drops every region that has instructions of the page with these decoded entries. */
 export function dropRegions({ u8, u32, u64 }: RegionMemory, entries: number): void {
   const links = (entries - DECODED_HEADER_BYTES + DECODED_LINKS) / 4;
-  if (Atomics.load(u32, links) === 0) return;
+  // A full fence: what the caller wrote before is seen by whoever makes a region, or that one's links are seen here.
+  if (Atomics.add(u32, links, 0) === 0) return;
   const lock = (PLAN.header + headerLayout.offset.regionLock) / 4;
   while (Atomics.compareExchange(u32, lock, 0, 1) !== 0);
   let link = Atomics.exchange(u32, links, 0);

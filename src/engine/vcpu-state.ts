@@ -25,8 +25,13 @@ export const HOT_COUNTERS = 4096;
 export const JUMP_SETS = 256;
 export const JUMP_SET_WORDS = 16;
 export const JUMP_SLOTS = 8;
+/** Hot code that waits for a thread that translates (translator/hot-queue.ts); a power of two. */
+export const HOT_QUEUE = 512;
+export const HOT_QUEUE_WORDS = 3;
 /** Regions whose pages were found in place, by region number modulo this (regions.ts). */
 export const VALIDATED = 1024;
+/** Counters of how often sensitive instructions were emulated, by a hash of their address (profile.ts). */
+export const SITE_COUNTERS = 4096;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
@@ -108,6 +113,14 @@ const ENGINE_FIELDS = {
   hotThreshold: 'u32',
   /** And worth translating again, with more of what is around it, when it was reached this often; 0: never. */
   hotterThreshold: 'u32',
+  /** A sensitive instruction is told to the host when it was emulated this often, in the engine or by leaving it; 0: never. */
+  siteThreshold: 'u32',
+  exitThreshold: 'u32',
+  /** Nanoseconds that an exit takes which a promoted execution saves, as the hypervisor measured; 0: not yet. */
+  exitNs: 'u32',
+  /** Where that instruction is. */
+  sitePc: 'u64',
+  siteCounters: array('u16', SITE_COUNTERS),
   /** 1: a region that this thread has no code for was called. */
   regionsMissing: 'u32',
   /** Moves whenever fetch translations are dropped: what was validated before must be again. */
@@ -121,6 +134,9 @@ const ENGINE_FIELDS = {
   spares: array('u32', FRESH_PAGES),
   hotCounters: array('u16', HOT_COUNTERS),
   jumps: array('i32', JUMP_SETS * JUMP_SET_WORDS),
+  /** How many were queued and how many taken so far, modulo 2^32; the queue. */
+  hotQueueEnds: array('u32', 2),
+  hotQueue: array('u64', HOT_QUEUE * HOT_QUEUE_WORDS),
   /** Pairs of fetchEpoch and page address | mode. */
   validated: array('u64', VALIDATED * 2),
   slots: array('u64', (BANKS * SLOT_BANK_BYTES) / 8),

@@ -24,12 +24,15 @@ export {
   removeImage,
 } from './images/index.ts';
 export {
+  type CodeExplanation,
+  type CodeStatus,
   type CreateMachine,
   createMachine,
   type DriveOptions,
   type ExecOptions,
   type ExecResult,
   type ExitStatus,
+  type HotRegion,
   type MachineHandle,
   type MachineInfo,
   type MachineOptions,

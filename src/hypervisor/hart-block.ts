@@ -56,6 +56,9 @@ export const hartBlock = struct('hart-block', {
   /** Instructions that were emulated by trap, and executions trapped by policy that left the engine. */
   emulations: 'u32',
   policyTraps: 'u32',
+  /** Accesses to devices, and calls of the SBI, that promoted code made. */
+  promotedAccesses: 'u32',
+  promotedCalls: 'u32',
 });
 export type HartBlock = View<typeof hartBlock.fields>;
 

@@ -60,9 +60,8 @@ export class OverlayBench {
     const code = generateEngine(this.memory.shape.description, model.extensions, model.emulated);
     code.tables.write(this.memory.buffer);
     code.tables.writePolicies(this.memory.buffer, policies);
-    this.processor = new Processor(new WebAssembly.Module(code.bytes), this.memory.memory, {
-      ...{ width: 32, ticks: () => 0 },
-    });
+    const module = new WebAssembly.Module(code.bytes);
+    this.processor = new Processor(module, this.memory.memory, { width: 32, ticks: () => 0 });
     if (options.translates) {
       const own = createDecoder(model.extensions);
       const decoders = {
@@ -72,7 +71,7 @@ export class OverlayBench {
           policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr)),
       };
       const { memory, processor } = this;
-      this.#translator = translating()(decoders)?.({ memory, processor, signatures: code.signatures });
+      this.#translator = translating()(decoders)?.({ memory, processor, module, signatures: code.signatures });
     }
     this.#maps = [0, 1].map(() => {
       const map = new GuestPhysicalMap(this.memory, this.memory.block(mapBytes), FIRST + PAGES);

@@ -12,12 +12,13 @@ import {
   type Processor,
   REQUEST,
   STEPS_PER_TICK,
+  type VcpuState,
 } from '../engine/index.ts';
 import { FEATURE } from '../isa/index.ts';
 import type { Translator } from '../translator/index.ts';
 import { Emulation, type EmulationOptions } from './emulation.ts';
 import { EXIT_KINDS, GATE, RUN } from './hart-block.ts';
-import { type SbiPorts, sbiCall } from './sbi.ts';
+import { isPromotable, type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
 import type { World } from './world.ts';
 
@@ -70,6 +71,10 @@ const BARRIER: Slice = { kind: 'barrier' };
 const NEVER = Number.POSITIVE_INFINITY;
 const STILL: Slice = { kind: 'idle', untilTicks: NEVER };
 const STCE = 1n << 63n;
+/** One exit of so many is timed; what took longer than 100 us was interrupted. */
+const TIMED_EXITS = 64;
+const LONGEST_EXIT_TICKS = 1000;
+const NS_PER_TICK = 100;
 
 export class Runner {
   readonly #memory: MachineMemory;
@@ -80,6 +85,11 @@ export class Runner {
   readonly #sbi: SbiPorts;
   readonly #translator: Translator | undefined;
   readonly #emulation: Emulation;
+  #current: Vcpu | undefined;
+  /** Exits that a promoted execution would have saved: every so many are timed. */
+  #untimed = 0;
+  #leftAt = 0;
+  #handledFor = 0;
 
   constructor(
     memory: MachineMemory,
@@ -101,6 +111,8 @@ export class Runner {
       vcpus: world.vcpus,
       awaitRequests: (self, targets) => this.#awaitRequests(self, targets),
     };
+    processor.onDevice = () => this.#current !== undefined && this.#promotedAccess(this.#current);
+    processor.onCall = () => this.#current !== undefined && this.#promotedCall(this.#current);
   }
 
   /** Runs the vCPU for one slice. */
@@ -122,7 +134,9 @@ export class Runner {
     if (this.#translator?.prepare(vcpu.state) === false) {
       this.#world.leave(vcpu);
       this.#dropCode();
+      // By the instruction clock, that code memory was full is no turn missed.
       if (!this.#world.tryEnter(vcpu)) return BARRIER;
+      this.#translator.prepare(vcpu.state);
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
@@ -138,22 +152,69 @@ export class Runner {
 
   /**
    * Runs the vCPU until it leaves the engine for good. By the instruction clock, an instruction that is emulated by trap
-   * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it. Nor does code memory
-   * that is full, which depends on what was translated.
+   * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it. Nor does an access
+   * to a device, a call that promoted code could have answered, or code memory that is full, which depends on what was
+   * translated.
    */
   #run(vcpu: Vcpu, budget: number): Exit {
     const { state } = vcpu;
     const end = state.steps + BigInt(budget);
+    this.#current = vcpu;
     for (;;) {
+      if (this.#leftAt > 0) this.#timeExit(state);
       const exit = this.#processor.run(vcpu.at, state, Number(end - state.steps));
       this.#world.leave(vcpu);
       const kind = EXIT_KINDS.indexOf(exit.kind);
       vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
-      if (this.#options.clock === 'real' || !isInterlude(exit)) return exit;
+      if (this.#options.clock === 'real') return exit;
+      const isCall = exit.kind === 'call';
+      if (!isInterlude(exit) && exit.kind !== 'mmio' && !(isCall && isPromotable(vcpu))) return exit;
       this.#handle(vcpu, exit);
-      if (state.steps >= end || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
-      state.resume = 1;
+      if (isCall) this.#timers(vcpu);
+      // Behind a call interrupts are looked at, even where the slice ends there.
+      const isOver = state.steps >= end && !isCall;
+      if (isOver || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
+      state.resume = isCall ? 0 : 1;
     }
+  }
+
+  /** Between leaving the engine and entering it again, without what the emulation itself took. */
+  #timeExit(state: VcpuState): void {
+    const ticks = this.#ports.ticks() - this.#leftAt - this.#handledFor;
+    this.#leftAt = 0;
+    if (ticks <= 0 || ticks > LONGEST_EXIT_TICKS) return;
+    const ns = ticks * NS_PER_TICK;
+    state.exitNs = state.exitNs === 0 ? ns : state.exitNs + (ns - state.exitNs) / 8;
+  }
+
+  /** An exit is handled; now and then its time is taken. */
+  #timed(act: () => void): void {
+    if (this.#translator === undefined || this.#options.clock !== 'real' || ++this.#untimed < TIMED_EXITS) {
+      act();
+      return;
+    }
+    this.#untimed = 0;
+    this.#leftAt = this.#ports.ticks();
+    act();
+    this.#handledFor = this.#ports.ticks() - this.#leftAt;
+  }
+
+  /** Promoted code meets a device: what an exit would have asked for is answered at once. */
+  #promotedAccess(vcpu: Vcpu): boolean {
+    const { state, hart } = vcpu;
+    hart.promotedAccesses++;
+    this.#access(state, Number(state.exitGpa), state.exitBytes, state.exitIsWrite !== 0, state.exitValue);
+    return true;
+  }
+
+  /** Promoted code makes a call: one that returns at once, and asks nothing of other vCPUs that has to be awaited. */
+  #promotedCall(vcpu: Vcpu): boolean {
+    if (!isPromotable(vcpu)) return false;
+    vcpu.hart.promotedCalls++;
+    sbiCall(vcpu, this.#sbi);
+    this.#timers(vcpu);
+    this.#processor.updateTimer(vcpu.at);
+    return true;
   }
 
   /** Ticks of the machine's clock as this vCPU sees it. */
@@ -174,10 +235,10 @@ export class Runner {
       case 'budget':
         return RAN;
       case 'mmio':
-        this.#mmio(vcpu, exit);
+        this.#timed(() => this.#mmio(vcpu, exit));
         return RAN;
       case 'call':
-        sbiCall(vcpu, this.#sbi);
+        this.#timed(() => sbiCall(vcpu, this.#sbi));
         return RAN;
       case 'wait':
         return this.#wait(vcpu);
@@ -296,15 +357,18 @@ export class Runner {
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 
-  #mmio(vcpu: Vcpu, exit: Extract<Exit, { kind: 'mmio' }>): void {
-    const { state } = vcpu;
-    const mask = (1n << BigInt(exit.bytes * 8)) - 1n;
-    if (exit.isWrite) {
-      const done = this.#ports.mmio.write(exit.gpa, exit.bytes, exit.value & mask);
+  #mmio({ state }: Vcpu, { gpa, bytes, isWrite, value }: Extract<Exit, { kind: 'mmio' }>): void {
+    this.#access(state, gpa, bytes, isWrite, value);
+  }
+
+  #access(state: VcpuState, gpa: number, bytes: number, isWrite: boolean, written: bigint): void {
+    const mask = (1n << BigInt(bytes * 8)) - 1n;
+    if (isWrite) {
+      const done = this.#ports.mmio.write(gpa, bytes, written & mask);
       state.mmioAnswer = done ? MMIO_ANSWER.written : MMIO_ANSWER.refused;
       return;
     }
-    const value = this.#ports.mmio.read(exit.gpa, exit.bytes);
+    const value = this.#ports.mmio.read(gpa, bytes);
     state.exitValue = (value ?? 0n) & mask;
     state.mmioAnswer = value === undefined ? MMIO_ANSWER.refused : MMIO_ANSWER.read;
   }

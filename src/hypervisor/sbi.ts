@@ -31,6 +31,11 @@ const EXTENSION = {
 const OFFERED: ReadonlySet<bigint> = new Set([...Object.values(EXTENSION), 0n, 1n, 2n, 3n, 8n]);
 /** 0x4b: an implementation number of our own; the specification's list ends before it. */
 const IMPLEMENTATION_ID = 0x4bn;
+const PROMOTABLE: ReadonlySet<bigint> = new Set([
+  ...[EXTENSION.base, EXTENSION.time, EXTENSION.ipi, EXTENSION.dbcn],
+  // Legacy: timer, console, clearing of an interrupt.
+  ...[0n, 1n, 2n, 3n],
+]);
 const NEVER = (1n << 64n) - 1n;
 /** Most bytes that one DBCN call moves: the guest calls again for the rest. */
 const CONSOLE_CHUNK = 4096;
@@ -67,6 +72,15 @@ export function sbiCall(vcpu: Vcpu, ports: SbiPorts): void {
   if (result === undefined) return;
   x[10] = BigInt.asUintN(64, result.error);
   x[11] = BigInt.asUintN(64, result.value ?? 0n);
+}
+
+/**
+ * Whether promoted code may answer the call that the vCPU is about to make: it returns, the machine goes on, and nobody
+ * is waited for.
+ */
+export function isPromotable({ state }: Vcpu): boolean {
+  const extension = BigInt.asUintN(64, state.x[17] ?? 0n);
+  return PROMOTABLE.has(extension);
 }
 
 /** Undefined: the call does not return. */

@@ -177,3 +177,13 @@ test('rows as data find the same instruction as decode', () => {
     assert.equal(decoder.rows.find(({ pattern }) => matches(pattern, bits))?.row, decoder.decode(bits)?.row);
   }
 });
+
+test('every 16-bit instruction expands as its row says, one by one', () => {
+  const expected = new Uint32Array(0x10000);
+  for (const code of COMPRESSED_CODES) {
+    if (!code.row.extension.split('+').every((name) => DEFAULT_EXTENSIONS.has(name))) continue;
+    if (!code.target.row.extension.split('+').every((name) => DEFAULT_EXTENSIONS.has(name))) continue;
+    for (const bits of instructionsOf(code.pattern, 0xffff)) expected[bits] = expand(code, bits) ?? expected[bits] ?? 0;
+  }
+  assert.deepEqual(decoder.expansions, expected);
+});

@@ -4,7 +4,7 @@
  * decoders in generated code: the rows in the order in which to try them, and the expansions of all 16-bit
  * instructions.
  */
-import { must } from '../base/assert.ts';
+import { assert, must } from '../base/assert.ts';
 import {
   COMPRESSED_CODES,
   type CompressedCode,
@@ -51,16 +51,16 @@ export function createDecoder(extensions: ReadonlySet<string>): Decoder {
   const has = (row: Row | CompressedRow): boolean => row.extension.split('+').every((name) => extensions.has(name));
   const rows = ROW_CODES.filter(({ row }) => has(row));
   const codes = COMPRESSED_CODES.filter((code) => has(code.row) && has(code.target.row));
-  const origins: (CompressedRow | undefined)[] = new Array(0x10000).fill(undefined);
   const expansions = new Uint32Array(0x10000);
-  for (const code of codes) {
-    for (const bits of instructionsOf(code.pattern, 0xffff)) {
-      const expansion = expand(code, bits);
-      if (expansion === undefined) continue;
+  /** Which of `codes` expanded it, counted from 1. */
+  const origins = new Uint8Array(0x10000);
+  assert(codes.length < 256, 'an origin fits a byte');
+  codes.forEach((code, i) => {
+    expandAll(code, (bits, expansion) => {
       expansions[bits] = expansion;
-      origins[bits] = code.row;
-    }
-  }
+      origins[bits] = i + 1;
+    });
+  });
   const buckets = new Map<number, readonly RowCode[]>();
 
   function bucketOf(bits: number): readonly RowCode[] {
@@ -86,7 +86,7 @@ export function createDecoder(extensions: ReadonlySet<string>): Decoder {
       const { immediate } = code.pattern;
       return {
         row: code.row,
-        compressed: short ? origins[fetched] : undefined,
+        compressed: short ? codes[(origins[fetched] ?? 0) - 1]?.row : undefined,
         length: short ? 2 : 4,
         bits: fetched,
         expanded,
@@ -108,16 +108,66 @@ const KEY = 0xfe00707f;
 
 /** What a 16-bit instruction is short for; undefined if its encoding is reserved. */
 export function expand(code: CompressedCode, bits: number): number | undefined {
-  const values: { [name in OperandName]?: number } = {};
-  for (const field of code.pattern.fields) values[field.name] = readField(field, bits);
-  if (code.pattern.immediate) values.imm = readImmediate(code.pattern.immediate, bits);
+  const values = valuesOf(code, bits);
   if (code.excepted.some(({ operand, value }) => values[operand] === value)) return undefined;
+  return expandTo(code, values, bits);
+}
+
+function expandTo(code: CompressedCode, values: OperandValues, bits: number): number {
   const operands: { [name in OperandName]?: number } = {};
   for (const { to, from } of code.operands) operands[to] = typeof from === 'number' ? from : (values[from] ?? 0);
   return must(
     encode(code.target.pattern, operands satisfies OperandValues),
     `${code.row.name}: ${bits} does not expand`,
   );
+}
+
+/**
+ * Tells what every instruction of a compressed row is short for. Operands are fields moved to other places, so each free
+ * bit changes the same bits of the expansion whatever the others are: one expansion for each such bit says them all,
+ * which every thread that decodes does as it starts.
+ */
+function expandAll(code: CompressedCode, tell: (bits: number, expansion: number) => void): void {
+  const { match, mask } = code.pattern;
+  const first = expandPlain(code, match);
+  const all = [match];
+  const expansions = [first];
+  for (let bit = 1; bit < 0x10000; bit <<= 1) {
+    if ((mask & bit) !== 0) continue;
+    const change = expandPlain(code, match | bit) ^ first;
+    for (let i = 0, count = all.length; i < count; i++) {
+      all.push((all[i] ?? 0) | bit);
+      expansions.push((expansions[i] ?? 0) ^ change);
+    }
+  }
+  const { pattern } = code;
+  const excepted = code.excepted.map(({ operand, value }) => ({
+    value,
+    field: pattern.fields.find(({ name }) => name === operand),
+  }));
+  const isExcepted = (bits: number): boolean => {
+    for (const { field, value } of excepted) {
+      const found = field ? readField(field, bits) : pattern.immediate && readImmediate(pattern.immediate, bits);
+      if (found === value) return true;
+    }
+    return false;
+  };
+  for (let i = 0; i < all.length; i++) {
+    const bits = all[i] ?? 0;
+    if (excepted.length === 0 || !isExcepted(bits)) tell(bits, (expansions[i] ?? 0) >>> 0);
+  }
+}
+
+/** The same for one of them, reserved or not. */
+function expandPlain(code: CompressedCode, bits: number): number {
+  return expandTo(code, valuesOf(code, bits), bits);
+}
+
+function valuesOf(code: CompressedCode, bits: number): OperandValues {
+  const values: { [name in OperandName]?: number } = {};
+  for (const field of code.pattern.fields) values[field.name] = readField(field, bits);
+  if (code.pattern.immediate) values.imm = readImmediate(code.pattern.immediate, bits);
+  return values;
 }
 
 /** Every instruction of a pattern whose bits lie within `within`: all subsets of the bits that the mask leaves free. */

@@ -9,7 +9,7 @@ export {
   rowCode,
   templateOperands,
 } from './code.ts';
-export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, readCsr, writeCsr } from './csr/index.ts';
+export { CSR_BY_NAME, CSR_BY_NUMBER, CSRS, type Csr, isReadOnly, readCsr, writeCsr } from './csr/index.ts';
 export { createDecoder, type Decoded, type Decoder } from './decoder.ts';
 export { disassemble, disassembleDecoded } from './disassembler.ts';
 export {
@@ -27,7 +27,9 @@ export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from 
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { EXCEPTION } from './privileged/causes.ts';
+export type { HartRegisters } from './privileged/pmp-check.ts';
 export { enterTrap, pendingInterrupt } from './privileged/trap.ts';
+export { type PageTableMemory, type Translation, translate } from './privileged/walk.ts';
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';
 export type { CompressedRow, Row, RowKind } from './row.ts';

@@ -1,7 +1,7 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
-import { DEFAULT_TRANSLATION, type TranslatorOptions } from '../translator/index.ts';
+import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
@@ -30,6 +30,7 @@ export interface BoardOptions {
   readonly clock?: 'real' | 'instructions';
   readonly translate?: boolean;
   readonly hotThreshold?: number;
+  readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
   readonly traps?: readonly string[];
 }
@@ -84,14 +85,17 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
   };
 }
 
-function translationOf({ hotThreshold = DEFAULT_TRANSLATION.threshold }: BoardOptions): TranslatorOptions {
+function translationOf({
+  hotThreshold = DEFAULT_TRANSLATION.threshold,
+  promotion = DEFAULT_TRANSLATION.promotion,
+}: BoardOptions): TranslatorOptions {
   if (!Number.isInteger(hotThreshold) || hotThreshold < 1 || hotThreshold > MOST_THRESHOLD)
     throw new OperatorError(
       'bad-threshold',
       `code cannot become hot after ${hotThreshold} times`,
       `Give --hot-threshold a number from 1 to ${MOST_THRESHOLD}.`,
     );
-  return { ...DEFAULT_TRANSLATION, threshold: hotThreshold };
+  return { ...DEFAULT_TRANSLATION, threshold: hotThreshold, promotion };
 }
 
 /** misa: MXL 2 (64 bits), a bit for each single-letter extension, S and U. */

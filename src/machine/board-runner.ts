@@ -2,8 +2,9 @@
 import type { EngineCode, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
 import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
-import { Translator, type TranslatorOptions } from '../translator/index.ts';
-import type { Board } from './board.ts';
+import { type GuestCode, LocalTranslator, RemoteTranslator, type Translator } from '../translator/index.ts';
+import type { Board, BoardConfig } from './board.ts';
+import { TICKS_PER_MS } from './virt-map.ts';
 
 /** Steps between looks at the world: how long an interrupt may have to wait. */
 export const SLICE_STEPS = 100_000;
@@ -11,13 +12,13 @@ export const SLICE_STEPS = 100_000;
 export function boardRunner(
   board: Board,
   processor: Processor,
-  ports: Pick<RunnerPorts, 'ticks' | 'stopped'> & Partial<Pick<Translator, 'collectGarbage'>>,
+  ports: Pick<RunnerPorts, 'ticks' | 'stopped'>,
   options: Omit<RunnerOptions, 'emulation'>,
   signatures: EngineCode['signatures'],
+  /** Where hot code is translated: on this thread, or on one of its own (translation-thread.ts). */
+  translates: 'here' | 'elsewhere' = 'here',
 ): Runner {
-  const { translation, cpu } = board.config;
-  const translator = translation && translatorOf(board, processor, cpu, signatures, translation);
-  if (translator !== undefined) translator.collectGarbage = ports.collectGarbage;
+  const translator = translatorOf(board, processor, ports, signatures, translates);
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
   return new Runner(
     board.memory,
@@ -45,18 +46,25 @@ export function boardRunner(
 }
 
 function translatorOf(
-  board: Board,
+  { memory, config }: Board,
   processor: Processor,
-  cpu: string,
+  { ticks }: Pick<RunnerPorts, 'ticks'>,
   signatures: EngineCode['signatures'],
-  options: TranslatorOptions,
-): Translator {
+  where: 'here' | 'elsewhere',
+): Translator | undefined {
+  const { translation } = config;
+  if (translation === undefined) return undefined;
+  if (where === 'elsewhere') return new RemoteTranslator(memory, processor, translation);
+  const nowMs = (): number => ticks() / TICKS_PER_MS;
+  return new LocalTranslator(memory, processor, guestCode(config, signatures), translation, nowMs);
+}
+
+/** How the code of a board's harts is decoded. */
+export function guestCode({ cpu, policies }: BoardConfig, signatures: EngineCode['signatures']): GuestCode {
   const { extensions, emulated } = parseCpuModel(cpu);
   const decoder = createDecoder(extensions);
   const emulation = emulated.size === 0 ? decoder : createDecoder(new Set([...extensions, ...emulated]));
-  const { policies } = board.config;
   const isTrapped = ({ row, csr }: Decoded): boolean =>
     policies.some((policy) => policy.row === row.name || (row.kind === 'csr' && policy.csr === csr));
-  const code = { decoder, emulation, isTrapped, hasCompressed: extensions.has('c'), signatures };
-  return new Translator(board.memory, processor, code, options);
+  return { decoder, emulation, isTrapped, hasCompressed: extensions.has('c'), signatures };
 }

@@ -1,7 +1,8 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, REGIONS } from '../engine/index.ts';
+import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
+import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
 export interface VcpuStats {
@@ -25,13 +26,48 @@ export interface OverlayStats extends OverlayCounters {
   readonly trapExits: number;
 }
 
+/** Sensitive instructions and what became of them (docs/mechanisms/promotion.md). */
+export interface PromotionStats {
+  /** Sites promoted and demoted so far; bytes of promotion code now, and at most so far. */
+  readonly promoted: number;
+  readonly demoted: number;
+  readonly bytes: number;
+  readonly peakBytes: number;
+  /** Executions by promotion code of sites that are promoted now. */
+  readonly executions: number;
+  /** Accesses to devices, and calls of the SBI, that did not leave the engine. */
+  readonly accesses: number;
+  readonly calls: number;
+}
+
+export interface TranslationStats {
+  /** Regions: made, dropped because their code was written, evicted because code memory was full, standing. */
+  readonly regions: number;
+  readonly dropped: number;
+  readonly evicted: number;
+  readonly inUse: number;
+  /** Guest instructions in the regions that stand. */
+  readonly instructions: number;
+  /** Regions' numbers given out since code was last dropped, and how many there are. */
+  readonly slots: number;
+  readonly slotLimit: number;
+  /** Modules that the regions stand in, their bytes, and the estimate of the host's machine code for them. */
+  readonly modules: number;
+  readonly moduleBytes: number;
+  readonly hostBytes: number;
+  /** What it took so far, in milliseconds, on whichever thread. */
+  readonly tookMs: Readonly<Record<'find' | 'write' | 'compile' | 'install', number>>;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
   >;
-  /** Regions of translated code: made, dropped because their code was written; how many fit; modules they stand in. */
-  readonly translation: Readonly<Record<'regions' | 'dropped' | 'slots' | 'slotLimit' | 'modules', number>>;
+  /** Why harts left the engine, all of them together. */
+  readonly exits: Readonly<Record<string, number>>;
+  readonly translation: TranslationStats;
+  readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
@@ -53,18 +89,51 @@ export function boardStats(board: Board): BoardStats {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,
       codeBytes: board.memory.codeBytes,
-      codeLimitBytes: header.decodedEnd - header.decodedFirst,
+      codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },
-    translation: {
-      regions: header.regionsMade,
-      dropped: header.regionsDropped,
-      slots: header.regionNext - 1,
-      slotLimit: REGIONS - 1,
-      modules: header.modules,
-    },
+    exits: Object.fromEntries(
+      EXIT_KINDS.map((kind, i) => [kind, board.vcpus.reduce((sum, vcpu) => sum + (vcpu.hart.exits[i] ?? 0), 0)]),
+    ),
+    translation: translationStats(board),
+    promotion: promotionStats(board),
     overlay: overlayStats(board),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
+  };
+}
+
+function promotionStats({ memory, vcpus }: Board): PromotionStats {
+  const { header, u32 } = memory;
+  const sum = (of: (vcpu: Vcpu) => number): number => vcpus.reduce((all, vcpu) => all + of(vcpu), 0);
+  let executions = 0;
+  for (let number = 1; number < Math.min(header.siteNext, SITES); number++)
+    executions += u32[(PLAN.sites + number * SITE_BYTES) / 4] ?? 0;
+  return {
+    promoted: header.sitesPromoted,
+    demoted: header.sitesDemoted,
+    bytes: header.promotionBytes,
+    peakBytes: header.promotionPeak,
+    executions,
+    accesses: sum(({ hart }) => hart.promotedAccesses),
+    calls: sum(({ hart }) => hart.promotedCalls),
+  };
+}
+
+function translationStats({ memory }: Board): TranslationStats {
+  const { header } = memory;
+  const { regions, instructions } = memory.regionsInUse;
+  const ms = (phase: number): number => Math.round((header.translationTimes[phase] ?? 0) / 1000);
+  return {
+    regions: header.regionsMade,
+    dropped: header.regionsDropped,
+    evicted: header.regionsEvicted,
+    inUse: regions,
+    instructions,
+    slots: header.regionNext - 1,
+    slotLimit: REGIONS - 1,
+    modules: header.modules,
+    ...new ModuleLog(memory).sizes,
+    tookMs: { find: ms(0), write: ms(1), compile: ms(2), install: ms(3) },
   };
 }
 

@@ -40,7 +40,7 @@ import {
   World,
   worldBlock,
 } from '../hypervisor/index.ts';
-import { parseCpuModel } from '../isa/index.ts';
+import { FEATURE, parseCpuModel } from '../isa/index.ts';
 import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
 import { EmptySlot } from './empty-slot.ts';
@@ -244,6 +244,11 @@ export class Board {
       read: (gpa, bytes) => this.#read(gpa, bytes),
       write: (gpa, bytes, value) => this.#write(gpa, bytes, value),
     };
+  }
+
+  /** The built-in SBI serves the guest: there is no firmware, and nothing executes in machine mode. */
+  get hasSbi(): boolean {
+    return (this.config.features & FEATURE.sbi) !== 0n;
   }
 
   /** For runners: what to emulate and to trap. */

@@ -1,4 +1,6 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
+
+export type { PromotionMode } from '../translator/index.ts';
 export {
   Board,
   type BoardConfig,
@@ -13,14 +15,30 @@ export { boardRunner, SLICE_STEPS } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
+export { CodeExplainer, type ExplainRequest } from './explain.ts';
+export {
+  CODE_STATUSES,
+  type CodeExplanation,
+  type CodeStatus,
+  type HitBlock,
+  type HotRegion,
+  MOST_TOUCHING,
+  type PageExplanation,
+  type RegionRecord,
+  type WasmExplanation,
+} from './explanation.ts';
+export { explanationLines } from './explanation-text.ts';
 export { readDeviceTree, type VirtDescription, virtDeviceTree } from './fdt/index.ts';
 export { FrameMemory } from './frame-memory.ts';
+export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';
+export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { slotLayout } from './slots.ts';
+export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';
-export { runVcpu, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
+export { runVcpu, type ThreadStart, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';
 export { TICKS_PER_MS, TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';

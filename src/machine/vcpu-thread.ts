@@ -10,15 +10,21 @@ import { boardRunner, SLICE_STEPS } from './board-runner.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
-/** Plain data and what threads may share, to be sent in the host's first message to the thread. */
-export interface VcpuStart {
+/** What every thread of a machine gets: plain data and what threads may share. */
+export interface ThreadStart {
   readonly config: BoardConfig;
   readonly memory: WebAssembly.Memory;
   readonly shape: MemoryShape;
   readonly module: WebAssembly.Module;
   /** What the module exports for translated code to call. */
   readonly signatures: EngineCode['signatures'];
+}
+
+/** To be sent in the host's first message to the thread. */
+export interface VcpuStart extends ThreadStart {
   readonly vcpu: number;
+  /** Where this vCPU's hot code is translated. */
+  readonly translates: 'here' | 'elsewhere';
 }
 
 export interface VcpuThreadPorts {
@@ -40,14 +46,16 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
   const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => ports.wallMs() };
   const board = Board.attach(start.config, start.memory, start.shape, { clock, slot: bareSlot, slotLayout });
   const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
+  processor.collectGarbage = ports.collectGarbage;
   const vcpu = must(board.vcpus[start.vcpu]);
   const stopped = (): void => ports.stopped(vcpu.id);
   const runner = boardRunner(
     board,
     processor,
-    { ticks, stopped, collectGarbage: ports.collectGarbage },
+    { ticks, stopped },
     { budget: SLICE_STEPS, clock: 'real' },
     start.signatures,
+    start.translates,
   );
   processor.contextChanged(vcpu.at);
   for (;;) {

@@ -27,9 +27,10 @@ export function accessBytes(expanded: number): 1 | 2 | 4 | 8 {
 export function groupAccesses(instructions: readonly Placed[]): ReadonlyMap<number, AccessGroup> {
   const groups = new Map<number, AccessGroup>();
   const open = new Map<number, AccessGroup>();
-  instructions.forEach(({ instruction }, index) => {
+  instructions.forEach(({ instruction, site }, index) => {
     const { row, rs1, imm, expanded, writes } = instruction;
-    if (row.kind === 'load' || row.kind === 'store') {
+    // An access that meets devices shares nothing.
+    if (site === undefined && (row.kind === 'load' || row.kind === 'store')) {
       const isWrite = row.kind === 'store';
       const key = rs1 + (isWrite ? 32 : 0);
       const to = imm + accessBytes(expanded);

@@ -1,11 +1,14 @@
 /**
  * Guest code around a head, as the vCPU that found it hot sees it: pages are reached through its fetch buffer alone,
- * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found.
+ * so that looking has no effect (no walk, no A bit), and only code that was executed lately is found. Who only wants to
+ * look (explain.ts) may find pages otherwise.
  */
 import { must } from '../base/assert.ts';
 import {
   DECODED_HEADER_BYTES,
+  DECODED_PROMOTED,
   decodedHeader,
+  FRAME_BYTES,
   JUMP_SET_WORDS,
   JUMP_SETS,
   JUMP_SLOTS,
@@ -32,28 +35,61 @@ export interface CodePage {
   readonly records: number;
 }
 
+/** Where code was found hot: in which fetch bank, and what leads there from jumps to registers. */
+export interface CodePlace {
+  readonly pc: bigint;
+  /** Linear address of the fetch bank, and of the decoded entries of the page of `pc`. */
+  readonly bank: number;
+  readonly decoded: number;
+  readonly jumps: Int32Array;
+}
+
+/** The place where a vCPU is, or another in its mode; undefined where its fetch buffer does not know the page. */
+export function placeOf(memory: MachineMemory, state: VcpuState, pc = state.pc): CodePlace | undefined {
+  const { jumps } = state;
+  const bank = Number(state.fetchBank);
+  const decoded = lookUp(memory, bank, pc & ~0xfffn);
+  return decoded === undefined ? undefined : { pc, bank, decoded, jumps };
+}
+
+/** The decoded entries of a page, as a fetch bank has them. Its vCPU may be changing the bank: then it may be another page. */
+function lookUp({ u32, u64, header }: MachineMemory, bank: number, va: bigint): number | undefined {
+  const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
+  const entry = (bank + index * TLB_ENTRY_BYTES) / 8;
+  if (u64[entry] !== va) return undefined;
+  const decoded = must(u32[entry * 2 + 2]);
+  return decoded >= header.decodedFirst && decoded < header.frameFirst * FRAME_BYTES ? decoded : undefined;
+}
+/** The page that begins at `offset` from the base, if it was executed. */
+export type FindPage = (offset: number) => CodePage | undefined;
+
+/** What a region is found from. */
+export type RegionSource = Pick<CodeSource, 'base' | 'page' | 'instruction' | 'wasExecuted' | 'jumps' | 'promoted'>;
+
 export class CodeSource {
   /** Address of the head's page. */
   readonly base: bigint;
   readonly #pages = new Map<number, CodePage | undefined>();
   readonly #memory: MachineMemory;
   readonly #bank: number;
-  readonly #tags: BigUint64Array;
   readonly #jumps: Int32Array;
+  readonly #findPage: FindPage | undefined;
 
-  constructor(memory: MachineMemory, state: VcpuState, pc: bigint) {
+  /** Where the place's page is not known, or not from a fetch buffer, `findPage` says where pages are. */
+  constructor(memory: MachineMemory, place: Omit<CodePlace, 'decoded'> & { decoded?: number }, findPage?: FindPage) {
     this.#memory = memory;
-    this.base = pc & ~0xfffn;
-    this.#bank = Number(state.fetchBank);
-    this.#tags = memory.u64;
-    this.#jumps = state.jumps;
+    this.base = place.pc & ~0xfffn;
+    this.#bank = place.bank;
+    this.#jumps = place.jumps;
+    this.#findPage = findPage;
+    if (place.decoded !== undefined) this.#pages.set(0, codePage(memory, 0, place.decoded));
   }
 
   /** The page that holds the address at `offset` from `base`; undefined where the fetch buffer does not know it. */
   page(offset: number): CodePage | undefined {
     const start = Math.floor(offset / 4096) * 4096;
     if (this.#pages.has(start)) return this.#pages.get(start);
-    const found = this.#find(start);
+    const found = this.#findPage === undefined ? this.#find(start) : this.#findPage(start);
     this.#pages.set(start, found);
     return found;
   }
@@ -93,6 +129,15 @@ export class CodeSource {
     if (this.#jumps[set] !== (entry | 0)) return [];
     const slots = this.#jumps.subarray(set + JUMP_SLOTS, set + JUMP_SET_WORDS);
     return [...slots].filter((distance) => distance !== 0).map((distance) => offset + distance);
+  }
+
+  /** Whether the instruction at `offset` is promoted, and where its decoded entry is. */
+  promoted(offset: number): number | undefined {
+    const page = this.page(offset);
+    if (page === undefined) return undefined;
+    const half = (offset - page.offset) >> 1;
+    const bits = must(this.#memory.u8[page.decoded + DECODED_PROMOTED + (half >> 3)]);
+    return (bits & (1 << (half & 7))) === 0 ? undefined : page.decoded + half * 8;
   }
 
   /** Whether a region begins there. */
@@ -136,13 +181,14 @@ export class CodeSource {
   }
 
   #find(start: number): CodePage | undefined {
-    const va = BigInt.asUintN(64, this.base + BigInt(start));
-    const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
-    const entry = (this.#bank + index * TLB_ENTRY_BYTES) / 8;
-    if (this.#tags[entry] !== va) return undefined;
-    const decoded = must(this.#memory.u32[entry * 2 + 2]);
-    const field = (name: 'frame' | 'records'): number =>
-      must(this.#memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
-    return { offset: start, decoded, frame: field('frame'), records: field('records') };
+    const decoded = lookUp(this.#memory, this.#bank, BigInt.asUintN(64, this.base + BigInt(start)));
+    return decoded === undefined ? undefined : codePage(this.#memory, start, decoded);
   }
+}
+
+/** The page at `offset` whose decoded entries begin at `decoded`. */
+export function codePage(memory: MachineMemory, offset: number, decoded: number): CodePage {
+  const field = (name: 'frame' | 'records'): number =>
+    must(memory.u32[(decoded - DECODED_HEADER_BYTES + decodedHeader.offset[name]) / 4]);
+  return { offset, decoded, frame: field('frame'), records: field('records') };
 }

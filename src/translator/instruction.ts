@@ -16,7 +16,19 @@ export interface Instruction extends Decoded {
   readonly isEmulated: boolean;
 }
 
-export type Role = 'inside' | 'branch' | 'jump' | 'jumpRegister' | 'interpret';
+export type Role = 'inside' | 'branch' | 'jump' | 'jumpRegister' | 'interpret' | Sensitive;
+/** Done in a region only where it is promoted. `away`: what follows is elsewhere, in another mode perhaps. */
+export type Sensitive = 'sensitive' | 'away';
+
+export function isSensitive(role: Role): role is Sensitive {
+  return role === 'sensitive' || role === 'away';
+}
+
+/** Reads of counters: of sensitive instructions those that leave translation, interrupts and floating point alone. */
+export function isCounterRead({ row, csr }: Decoded): boolean {
+  return row.kind === 'csr' && csr >= 0xc00 && csr < 0xc20;
+}
+const AWAY: ReadonlySet<string> = new Set(['ecall', 'sret', 'mret']);
 
 /** Instructions that are kept. */
 const MOST_KNOWN = 1 << 14;
@@ -91,9 +103,11 @@ function roleOf({ row, rm }: Decoded): Role {
     case 'jump':
       return row.name === 'jal' ? 'jump' : 'jumpRegister';
     case 'csr':
-      return 'interpret';
+      return 'sensitive';
     case 'system':
-      return row.name === 'fence' || row.name === 'fence.tso' ? 'inside' : 'interpret';
+      if (row.name === 'fence' || row.name === 'fence.tso') return 'inside';
+      if (row.name === 'ebreak') return 'interpret';
+      return AWAY.has(row.name) ? 'away' : 'sensitive';
     case 'float':
       // Reserved rounding modes are illegal instructions.
       return / rm /.test(row.pattern) && (rm === 5 || rm === 6) ? 'interpret' : 'inside';

@@ -1,9 +1,10 @@
 /**
  * The modules of translated code that a machine has, in its memory: one thread makes a module, the others fetch it from
- * here when they meet one of its regions. The log takes its space from the pool of decoded pages, and what the host holds
- * for a module counts there too (an estimate): the pool's end comes nearer. When it is full, everything is dropped and
- * begins anew. Where there are no others, a record is without its bytes.
+ * here when they meet one of its regions. The log takes its space from the pool of decoded pages. The machine code that
+ * the host makes of modules is charged to that pool, too, by an estimate, and given back when it is; when the pool is
+ * full, everything is dropped and begins anew.
  *
+ *   pool:    decoded pages, records -> | free | <- charged for the host's machine code
  *   record:  u32 the record before (0: none), u32 its number from 1 on, u32 bytes, u32 first region, u32 regions | bytes
  */
 import { must } from '../base/assert.ts';
@@ -33,38 +34,56 @@ export class ModuleLog {
     return this.#memory.header.modules;
   }
 
+  /** Bytes of all modules, and the estimate of the host's machine code for them. */
+  get sizes(): { readonly moduleBytes: number; readonly hostBytes: number } {
+    const { header, u32 } = this.#memory;
+    let moduleBytes = 0;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      moduleBytes += u32[at / 4 + 2] ?? 0;
+      at = u32[at / 4] ?? 0;
+    }
+    return { moduleBytes, hostBytes: moduleBytes * HOST_BYTES };
+  }
+
   /** Appends a module; false where there is no room. The caller holds the lock of regions. */
-  append(
-    bytes: Uint8Array<ArrayBuffer>,
-    firstRegion: number,
-    regions: number,
-    options: { readonly keepsBytes: boolean },
-  ): boolean {
+  append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
     const { header, u8, u32 } = this.#memory;
-    const kept = options.keepsBytes ? bytes : bytes.subarray(0, 0);
-    const sizeBytes = roundUp(RECORD_BYTES + kept.length, 64);
-    const hostBytes = bytes.length * HOST_BYTES;
+    const sizeBytes = roundUp(RECORD_BYTES + bytes.length, 64);
     const next = (PLAN.header + headerLayout.offset.decodedNext) / 4;
-    const limit = (PLAN.header + headerLayout.offset.decodedLimit) / 4;
-    const before = header.decodedLimit;
-    const end = before - hostBytes;
-    if (header.decodedNext + sizeBytes > end) return false;
-    // Others take decoded pages meanwhile, but no other module is appended: the limit moves only here.
-    Atomics.store(u32, limit, end);
     const at = Atomics.add(u32, next, sizeBytes);
-    if (at + sizeBytes > end) {
+    if (at + sizeBytes + bytes.length * HOST_BYTES > header.decodedLimit) {
       Atomics.sub(u32, next, sizeBytes);
-      Atomics.store(u32, limit, before);
       return false;
     }
-    u32.set([header.lastModule, header.modules + 1, kept.length, firstRegion, regions], at / 4);
-    u8.set(kept, at + RECORD_BYTES);
+    Atomics.sub(u32, LIMIT, bytes.length * HOST_BYTES);
+    u32.set([header.lastModule, header.modules + 1, bytes.length, firstRegion, regions], at / 4);
+    u8.set(bytes, at + RECORD_BYTES);
     header.lastModule = at;
     Atomics.add(u32, (PLAN.header + headerLayout.offset.modules) / 4, 1);
     return true;
   }
 
-  /** The modules behind number `after`, oldest first; `bytes` is empty where they were not kept. */
+  /** The host gave the machine code of a module of `moduleBytes` back. */
+  release(moduleBytes: number): void {
+    Atomics.add(this.#memory.u32, LIMIT, moduleBytes * HOST_BYTES);
+  }
+
+  /** The bytes of module `number`; undefined where it is not there (any more). Any thread, without a lock. */
+  find(number: number): Uint8Array<ArrayBuffer> | undefined {
+    const { header, u8, u32 } = this.#memory;
+    let at = header.lastModule;
+    // Bounded, as the log may begin anew meanwhile.
+    for (let left = header.modules; at !== 0 && left > 0; left--) {
+      const [before = 0, own, length = 0] = u32.subarray(at / 4, at / 4 + 3);
+      if (own === number) return u8.slice(at + RECORD_BYTES, at + RECORD_BYTES + length);
+      at = before;
+    }
+    return undefined;
+  }
+
+  /** The modules behind number `after`, oldest first. */
   since(after: number): readonly LoggedModule[] {
     const { header, u8, u32 } = this.#memory;
     const out: LoggedModule[] = [];
@@ -76,3 +95,5 @@ export class ModuleLog {
     return out.reverse();
   }
 }
+
+const LIMIT = (PLAN.header + headerLayout.offset.decodedLimit) / 4;

@@ -10,8 +10,8 @@
  * Positions in code are offsets in bytes from the address of the head's page, as regions may run at any address.
  */
 import { must } from '../base/assert.ts';
-import type { CodePage, CodeSource } from './code-source.ts';
-import type { Instruction, InstructionCache } from './instruction.ts';
+import type { CodePage, RegionSource } from './code-source.ts';
+import { type Instruction, type InstructionCache, isCounterRead, isSensitive } from './instruction.ts';
 
 /** Where control goes: into a block of the region, or out of it, to go on at `offset`. */
 export type Edge = { readonly kind: 'block'; readonly to: Block } | { readonly kind: 'exit'; readonly offset: number };
@@ -32,6 +32,8 @@ export interface Block {
 export interface Placed {
   readonly offset: number;
   readonly instruction: Instruction;
+  /** The number of the promoted site that it is: a sensitive instruction, or an access that meets devices. */
+  readonly site?: number;
 }
 
 /** One copy of a function: who called it, and where its calls return to. */
@@ -66,17 +68,30 @@ export interface GraphLimits {
   /** Code that was never executed is followed, too. */
   readonly followsCold: boolean;
   readonly hasCompressed: boolean;
+  /** Number of the site of a promoted instruction with that decoded entry; 0: it is not to be promoted. */
+  siteOf(entry: number, pc: bigint, instruction: Instruction): number;
 }
 
 /** The graph from the head at `offset` of the source's page; undefined where nothing can be made of it. */
 export function findRegion(
-  source: CodeSource,
+  source: RegionSource,
   cache: InstructionCache,
   offset: number,
   limits: GraphLimits,
 ): RegionGraph | undefined {
-  const finder = new Finder(source, cache, limits);
-  return finder.find(offset);
+  const graph = new Finder(source, cache, limits).find(offset);
+  if (graph === undefined || !mixesFloat(graph)) return graph;
+  // What regions know of the floating-point state does not outlive changes of the state by CSR.
+  const siteOf: GraphLimits['siteOf'] = (entry, pc, instruction) =>
+    isSensitive(instruction.role) && !isCounterRead(instruction) ? 0 : limits.siteOf(entry, pc, instruction);
+  return new Finder(source, cache, { ...limits, siteOf }).find(offset);
+}
+
+/** Whether there is floating point beside sensitive instructions that are more than reads of counters. */
+function mixesFloat({ blocks }: RegionGraph): boolean {
+  const all = blocks.flatMap(({ instructions }) => instructions.map(({ instruction }) => instruction));
+  const usesFloat = all.some((each) => each.floatReads.length > 0 || each.floatWrites !== undefined);
+  return usesFloat && all.some((each) => isSensitive(each.role) && !isCounterRead(each));
 }
 
 /** What ends a run of instructions, before blocks are cut. */
@@ -84,6 +99,7 @@ interface Scanned {
   readonly call: Call;
   readonly offset: number;
   readonly instruction: Instruction;
+  readonly site?: number;
   /** Where control goes if not to the next instruction. */
   readonly flow: Flow | undefined;
 }
@@ -97,7 +113,7 @@ type Flow =
 const isLink = (register: number): boolean => register === 1 || register === 5;
 
 class Finder {
-  readonly #source: CodeSource;
+  readonly #source: RegionSource;
   readonly #cache: InstructionCache;
   readonly #limits: GraphLimits;
   readonly #scanned = new Map<Call, Map<number, Scanned>>();
@@ -107,7 +123,7 @@ class Finder {
   readonly #blocks = new Map<Call, Map<number, Block>>();
   #count = 0;
 
-  constructor(source: CodeSource, cache: InstructionCache, limits: GraphLimits) {
+  constructor(source: RegionSource, cache: InstructionCache, limits: GraphLimits) {
     this.#source = source;
     this.#cache = cache;
     this.#limits = limits;
@@ -149,10 +165,12 @@ class Finder {
       if (this.#count >= this.#limits.instructions) return;
       const instruction = this.#instruction(offset);
       if (instruction === undefined || instruction.role === 'interpret') return;
+      const site = this.#site(offset, instruction);
+      if (site === 0 && isSensitive(instruction.role)) return;
       const flow = this.#flow(call, offset, instruction);
       if (flow === 'cannot') return;
       this.#count++;
-      scanned.set(offset, { call, offset, instruction, flow });
+      scanned.set(offset, { call, offset, instruction, flow, ...(site === 0 ? {} : { site }) });
       const next = offset + instruction.length;
       if (flow === undefined) {
         offset = next;
@@ -165,6 +183,13 @@ class Finder {
       else if (flow.kind === 'register') for (const place of flow.places) this.#lead(place.call, place.offset);
       return;
     }
+  }
+
+  #site(offset: number, instruction: Instruction): number {
+    const { row, role } = instruction;
+    if (!isSensitive(role) && row.kind !== 'load' && row.kind !== 'store') return 0;
+    const entry = this.#source.promoted(offset);
+    return entry === undefined ? 0 : this.#limits.siteOf(entry, this.#source.base + BigInt(offset), instruction);
   }
 
   #instruction(offset: number): Instruction | undefined {
@@ -192,6 +217,11 @@ class Finder {
         return this.#enter(call, target, offset + instruction.length);
       case 'jumpRegister':
         return { kind: 'register', places: this.#targets(call, offset, instruction) };
+      case 'sensitive':
+        // Nothing that was known before it is known behind it: a block of its own begins there.
+        return { kind: 'jump', call, target: offset + instruction.length };
+      case 'away':
+        return { kind: 'register', places: [] };
       default:
         return undefined;
     }

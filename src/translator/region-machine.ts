@@ -7,6 +7,8 @@ import { assert, must } from '../base/assert.ts';
 import {
   type ExitName,
   type Library,
+  PLAN,
+  SITE_BYTES,
   SLOT,
   slotOffset,
   TLB_ENTRIES,
@@ -14,13 +16,16 @@ import {
   vcpuState,
   type WasmMachine,
 } from '../engine/index.ts';
-import type { AccessSize } from '../isa/index.ts';
+import { type AccessSize, CSR_BY_NUMBER, isReadOnly, readCsr } from '../isa/index.ts';
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
-import type { Instruction } from './instruction.ts';
+import { type Instruction, isSensitive } from './instruction.ts';
 
 const at = vcpuState.offset;
+/** a0 to a7: what a call of the SBI takes; it gives a0 and a1. */
+const FIRST_ARGUMENT = 10;
+const LAST_ARGUMENT = 17;
 
 /** What a region's code keeps in locals. */
 export interface RegionLocals {
@@ -35,6 +40,8 @@ export interface RegionLocals {
   readonly slots: Local<Ptr>;
   readonly x: readonly (Local<I64> | undefined)[];
   readonly float: FloatLocals;
+  /** fetchEpoch on entry, where there are promoted instructions. */
+  readonly epoch: Local<I64>;
 }
 
 /** Where the instruction at hand stands. */
@@ -43,6 +50,8 @@ export interface RegionPlace {
   readonly offset: number;
   /** Steps that were charged and are not done when this instruction begins. */
   readonly owed: number;
+  /** Promoted: the number of its site. */
+  readonly site?: number;
   /** Fast: the group that its access belongs to, whether it checks, and where to go if it misses. Else slow. */
   readonly access?: { readonly group: AccessGroup; readonly checks: boolean; readonly miss: Label };
 }
@@ -52,6 +61,9 @@ export class RegionMachine extends FloatMachine {
   readonly #exit: Label;
   #place: RegionPlace | undefined;
   #pending: { register: number; value: I64 } | undefined;
+  #promotionBytes = 0;
+  /** The promoted instruction may change what translations and interrupts depend on. */
+  #changesContext = false;
 
   constructor(
     f: FunctionBuilder,
@@ -66,14 +78,54 @@ export class RegionMachine extends FloatMachine {
     this.#exit = exit;
   }
 
+  /** Bytes of the promoted instructions so far. */
+  get promotionBytes(): number {
+    return this.#promotionBytes;
+  }
+
   /** Emits one instruction. Endings leave their condition or target in locals. */
   emit(place: RegionPlace): void {
+    this.f.note(place.offset);
     this.#place = place;
     this.#pending = undefined;
     this.forgetValues();
     if (place.instruction.isEmulated) this.set('emulated', this.f.i64.add(this.get('emulated'), this.const(1)));
-    if (!this.injectsSign()) place.instruction.row.semantics(this);
+    if (place.site !== undefined) this.#promoted(place, place.site);
+    else if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
+  }
+
+  /**
+   * A promoted instruction: its execution is counted, and what it may read of the clock is exact. After a change of
+   * context the region goes on if no interrupt may be due and all that was validated still stands.
+   */
+  #promoted({ site, instruction, owed }: RegionPlace, number: number): void {
+    assert(site === number, 'of this instruction');
+    const { f } = this;
+    const { budget, epoch, slots } = this.#locals;
+    const before = f.code.length;
+    const record = f.ptr.const(PLAN.sites + number * SITE_BYTES);
+    f.i32.store(record, 0, f.i32.add(f.i32.load(record), f.i32.const(1)));
+    const isAccess = !isSensitive(instruction.role);
+    this.set32('budgetLeft', f.i32.add(budget.get, f.i32.const(isAccess ? owed : owed - 1)));
+    this.#changesContext = false;
+    instruction.row.semantics(this);
+    this.#commit();
+    if (instruction.role === 'sensitive' && this.#changesContext)
+      f.if(
+        this.get32('reenter'),
+        () => {
+          f.set(slots, f.ptr.load(this.vcpu, at.slotBank));
+          f.if(f.call(this.fn('must_look'), this.vcpu, epoch.get) as I32, () => {
+            f.set(budget, f.i32.add(budget.get, f.i32.const(owed - 1)));
+            this.leaveFor(this.#now.offset + instruction.length);
+          });
+          this.set32('reenter', f.i32.const(0));
+        },
+        undefined,
+        'unlikely',
+      );
+    this.#promotionBytes += f.code.length - before;
   }
 
   /** Leaves the region for `offset`. */
@@ -169,7 +221,8 @@ export class RegionMachine extends FloatMachine {
       return f.i64.loadSized(host, offset, size, signed);
     }
     const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, false));
-    const raw = f.let(f.call(this.fn('slot_load'), this.vcpu, address, f.i32.const(size), slot) as I64);
+    const call = this.#now.site === undefined ? 'slot_load' : 'promoted_load';
+    const raw = f.let(f.call(this.fn(call), this.vcpu, address, f.i32.const(size), slot) as I64);
     this.abortIfFault();
     if (!signed || size === 8) return raw;
     return size === 4 ? this.sext32(raw) : size === 2 ? this.sext16(raw) : this.sext8(raw);
@@ -187,7 +240,8 @@ export class RegionMachine extends FloatMachine {
       return;
     }
     const slot = f.i32.const(slotOffset(this.#now.instruction.rs1, true));
-    f.call(this.fn('slot_store'), this.vcpu, address, f.i32.const(size), slot, value);
+    const call = this.#now.site === undefined ? 'slot_store' : 'promoted_store';
+    f.call(this.fn(call), this.vcpu, address, f.i32.const(size), slot, value);
     this.abortIfFault();
     this.#leaveIfDropped();
   }
@@ -214,14 +268,70 @@ export class RegionMachine extends FloatMachine {
   override require(c: I32): void {
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
   }
-  override raise(): void {
-    this.abort();
+  /** Exceptions are left to the interpreter, but for those that are what a promoted instruction is for: ecall's. */
+  override raise(cause: number, tval: I64): void {
+    if (this.#now.site === undefined || this.#now.instruction.role !== 'away') {
+      this.abort();
+      return;
+    }
+    const { f } = this;
+    this.set('faultCause', this.const(cause));
+    this.set('faultTval', tval);
+    this.set('instret', f.i64.sub(this.get('instret'), this.const(1)));
+    f.call(this.fn('take_trap'), this.vcpu, this.pc());
+    f.set(this.#locals.pc, this.get('pc'));
+    this.exit();
   }
+  /** Own writes to code have dropped it already. */
   fenceInstruction(): void {
-    assert(false, 'regions hold no fence.i');
+    this.f.atomicFence();
+    this.f.if(this.get32('hasPeers'), () => this.abort(), undefined, 'unlikely');
   }
+  /** A call is answered here if the host can, and the region is left behind it; anything else is the interpreter's. */
   leaveWith(exit: ExitName): void {
-    assert(false, `regions do not leave with ${exit}`);
+    assert(this.#now.site !== undefined, `regions do not leave with ${exit}`);
+    if (exit !== 'call') {
+      this.abort();
+      return;
+    }
+    const { f } = this;
+    for (let i = FIRST_ARGUMENT; i <= LAST_ARGUMENT; i++) {
+      const local = this.#locals.x[i];
+      if (local) f.i64.store(this.vcpu, at.x + i * 8, local.get);
+    }
+    f.if(
+      f.call(this.fn('promoted_call'), this.vcpu) as I32,
+      () => {
+        for (let i = FIRST_ARGUMENT; i < FIRST_ARGUMENT + 2; i++) {
+          const local = this.#locals.x[i];
+          if (local) f.set(local, f.i64.load(this.vcpu, at.x + i * 8));
+        }
+        this.set32('reenter', f.i32.const(1));
+        this.leaveFor(this.#now.offset + this.#now.instruction.length);
+      },
+      () => this.abort(),
+    );
+  }
+  override csrRead(): I64 {
+    const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
+    if (row !== undefined) return readCsr(this, row);
+    this.abort();
+    return this.const(0);
+  }
+  override csrWrite(value: I64, changes: I64): void {
+    const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
+    if (row === undefined) this.abort();
+    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
+    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    else row.write?.(this, value, changes);
+  }
+  override contextChanged(): void {
+    this.#changesContext = true;
+    super.contextChanged();
+  }
+  override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+    this.#changesContext = true;
+    super.fenceTranslation(va, asid);
   }
 
   /** The host address of an access, as a pointer and a constant offset; checked if it is the first of its group. */

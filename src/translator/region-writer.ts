@@ -27,6 +27,13 @@ import { type RegionLocals, RegionMachine } from './region-machine.ts';
 
 const at = vcpuState.offset;
 
+export interface WrittenRegion {
+  readonly function: FunctionRef;
+  /** Bytes of its code, and of these what promoted instructions take. */
+  readonly bytes: number;
+  readonly promotionBytes: number;
+}
+
 export interface RegionOptions {
   /** The region's number. */
   readonly number: number;
@@ -41,11 +48,15 @@ export function writeRegion(
   library: Library,
   graph: RegionGraph,
   options: RegionOptions,
-): FunctionRef {
+): WrittenRegion {
   const flow = analyse(graph);
-  return module.function(options.name, [module.pointerType, 'i32'], ['i32'], (f) =>
-    new Writer(f, library, graph, flow, options).write(),
-  );
+  let bytes = 0;
+  let promotionBytes = 0;
+  const ref = module.function(options.name, [module.pointerType, 'i32'], ['i32'], (f) => {
+    promotionBytes = new Writer(f, library, graph, flow, options).write();
+    bytes = f.code.length;
+  });
+  return { function: ref, bytes, promotionBytes };
 }
 
 class Writer {
@@ -72,7 +83,8 @@ class Writer {
     this.#budget = f.param<I32>(1);
   }
 
-  write(): void {
+  /** Returns the bytes that promoted instructions take. */
+  write(): number {
     const f = this.#f;
     const use = registersOf(this.#flow.places.map((place) => place.block));
     const float = new FloatFile(f, this.#vcpu, floatUse(this.#graph));
@@ -94,9 +106,12 @@ class Writer {
       slots: f.pointerLocal(),
       x: registers((i) => (use.used & (1 << i) ? f.local('i64') : undefined)),
       float: float.locals,
+      epoch: f.local('i64'),
     };
     this.#locals = locals;
     f.set(locals.slots, f.ptr.load(this.#vcpu, at.slotBank));
+    if (this.#flow.places.some(({ block }) => block.instructions.some(({ site }) => site !== undefined)))
+      f.set(locals.epoch, f.i64.load(this.#vcpu, at.fetchEpoch));
     locals.x.forEach((local, i) => local && f.set(local, f.i64.load(this.#vcpu, at.x + i * 8)));
     float.load();
     f.block((exit) => {
@@ -107,6 +122,7 @@ class Writer {
     float.store();
     f.i64.store(this.#vcpu, at.pc, locals.pc.get);
     f.return(this.#budget.get);
+    return must(this.#machine).promotionBytes;
   }
 
   /**

@@ -49,6 +49,14 @@ for (const { name, options, width, cpu, programs } of [
   { name: 'with code never executed', options: { followsCold: true }, width: 32, cpu: 'rv64', programs: 40 },
   { name: 'twice', options: { threshold: 2, secondThreshold: 4, batch: 3 }, width: 32, cpu: 'rv64', programs: 40 },
   { name: 'in memory64', options: {}, width: 64, cpu: 'rv64', programs: 30 },
+  { name: 'with promotion', options: { promotion: 'always' }, width: 32, cpu: 'rv64', programs: 80 },
+  {
+    name: 'with promotion, twice',
+    options: { promotion: 'always', threshold: 2, secondThreshold: 4 },
+    width: 64,
+    cpu: 'rv64',
+    programs: 30,
+  },
   { name: 'without C', options: {}, width: 32, cpu: 'rv64,c=off', programs: 30 },
 ] as const) {
   test(`random programs, translated ${name}, end as on the reference machine`, () => {

@@ -20,6 +20,7 @@ import {
   BINARY,
   COMPARE,
   CONVERT,
+  EQZ,
   LOAD,
   OP,
   SIMD,
@@ -41,6 +42,11 @@ export type TypeOf<T extends ValueType> = T extends 'i32' ? I32 : T extends 'i64
 export type Local<V extends Value> = { readonly index: number; readonly get: V };
 export interface Label {
   readonly depth: number;
+}
+/** A number that the code from an offset on belongs to. */
+export interface Note {
+  readonly at: number;
+  readonly value: number;
 }
 export type Likelihood = 'likely' | 'unlikely';
 
@@ -67,11 +73,17 @@ export class FunctionBuilder {
   #scope: number[] = [];
   #depth = 0;
   #hints: { at: number; likely: boolean }[] = [];
+  #notes: Note[] = [];
 
   constructor(module: ModuleBuilder, params: readonly ValueType[], results: readonly ValueType[]) {
     this.module = module;
     this.params = params;
     this.results = results;
+  }
+
+  /** Marks what is emitted from here on with a number of the caller's, for listings (listing.ts). */
+  note(value: number): void {
+    this.#notes.push({ at: this.code.length, value });
   }
 
   // ---- locals ----
@@ -351,8 +363,8 @@ export class FunctionBuilder {
     }
   }
 
-  /** The finished body: local declarations, code, end; and branch hints by offset into it. */
-  finish(): { body: Uint8Array; hints: { at: number; likely: boolean }[] } {
+  /** The finished body: local declarations, code, end; branch hints and notes by offset into it. */
+  finish(): { body: Uint8Array; hints: { at: number; likely: boolean }[]; notes: readonly Note[] } {
     assert(this.#depth === 0, 'unbalanced blocks');
     const out = new Bytes();
     const runs: { type: ValueType; count: number }[] = [];
@@ -369,7 +381,11 @@ export class FunctionBuilder {
     const start = out.length;
     out.append(this.code.view);
     out.u8(OP.end);
-    return { body: out.view, hints: this.#hints.map(({ at, likely }) => ({ at: at + start, likely })) };
+    return {
+      body: out.view,
+      hints: this.#hints.map(({ at, likely }) => ({ at: at + start, likely })),
+      notes: this.#notes.map(({ at, value }) => ({ at: at + start, value })),
+    };
   }
 
   #node(kind: number, type: ValueType, a: number, b: number, c: number): number {
@@ -567,9 +583,7 @@ export class IntegerOps<V extends I32 | I64> {
     return this.compare('gt_u', a, b);
   }
   eqz(a: V): I32 {
-    return this.#type === 'i32'
-      ? (this.#f.unary('i32', UNARY.i32.eqz, a) as I32)
-      : (this.#f.unary('i32', 0x50, a) as I32);
+    return this.#f.unary('i32', EQZ[this.#type], a) as I32;
   }
   unary(name: keyof (typeof UNARY)['i32'] & keyof (typeof UNARY)['i64'], a: V): V {
     return this.#f.unary(this.#type, UNARY[this.#type][name], a) as V;
@@ -652,7 +666,7 @@ export class PointerOps {
     return this.#f.binary('i32', COMPARE[this.#f.module.pointerType].eq, a, b) as I32;
   }
   eqz(a: Ptr): I32 {
-    return this.#f.unary('i32', this.#wide ? 0x50 : 0x45, a) as I32;
+    return this.#f.unary('i32', EQZ[this.#f.module.pointerType], a) as I32;
   }
   /** Zero-extends an index. */
   from32(a: I32): Ptr {

@@ -4,7 +4,7 @@
  */
 import { assert, must } from '../base/assert.ts';
 import { Bytes } from './bytes.ts';
-import { FunctionBuilder } from './function.ts';
+import { FunctionBuilder, type Note } from './function.ts';
 import { VALUE_TYPE, type ValueType } from './opcodes.ts';
 
 export interface FunctionRef {
@@ -26,6 +26,7 @@ interface Defined {
   readonly ref: FunctionRef;
   body?: Uint8Array;
   hints?: { at: number; likely: boolean }[];
+  notes?: readonly Note[];
 }
 
 export class ModuleBuilder {
@@ -78,14 +79,19 @@ export class ModuleBuilder {
   }
 
   define(ref: FunctionRef, build: (f: FunctionBuilder) => void): void {
-    const number = this.#importsLate ? -1 - ref.index : ref.index - this.#imports.length;
-    const defined = must(this.#functions[number]);
+    const defined = must(this.#functions[this.#numberOf(ref)]);
     assert(!defined.body, `${ref.name} is defined twice`);
     const f = new FunctionBuilder(this, ref.params, ref.results);
     build(f);
-    const { body, hints } = f.finish();
+    const { body, hints, notes } = f.finish();
     defined.body = body;
     defined.hints = hints;
+    defined.notes = notes;
+  }
+
+  /** Notes of a function that is defined, by offset into its body; they are no part of the module. */
+  notesOf(ref: FunctionRef): readonly Note[] {
+    return must(this.#functions[this.#numberOf(ref)]).notes ?? [];
   }
 
   /** Declares and defines. */
@@ -176,6 +182,11 @@ export class ModuleBuilder {
       });
     });
     return out.view.slice();
+  }
+
+  /** A function's number among those that are defined. */
+  #numberOf(ref: FunctionRef): number {
+    return this.#importsLate ? -1 - ref.index : ref.index - this.#imports.length;
   }
 
   /** A function's number in the finished module. */

@@ -13,11 +13,14 @@ export const OP = {
 /** Unary and binary operations by type: name -> opcode (0xfcNN for prefixed ones). */
 // biome-ignore format: table
 export const UNARY = {
-  i32: { eqz: 0x45, clz: 0x67, ctz: 0x68, popcnt: 0x69, extend8_s: 0xc0, extend16_s: 0xc1 },
+  i32: { clz: 0x67, ctz: 0x68, popcnt: 0x69, extend8_s: 0xc0, extend16_s: 0xc1 },
   i64: { clz: 0x79, ctz: 0x7a, popcnt: 0x7b, extend8_s: 0xc2, extend16_s: 0xc3, extend32_s: 0xc4 },
   f32: { abs: 0x8b, neg: 0x8c, ceil: 0x8d, floor: 0x8e, trunc: 0x8f, nearest: 0x90, sqrt: 0x91 },
   f64: { abs: 0x99, neg: 0x9a, ceil: 0x9b, floor: 0x9c, trunc: 0x9d, nearest: 0x9e, sqrt: 0x9f },
 } as const;
+
+/** Tests for zero: the result is i32. */
+export const EQZ = { i32: 0x45, i64: 0x50 } as const;
 
 // biome-ignore format: table
 export const BINARY = {

@@ -133,6 +133,15 @@ describe('a machine in the background', requires('apt'), () => {
     );
     assert.match((await kage(['logs', 'x'])).stdout, /root@kage:~# /);
 
+    // The kernel's hottest code; one of it may just have been dropped.
+    const hot = JSON.parse((await kage(['explain', 'hot', 'x', '--format', 'json'])).stdout) as { at?: string }[];
+    const shown = [];
+    for (const { at } of hot) if (at?.startsWith('0xffffffff')) shown.push((await kage(['explain', at, 'x'])).stdout);
+    const told = shown.find((text) => text.includes('\nTranslated: region ')) ?? '';
+    assert.match(told, /^0xffffffff\w+, hart 0 in supervisor mode, guest-physical 0x\w+\n/);
+    assert.match(told, /\nblock 0xffffffff\w+, reached \d+ times\n {2}ffffffff/);
+    assert.match(told, /\nWebAssembly of the region, \d+ bytes\nfunc \$region\d+ /);
+
     assert.deepEqual(await kage(['stop', 'x']), { code: 0, stdout: 'x\n', stderr: '' });
     assert.deepEqual(await kage(['ps', '-q']), { code: 0, stdout: '', stderr: '' });
     const gone = await kage(['exec', 'x', '--', 'true']);

@@ -1,11 +1,13 @@
 /**
  * The instruction clock under Debian's stock kernel: it finds no root file system, panics, and reboots. Its own time
  * stamps, its random numbers and its interrupts follow from the instructions and the seed, so two runs say the same,
- * character by character, and end at the same instruction, whether hot code is translated or not.
+ * character by character, and end at the same instruction, whether hot code is translated or not, and whether sensitive
+ * instructions are promoted or leave the engine each time.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ExitStatus } from '../../src/host/machine/index.ts';
+import type { PromotionMode } from '../../src/machine/index.ts';
 import { requires } from '../capability.ts';
 import { debianImage, Guest } from './guest.testing.ts';
 
@@ -15,10 +17,16 @@ interface Run {
   readonly instructions: readonly number[];
 }
 
+interface Stats {
+  readonly vcpus: readonly { readonly instructions: number }[];
+  readonly promotion: { readonly accesses: number; readonly calls: number; readonly executions: number };
+}
+
 async function boot(
   seed: number,
   cpus: number,
-  options: { translate?: boolean; codeMemoryBytes?: number } = {},
+  options: { translate?: boolean; promotion?: PromotionMode; codeMemoryBytes?: number } = {},
+  look: (stats: Stats) => void = () => {},
 ): Promise<Run> {
   const { kernel } = await debianImage();
   await using guest = await Guest.start({
@@ -27,8 +35,9 @@ async function boot(
     ...options,
   });
   const status = await guest.machine.exited;
-  const { vcpus } = (await guest.machine.stats()) as { vcpus: { instructions: number }[] };
-  return { status, console: guest.console, instructions: vcpus.map((vcpu) => vcpu.instructions) };
+  const stats = (await guest.machine.stats()) as unknown as Stats;
+  look(stats);
+  return { status, console: guest.console, instructions: stats.vcpus.map((vcpu) => vcpu.instructions) };
 }
 
 describe("Debian's kernel by the instruction clock", requires('apt'), () => {
@@ -42,6 +51,13 @@ describe("Debian's kernel by the instruction clock", requires('apt'), () => {
     assert.deepEqual(await boot(7, 2, { translate: false }), first);
     // Nor does it when code memory is full, which it is again and again.
     assert.deepEqual(await boot(7, 2, { codeMemoryBytes: 4 << 20 }), first);
+    // With every sensitive instruction promoted at once, and with none.
+    const promoted = await boot(7, 2, { promotion: 'always' }, ({ promotion }) => {
+      const { accesses, calls, executions } = promotion;
+      for (const count of [accesses, calls, executions]) assert.ok(count > 100, JSON.stringify(promotion));
+    });
+    assert.deepEqual(promoted, first);
+    assert.deepEqual(await boot(7, 2, { promotion: 'off' }), first);
     assert.notDeepEqual((await boot(8, 2)).instructions, first.instructions);
   });
 });

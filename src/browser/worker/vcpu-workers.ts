@@ -18,10 +18,11 @@ export class VcpuWorkers {
   }
 
   /** `onFailure` hears of a worker that fails, or has failed already. */
-  start(start: Omit<WebVcpuStart, 'vcpu'>, onFailure: (message: string) => void): void {
+  start(start: Omit<WebVcpuStart, 'vcpu' | 'translates'>, onFailure: (message: string) => void): void {
     this.#onFailure = onFailure;
     if (this.#failure !== undefined) onFailure(this.#failure);
-    for (const [vcpu, worker] of this.#workers.entries()) worker.postMessage({ ...start, vcpu } satisfies WebVcpuStart);
+    for (const [vcpu, worker] of this.#workers.entries())
+      worker.postMessage({ ...start, vcpu, translates: 'here' } satisfies WebVcpuStart);
   }
 
   end(): void {

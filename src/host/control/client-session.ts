@@ -77,6 +77,9 @@ export class ClientSession {
   readonly #answers: Answers = {
     info: async (machine) => machine.info,
     stats: async (machine) => await machine.stats(),
+    explain: async (machine, { hart, pc }) =>
+      await machine.explain({ hart, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
+    hot: async (machine, { most }) => ({ regions: await machine.hotRegions(most) }),
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};

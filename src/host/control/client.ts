@@ -5,7 +5,15 @@
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
-import type { ExecOptions, ExecResult, ExitStatus, MachineInfo, MachineStats } from '../machine/machine-api.ts';
+import type {
+  CodeExplanation,
+  ExecOptions,
+  ExecResult,
+  ExitStatus,
+  HotRegion,
+  MachineInfo,
+  MachineStats,
+} from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
   type Method,
@@ -73,6 +81,15 @@ export class RemoteMachine implements AsyncDisposable {
 
   async stats(): Promise<MachineStats> {
     return await this.#call('stats', {});
+  }
+
+  /** What the translator makes of guest code, as MachineHandle.explain does. */
+  async explain({ pc, hart = 0 }: { readonly pc?: bigint; readonly hart?: number } = {}): Promise<CodeExplanation> {
+    return await this.#call('explain', { hart, ...(pc === undefined ? {} : { pc: `0x${pc.toString(16)}` }) });
+  }
+
+  async hotRegions(most = 20): Promise<readonly HotRegion[]> {
+    return (await this.#call('hot', { most })).regions;
   }
 
   /** Resolves when the guest agent is ready. */

@@ -49,6 +49,16 @@ describe('a machine on its control socket', () => {
     await assert.rejects(connectMachine('web', folder), operatorError('no-such-machine'));
   });
 
+  test('explains code, and lists the regions that are entered most', async () => {
+    await launch('web');
+    await using remote = await connectMachine('web', folder);
+    assert.deepEqual(await remote.explain(), await machines[0]?.explain());
+    assert.equal((await remote.explain({ pc: (1n << 64n) - 2n })).pc, '0xfffffffffffffffe');
+    assert.deepEqual(await remote.hotRegions(), await machines[0]?.hotRegions());
+    assert.equal((await remote.hotRegions(1)).length, 1);
+    await assert.rejects(remote.explain({ hart: 1 }), operatorError('no-such-hart'));
+  });
+
   test('runs commands with their streams apart, side by side', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);
@@ -212,6 +222,8 @@ describe('a hostile client', () => {
   const answered: readonly [params: string, says: RegExp][] = [
     ['"method":"launch"', /no method launch/],
     ['"method":"constructor"', /no method constructor/],
+    ['"method":"explain","params":{"hart":0,"pc":"main"}', /params\.pc is no address/],
+    ['"method":"explain","params":{"hart":-1}', /params\.hart is not within/],
     ['"method":"exec","params":{"stream":1,"argv":"ls"}', /params\.argv is not a list/],
     ['"method":"exec","params":{"stream":1,"argv":[1]}', /params\.argv\[0\] is not a string/],
     ['"method":"exec","params":[]', /params is no object/],

@@ -5,10 +5,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
 import type {
+  CodeExplanation,
   CreateMachine,
   ExecOptions,
   ExecResult,
   ExitStatus,
+  HotRegion,
   MachineHandle,
   MachineInfo,
   MachineOptions,
@@ -104,6 +106,19 @@ export class FakeMachine implements MachineHandle {
     return { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] };
   }
 
+  /** Of hart 0 alone, which stands at 0x80200000: a loop there is translated, nothing else is mapped. */
+  async explain({ pc = 0x8020_0000n, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+    if (hart > 0) throw new OperatorError('no-such-hart', `The machine has no hart ${hart}`, 'Give the number 0');
+    return pc === 0x8020_0000n ? fakeExplanation : { ...fakeNothing, pc: `0x${pc.toString(16)}` };
+  }
+
+  async hotRegions(most = 20): Promise<readonly HotRegion[]> {
+    return [
+      { at: '0x80200000', physical: '0x80200000', hart: 0, number: 3, instructions: 2, entered: 12, module: 1 },
+      { number: 4, instructions: 9, entered: 5, module: 1 },
+    ].slice(0, most);
+  }
+
   end(status: ExitStatus): void {
     this.#exit.resolve(status);
   }
@@ -153,6 +168,35 @@ export class FakeMachine implements MachineHandle {
     }
   }
 }
+
+const fakeRegion = { at: '0x80200000', number: 3, instructions: 2, entered: 12, module: 1 };
+
+const fakeExplanation: CodeExplanation = {
+  ...{ hart: 0, pc: '0x80200000', mode: 'supervisor', physical: '0x80200000', status: 'translated' },
+  summary: 'Translated: region 3, 2 instructions, entered 12 times.',
+  ...{ reached: 1200, thresholds: [1000, 16_000] },
+  page: { at: '0x80200000', decoded: 40, hasOverlay: false, regions: [fakeRegion], touching: [3, 8] },
+  region: fakeRegion,
+  blocks: [
+    {
+      ...{ at: '0x80200000', depth: 0, ending: 'branch', reached: 1200 },
+      instructions: [
+        { at: '0x80200000', bits: '0505', text: 'c.addi a0, 1' },
+        { at: '0x80200002', bits: 'fe051fe3', text: 'bne a0, zero, 0x80200000' },
+      ],
+      edges: [{ to: '0x80200000' }, { to: '0x80200006', leaves: 'never executed' }],
+    },
+  ],
+  wasm: {
+    ...{ of: 'region', isCurrent: true, bytes: 120 },
+    lines: ['func $region3 (param $vcpu i32)', '  return $budget'],
+  },
+};
+
+const fakeNothing: CodeExplanation = {
+  ...{ hart: 0, pc: '0x0', mode: 'supervisor', status: 'unmapped', summary: 'Nothing can be executed there.' },
+  ...{ reached: 0, thresholds: [1000, 16_000], blocks: [] },
+};
 
 /** A CreateMachine that makes fakes; `machines` holds them in order. */
 export function fakeCreate(): { create: CreateMachine; machines: FakeMachine[] } {

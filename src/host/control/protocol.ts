@@ -11,6 +11,7 @@
  * The version is raised when something that was said before changes its meaning; additions do not raise it.
  */
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
+import { addressText, explanation, hotRegion } from './explanation-shape.ts';
 import { data, integer, limits, listOf, mapOf, object, oneOf, optional, record, type Shape, text } from './shape.ts';
 
 export const protocolVersion = 1;
@@ -39,6 +40,10 @@ const machineInfo: Shape<MachineInfo> = record({
 export const requests = {
   info: { params: nothing, result: machineInfo },
   stats: { params: nothing, result: object },
+  /** What the translator makes of the code at an address (where the hart stood lately, without one). */
+  explain: { params: record({ hart: integer(0, 4095), pc: optional(addressText) }), result: explanation },
+  /** The regions that were entered most. */
+  hot: { params: record({ most: integer(1, 1000) }), result: record({ regions: listOf(hotRegion, 1000) }) },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

@@ -43,6 +43,11 @@ export function integer(least: number, most: number): Shape<number> {
   };
 }
 
+export const truth: Shape<boolean> = (value, at) => {
+  if (typeof value !== 'boolean') throw new ShapeError(`${at} is neither true nor false`);
+  return value;
+};
+
 /** Base64, strictly: what decodes to something else when encoded again is refused. */
 export const data: Shape<Uint8Array> = (value, at) => {
   const encoded = text(Math.ceil(limits.dataBytes / 3) * 4)(value, at);

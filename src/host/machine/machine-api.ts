@@ -3,9 +3,9 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { ExitStatus } from '../../machine/index.ts';
+import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode } from '../../machine/index.ts';
 
-export type { ExitStatus };
+export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
 
 /** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
 export interface DriveOptions {
@@ -47,6 +47,8 @@ export interface MachineOptions {
   readonly translate?: boolean;
   /** How often a jump target is reached before it is translated, 1 to 65535. */
   readonly hotThreshold?: number;
+  /** Sensitive instructions that translated code does where they stand: none, the frequent ones (default), all. */
+  readonly promotion?: PromotionMode;
   /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
   readonly overlay?: boolean;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
@@ -106,6 +108,13 @@ export interface MachineHandle extends AsyncDisposable {
   /** Ends the machine at once. */
   kill(): Promise<ExitStatus>;
   stats(): Promise<MachineStats>;
+  /**
+   * What the translator makes of guest code at `pc` (where the hart stood lately, by default), as hart 0 or another sees
+   * it. The guest goes on, and cannot tell. Rejects with OperatorError where there is no such hart.
+   */
+  explain(where?: { readonly pc?: bigint; readonly hart?: number }): Promise<CodeExplanation>;
+  /** Regions of translated code that were entered most often, at most `most` (20 by default). */
+  hotRegions(most?: number): Promise<readonly HotRegion[]>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */

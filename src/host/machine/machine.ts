@@ -2,10 +2,9 @@
  * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
-import { getHeapStatistics, type HeapInfo } from 'node:v8';
-import { Worker } from 'node:worker_threads';
+import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
-import { HostError } from '../../base/errors.ts';
+import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
@@ -16,8 +15,12 @@ import {
   boardConfig,
   boardRunner,
   boardStats,
+  CodeExplainer,
+  type CodeExplanation,
   exitStatus,
   extensionsOf,
+  type HotRegion,
+  hotRegions,
   IoSlots,
   IoThread,
   SLICE_STEPS,
@@ -41,21 +44,14 @@ import type {
   MachineOptions,
   MachineStats,
 } from './machine-api.ts';
+import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
-import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
-/** A processor's thread makes little garbage, and that for a moment. By default V8 lets it have 48 (measured: bench/memory.ts). */
-const YOUNG_MIB = 6;
 const STOP_GRACE_MS = 30_000;
-
-export interface ThreadHeap {
-  readonly thread: string;
-  readonly heap: HeapInfo;
-}
 
 export interface MachineParts {
   readonly options: MachineOptions;
@@ -73,11 +69,14 @@ export class LocalMachine implements MachineHandle {
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
   readonly #slots: IoSlots;
-  readonly #workers: Worker[] = [];
+  /** None with the instruction clock. */
+  readonly #threads: MachineThreads | undefined;
   readonly #end = Promise.withResolvers<ExitStatus>();
   readonly #config: BoardConfig;
   readonly #startedAt = new Date().toISOString();
   readonly processor: Processor;
+  readonly #signatures: EngineCode['signatures'];
+  #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
@@ -90,12 +89,12 @@ export class LocalMachine implements MachineHandle {
     const { options } = parts;
     const config = boardConfig(options);
     const guest: { net?: VirtioNet } = {};
-    const network =
-      options.network === false
-        ? undefined
-        : await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
+    const threads = config.clock === 'real' ? threadsFor(config) : undefined;
+    let network: RunningNetwork | undefined;
     try {
-      const machine = new LocalMachine(parts, config, network);
+      if (options.network !== false)
+        network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
+      const machine = new LocalMachine(parts, config, network, threads);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -103,15 +102,22 @@ export class LocalMachine implements MachineHandle {
       return machine;
     } catch (error) {
       network?.close();
+      await threads?.terminate();
       throw error;
     }
   }
 
-  private constructor(parts: MachineParts, config: BoardConfig, network: RunningNetwork | undefined) {
+  private constructor(
+    parts: MachineParts,
+    config: BoardConfig,
+    network: RunningNetwork | undefined,
+    threads: MachineThreads | undefined,
+  ) {
     const { options } = parts;
     this.#options = options;
     this.#drives = parts.drives;
     this.#network = network;
+    this.#threads = threads;
     this.exited = this.#end.promise;
     const host = nodePorts(options.seed);
     this.#slots = new IoSlots({
@@ -151,11 +157,15 @@ export class LocalMachine implements MachineHandle {
     const code = generateEngine(this.board.memory.shape.description, extensions, emulated);
     code.tables.write(this.board.memory.buffer);
     code.tables.writePolicies(this.board.memory.buffer, config.policies);
+    this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
     if (options.startPaused) this.#setPaused(true);
-    if (isReal) this.#startWorkers(config, module, code.signatures, epoch);
-    else this.#prepareInstructionClock(ticks, code.signatures);
+    if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
+    else {
+      this.processor.collectGarbage = garbageCollector();
+      this.#prepareInstructionClock(ticks, code.signatures);
+    }
   }
 
   get info(): MachineInfo {
@@ -246,15 +256,24 @@ export class LocalMachine implements MachineHandle {
     };
   }
 
+  async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+    if (this.board.vcpus[hart] === undefined)
+      throw new OperatorError(
+        'no-such-hart',
+        `The machine has no hart ${hart}`,
+        `Give a number from 0 to ${this.board.vcpus.length - 1}`,
+      );
+    this.#explainer ??= new CodeExplainer(this.board, this.#signatures);
+    return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
+  }
+
+  async hotRegions(most = 20): Promise<readonly HotRegion[]> {
+    return hotRegions(this.board, most);
+  }
+
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
-    const others = await Promise.allSettled(this.#workers.map(async (worker) => await worker.getHeapStatistics()));
-    return [
-      { thread: 'main', heap: getHeapStatistics() },
-      ...others.flatMap((other, i) =>
-        other.status === 'fulfilled' ? [{ thread: `vcpu${i}`, heap: other.value }] : [],
-      ),
-    ];
+    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -275,7 +294,7 @@ export class LocalMachine implements MachineHandle {
     void serving
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
-        await Promise.all(this.#workers.map((worker) => worker.terminate()));
+        await this.#threads?.terminate();
         this.#io.serve();
         this.#trapLog?.close();
         this.#network?.close();
@@ -308,39 +327,18 @@ export class LocalMachine implements MachineHandle {
     void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
   }
 
-  #startWorkers(
+  #startThreads(
+    threads: MachineThreads,
     config: BoardConfig,
     module: WebAssembly.Module,
     signatures: EngineCode['signatures'],
     epoch: bigint,
   ): void {
-    for (const vcpu of this.board.vcpus) {
-      const start: WorkerStart = {
-        config,
-        memory: this.board.memory.memory,
-        shape: this.board.memory.shape,
-        module,
-        signatures,
-        vcpu: vcpu.id,
-        epoch,
-      };
-      const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), {
-        workerData: start,
-        name: `vcpu${vcpu.id}`,
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-      });
-      worker.on('error', (error) =>
-        this.#fail(
-          new HostError(
-            'worker-failed',
-            `processor ${vcpu.id} failed: ${error instanceof Error ? error.message : error}`,
-            { cause: error },
-          ),
-        ),
-      );
-      worker.on('message', (_: StoppedMessage) => this.#stopped());
-      this.#workers.push(worker);
-    }
+    const { memory, shape } = this.board.memory;
+    threads.start(
+      { config, memory, shape, module, signatures, epoch },
+      { failed: (error) => this.#fail(error), stopped: () => this.#stopped() },
+    );
   }
 
   #steppedTicks(): number {
@@ -353,7 +351,7 @@ export class LocalMachine implements MachineHandle {
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped: () => this.#stopped(), collectGarbage: garbageCollector() },
+      { ticks, stopped: () => this.#stopped() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );
@@ -363,6 +361,8 @@ export class LocalMachine implements MachineHandle {
   /** Harts take turns of one slice each; a backend's work is waited for, so that it takes no time the guest can see. */
   async #runInstructionClock(runner: Runner): Promise<void> {
     const { board } = this;
+    // Whoever made the machine is to hear its first words.
+    await new Promise((resolve) => setImmediate(resolve));
     for (let turn = 0; ; turn++) {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
@@ -383,6 +383,10 @@ export class LocalMachine implements MachineHandle {
       if (turn % 16 === 0 || isIdle) await new Promise((resolve) => setImmediate(resolve));
     }
   }
+}
+
+function threadsFor({ harts, translation }: BoardConfig): MachineThreads {
+  return new MachineThreads({ vcpus: harts, translates: translation !== undefined });
 }
 
 async function startNetwork(

@@ -1,5 +1,5 @@
-/** The worker thread of a processor: runs its vCPU until the machine ends (src/machine/vcpu-thread.ts). */
-import { parentPort, workerData } from 'node:worker_threads';
+/** The worker thread of a processor: waits for its vCPU, runs it until the machine ends (src/machine/vcpu-thread.ts). */
+import { parentPort } from 'node:worker_threads';
 import { runVcpu, type VcpuStart } from '../../machine/index.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
@@ -13,10 +13,11 @@ export interface StoppedMessage {
   readonly vcpu: number;
 }
 
-const start = workerData as WorkerStart;
-runVcpu(start, {
-  ticks: ticksSince(start.epoch),
-  wallMs: () => Date.now(),
-  collectGarbage: garbageCollector(),
-  stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
+parentPort?.once('message', (start: WorkerStart) => {
+  runVcpu(start, {
+    ticks: ticksSince(start.epoch),
+    wallMs: () => Date.now(),
+    collectGarbage: garbageCollector(),
+    stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
+  });
 });

@@ -1,0 +1,81 @@
+/**
+ * What promoted code calls (mechanism 3; translator/promotion.ts decides which instructions are promoted). A sensitive
+ * instruction that is emulated leaves translated code, and if it reaches a device or the SBI, the engine; promoted, it
+ * is done where it stands, by the same emulation: of a CSR in line, of devices and calls by the host's functions.
+ *
+ *   region --promoted_load--> slot_load --a device?--> host: device(vcpu) --answer--> slot_load takes it
+ *   region --promoted_call--> host: call(vcpu) -> done, or to be left to the exit
+ */
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+
+/**
+ * promoted_load and promoted_store, as slot_load and slot_store; promoted_call(vcpu) -> 1 if it was answered;
+ * must_look(vcpu, epoch) -> 1 if, after a change of context, an interrupt may be due or fetch translations were dropped.
+ */
+export function definePromotion(
+  module: ModuleBuilder,
+  library: Library,
+  host: { device: FunctionRef; call: FunctionRef },
+): void {
+  const P = module.pointerType;
+  const declare = library.declarer(module);
+  module.define(declare('promoted_load', [P, 'i64', 'i32', 'i32'], ['i64']), (f) => {
+    const load = (): I64 =>
+      f.call(
+        library.get('slot_load'),
+        f.param<Ptr>(0).get,
+        f.param<I64>(1).get,
+        f.param<I32>(2).get,
+        f.param<I32>(3).get,
+      ) as I64;
+    const value = f.let(load());
+    whenDevice(f, host.device, () => f.return(f.let(load())));
+    f.return(value);
+  });
+  module.define(declare('promoted_store', [P, 'i64', 'i32', 'i32', 'i64'], []), (f) => {
+    const store = (): unknown =>
+      f.call(
+        library.get('slot_store'),
+        f.param<Ptr>(0).get,
+        f.param<I64>(1).get,
+        f.param<I32>(2).get,
+        f.param<I32>(3).get,
+        f.param<I64>(4).get,
+      );
+    store();
+    whenDevice(f, host.device, store);
+  });
+  module.define(declare('promoted_call', [P], ['i32']), (f) => {
+    f.return(f.call(host.call, f.param<Ptr>(0).get) as I32);
+  });
+  module.define(declare('must_look', [P, 'i64'], ['i32']), (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    const waiting = f.i64.or(f.atomicLoad('i64', vcpu, at.lines), f.i64.load(vcpu, at.mip));
+    f.return(
+      f.i32.or(
+        f.i64.ne(f.i64.and(waiting, f.i64.load(vcpu, at.mie)), f.i64.const(0)),
+        f.i64.ne(f.i64.load(vcpu, at.fetchEpoch), f.param<I64>(1).get),
+      ),
+    );
+  });
+}
+
+/** The access before wants to leave for a device: the host answers it here, and it is done again. */
+function whenDevice(f: FunctionBuilder, device: FunctionRef, again: () => void): void {
+  const { i32 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const leaves = i32.and(
+    i32.eq(i32.load(vcpu, at.fault), i32.const(FAULT.leave)),
+    i32.eq(i32.load(vcpu, at.exitKind), i32.const(EXIT.mmio)),
+  );
+  f.if(leaves, () => {
+    f.if(f.call(device, vcpu) as I32, () => {
+      i32.store(vcpu, at.fault, i32.const(FAULT.none));
+      again();
+    });
+  });
+}

@@ -1,0 +1,323 @@
+/**
+ * Makes regions: finds them around hot code, writes several as a module, installs them. What that changes is in the
+ * machine's memory, so any thread may do it: regions, links from pages to them, modules (engine/regions.ts,
+ * module-log.ts), heads in decoded pages, from which on the interpreter enters them.
+ *
+ * Others may write to the code meanwhile. So a region's cover and links are there before its instructions are compared
+ * with memory a last time; whoever writes later finds the cover and drops the region. And all code may be dropped
+ * meanwhile: then what was found means nothing any more.
+ */
+import { assert, must } from '../base/assert.ts';
+import {
+  DECODED_COVER,
+  DECODED_HEADER_BYTES,
+  DECODED_LINKS,
+  hostFusesMultiplyAdd,
+  type MachineMemory,
+  PLAN,
+  REGION_BYTES,
+  REGION_LINKS,
+  REGION_TABLE,
+  REGIONS,
+  type Signature,
+  SPECIAL,
+  type VcpuState,
+  withLock,
+} from '../engine/index.ts';
+import { ModuleBuilder } from '../wasm/index.ts';
+import { CodeSource } from './code-source.ts';
+import type { HotCode } from './hot-queue.ts';
+import { ImportLibrary } from './import-library.ts';
+import { type CodeDecoders, InstructionCache, isSensitive } from './instruction.ts';
+import type { ModuleLog } from './module-log.ts';
+import { isDropped, type ModuleTable } from './module-table.ts';
+import type { RegionLimits, TranslatorOptions } from './options.ts';
+import { Promotion } from './promotion.ts';
+import { findRegion, type RegionGraph } from './region-graph.ts';
+import { type WrittenRegion, writeRegion } from './region-writer.ts';
+
+/** How code is decoded, and what modules may import. */
+export interface GuestCode extends CodeDecoders {
+  readonly hasCompressed: boolean;
+  readonly signatures: ReadonlyMap<string, Signature>;
+}
+
+export interface FoundRegion {
+  readonly source: CodeSource;
+  readonly graph: RegionGraph;
+  /** Linear address of the head's decoded entry. */
+  readonly head: number;
+  readonly flushes: number;
+  /** It is made for the promoted instruction that is its head. */
+  readonly isPromotion: boolean;
+}
+
+/** A module in use. */
+interface Made {
+  readonly first: number;
+  readonly end: number;
+  readonly bytes: number;
+  readonly promotionBytes: number;
+}
+
+/** Of code memory, at most this part is promotion code. */
+const PROMOTION_SHARE = 1 / 8;
+
+/** Phases of translation, by their places in the header's times. */
+const PHASE = { find: 0, write: 1, compile: 2, install: 3 } as const;
+
+export class RegionMaker {
+  readonly #memory: MachineMemory;
+  readonly #code: GuestCode;
+  readonly #options: TranslatorOptions;
+  readonly #cache: InstructionCache;
+  readonly #nowMs: () => number;
+  /** Heads around which a larger region was looked for; counters wrap, and once is enough. */
+  readonly #grown = new Set<number>();
+  readonly #promotion: Promotion;
+  readonly #made = new Set<Made>();
+  #flushes = 0;
+  #dropped = 0;
+
+  /** `nowMs`: for counters of what it takes. */
+  constructor(memory: MachineMemory, code: GuestCode, options: TranslatorOptions, nowMs = (): number => 0) {
+    this.#memory = memory;
+    this.#code = code;
+    this.#options = options;
+    this.#cache = new InstructionCache(code);
+    this.#nowMs = nowMs;
+    const { codeEnd, decodedFirst } = memory.header;
+    this.#promotion = new Promotion(memory, options.promotion, (codeEnd - decodedFirst) * PROMOTION_SHARE);
+  }
+
+  /** The address of the decoded entry at a place: what identifies a region's head. */
+  static headOf({ pc, decoded }: HotCode): number {
+    return decoded + Number(pc & 0xfffn) * 4;
+  }
+
+  /** The region around hot code; undefined: there is none, or the code was dropped. */
+  find(hot: HotCode): FoundRegion | undefined {
+    return this.#timed('find', () =>
+      withLock(this.#memory.i32, 'sourceLock', () => {
+        if (this.#memory.header.codeFlushes !== hot.flushes) return undefined;
+        const offset = Number(hot.pc & 0xfffn);
+        const head = RegionMaker.headOf(hot);
+        const source = new CodeSource(this.#memory, hot);
+        if (hot.why === 'emulated')
+          return this.#promote(source, hot) ? this.#around(source, hot, this.#options.promoted) : undefined;
+        const isAgain = source.isHead(offset);
+        if (!this.#mayTry(head, hot.flushes, isAgain)) return undefined;
+        return this.#around(source, hot, isAgain ? this.#options.second : this.#options.first);
+      }),
+    );
+  }
+
+  #around(source: CodeSource, hot: HotCode, size: RegionLimits): FoundRegion | undefined {
+    const graph = findRegion(source, this.#cache, Number(hot.pc & 0xfffn), {
+      ...size,
+      followsCold: this.#options.followsCold,
+      hasCompressed: this.#code.hasCompressed,
+      siteOf: (entry, pc) => this.#promotion.numberOf(entry, pc),
+    });
+    const { flushes, why } = hot;
+    return graph && { source, graph, head: RegionMaker.headOf(hot), flushes, isPromotion: why === 'emulated' };
+  }
+
+  /** Promotes the instruction at the place, if that is possible. */
+  #promote(source: CodeSource, hot: HotCode): boolean {
+    const offset = Number(hot.pc & 0xfffn);
+    const instruction = source.instruction(offset, this.#cache);
+    // What straddles pages has no entry of its own; of accesses, those that translated code does can be promoted.
+    if (instruction === undefined || offset + instruction.length > 4096) return false;
+    const { role, row } = instruction;
+    if (!isSensitive(role) && row.kind !== 'load' && row.kind !== 'store') return false;
+    return this.#promotion.promote(RegionMaker.headOf(hot), hot.pc);
+  }
+
+  /** Now and then: demotes sensitive instructions that cooled down, drops the regions with them, gives code memory back. */
+  sweep(states: readonly VcpuState[], { log }: ModuleTable): void {
+    // Under the lock code is not dropped, and sites stay what they were made for.
+    withLock(this.#memory.i32, 'sourceLock', () => this.#sweep(states, log));
+  }
+
+  #sweep(states: readonly VcpuState[], log: ModuleLog): void {
+    this.#forgetDropped();
+    const regions = this.#promotion.sweep(states);
+    if (regions.length === 0) return;
+    const { header, u32, u64, i32 } = this.#memory;
+    withLock(i32, 'regionLock', () => {
+      for (const number of regions) {
+        const record = (PLAN.regions + number * REGION_BYTES) / 4;
+        const head = must(u32[record]);
+        if (head === 0) continue;
+        u32[record] = 0;
+        if (u64[head / 8] === entryOf(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
+      }
+      header.regionsDemoted += regions.length;
+    });
+    for (const module of this.#made) {
+      if (!isDropped(this.#memory, module.first, module.end)) continue;
+      log.release(module.bytes);
+      header.promotionBytes -= module.promotionBytes;
+      this.#made.delete(module);
+    }
+  }
+
+  /** Where all code was dropped, nothing is known of it any more. */
+  #forgetDropped(): void {
+    const { codeFlushes } = this.#memory.header;
+    if (codeFlushes === this.#dropped) return;
+    this.#dropped = codeFlushes;
+    this.#promotion.forget();
+    this.#made.clear();
+  }
+
+  /** A larger region is tried once for each smaller one. */
+  #mayTry(head: number, flushes: number, isAgain: boolean): boolean {
+    if (this.#flushes !== flushes) {
+      this.#flushes = flushes;
+      this.#grown.clear();
+    }
+    if (!isAgain) this.#grown.delete(head);
+    else if (this.#grown.has(head)) return false;
+    else this.#grown.add(head);
+    return true;
+  }
+
+  /**
+   * Makes modules of regions and installs them. They are in this thread's table before anybody can enter them; `ready` is
+   * told the number of each by then. Regions with promotion code stand in a module of their own, so that its bytes can be
+   * given back. False: there is no room.
+   */
+  make(all: readonly FoundRegion[], table: ModuleTable, ready?: (region: number) => void): boolean {
+    this.#forgetDropped();
+    return [false, true].every((promotes) =>
+      this.#makeModule(
+        all.filter(({ graph }) => sitesOf(graph).length > 0 === promotes),
+        table,
+        ready,
+      ),
+    );
+  }
+
+  #makeModule(all: readonly FoundRegion[], table: ModuleTable, ready?: (region: number) => void): boolean {
+    const { header, i32 } = this.#memory;
+    const { codeFlushes } = header;
+    const found = all.filter((region) => region.flushes === codeFlushes);
+    if (found.length === 0) return true;
+    const first = withLock(i32, 'regionLock', () => this.#reserve(found.length));
+    if (first === undefined) return false;
+    const end = first + found.length;
+    const before = this.#nowMs();
+    const { bytes, regions } = this.#timed('write', () => this.#write(found, first));
+    this.#timed('compile', () => {
+      table.add(new WebAssembly.Module(bytes), bytes.length, first, end);
+      if (ready) for (let region = first; region < end; region++) ready(region);
+    });
+    const took = this.#nowMs() - before;
+    if (took > 0) this.#promotion.noteRegion((took * 1e6) / found.length);
+    return this.#timed('install', () =>
+      withLock(i32, 'regionLock', () => {
+        // Numbers were given out anew since: this thread's table is emptied before it meets them.
+        if (header.codeFlushes !== codeFlushes) return true;
+        if (!table.log.append(bytes, first, found.length)) return false;
+        table.own(table.log.length);
+        header.regionsMade += found.length;
+        let promotionBytes = 0;
+        for (const [i, { graph, isPromotion }] of found.entries()) {
+          const region = must(regions[i]);
+          promotionBytes += isPromotion ? region.bytes : region.promotionBytes;
+          this.#promotion.use(first + i, sitesOf(graph));
+        }
+        header.promotionBytes += promotionBytes;
+        header.promotionPeak = Math.max(header.promotionPeak, header.promotionBytes);
+        this.#made.add({ first, end, bytes: bytes.length, promotionBytes });
+        return found.every((each, i) => this.#install(each, first + i, table.log.length));
+      }),
+    );
+  }
+
+  #reserve(count: number): number | undefined {
+    const { header } = this.#memory;
+    const first = header.regionNext;
+    if (first + count > REGIONS) return undefined;
+    header.regionNext = first + count;
+    return first;
+  }
+
+  #write(
+    found: readonly FoundRegion[],
+    first: number,
+  ): { bytes: Uint8Array<ArrayBuffer>; regions: readonly WrittenRegion[] } {
+    const { hasCompressed, signatures } = this.#code;
+    const module = new ModuleBuilder(this.#memory.shape.description, { importsLate: true });
+    const library = new ImportLibrary(module, signatures, { hasCompressed });
+    const regions = found.map(({ graph }, i) =>
+      writeRegion(module, library, graph, {
+        number: first + i,
+        name: `region${first + i}`,
+        fuses: hostFusesMultiplyAdd(),
+      }),
+    );
+    module.importTable();
+    module.setTable(
+      regions.map((region) => region.function),
+      REGION_TABLE + first,
+    );
+    return { bytes: module.build(), regions };
+  }
+
+  /** Makes a region's head known; false where there is no room for its links. */
+  #install({ source, graph, head }: FoundRegion, number: number, module: number): boolean {
+    const { header, u32, u64 } = this.#memory;
+    const record = (PLAN.regions + number * REGION_BYTES) / 4;
+    u32.set([head, 0, module, graph.instructions], record);
+    for (const page of graph.pages) {
+      const link = header.linkNext;
+      if (link >= REGION_LINKS) return false;
+      header.linkNext = link + 1;
+      const links = (page.decoded - DECODED_HEADER_BYTES + DECODED_LINKS) / 4;
+      u32.set([number, u32[links] ?? 0], (PLAN.regionLinks + link * 8) / 4);
+      u32[links] = link;
+    }
+    for (const { instructions } of graph.blocks)
+      for (const { offset, instruction } of instructions)
+        for (let half = 0; half < instruction.length; half += 2) this.#cover(source, offset + half);
+    // Whoever writes to the code from here on finds the cover (a sequentially consistent access on both sides).
+    Atomics.add(u32, record, 0);
+    const isUnchanged = graph.blocks.every(({ instructions }) =>
+      instructions.every(({ offset, instruction }) => source.instruction(offset, this.#cache) === instruction),
+    );
+    const before = u64[head / 8] ?? 0n;
+    if ((before & 1023n) === BigInt(SPECIAL.region)) u32[(PLAN.regions + Number(before >> 32n) * REGION_BYTES) / 4] = 0;
+    if (isUnchanged) u64[head / 8] = entryOf(number);
+    else u32[record] = 0;
+    return true;
+  }
+
+  #cover(source: CodeSource, offset: number): void {
+    const page = source.page(offset);
+    assert(page !== undefined, 'a region has only known pages');
+    const half = (offset - page.offset) >> 1;
+    const at = page.decoded + DECODED_COVER + (half >> 3);
+    this.#memory.u8[at] = (this.#memory.u8[at] ?? 0) | (1 << (half & 7));
+  }
+
+  #timed<T>(phase: keyof typeof PHASE, act: () => T): T {
+    const before = this.#nowMs();
+    const result = act();
+    const { translationTimes } = this.#memory.header;
+    const microseconds = Math.round((this.#nowMs() - before) * 1000);
+    translationTimes[PHASE[phase]] = (translationTimes[PHASE[phase]] ?? 0) + microseconds;
+    return result;
+  }
+}
+
+/** The decoded entry that names a region. */
+function entryOf(number: number): bigint {
+  return (BigInt(number) << 32n) | BigInt(SPECIAL.region);
+}
+
+function sitesOf({ blocks }: RegionGraph): readonly number[] {
+  return blocks.flatMap(({ instructions }) => instructions.flatMap(({ site }) => (site === undefined ? [] : [site])));
+}

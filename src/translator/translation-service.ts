@@ -1,0 +1,95 @@
+/**
+ * Translates for vCPUs that other threads run: takes what they found hot from their queues, makes regions of it, and
+ * has the host compile them, so that a vCPU which meets one need not wait for that either. Its own table holds a module
+ * only until then; the others fetch it from the log.
+ */
+import type { MachineMemory, Processor, VcpuState } from '../engine/index.ts';
+import { awaitHotBell, HotQueue, hotBell } from './hot-queue.ts';
+import { ModuleTable } from './module-table.ts';
+import { DEFAULT_TRANSLATION, type TranslatorOptions } from './options.ts';
+import { type FoundRegion, type GuestCode, RegionMaker } from './region-maker.ts';
+
+/** How long a region may wait for company. */
+const COMPANY_MS = 2;
+/** The longest sleep: a bound on what a lost wake-up could cost. */
+const SLEEP_MOST_MS = 1000;
+
+export interface ServedVcpu {
+  /** Linear address of its block. */
+  readonly at: number;
+  readonly state: VcpuState;
+}
+
+export class TranslationService {
+  readonly #memory: MachineMemory;
+  readonly #processor: Processor;
+  readonly #options: TranslatorOptions;
+  readonly #maker: RegionMaker;
+  readonly #table: ModuleTable;
+  readonly #queues: readonly HotQueue[];
+  readonly #states: readonly VcpuState[];
+  readonly #anyVcpu: number;
+
+  constructor(
+    memory: MachineMemory,
+    processor: Processor,
+    code: GuestCode,
+    vcpus: readonly ServedVcpu[],
+    options: TranslatorOptions = DEFAULT_TRANSLATION,
+    nowMs?: () => number,
+  ) {
+    this.#memory = memory;
+    this.#processor = processor;
+    this.#options = options;
+    this.#maker = new RegionMaker(memory, code, options, nowMs);
+    this.#table = new ModuleTable(memory, processor);
+    this.#states = vcpus.map(({ state }) => state);
+    this.#queues = vcpus.map(({ state }) => new HotQueue(state));
+    this.#anyVcpu = vcpus[0]?.at ?? 0;
+  }
+
+  /** Sleeps until something waits, then serves it. Returns after a second at most. Only on threads that may block. */
+  wait(): void {
+    const heard = hotBell(this.#memory);
+    if (!this.serve()) awaitHotBell(this.#memory, heard, SLEEP_MOST_MS);
+  }
+
+  /** Makes regions of what waits, a module of them at the most; false: nothing waited. */
+  serve(): boolean {
+    this.#table.forgetDropped();
+    this.#maker.sweep(this.#states, this.#table);
+    this.#table.forgetDemoted();
+    const found = new Map<number, FoundRegion>();
+    const heard = hotBell(this.#memory);
+    let isAny = this.#gather(found);
+    if (found.size > 0 && found.size < this.#options.batch) {
+      awaitHotBell(this.#memory, heard, COMPANY_MS);
+      isAny = this.#gather(found) || isAny;
+    }
+    if (found.size > 0) this.#make([...found.values()]);
+    return isAny;
+  }
+
+  #gather(found: Map<number, FoundRegion>): boolean {
+    let isAny = false;
+    for (const queue of this.#queues) {
+      while (found.size < this.#options.batch) {
+        const hot = queue.take();
+        if (hot === undefined) break;
+        isAny = true;
+        if (found.has(RegionMaker.headOf(hot))) continue;
+        const region = this.#maker.find(hot);
+        if (region) found.set(region.head, region);
+      }
+    }
+    return isAny;
+  }
+
+  #make(found: readonly FoundRegion[]): void {
+    const compile = (region: number): void => {
+      this.#processor.prepareRegion(region, this.#anyVcpu);
+      this.#processor.forget(region, region + 1);
+    };
+    if (!this.#maker.make(found, this.#table, compile)) this.#memory.header.regionsFull = 1;
+  }
+}
