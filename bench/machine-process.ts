@@ -17,6 +17,7 @@ export interface MachineProcessStart {
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
+  readonly hotThreshold?: number;
 }
 
 export type MachineProcessMessage =

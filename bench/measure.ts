@@ -45,6 +45,7 @@ export interface MeasureOptions {
   /** False: our machine interprets everything. */
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
+  readonly hotThreshold?: number;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -191,6 +192,7 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
+    ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     stdio: ['pipe', 'pipe', 'pipe', 'ipc'],

@@ -18,6 +18,7 @@ const usage = `usage: npm run bench -- [OPTIONS]
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
+  --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
@@ -78,6 +79,7 @@ interface Options {
   readonly codeMemoryBytes: number | undefined;
   readonly translate: boolean;
   readonly promotion: PromotionMode | undefined;
+  readonly hotThreshold: number | undefined;
 }
 
 function parse(args: string[]): Options | undefined {
@@ -90,7 +92,14 @@ function parse(args: string[]): Options | undefined {
     'no-translate': flag,
     help: { ...flag, short: 'h' },
   } as const;
-  const words = { runs: text, only: text, json: text, 'code-memory': text, promotion: text } as const;
+  const words = {
+    runs: text,
+    only: text,
+    json: text,
+    'code-memory': text,
+    promotion: text,
+    'hot-threshold': text,
+  } as const;
   let values: ReturnType<typeof parseArgs<{ options: typeof given & typeof words }>>['values'];
   try {
     ({ values } = parseArgs({ args, options: { ...given, ...words } }));
@@ -108,6 +117,7 @@ function parse(args: string[]): Options | undefined {
     ...{ runs, permille: values.quick ? 200 : 1000, only: values.only, json: values.json },
     ...{ check: values.check, document: values.document },
     translate: values['no-translate'] !== true,
+    hotThreshold: values['hot-threshold'] === undefined ? undefined : Number(values['hot-threshold']),
     promotion: values.promotion === undefined ? undefined : modeOf(values.promotion),
     codeMemoryBytes: values['code-memory'] === undefined ? undefined : bytesOf(values['code-memory']),
   };
@@ -135,6 +145,7 @@ async function measureAll(side: Side, guests: readonly Guest[], options: Options
         limitMs: 1_800_000,
         translate: options.translate,
         ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
+        ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
         ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
         onSample: ({ workload, seconds }) => say(`  ${workload} ${seconds.toFixed(3)} s`),
       }),

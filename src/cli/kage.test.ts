@@ -61,6 +61,12 @@ describe('kage run: from flags to the machine', () => {
     [['--network', 'none', ...own], { kernel: 'K', network: false }],
     [['-nic', 'none', ...own], { kernel: 'K', network: false }],
     [['--clock', 'instructions', '--seed', '7', ...own], { kernel: 'K', clock: 'instructions', seed: 7 }],
+    [['--overlay', 'off', ...own], { kernel: 'K', overlay: false }],
+    [['--overlay', 'on', '--cpu', 'rv64,b=emulate', ...own], { kernel: 'K', overlay: true, cpu: 'rv64,b=emulate' }],
+    [
+      ['--trap', 'wfi', '--trap', 'satp', '--trap-log', 'F', ...own],
+      { kernel: 'K', traps: ['wfi', 'satp'], trapLog: 'F' },
+    ],
     [['--no-agent', '--code-memory', '32M', ...own], { kernel: 'K', agent: false, codeMemoryBytes: 32 << 20 }],
     [
       ['--append', 'debug'],
@@ -105,6 +111,10 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['run', '-netdev', 'user,hostfwd=x'], /does not know hostfwd=x/],
     [['run', '-netdev', 'none', '-p', '1:1'], /without a network/],
     [['run', '--clock', 'sand'], /no clock sand/],
+    [['run', '--overlay', 'maybe'], /--overlay=maybe is neither on nor off\. Write --overlay=on or --overlay=off\.\n$/],
+    [['run', '--overlay'], /argument missing|needs a value/],
+    [['run', '--trap'], /argument missing|needs a value/],
+    [['run', '--trap-log', 'F'], /nothing to log\. Say with --trap which instructions\.\n$/],
     [['run', '-e', '1=2', '--', 'env'], /names no variable/],
     [['run', '--kernel', '/no/kernel'], /There is no kernel/],
     [['run', '-n', '../x'], /cannot be the name/],

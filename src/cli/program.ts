@@ -175,7 +175,7 @@ function addRun(
     .option('--gdb <port>', 'listen for gdb on this port (-s: 1234)')
     .option('--start-paused', 'wait for gdb, or for "kage resume" (-S)')
     .option('--translate <on|off>', 'off: interpret everything; on by default')
-    .option('--hot-threshold <count>', 'translate what was reached this often; 1000 by default')
+    .option('--hot-threshold <count>', 'translate what was reached this often; 12000 by default')
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)

@@ -28,6 +28,7 @@ import { clearSlots } from './memory-slots.ts';
 import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
+import { forgetOtherContexts } from './translation-context.ts';
 import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -339,8 +340,9 @@ function defineDecodedPage(f: FunctionBuilder): void {
   f.if(found, () => f.return(f.ptr.from32(found)), undefined, 'unlikely');
   // From here on writes to the frame must be noticed: forget translations that write to it.
   const tlb = f.pointerLocal();
-  const end = f.let(f.ptr.add(vcpu, f.ptr.const(at.writeTlb + BANKS * TLB_BANK_BYTES)));
-  f.set(tlb, f.ptr.add(vcpu, f.ptr.const(at.writeTlb)));
+  const own = f.ptr.from32(i32.mul(i32.load(vcpu, at.context), i32.const(BANKS * TLB_BANK_BYTES)));
+  f.set(tlb, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), own));
+  const end = f.let(f.ptr.add(tlb.get, f.ptr.const(BANKS * TLB_BANK_BYTES)));
   f.loop((again) => {
     const tag = f.i64.load(tlb.get);
     const target = f.ptr.add(f.ptr.from64(tag), f.ptr.load(tlb.get, 8));
@@ -349,6 +351,7 @@ function defineDecodedPage(f: FunctionBuilder): void {
     f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
   });
   clearSlots(f, vcpu);
+  forgetOtherContexts(f, vcpu);
   // Other vCPUs may still write to it without being noticed: they are told (hypervisor/code-marks.ts).
   const mark = f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
   // This one knows: its own translations are gone already.

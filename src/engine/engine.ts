@@ -185,7 +185,7 @@ export class Processor {
   /** Runs the vCPU whose block is at `vcpu` for at most `budget` (1 to 2^31 - 1) steps. */
   run(vcpu: number, state: VcpuState, budget: number): Exit {
     this.#state = state;
-    if (state.freshPages !== 0) this.#exports.return_frames(this.#address(vcpu));
+    if (state.freshPages > state.freshLeast) this.#exports.return_frames(this.#address(vcpu));
     switch (this.#exports.run(this.#address(vcpu), budget)) {
       case EXIT.budget:
         return BUDGET;

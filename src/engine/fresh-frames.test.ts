@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { FRESH_PAGES, type VcpuState, vcpuState } from './vcpu-state.ts';
@@ -10,12 +11,14 @@ const PAGES = FRESH_PAGES + 64;
 /** A hart that stores x11 at x10, again and again; its code lies in the first page. */
 class Storer {
   readonly hart: BareHart;
+  #satp = 0n;
 
   constructor(width: 32 | 64) {
-    const extensions = new Set(['i', 'm', 'a', 'zicsr']);
+    const extensions = parseCpu('rv64');
     const blockBytes = vcpuState.sizeBytes + 64;
     this.hart = new BareHart({ extensions, width, ramBase: BASE, ramBytes: PAGES * FRAME_BYTES, blockBytes });
-    this.hart.write(BASE, new Uint8Array(Uint32Array.of(0x00b53023, 0xffdff06f).buffer)); // sd x11, 0(x10); j -4
+    // csrw satp, x12; sd x11, 0(x10); j -8
+    this.hart.write(BASE, new Uint8Array(Uint32Array.of(0x18061073, 0x00b53023, 0xff9ff06f).buffer));
     this.hart.state.pc = BigInt(BASE);
   }
 
@@ -24,7 +27,13 @@ class Storer {
     const { state } = this.hart;
     state.x[10] = BigInt(BASE + page * FRAME_BYTES + offset);
     state.x[11] = value;
-    this.hart.run(2);
+    state.x[12] = this.#satp;
+    this.hart.run(3);
+  }
+
+  /** Stores from now on are an address space's own; in machine mode its addresses are the machine's. */
+  useSpace(asid: bigint): void {
+    this.#satp = (8n << 60n) | (asid << 44n);
   }
 
   load(page: number, offset = 8): bigint {
@@ -85,6 +94,24 @@ for (const width of [32, 64] as const) {
       assert.deepEqual(
         [1, 2, 3].map((page) => guest.load(page, 16)),
         [8n, 0n, 0n],
+      );
+    });
+
+    test('are not reached any more from other address spaces either', () => {
+      const guest = new Storer(width);
+      for (const space of [1n, 2n, 3n]) {
+        guest.useSpace(space);
+        guest.store(Number(space), 0n);
+      }
+      for (const page of [4, 5, 6, 7]) guest.store(page, BigInt(page)); // in frames of pages 1 to 3
+      for (const space of [1n, 2n, 3n]) {
+        guest.useSpace(space);
+        guest.store(Number(space), 10n + space);
+      }
+      const pages = [1, 2, 3, 4, 5, 6, 7];
+      assert.deepEqual(
+        pages.map((page) => guest.load(page)),
+        [11n, 12n, 13n, 4n, 5n, 6n, 7n],
       );
     });
 

@@ -35,6 +35,7 @@ export { forgetProfile } from './profile.ts';
 export { withLock } from './region-links.ts';
 export {
   BANKS,
+  CONTEXTS,
   EXIT,
   type ExitName,
   FAULT,

@@ -96,8 +96,9 @@ class SlowHart extends ReferenceHart {
     if (address >> 56n !== 0n && (effective === 3n || satp >> 60n === 0n)) this.raise(EXCEPTION_STORE_ACCESS, address);
     super.touchBlock(address);
   }
-  override fenceTranslation(): void {
-    this.ram.isDirty = false;
+  /** What a fence of one page or address space orders is less than what was written, perhaps. */
+  override fenceTranslation(va?: bigint, asid?: bigint): void {
+    if (va === undefined && asid === undefined) this.ram.isDirty = false;
   }
 }
 

@@ -151,6 +151,12 @@ export class MachineMemory {
     withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
   }
 
+  /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
+  freeLocks(): void {
+    for (const lock of ['regionLock', 'sourceLock'] as const)
+      Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
+  }
+
   #dropCode(): void {
     const { header } = this;
     const frames = this.shape.sizeBytes / FRAME_BYTES;

@@ -91,9 +91,11 @@ function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): 
 }
 
 /**
- * Empties all slots. Not to be called between a region's check of a slot and its last use: that is, from nothing that
+ * Empties the slots of the address space in use. Not to be called between a region's check of a slot and its last use: that is, from nothing that
  * a region calls and goes on after.
  */
 export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
-  f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at.slots)), f.i32.const(0xff), f.ptr.const(BANKS * SLOT_BANK_BYTES));
+  const bytes = BANKS * SLOT_BANK_BYTES;
+  const own = f.ptr.from32(f.i32.mul(f.i32.load(vcpu, at.context), f.i32.const(bytes)));
+  f.memoryFill(f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.slots)), own), f.i32.const(0xff), f.ptr.const(bytes));
 }

@@ -14,7 +14,7 @@ import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
-import { defineContext } from './translation-context.ts';
+import { defineContext, noteLarge } from './translation-context.ts';
 import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -128,7 +128,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     // the time of programs that touch many pages, bench/). Like the TLB they are dropped by fences and changes of satp.
     const cached = (shiftBy: number, offset: number): { slot: Ptr; tag: I64 } => {
       const index = i64.shl(i64.and(i64.shrU(va, i64.const(shiftBy)), i64.const(63)), i64.const(4));
-      const slot = f.let(f.ptr.add(vcpu(f), f.ptr.from64(i64.add(i64.const(at.walkCache + offset), index))));
+      const slot = f.let(f.ptr.add(f.ptr.load(vcpu(f), at.walkBank), f.ptr.from64(i64.add(i64.const(offset), index))));
       return { slot, tag: f.let(i64.shrU(va, i64.const(shiftBy))) };
     };
     const last = cached(21, 0);
@@ -223,6 +223,9 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
           i64.ne(i64.and(ppn, i64.const(15)), i64.const(8)),
         );
         f.if(i32.and(napot, napotBad), () => fail(false), undefined, 'unlikely');
+        // Fences of one page then drop more than that page.
+        const isLarge = i32.or(napot, i64.ne(level.get, i64.const(0)));
+        f.if(i32.and(isLarge, i32.eqz(i64.ltS(va, i64.const(0)))), () => noteLarge(f, vcpu(f)), undefined, 'unlikely');
         const wanted = f.let(
           f.select(i32.eq(access, i32.const(ACCESS.store)), i64.const(PTE.a | PTE.d), i64.const(PTE.a)),
         );

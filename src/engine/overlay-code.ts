@@ -23,6 +23,7 @@ import {
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
+import { forgetOtherContexts, newFetchEpoch } from './translation-context.ts';
 import { EXIT, FAULT, TLB_ENTRIES, TRAP_LOG_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -97,7 +98,8 @@ export function defineOverlays(module: ModuleBuilder, library: Library): void {
       const index = i64.and(i64.shrU(f.param<I64>(1).get, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16));
       const vcpu = f.param<Ptr>(0).get;
       i64.store(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), f.ptr.from64(index)), 0, i64.const(-1));
-      i64.store(vcpu, at.fetchEpoch, i64.add(i64.load(vcpu, at.fetchEpoch), i64.const(1)));
+      newFetchEpoch(f, vcpu);
+      forgetOtherContexts(f, vcpu);
     }),
   );
 

@@ -12,6 +12,8 @@ export const TLB_ENTRY_BYTES = 16;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Banks: user, supervisor, supervisor with SUM, machine. Fetches use supervisor's for both. */
 export const BANKS = 4;
+/** Address spaces whose translations are kept, by satp (translation-context.ts): banks, slots, walk caches of each. */
+export const CONTEXTS = 4;
 /** A page slot: what the last page reached through one base register is (memory-slots.ts). */
 export const SLOT_BYTES = 16;
 /** Slots of a bank: one for each base register, those for reads, then those for writes. */
@@ -84,6 +86,20 @@ const ENGINE_FIELDS = {
   /** Other vCPUs share the code: fence.i leaves the engine. */
   hasPeers: 'u32',
   seenSatp: 'u64',
+  /** The address space in use, and the one that is given up next. */
+  context: 'u32',
+  contextNext: 'u32',
+  /** The satp of each, all ones: none; fetchEpoch when it was last in use; whether it holds parts of user superpages. */
+  contextSatps: array('u64', CONTEXTS),
+  contextEpochs: array('u64', CONTEXTS),
+  contextLarge: array('u32', CONTEXTS),
+  /** The newest fetchEpoch of any. */
+  lastEpoch: 'u64',
+  /** Address of the walk cache in use. */
+  walkBank: 'u64',
+  /** Counters: changes to an address space whose translations were kept, and to others. */
+  contextHits: 'u32',
+  contextMisses: 'u32',
   seenMxr: 'u64',
   seenPmp: 'u64',
   /** Bits of the instruction in `scratch`. */
@@ -129,6 +145,8 @@ const ENGINE_FIELDS = {
   regionSteps: 'u64',
   /** Fresh pages: how many, and addresses of their entries in the map. Frames that were given back: the same. */
   freshPages: 'u32',
+  /** They are looked at when there are more than this. */
+  freshLeast: 'u32',
   fresh: array('u32', FRESH_PAGES),
   spareFrames: 'u32',
   spares: array('u32', FRESH_PAGES),
@@ -139,12 +157,12 @@ const ENGINE_FIELDS = {
   hotQueue: array('u64', HOT_QUEUE * HOT_QUEUE_WORDS),
   /** Pairs of fetchEpoch and page address | mode. */
   validated: array('u64', VALIDATED * 2),
-  slots: array('u64', (BANKS * SLOT_BANK_BYTES) / 8),
+  slots: array('u64', (CONTEXTS * BANKS * SLOT_BANK_BYTES) / 8),
   /** Tables that walks found: 64 entries by 2 MiB, 64 by 1 GiB; u64 tag (all ones: invalid), u64 table address. */
-  walkCache: array('u64', WALK_CACHE_BYTES / 8),
-  readTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
-  writeTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
-  fetchTlb: array('u64', (BANKS * TLB_BANK_BYTES) / 8),
+  walkCache: array('u64', (CONTEXTS * WALK_CACHE_BYTES) / 8),
+  readTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
+  writeTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
+  fetchTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
 } as const satisfies Fields;
 
 export const vcpuState = struct('vcpu', { ...STATE_FIELDS, ...ENGINE_FIELDS });

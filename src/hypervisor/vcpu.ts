@@ -2,7 +2,6 @@
  * One vCPU as a thread that executes it sees it: its blocks, its interrupt lines, its sleep. Everything it knows is
  * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
  */
-import type { Layout } from '../base/struct.ts';
 import {
   BANKS,
   forgetProfile,
@@ -129,20 +128,13 @@ export class Vcpu {
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */
   forgetTranslations(): void {
-    const fill = (
-      layout: Layout<typeof vcpuState.fields>['offset'],
-      name: 'readTlb' | 'writeTlb' | 'fetchTlb',
-    ): void => {
-      this.#memory.u8.fill(0xff, this.at + layout[name], this.at + layout[name] + BANKS * TLB_BANK_BYTES);
-    };
-    this.#memory.u8.fill(
-      0xff,
-      this.at + vcpuState.offset.walkCache,
-      this.at + vcpuState.offset.walkCache + WALK_CACHE_BYTES,
-    );
-    for (const name of ['readTlb', 'writeTlb', 'fetchTlb'] as const) fill(vcpuState.offset, name);
-    this.#clearSlots();
-    this.state.fetchEpoch++;
+    this.#clear('readTlb', BANKS * TLB_BANK_BYTES);
+    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
+    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
+    this.#clear('walkCache', WALK_CACHE_BYTES);
+    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
+    this.#forgetOtherContexts();
+    this.#renewFetchEpoch();
   }
 
   /**
@@ -155,9 +147,21 @@ export class Vcpu {
     this.state.seenMarks = this.#memory.header.marks;
   }
 
-  #clearSlots(): void {
-    const from = this.at + vcpuState.offset.slots;
-    this.#memory.u8.fill(0xff, from, from + BANKS * SLOT_BANK_BYTES);
+  /** Empties an array's part of `bytes` for the address space in use. */
+  #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
+    const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
+    this.#memory.u8.fill(0xff, from, from + bytes);
+  }
+
+  /** What is kept of address spaces that are not in use is forgotten, as in engine/translation-context.ts. */
+  #forgetOtherContexts(): void {
+    const { contextSatps, context, seenSatp } = this.state;
+    contextSatps.fill((1n << 64n) - 1n);
+    contextSatps[context] = seenSatp;
+  }
+
+  #renewFetchEpoch(): void {
+    this.state.fetchEpoch = ++this.state.lastEpoch;
   }
 
   /**
@@ -171,12 +175,9 @@ export class Vcpu {
     this.acknowledgeOverlays();
     if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
-    this.#memory.u8.fill(
-      0xff,
-      this.at + vcpuState.offset.writeTlb,
-      this.at + vcpuState.offset.writeTlb + BANKS * TLB_BANK_BYTES,
-    );
-    this.#clearSlots();
+    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
+    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
+    this.#forgetOtherContexts();
     for (let i = 0; i < Math.min(missed, MARKS); i++) {
       const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
       if (page === 0) continue;
@@ -188,10 +189,12 @@ export class Vcpu {
 
   /** Drops the fetch translations of the page at `pc`: it is looked up anew, and its overlay found. Between runs. */
   forgetFetch(pc: bigint): void {
-    const { fetchTlb } = this.state;
+    const { fetchTlb, context } = this.state;
     const index = Number((pc >> 12n) & BigInt(TLB_ENTRIES - 1)) * 2;
-    for (let bank = 0; bank < BANKS; bank++) fetchTlb[bank * TLB_ENTRIES * 2 + index] = (1n << 64n) - 1n;
-    this.state.fetchEpoch++;
+    for (let bank = context * BANKS; bank < (context + 1) * BANKS; bank++)
+      fetchTlb[bank * TLB_ENTRIES * 2 + index] = (1n << 64n) - 1n;
+    this.#forgetOtherContexts();
+    this.#renewFetchEpoch();
   }
 
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
@@ -203,9 +206,9 @@ export class Vcpu {
   acknowledgeOverlays(): void {
     const epoch = this.#memory.header.overlayEpoch;
     if (this.state.seenOverlays === epoch) return;
-    const from = this.at + vcpuState.offset.fetchTlb;
-    this.#memory.u8.fill(0xff, from, from + BANKS * TLB_BANK_BYTES);
-    this.state.fetchEpoch++;
+    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
+    this.#forgetOtherContexts();
+    this.#renewFetchEpoch();
     this.state.seenOverlays = epoch;
   }
 }

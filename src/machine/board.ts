@@ -109,6 +109,8 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
+/** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
+const FRESH_LEAST = 63;
 
 /** CSRs of a hart that starts in supervisor mode over the built-in SBI. */
 const SUPERVISOR_START = {
@@ -332,6 +334,7 @@ export class Board {
       state.stimecmp = (1n << 64n) - 1n;
       state.clockMode = config.clock === 'instructions' ? 1 : 0;
       state.hasPeers = config.harts > 1 ? 1 : 0;
+      state.freshLeast = FRESH_LEAST;
       state.seenMarks = this.memory.header.marks;
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;

@@ -37,7 +37,7 @@ export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { slotLayout } from './slots.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
-export { TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
+export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';
 export { runVcpu, type ThreadStart, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';

@@ -13,24 +13,32 @@ const READS: ReadonlyMap<string, string> = new Map([
   ['rdinstret', 'instret'],
 ]);
 
-/** Throws OperatorError for names of nothing, and of instructions that a hart with these extensions never executes. */
+/**
+ * Two names of one thing are one policy, by the name that comes first. Throws OperatorError for names of nothing, and of
+ * instructions that a hart with these extensions never executes.
+ */
 export function parsePolicies(names: readonly string[], extensions: ReadonlySet<string>): readonly TrapPolicy[] {
-  const distinct = [...new Set(names.map((name) => name.toLowerCase()))];
-  if (distinct.length > MOST_POLICIES)
+  const policies = new Map<string | number | undefined, TrapPolicy>();
+  for (const name of names) {
+    const policy = parsePolicy(name.toLowerCase(), extensions);
+    const what = policy.csr ?? policy.row;
+    if (!policies.has(what)) policies.set(what, policy);
+  }
+  if (policies.size > MOST_POLICIES)
     throw new OperatorError(
       'too-many-traps',
-      `${distinct.length} traps are not possible`,
+      `${policies.size} traps are not possible`,
       `Give at most ${MOST_POLICIES}`,
     );
-  return distinct.map((name) => parsePolicy(name, extensions));
+  return [...policies.values()];
 }
 
 function parsePolicy(name: string, extensions: ReadonlySet<string>): TrapPolicy {
   const csr = CSR_BY_NAME.get(READS.get(name) ?? name);
   if (csr) return { name, csr: csr.number };
-  const row = ROWS.find((one) => one.name === name);
+  const row = ROWS.find((one) => one.name.toLowerCase() === name);
   if (row === undefined) {
-    const compressed = COMPRESSED_ROWS.find((one) => one.name === name);
+    const compressed = COMPRESSED_ROWS.find((one) => one.name.toLowerCase() === name);
     const fix =
       compressed === undefined
         ? 'Name an instruction such as wfi or fence.i, or a CSR such as satp'

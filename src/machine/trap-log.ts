@@ -4,9 +4,7 @@
  * held when it was looked at is lost, and counted: a guest decides how much there is to log, not how much memory it takes.
  */
 import { must } from '../base/assert.ts';
-import { TRAP_LOG_ENTRIES } from '../engine/index.ts';
-import type { Vcpu } from '../hypervisor/index.ts';
-import type { Board } from './board.ts';
+import { TRAP_LOG_ENTRIES, type VcpuState } from '../engine/index.ts';
 
 /** One execution. */
 export interface TrappedExecution {
@@ -19,13 +17,24 @@ export interface TrappedExecution {
   readonly bits: number;
 }
 
+/** What the log needs of a board. */
+export interface LoggedBoard {
+  readonly vcpus: readonly LoggedVcpu[];
+  readonly config: { readonly policies: readonly { readonly name: string }[] };
+}
+
+interface LoggedVcpu {
+  readonly id: number;
+  readonly state: Pick<VcpuState, 'trapLog' | 'trapLogNext'>;
+}
+
 export class TrapLog {
-  readonly #board: Board;
+  readonly #board: LoggedBoard;
   /** Entries read so far, by vCPU. */
   readonly #read: number[];
   lost = 0;
 
-  constructor(board: Board) {
+  constructor(board: LoggedBoard) {
     this.#board = board;
     this.#read = board.vcpus.map((vcpu) => next(vcpu));
   }
@@ -64,7 +73,7 @@ export class TrapLog {
 /** Entries that are left alone when the ring is nearly full. */
 const SLACK = 64;
 
-function next(vcpu: Vcpu): number {
+function next(vcpu: LoggedVcpu): number {
   return vcpu.state.trapLogNext;
 }
 

@@ -37,6 +37,6 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
   followsCold: false,
   first: { instructions: 100, pages: 4, depth: 1 },
   second: { instructions: 500, pages: 12, depth: 6 },
-  promoted: { instructions: 24, pages: 2, depth: 0 },
+  promoted: { instructions: 100, pages: 4, depth: 1 },
   promotion: 'auto',
 };

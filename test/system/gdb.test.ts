@@ -5,15 +5,15 @@ import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { after, test } from 'node:test';
-import { encodePacket, PacketReader } from '../../src/host/gdb/packets.ts';
 import { assemble } from '../../src/isa/index.ts';
 import { requires } from '../capability.ts';
 import { programPath } from '../toolbox.ts';
+import { freePort } from './free-port.testing.ts';
+import { Wire } from './gdb-wire.testing.ts';
 import { Guest } from './guest.testing.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-gdb-'));
@@ -45,15 +45,6 @@ function programFile(bytes: Uint8Array): string {
   const path = join(folder, 'program.bin');
   writeFileSync(path, bytes);
   return path;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** What gdb says, and its end: it ends the test, however it comes. */
@@ -195,60 +186,6 @@ test('gdb hears how the machine ended', requires('gdb'), async () => {
   assert.match(output, /\[Inferior 1 \(Remote target\) exited normally\]/);
   assert.equal((await guest.machine.exited).reason, 'poweroff');
 });
-
-/** A debugger's own words, one packet at a time. */
-class Wire implements AsyncDisposable {
-  readonly #socket: Socket;
-  readonly #reader = new PacketReader();
-  readonly #answers: string[] = [];
-  #heard: () => void = () => {};
-
-  constructor(port: number) {
-    this.#socket = connect(port, '127.0.0.1');
-    this.#socket.on('data', (bytes: Buffer) => {
-      for (const incoming of this.#reader.push(bytes)) {
-        if (incoming.kind === 'packet') this.#answers.push(Buffer.from(incoming.payload).toString('latin1'));
-      }
-      this.#heard();
-    });
-    this.#socket.on('close', () => this.#heard());
-  }
-
-  say(payload: string): void {
-    this.#socket.write(encodePacket(Buffer.from(payload, 'latin1')));
-  }
-
-  interrupt(): void {
-    this.#socket.write(Uint8Array.of(3));
-  }
-
-  /** The next answer; rejects when the connection ends. */
-  async hears(): Promise<string> {
-    for (;;) {
-      const answer = this.#answers.shift();
-      if (answer !== undefined) return answer;
-      assert.equal(this.#socket.closed, false, 'the stub left');
-      await new Promise<void>((resolve) => {
-        this.#heard = resolve;
-      });
-    }
-  }
-
-  async ask(payload: string): Promise<string> {
-    this.say(payload);
-    return await this.hears();
-  }
-
-  /** All general registers of a hart. */
-  async registers(hart: number): Promise<string> {
-    assert.equal(await this.ask(`Hg${hart + 1}`), 'OK');
-    return await this.ask('g');
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#socket.destroy();
-  }
-}
 
 test('one stop reply for each resume, of a hart that was let go, and the others stood still', async () => {
   const { guest, port } = await startStill();

@@ -1,19 +1,20 @@
-/** The workers of a machine's processors, made before there is a machine: they load their code meanwhile. */
+/**
+ * The workers of a machine's processors, made before there is a machine: they load their code meanwhile. One more
+ * translates for them, made when the machine starts: nothing is hot before.
+ */
+import type { WebTranslationStart } from './translation-worker.ts';
 import type { WebVcpuStart } from './vcpu-worker.ts';
 
 export class VcpuWorkers {
   readonly #workers: readonly Worker[];
+  #translator: Worker | undefined;
   #failure: string | undefined;
   #onFailure: ((message: string) => void) | undefined;
 
   constructor(harts: number) {
     this.#workers = Array.from({ length: harts }, (_, id) => {
       const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), { type: 'module', name: `vcpu${id}` });
-      worker.addEventListener('error', (event) => {
-        this.#failure ??= `processor ${id} failed: ${event.message || 'its code could not be loaded'}`;
-        this.#onFailure?.(this.#failure);
-      });
-      return worker;
+      return this.#watch(worker, `processor ${id}`);
     });
   }
 
@@ -21,11 +22,26 @@ export class VcpuWorkers {
   start(start: Omit<WebVcpuStart, 'vcpu' | 'translates'>, onFailure: (message: string) => void): void {
     this.#onFailure = onFailure;
     if (this.#failure !== undefined) onFailure(this.#failure);
+    const isElsewhere = start.config.translation !== undefined && navigator.hardwareConcurrency > 1;
+    const translates = isElsewhere ? 'elsewhere' : 'here';
     for (const [vcpu, worker] of this.#workers.entries())
-      worker.postMessage({ ...start, vcpu, translates: 'here' } satisfies WebVcpuStart);
+      worker.postMessage({ ...start, vcpu, translates } satisfies WebVcpuStart);
+    if (!isElsewhere) return;
+    const url = new URL('./translation-worker.ts', import.meta.url);
+    this.#translator = this.#watch(new Worker(url, { type: 'module', name: 'translator' }), 'the translator');
+    this.#translator.postMessage(start satisfies WebTranslationStart);
   }
 
   end(): void {
     for (const worker of this.#workers) worker.terminate();
+    this.#translator?.terminate();
+  }
+
+  #watch(worker: Worker, name: string): Worker {
+    worker.addEventListener('error', (event) => {
+      this.#failure ??= `${name} failed: ${event.message || 'its code could not be loaded'}`;
+      this.#onFailure?.(this.#failure);
+    });
+    return worker;
   }
 }

@@ -159,6 +159,7 @@ export class WebMachine {
       (message) => this.#fail(message),
     );
     await this.#io.run().finally(() => workers.end());
+    memory.freeLocks();
   }
 
   async #runHere(loop: TurnLoop): Promise<void> {

@@ -1,7 +1,8 @@
 /**
- * The worker threads of a machine's process: one for each vCPU, and one that translates for them. They are started
- * before there is a machine, because to load their modules takes them as long as the main thread needs to build it; each
- * waits for the message with what it is to do.
+ * The worker threads of a machine's process: one for each vCPU, and one that translates for them. Those of vCPUs are
+ * started before there is a machine, because to load their modules takes them as long as the main thread needs to build
+ * it; each waits for the message with what it is to do. The one that translates has time until something is hot: it
+ * does not compete with these.
  */
 import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -29,7 +30,8 @@ export interface ThreadEvents {
 
 export class MachineThreads {
   readonly #vcpus: readonly Worker[];
-  readonly #translator: Worker | undefined;
+  readonly #translates: boolean;
+  #translator: Worker | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
 
@@ -39,18 +41,19 @@ export class MachineThreads {
       this.#make(new URL('./vcpu-worker.ts', import.meta.url), `vcpu${id}`),
     );
     for (const worker of this.#vcpus) worker.on('message', (_: StoppedMessage) => this.#events?.stopped());
-    if (options.translates && availableParallelism() > 1)
-      this.#translator = this.#make(new URL('./translation-worker.ts', import.meta.url), 'translator');
+    this.#translates = options.translates && availableParallelism() > 1;
   }
 
   /** Runs the vCPUs, each on its thread. */
   start(start: Omit<WorkerStart, 'vcpu' | 'translates'>, events: ThreadEvents): void {
     this.#events = events;
     if (this.#failure !== undefined) events.failed(this.#failure);
-    const translates = this.#translator === undefined ? 'here' : 'elsewhere';
+    const translates = this.#translates ? 'elsewhere' : 'here';
     for (const [vcpu, worker] of this.#vcpus.entries())
       worker.postMessage({ ...start, vcpu, translates } satisfies WorkerStart);
-    this.#translator?.postMessage(start satisfies TranslationWorkerStart);
+    if (!this.#translates) return;
+    this.#translator = this.#make(new URL('./translation-worker.ts', import.meta.url), 'translator');
+    this.#translator.postMessage(start satisfies TranslationWorkerStart);
   }
 
   async terminate(): Promise<void> {

@@ -139,7 +139,6 @@ export class LocalMachine implements MachineHandle {
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
-    if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     this.#io = new IoThread(this.board, host);
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
     this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
@@ -160,6 +159,8 @@ export class LocalMachine implements MachineHandle {
     this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
+    // Last of what an operator can get wrong, and before the first hart runs.
+    if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
@@ -295,6 +296,7 @@ export class LocalMachine implements MachineHandle {
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
         await this.#threads?.terminate();
+        this.board.memory.freeLocks();
         this.#io.serve();
         this.#trapLog?.close();
         this.#network?.close();

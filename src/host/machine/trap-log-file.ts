@@ -1,7 +1,7 @@
 /** The file of `--trap-log`: a line for each execution that a policy trapped, in the order in which each hart made them. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { OperatorError } from '../../base/errors.ts';
-import { type Board, TrapLog, trapLine } from '../../machine/index.ts';
+import { type LoggedBoard, TrapLog, trapLine } from '../../machine/index.ts';
 
 /** How often the vCPUs' rings are emptied; what does not fit in one meanwhile is lost, and the file says how much. */
 const EVERY_MS = 10;
@@ -13,7 +13,7 @@ export class TrapLogFile {
   #told = 0;
 
   /** Throws OperatorError where the file cannot be written. */
-  constructor(board: Board, path: string) {
+  constructor(board: LoggedBoard, path: string) {
     this.#log = new TrapLog(board);
     try {
       this.#file = openSync(path, 'w');

@@ -1,0 +1,183 @@
+/**
+ * Translations of several address spaces, and what fences drop: what they must ("Supervisor Memory-Management Fence
+ * Instruction"), and no more. That a translation is kept shows by a load that goes where the page table led before.
+ */
+import assert from 'node:assert/strict';
+import { beforeEach, describe, test } from 'node:test';
+import { assemble, parseCpu } from '../isa/index.ts';
+import { BareHart } from './engine.testing.ts';
+
+const RAM = 0x8000_0000;
+const PAGE = 4096;
+/** Pages of RAM: code, root tables of two address spaces, their tables, data. */
+const [CODE, TABLES, DATA] = [RAM, RAM + 16 * PAGE, RAM + 32 * PAGE];
+const MPRV_AS_USER = 1n << 17n;
+const MPP = 3n << 11n;
+const [VRWXU, AD] = [0x1fn, 0xc0n];
+const SV39 = 8n;
+
+let hart: BareHart;
+
+const space = (number: number): number => TABLES + number * 4 * PAGE;
+const satp = (number: number, asid: number): bigint =>
+  (SV39 << 60n) | (BigInt(asid) << 44n) | BigInt(space(number) / PAGE);
+const word = (value: bigint): Uint8Array => new Uint8Array(BigUint64Array.of(value).buffer);
+const pointer = (to: number): bigint => (BigInt(to / PAGE) << 10n) | 1n;
+const leaf = (to: number): bigint => (BigInt(to / PAGE) << 10n) | VRWXU | AD;
+
+/** Maps a page below 2 MiB of a space to page `data` of the data. */
+function map(number: number, va: number, data: number): void {
+  hart.write(space(number) + 2 * PAGE + (va / PAGE) * 8, word(leaf(DATA + data * PAGE)));
+}
+
+function execute(source: string, registers: Record<number, bigint> = {}): void {
+  const { bytes } = assemble(source, BigInt(CODE));
+  hart.write(CODE, bytes);
+  for (const [index, value] of Object.entries(registers)) hart.state.x[Number(index)] = value;
+  hart.state.pc = BigInt(CODE);
+  hart.run(source.trim().split('\n').length);
+}
+
+/** What a load in user mode finds at `va`: the number of the data's page. */
+function load(va: number): number {
+  execute('ld a0, 0(a1)', { 11: BigInt(va) });
+  return Number(hart.state.x[10]);
+}
+
+const [A, B] = [
+  { number: 0, asid: 5 },
+  { number: 1, asid: 6 },
+];
+const enter = ({ number, asid }: { number: number; asid: number }): void =>
+  execute('csrw satp, a0', { 10: satp(number, asid) });
+const [X, Y] = [0x4000, 0x7000];
+
+beforeEach(() => {
+  hart = new BareHart({ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: 64 * PAGE });
+  for (const number of [0, 1]) {
+    hart.write(space(number), word(pointer(space(number) + PAGE)));
+    hart.write(space(number) + PAGE, word(pointer(space(number) + 2 * PAGE)));
+    for (const va of [X, Y]) map(number, va, 1);
+  }
+  for (let page = 0; page < 8; page++) hart.write(DATA + page * PAGE, word(BigInt(page)));
+  // PMP: user mode may do everything.
+  hart.state.pmpaddr0 = (1n << 54n) - 1n;
+  hart.state.pmpcfg0 = 0x1fn;
+  hart.state.mstatus |= MPRV_AS_USER;
+  hart.processor.contextChanged(hart.at);
+  enter(A);
+  assert.deepEqual([load(X), load(Y)], [1, 1]);
+  // The page table leads elsewhere from now on; no fence has been executed.
+  map(A.number, X, 2);
+  map(A.number, Y, 2);
+});
+
+describe('a fence drops what it names', () => {
+  const fences: readonly { name: string; source: string; registers?: Record<number, bigint>; drops: number[] }[] = [
+    { name: 'everything', source: 'sfence.vma', drops: [X, Y] },
+    { name: 'a page', source: 'sfence.vma a0', registers: { 10: BigInt(X) }, drops: [X] },
+    { name: 'a page, by any address in it', source: 'sfence.vma a0', registers: { 10: BigInt(Y + 4095) }, drops: [Y] },
+    { name: 'an ASID', source: 'sfence.vma x0, a0', registers: { 10: 5n }, drops: [X, Y] },
+    {
+      name: 'an ASID: bits above the sixteen do not count',
+      source: 'sfence.vma x0, a0',
+      registers: { 10: 0xff_0005n },
+      drops: [X, Y],
+    },
+    { name: 'another ASID', source: 'sfence.vma x0, a0', registers: { 10: 6n }, drops: [] },
+    { name: 'a page of the ASID', source: 'sfence.vma a0, a1', registers: { 10: BigInt(X), 11: 5n }, drops: [X] },
+    { name: 'a page of another ASID', source: 'sfence.vma a0, a1', registers: { 10: BigInt(X), 11: 6n }, drops: [] },
+    { name: 'sinval.vma of a page', source: 'sinval.vma a0, x0', registers: { 10: BigInt(X) }, drops: [X] },
+  ];
+  for (const { name, source, registers, drops } of fences) {
+    test(name, () => {
+      execute(source, registers);
+      assert.deepEqual([load(X), load(Y)], [drops.includes(X) ? 2 : 1, drops.includes(Y) ? 2 : 1]);
+    });
+  }
+
+  test('a page that is part of a larger one drops the larger one', () => {
+    // One leaf of 2 MiB in place of the table: 4 MiB of addresses below RAM's lie there.
+    hart.write(space(0) + PAGE + 8, word(leaf(RAM)));
+    const large = 0x20_0000;
+    assert.equal(load(large + (DATA - RAM) + 3 * PAGE), 3);
+    assert.equal(load(large + (DATA - RAM) + 4 * PAGE), 4);
+    hart.write(space(0) + PAGE + 8, word(0n));
+    hart.state.mtvec = BigInt(CODE + 64);
+    execute('sfence.vma a0', { 10: BigInt(large) });
+    execute('ld a0, 0(a1)', { 11: BigInt(large + (DATA - RAM) + 4 * PAGE) });
+    assert.equal(hart.state.mcause, 13n, 'a load page fault');
+  });
+});
+
+describe('address spaces are kept', () => {
+  test('a change to one that was in use lately drops nothing', () => {
+    const before = hart.state.contextHits;
+    enter(B);
+    assert.equal(load(X), 1);
+    enter(A);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    assert.equal(hart.state.contextHits, before + 1);
+  });
+
+  test('the same root with another ASID is another space', () => {
+    enter({ number: A.number, asid: 9 });
+    assert.deepEqual([load(X), load(Y)], [2, 2]);
+  });
+
+  for (const { name, source, registers, kept } of [
+    { name: 'a fence of everything reaches those that are not in use', source: 'sfence.vma', kept: false },
+    { name: 'a fence of their ASID, too', source: 'sfence.vma x0, a0', registers: { 10: 5n }, kept: false },
+    {
+      name: 'a fence of a page in all spaces, too',
+      source: 'sfence.vma a0',
+      registers: { 10: BigInt(X) },
+      kept: false,
+    },
+    { name: 'a fence of the ASID in use leaves them', source: 'sfence.vma x0, a0', registers: { 10: 6n }, kept: true },
+    { name: 'a change of MXR forgets them', source: 'li a0, 0x80000\ncsrs mstatus, a0', kept: false },
+  ] as { name: string; source: string; registers?: Record<number, bigint>; kept: boolean }[]) {
+    test(name, () => {
+      enter(B);
+      execute(source, registers);
+      enter(A);
+      assert.equal(load(X), kept ? 1 : 2);
+    });
+  }
+
+  test('more spaces than there is room for: each is right, and the oldest begins anew', () => {
+    for (let asid = 10; asid < 20; asid++) {
+      enter({ number: B.number, asid });
+      assert.equal(load(X), 1);
+    }
+    enter(A);
+    assert.deepEqual([load(X), load(Y)], [2, 2]);
+  });
+
+  test('a frame that becomes code is written slowly from all of them', () => {
+    const code = assemble('ebreak\nebreak', BigInt(DATA)).bytes;
+    hart.write(DATA + 5 * PAGE, code);
+    for (const each of [A, B]) map(each.number, X, 5);
+    execute('sfence.vma');
+    for (const each of [A, B]) {
+      enter(each);
+      execute('sd a2, 8(a1)', { 11: BigInt(X), 12: 7n });
+    }
+    // The frame is executed, in B; then A writes an instruction there that B executes.
+    const nop = 0x13n;
+    hart.state.mtvec = BigInt(CODE + 64);
+    const run = (): bigint => {
+      hart.state.mcause = 0n;
+      hart.state.mstatus &= ~MPRV_AS_USER;
+      hart.state.pc = BigInt(DATA + 5 * PAGE);
+      hart.run(1);
+      // The trap left MPP at machine mode.
+      hart.state.mstatus = (hart.state.mstatus & ~MPP) | MPRV_AS_USER;
+      return hart.state.mcause;
+    };
+    assert.equal(run(), 3n);
+    enter(A);
+    execute('sw a2, 0(a1)', { 11: BigInt(X), 12: nop });
+    assert.equal(run(), 0n);
+  });
+});
