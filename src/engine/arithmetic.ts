@@ -1,6 +1,6 @@
 /** Library functions for arithmetic that Wasm has no instruction for: high products, division as RISC-V has it, carry-less products. */
 
-import type { FunctionBuilder, FunctionRef, I64, ModuleBuilder } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, IntegerOps, Local, ModuleBuilder } from '../wasm/index.ts';
 import type { Library } from './wasm-machine.ts';
 
 export function defineArithmetic(module: ModuleBuilder, library: Library): void {
@@ -12,43 +12,11 @@ export function defineArithmetic(module: ModuleBuilder, library: Library): void 
     return ref;
   };
 
-  const mulhu = define('mulhu', (f, a, b) => {
-    const { i64 } = f;
-    const low = i64.const(0xffffffff);
-    const half = i64.const(32);
-    const al = f.let(i64.and(a, low));
-    const ah = f.let(i64.shrU(a, half));
-    const bl = f.let(i64.and(b, low));
-    const bh = f.let(i64.shrU(b, half));
-    const t = f.let(i64.add(i64.mul(ah, bl), i64.shrU(i64.mul(al, bl), half)));
-    const u = f.let(i64.add(i64.mul(al, bh), i64.and(t, low)));
-    f.return(i64.add(i64.add(i64.mul(ah, bh), i64.shrU(t, half)), i64.shrU(u, half)));
-  });
-  const signed = (f: FunctionBuilder, a: I64, b: I64): I64 => f.i64.and(f.i64.shrS(a, f.i64.const(63)), b);
-  define('mulh', (f, a, b) =>
-    f.return(f.i64.sub(f.i64.sub(f.call(mulhu, a, b) as I64, signed(f, a, b)), signed(f, b, a))),
-  );
-  define('mulhsu', (f, a, b) => f.return(f.i64.sub(f.call(mulhu, a, b) as I64, signed(f, a, b))));
+  for (const name of ['mulhu', 'mulh', 'mulhsu'] as const)
+    define(name, (f, a, b) => f.return(highProduct(f, name, a, b)));
 
-  // Division: unsigned by zero gives all ones, remainder the dividend; signed overflow gives the dividend and zero.
-  define('divu', (f, a, b) => {
-    f.if(f.i64.eqz(b), () => f.return(f.i64.const(-1)), undefined, 'unlikely');
-    f.return(f.i64.op('div_u', a, b));
-  });
-  define('remu', (f, a, b) => {
-    f.if(f.i64.eqz(b), () => f.return(a), undefined, 'unlikely');
-    f.return(f.i64.op('rem_u', a, b));
-  });
-  define('div', (f, a, b) => {
-    f.if(f.i64.eqz(b), () => f.return(f.i64.const(-1)), undefined, 'unlikely');
-    f.if(f.i64.eq(b, f.i64.const(-1)), () => f.return(f.i64.sub(f.i64.const(0), a)), undefined, 'unlikely');
-    f.return(f.i64.op('div_s', a, b));
-  });
-  define('rem', (f, a, b) => {
-    f.if(f.i64.eqz(b), () => f.return(a), undefined, 'unlikely');
-    f.if(f.i64.eq(b, f.i64.const(-1)), () => f.return(f.i64.const(0)), undefined, 'unlikely');
-    f.return(f.i64.op('rem_s', a, b));
-  });
+  for (const name of ['divu', 'remu', 'div', 'rem'] as const)
+    define(name, (f, a, b) => f.return(division(f, f.i64, name, a, b)));
 
   // Zbc: products over GF(2); one step for each set bit of b, lowest first.
   const overBits = (f: FunctionBuilder, b: I64, step: (bit: I64) => void): void => {
@@ -76,4 +44,47 @@ export function defineArithmetic(module: ModuleBuilder, library: Library): void 
     );
     f.return(out.get);
   });
+}
+
+/** The high half of a product, by the products of halves. */
+export function highProduct(f: FunctionBuilder, name: 'mulhu' | 'mulh' | 'mulhsu', x: I64, y: I64): I64 {
+  const { i64 } = f;
+  const [a, b] = [f.let(x), f.let(y)];
+  const low = i64.const(0xffffffff);
+  const half = i64.const(32);
+  const al = f.let(i64.and(a, low));
+  const ah = f.let(i64.shrU(a, half));
+  const bl = f.let(i64.and(b, low));
+  const bh = f.let(i64.shrU(b, half));
+  const t = f.let(i64.add(i64.mul(ah, bl), i64.shrU(i64.mul(al, bl), half)));
+  const u = f.let(i64.add(i64.mul(al, bh), i64.and(t, low)));
+  const high = i64.add(i64.add(i64.mul(ah, bh), i64.shrU(t, half)), i64.shrU(u, half));
+  // A negative factor counts 2^64 too much, times the other.
+  const excess = (negative: I64, other: I64): I64 => i64.and(i64.shrS(negative, i64.const(63)), other);
+  if (name === 'mulhu') return high;
+  const less = i64.sub(high, excess(a, b));
+  return name === 'mulhsu' ? less : i64.sub(less, excess(b, a));
+}
+
+/** Division as RISC-V has it: by zero it gives all ones, the remainder is the dividend; overflow gives the dividend and zero. */
+export function division<V extends I32 | I64>(
+  f: FunctionBuilder,
+  ops: IntegerOps<V>,
+  name: 'divu' | 'remu' | 'div' | 'rem',
+  x: V,
+  y: V,
+): V {
+  const [a, b] = [f.let(x), f.let(y)];
+  const out = f.local(f.typeOf(a) as 'i64') as unknown as Local<V>;
+  const isQuotient = name === 'div' || name === 'divu';
+  const isSigned = name === 'div' || name === 'rem';
+  const minusOne = (): void => f.set(out, isQuotient ? ops.sub(ops.const(0), a) : ops.const(0));
+  const ordinary = (): void => f.set(out, ops.op(`${isQuotient ? 'div' : 'rem'}_${isSigned ? 's' : 'u'}`, a, b));
+  f.if(
+    ops.eqz(b),
+    () => f.set(out, isQuotient ? ops.const(-1) : a),
+    () => (isSigned ? f.if(ops.eq(b, ops.const(-1)), minusOne, ordinary, 'unlikely') : ordinary()),
+    'unlikely',
+  );
+  return out.get;
 }

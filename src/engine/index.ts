@@ -1,5 +1,6 @@
 /** The engine's door: memory, generated code, vCPU blocks, processors. */
 
+export { division, highProduct } from './arithmetic.ts';
 export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
@@ -28,7 +29,7 @@ export {
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
-export { SLOT, slotOffset } from './memory-slots.ts';
+export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';

@@ -28,6 +28,9 @@ import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
+/** Jumps that are not counted after a slice began, and when regions have left no more than so many steps of it. */
+const JUMPS_LEFT_OUT = 64;
+const STEPS_LEFT_OUT = 1000;
 
 /** Defines `run(vcpu, budget) -> exit kind` and the functions of the rows outside the loop. */
 export function defineInterpreter(
@@ -73,6 +76,8 @@ class Loop {
   readonly #word: Local<I64>;
   readonly #low: Local<I32>;
   readonly #target: Local<I64>;
+  /** So many entries that control comes to are not counted, as they are not typical targets of jumps. */
+  readonly #uncounted: Local<I32>;
   readonly #readBank: Local<Ptr>;
   readonly #writeBank: Local<Ptr>;
   readonly #labels: {
@@ -97,12 +102,14 @@ class Loop {
     this.#word = f.local('i64');
     this.#low = f.local('i32');
     this.#target = f.local('i64');
+    this.#uncounted = f.local('i32');
     this.#readBank = f.pointerLocal();
     this.#writeBank = f.pointerLocal();
   }
 
   build(): void {
     const f = this.#f;
+    this.#leaveOut(JUMPS_LEFT_OUT);
     f.i32.store(this.#vcpu, at.budgetAtEntry, this.#budget.get);
     f.i32.store(this.#vcpu, at.budgetLeft, this.#budget.get);
     f.if(f.i32.eqz(f.i32.load(this.#vcpu, at.resume)), () => f.call(this.#fn('timer'), this.#vcpu));
@@ -156,18 +163,35 @@ class Loop {
     f.set(this.#writeBank, f.ptr.load(this.#vcpu, at.writeBank));
   }
 
-  /** Jump targets that are reached often are worth translating: the host is told, and may put a region in their place. */
+  /**
+   * Jump targets that are reached often are worth translating: the host is told, and may put a region in their place.
+   * What follows an instruction that was interpreted by itself is none. Where slices end and begin is left out, too: that
+   * may be anywhere in a loop, which needs no region for each of its instructions, or for each block.
+   */
   #count(): void {
     const f = this.#f;
     f.if(
-      countTarget(f, this.#vcpu, this.#entry.get),
-      () => {
-        f.i64.store(this.#vcpu, at.pc, this.#pc());
-        f.call(this.#told.hot, this.#vcpu);
-      },
-      undefined,
+      this.#uncounted.get,
+      () => f.set(this.#uncounted, f.i32.sub(this.#uncounted.get, f.i32.const(1))),
+      () =>
+        f.if(
+          countTarget(f, this.#vcpu, this.#entry.get),
+          () => {
+            f.i64.store(this.#vcpu, at.pc, this.#pc());
+            f.call(this.#told.hot, this.#vcpu);
+          },
+          undefined,
+          'unlikely',
+        ),
       'unlikely',
     );
+  }
+
+  /** The next entries are not counted. With a threshold of 1 all are, to have more to test. */
+  #leaveOut(count: number): void {
+    const f = this.#f;
+    const isTest = f.i32.eq(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(1));
+    f.set(this.#uncounted, f.select(isTest, f.i32.const(0), f.i32.const(count)));
   }
 
   /** From `target` to entry and delta: the fetch buffer, else `fetch`. */
@@ -252,6 +276,7 @@ class Loop {
         return;
       case SPECIAL.pageEnd:
         giveBack();
+        f.if(f.i32.eqz(this.#uncounted.get), () => this.#leaveOut(1));
         f.set(this.#target, this.#pc());
         f.br(must(this.#labels.jump));
         return;
@@ -305,6 +330,8 @@ class Loop {
         const done = f.convert('i64_extend_i32_u', f.i32.sub(this.#budget.get, left.get));
         f.i64.store(this.#vcpu, at.regionSteps, f.i64.add(f.i64.load(this.#vcpu, at.regionSteps), done));
         f.set(this.#budget, left.get);
+        const isEnding = f.i32.compare('lt_s', left.get, f.i32.const(STEPS_LEFT_OUT));
+        f.if(isEnding, () => this.#leaveOut(JUMPS_LEFT_OUT), undefined, 'unlikely');
         // Promoted code may have changed banks, and done something after which interrupts are looked at.
         f.brIf(must(this.#labels.reenter), f.i32.load(this.#vcpu, at.reenter), 'unlikely');
         this.#setBanks();

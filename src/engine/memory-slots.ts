@@ -1,13 +1,19 @@
 /**
  * Page slots: the first level of translation of translated code. For each base register, reads and writes apart, a
- * slot remembers the page that was last reached through it, like an entry of the translation buffers:
+ * slot remembers the page that was last reached through it:
  *
- *   tag     u64   the page's virtual address; all ones: none
- *   delta   ptr   host address minus virtual address
+ *   tag      u64   the page's virtual address
+ *   delta    ptr   host address minus virtual address
+ *   invalid  u64   0, or all ones: none. An access hits if (va ^ tag | invalid) <= 4096 - its bytes, unsigned: one
+ *                  comparison for page, end of page and validity, whatever the alignment
+ *   score    i32   how many misses followed each other closely
+ *   last     i32   the budget at the last miss, as a clock
  *
  * A slot lies at a constant offset in its bank, so that no index is computed to find it. Where it misses, code looks
- * into the buffers, and copies what it finds; where those miss, it calls the functions defined here. Slots are part of
- * the buffers: whatever drops those drops them.
+ * into the buffers, and refills the slot with what it finds; where those miss, it calls the functions defined here.
+ * Registers that change pages all the time (lists, hash tables) are not worth that: a slot that missed MOST_MISSES
+ * times in a row, each within CLOSE instructions, stays as it is, and code goes on with the buffers: a branch that the
+ * host's processor foresees, and no store. Slots are part of the buffers: whatever drops those drops them.
  */
 import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { BANKS, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -15,7 +21,10 @@ import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 
-export const SLOT = { tag: 0, delta: 8 } as const;
+export const SLOT = { tag: 0, delta: 8, invalid: 16, score: 24, last: 28 } as const;
+export const MOST_MISSES = 16;
+/** A miss costs as much as twenty hits save, and an access comes every ten instructions or so. */
+const CLOSE = 200;
 
 /** Offset in a bank of the slot of a base register (0 to 31). */
 export function slotOffset(register: number, isWrite: boolean): number {
@@ -24,7 +33,8 @@ export function slotOffset(register: number, isWrite: boolean): number {
 
 /**
  * slot_load(vcpu, va, bytes, slot's offset) -> value, zero-extended; slot_store(vcpu, va, bytes, offset, value).
- * `fault` is set where they did not take place.
+ * `fault` is set where they did not take place. slot_refill(vcpu, offset, page, delta, budget): after a miss that the
+ * translation buffer answered, while the score is below MOST_MISSES.
  */
 export function defineSlots(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
@@ -40,6 +50,7 @@ export function defineSlots(module: ModuleBuilder, library: Library): void {
         f.if(f.i32.eq(bytes, f.i32.const(size)), () => f.return(f.i64.loadSized(address, 0, size, false)));
     });
     const value = f.let(f.call(library.get('load_slow'), vcpu, va, bytes) as I64);
+    refill(f, vcpu, va, bytes, at.readBank, slot);
     f.return(value);
   });
   module.define(declare('slot_store', [P, 'i64', 'i32', 'i32', 'i64'], []), (f) => {
@@ -57,6 +68,31 @@ export function defineSlots(module: ModuleBuilder, library: Library): void {
         });
     });
     f.call(library.get('store_slow'), vcpu, va, bytes, value);
+    refill(f, vcpu, va, bytes, at.writeBank, slot);
+  });
+  module.define(declare('slot_refill', [P, 'i32', 'i64', P, 'i32'], []), (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    const [slot, page, delta] = [f.param<I32>(1).get, f.param<I64>(2).get, f.param<Ptr>(3).get];
+    const budget = f.param<I32>(4).get;
+    const to = f.let(f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot)));
+    const isClose = f.i32.ltU(f.i32.sub(f.i32.load(to, SLOT.last), budget), f.i32.const(CLOSE));
+    const score = f.i32.add(f.i32.load(to, SLOT.score), f.i32.const(1));
+    f.i32.store(to, SLOT.score, f.select(isClose, score, f.i32.const(0)));
+    f.i32.store(to, SLOT.last, budget);
+    fill(f, vcpu, slot, page, delta);
+  });
+}
+
+/**
+ * What the slow way has put into the buffer goes into the slot at once: two registers whose pages share an entry of the
+ * buffer would else never find it there. Such a slot is worth having.
+ */
+function refill(f: FunctionBuilder, vcpu: Ptr, va: I64, bytes: I32, bank: number, slot: I32): void {
+  const hit = probe(f, vcpu, va, bytes, bank);
+  f.if(hit.isHit, () => {
+    fill(f, vcpu, slot, hit.page, f.let(f.ptr.load(hit.entry, 8)));
+    const to = f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot));
+    f.i32.store(to, SLOT.score, f.i32.const(0));
   });
 }
 
@@ -88,12 +124,10 @@ function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): 
   const to = f.let(f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot)));
   f.i64.store(to, SLOT.tag, page);
   f.ptr.store(to, SLOT.delta, delta);
+  f.i64.store(to, SLOT.invalid, f.i64.const(0));
 }
 
-/**
- * Empties the slots of the address space in use. Not to be called between a region's check of a slot and its last use: that is, from nothing that
- * a region calls and goes on after.
- */
+/** Empties the slots of the address space in use, their scores with them. */
 export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
   const bytes = BANKS * SLOT_BANK_BYTES;
   const own = f.ptr.from32(f.i32.mul(f.i32.load(vcpu, at.context), f.i32.const(bytes)));

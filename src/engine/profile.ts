@@ -12,14 +12,18 @@ import {
 
 const at = vcpuState.offset;
 
-/** Counts a jump to a decoded entry; whether that made it hot, or hotter. Counters are shared by chance: a hash. */
+/**
+ * Counts a jump to a decoded entry; whether that made it hot, or hotter. Then counting begins anew, so that what was
+ * dropped or could not be translated yet is told of again. Counters are shared by chance: a hash.
+ */
 export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
   const { i32 } = f;
   const index = i32.and(f.ptr.to32(f.ptr.op('shr_u', entry, f.ptr.const(2))), i32.const((HOT_COUNTERS - 1) * 2));
   const slot = f.let(f.ptr.add(vcpu, f.ptr.from32(index)));
   const count = f.let(i32.add(i32.load16U(slot, at.hotCounters), i32.const(1)));
-  i32.storeSized(slot, at.hotCounters, 2, count);
-  return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
+  const isHotter = f.let(i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
+  i32.storeSized(slot, at.hotCounters, 2, f.select(isHotter, i32.const(0), count));
+  return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), isHotter);
 }
 
 /**

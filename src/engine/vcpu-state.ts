@@ -15,7 +15,7 @@ export const BANKS = 4;
 /** Address spaces whose translations are kept, by satp (translation-context.ts): banks, slots, walk caches of each. */
 export const CONTEXTS = 4;
 /** A page slot: what the last page reached through one base register is (memory-slots.ts). */
-export const SLOT_BYTES = 16;
+export const SLOT_BYTES = 32;
 /** Slots of a bank: one for each base register, those for reads, then those for writes. */
 export const SLOT_BANK_BYTES = 2 * 32 * SLOT_BYTES;
 /** Counters of jump targets that are not translated yet; a power of two. */

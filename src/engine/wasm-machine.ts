@@ -102,13 +102,13 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.i64.xor(a, this.const(-1));
   }
   sll(a: I64, b: I64): I64 {
-    return this.f.i64.shl(a, b);
+    return this.f.i64.shl(a, this.#count(b));
   }
   srl(a: I64, b: I64): I64 {
-    return this.f.i64.shrU(a, b);
+    return this.f.i64.shrU(a, this.#count(b));
   }
   sra(a: I64, b: I64): I64 {
-    return this.f.i64.shrS(a, b);
+    return this.f.i64.shrS(a, this.#count(b));
   }
   rotr(a: I64, b: I64): I64 {
     return this.f.i64.op('rotr', a, b);
@@ -159,10 +159,10 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.unary('i64', 0xc3, a) as I64;
   }
   sext32(a: I64): I64 {
-    return this.f.unary('i64', 0xc4, a) as I64;
+    return this.f.convert('i64_extend_i32_s', this.f.low32(a));
   }
   zext32(a: I64): I64 {
-    return this.f.i64.and(a, this.const(0xffffffff));
+    return this.f.convert('i64_extend_i32_u', this.f.low32(a));
   }
   let(a: I64): I64 {
     return this.f.let(a);
@@ -373,6 +373,11 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   fn(name: string): FunctionRef {
     return this.library.get(name);
+  }
+
+  /** Shifts of Wasm take the low six bits of their count. */
+  #count(b: I64): I64 {
+    return this.f.withoutMask(b, 63) ?? b;
   }
 
   #call(name: string, a: I64, b: I64): I64 {

@@ -1,12 +1,11 @@
 /** A region's floating-point registers and what it knows of the state: checked and loaded on entry, stored on exit. */
 import { vcpuState } from '../engine/index.ts';
 import type { FunctionBuilder, Ptr } from '../wasm/index.ts';
-import type { FloatLocals } from './float-machine.ts';
+import { type FloatLocals, setMasks } from './float-machine.ts';
 import type { FloatUse } from './float-registers.ts';
 
 const at = vcpuState.offset;
 const FS = 0x6000;
-const NX = 1;
 const BOX = 0xffffffff;
 const CANONICAL_NAN = 0x7fc00000;
 
@@ -26,8 +25,8 @@ export class FloatFile {
       f: registers((i) => (isUsed(i) && !isSingle(i) ? f.local('f64') : undefined)),
       singles: registers((i) => (isUsed(i) && isSingle(i) ? f.local('f32') : undefined)),
       singlesWritten: f.local('i32'),
-      exact: f.local('i32'),
-      nearest: f.local('i32'),
+      raises: f.local('i32'),
+      turns: f.local('i32'),
       mode: f.local('i64'),
       dirty: f.local('i32'),
     };
@@ -35,7 +34,7 @@ export class FloatFile {
 
   /** Gives up where floating point is off, frm is reserved, or bits that are needed are in an improper box. */
   check(giveUp: () => void): void {
-    if (this.#use.used === 0) return;
+    if (!this.#use.isAny) return;
     const { i32, i64 } = this.#f;
     const status = this.#f.convert('i32_wrap_i64', i64.load(this.#vcpu, at.mstatus));
     this.#f.if(i32.eqz(i32.and(status, i32.const(FS))), giveUp, undefined, 'unlikely');
@@ -49,15 +48,14 @@ export class FloatFile {
   }
 
   load(): void {
-    if (this.#use.used === 0) return;
+    if (!this.#use.isAny) return;
     const f = this.#f;
     const { i32, i64 } = f;
     const { locals } = this;
     const status = f.convert('i32_wrap_i64', i64.load(this.#vcpu, at.mstatus));
     f.set(locals.dirty, i32.eq(i32.and(status, i32.const(FS)), i32.const(FS)));
     f.set(locals.mode, i64.load(this.#vcpu, at.frm));
-    f.set(locals.exact, i32.and(i32.load(this.#vcpu, at.fflags), i32.const(NX)));
-    f.set(locals.nearest, i32.and(locals.exact.get, i64.eqz(locals.mode.get)));
+    setMasks(f, this.#vcpu, locals);
     locals.f.forEach((local, i) => local && f.set(local, f.f64.load(this.#vcpu, at.f + i * 8)));
     locals.singles.forEach((local, i) => {
       if (!local) return;

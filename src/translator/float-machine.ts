@@ -3,13 +3,21 @@
  * result is right, flags included (engine/float/fast.ts says when): round to nearest even, NX already up, neither NaN
  * nor infinity nor so small that it may have underflowed. All else calls the engine's functions.
  *
- * What the region knows of the state lives in locals: `exact` (NX is up: inexact results raise nothing new), `nearest`
- * (that, and frm says RNE), `dirty` (mstatus.FS is Dirty). Values are passed as bit patterns like everywhere; the
+ * What the region knows of the state lives in locals: `raises` and `turns`, masks that are 0 where the host's results may
+ * be taken and all ones elsewhere (see FloatLocals), `dirty` (mstatus.FS is Dirty). Results are judged by their biased
+ * exponents: one unsigned comparison of exponent | mask, no constants of the format. Values are passed as bit patterns like everywhere; the
  * floating-point value behind a pattern is remembered, so that no move to and fro is emitted.
  */
 import { must } from '../base/assert.ts';
 import { type Library, vcpuState, WasmMachine } from '../engine/index.ts';
-import { FLOAT_OPERATIONS, type FloatLetter, type FloatOperation } from '../isa/index.ts';
+import {
+  CSR_BY_NUMBER,
+  FLOAT_OPERATIONS,
+  type FloatLetter,
+  type FloatOperation,
+  readCsr,
+  writeCsr,
+} from '../isa/index.ts';
 import type { F32, F64, FunctionBuilder, I32, I64, Local, Ptr } from '../wasm/index.ts';
 import type { Instruction } from './instruction.ts';
 
@@ -26,8 +34,10 @@ export interface FloatLocals {
   readonly singles: readonly (Local<F32> | undefined)[];
   /** Bit mask of singles that were written. */
   readonly singlesWritten: Local<I32>;
-  readonly exact: Local<I32>;
-  readonly nearest: Local<I32>;
+  /** 0: NX is up, so inexact results raise nothing new; else all ones. */
+  readonly raises: Local<I32>;
+  /** The same, if also frm says RNE. */
+  readonly turns: Local<I32>;
   readonly mode: Local<I64>;
   readonly dirty: Local<I32>;
 }
@@ -38,10 +48,23 @@ interface Attempt {
   readonly isRight: I32;
 }
 
-const LIMITS = {
-  s: { type: 'f32', infinity: Number.POSITIVE_INFINITY, smallest: 2 ** -126 },
-  d: { type: 'f64', infinity: Number.POSITIVE_INFINITY, smallest: 2 ** -1022 },
+/** The biased exponent of infinities and NaNs. */
+const SPECIAL_EXPONENT = { s: 0xff, d: 0x7ff } as const;
+
+/** Bounds within which a double can be truncated to an integer, and how. */
+const TO_INTEGER = {
+  toW: [-(2 ** 31), 2 ** 31, 'i32_trunc_sat_f64_s'],
+  toWu: [-1, 2 ** 32, 'i32_trunc_sat_f64_u'],
+  toL: [-(2 ** 63), 2 ** 63, 'i64_trunc_sat_f64_s'],
+  toLu: [-1, 2 ** 64, 'i64_trunc_sat_f64_u'],
 } as const;
+
+/** Sets the masks by fflags and frm (which `mode` holds). */
+export function setMasks(f: FunctionBuilder, vcpu: Ptr, { raises, turns, mode }: FloatLocals): void {
+  const { i32, i64 } = f;
+  f.set(raises, i32.sub(i32.and(i32.load(vcpu, at.fflags), i32.const(NX)), i32.const(1)));
+  f.set(turns, f.select(i64.eqz(mode.get), raises.get, i32.const(-1)));
+}
 
 export abstract class FloatMachine extends WasmMachine {
   protected readonly floatLocals: FloatLocals;
@@ -156,6 +179,24 @@ export abstract class FloatMachine extends WasmMachine {
     );
   }
 
+  /** fflags, frm, fcsr. */
+  override csrRead(): I64 {
+    return readCsr(this, must(CSR_BY_NUMBER.get(this.instruction.csr)));
+  }
+  override csrWrite(value: I64, changes: I64): void {
+    const { f } = this;
+    const { dirty, mode } = this.floatLocals;
+    writeCsr(this, must(CSR_BY_NUMBER.get(this.instruction.csr)), value, changes);
+    this.#isDirty = true;
+    f.set(dirty, f.i32.const(1));
+    f.set(mode, this.get('frm'));
+    this.#flagsChanged();
+  }
+  /** frm may have become a reserved mode, which this region's instructions do not look for. */
+  protected get isModeReserved(): I32 {
+    return this.f.i64.gtU(this.floatLocals.mode.get, this.const(4));
+  }
+
   override float(operation: FloatOperation, format: FloatLetter, ...operands: I64[]): I64 {
     const { f } = this;
     const shape = FLOAT_OPERATIONS[operation];
@@ -257,28 +298,39 @@ export abstract class FloatMachine extends WasmMachine {
   }
 
   #flagsChanged(): void {
+    setMasks(this.f, this.vcpu, this.floatLocals);
+  }
+
+  /** Sign and biased exponent of a value, or the exponent alone. */
+  #exponent(letter: FloatLetter, value: Host, withSign = false): I32 {
     const { f } = this;
-    const { exact, nearest, mode } = this.floatLocals;
-    f.set(exact, f.i32.and(f.i32.load(this.vcpu, at.fflags), f.i32.const(NX)));
-    f.set(nearest, f.i32.and(exact.get, f.i64.eqz(mode.get)));
+    const { i32, i64 } = f;
+    const high =
+      letter === 's'
+        ? i32.shrU(f.convert('i32_reinterpret_f32', value), i32.const(23))
+        : f.convert('i32_wrap_i64', i64.shrU(f.convert('i64_reinterpret_f64', value), i64.const(52)));
+    return withSign ? high : i32.and(high, i32.const(letter === 's' ? 0xff : 0x7ff));
   }
 
   #attempt(operation: FloatOperation, letter: 's' | 'd', operands: readonly I64[]): Attempt | undefined {
     const { f } = this;
     const ops = letter === 's' ? f.f32 : f.f64;
-    const { type, infinity, smallest } = LIMITS[letter];
+    const special = SPECIAL_EXPONENT[letter];
     const value = (pattern: I64): F64 =>
       letter === 's' ? (this.#single(pattern) as unknown as F64) : this.#double(pattern);
     const compare = (name: 'eq' | 'ne' | 'lt' | 'gt' | 'le' | 'ge', a: F64, b: F64): I32 =>
       ops.compare(name, a as never, b as never);
-    const constant = (number: number): F64 => f.constF(type, number) as F64;
-    const magnitude = (a: F64): F64 => ops.unary('abs', a as never) as unknown as F64;
     const fixed = (a: Host): F64 => f.let(a as F64);
     const both = (a: I32, b: I32): I32 => f.i32.and(a, b);
-    const isBounded = (a: F64): I32 => compare('lt', magnitude(a), constant(infinity));
-    const isNormal = (a: F64): I32 => both(isBounded(a), compare('gt', magnitude(a), constant(smallest)));
     const { rm } = this.instruction;
-    const rounds = rm === DYNAMIC ? this.floatLocals.nearest.get : rm === 0 ? this.floatLocals.exact.get : undefined;
+    const { raises, turns } = this.floatLocals;
+    const mask = rm === DYNAMIC ? turns.get : rm === 0 ? raises.get : undefined;
+    const rounds = mask && f.i32.eqz(mask);
+    const isBelow = (exponent: I32, from: number, limit: number): I32 =>
+      f.i32.ltU(f.i32.or(f.i32.sub(exponent, f.i32.const(from)), must(mask)), f.i32.const(limit - from));
+    const isBounded = (a: F64): I32 => isBelow(this.#exponent(letter, a), 0, special);
+    // The smallest normal numbers may have been rounded up from below: they are underflows, perhaps.
+    const isNormal = (a: F64): I32 => isBelow(this.#exponent(letter, a), 2, special);
     const [a, b, c] = operands as [I64, I64, I64];
 
     switch (operation) {
@@ -286,7 +338,7 @@ export abstract class FloatMachine extends WasmMachine {
       case 'subtract': {
         if (rounds === undefined) return undefined;
         const result = fixed(ops.op(operation === 'add' ? 'add' : 'sub', value(a) as never, value(b) as never) as Host);
-        return { value: result, isRight: both(rounds, isBounded(result)) };
+        return { value: result, isRight: isBounded(result) };
       }
       case 'multiply':
       case 'divide': {
@@ -294,14 +346,13 @@ export abstract class FloatMachine extends WasmMachine {
         const result = fixed(
           ops.op(operation === 'multiply' ? 'mul' : 'div', value(a) as never, value(b) as never) as Host,
         );
-        return { value: result, isRight: both(rounds, isNormal(result)) };
+        return { value: result, isRight: isNormal(result) };
       }
       case 'squareRoot': {
         if (rounds === undefined) return undefined;
         const x = fixed(value(a));
         const result = fixed(ops.unary('sqrt', x as never) as Host);
-        const isRight = both(both(rounds, compare('gt', x, constant(smallest))), compare('lt', x, constant(infinity)));
-        return { value: result, isRight };
+        return { value: result, isRight: isBelow(this.#exponent(letter, x, true), 1, special) };
       }
       case 'multiplyAdd':
       case 'multiplySubtract':
@@ -312,7 +363,7 @@ export abstract class FloatMachine extends WasmMachine {
         const factor = turn(value(a), operation.startsWith('negated'));
         const addend = turn(value(c), operation === 'multiplySubtract' || operation === 'negatedMultiplyAdd');
         const result = fixed(f.relaxedMultiplyAdd(factor, value(b), addend));
-        return { value: result, isRight: both(rounds, isNormal(result)) };
+        return { value: result, isRight: isNormal(result) };
       }
       case 'minimumNumber':
       case 'maximumNumber': {
@@ -326,7 +377,7 @@ export abstract class FloatMachine extends WasmMachine {
       case 'lessOrEqual': {
         const x = fixed(value(a));
         const y = fixed(value(b));
-        const isRight = both(compare('eq', x, x), compare('eq', y, y));
+        const isRight = f.i32.or(compare('lt', x, y), compare('ge', x, y));
         const name = operation === 'equal' ? 'eq' : operation === 'less' ? 'lt' : 'le';
         return { value: this.bool(compare(name, x, y)) as unknown as Host, isRight };
       }
@@ -337,11 +388,17 @@ export abstract class FloatMachine extends WasmMachine {
         }
         return { value: f.convert('f64_convert_i32_s', f.convert('i32_wrap_i64', a)), isRight: f.i32.const(1) };
       case 'fromWu':
-        if (letter === 's') return undefined;
+        if (letter === 's') {
+          if (rounds === undefined) return undefined;
+          return { value: f.convert('f32_convert_i32_u', f.convert('i32_wrap_i64', a)), isRight: rounds };
+        }
         return { value: f.convert('f64_convert_i32_u', f.convert('i32_wrap_i64', a)), isRight: f.i32.const(1) };
       case 'fromL':
         if (rounds === undefined) return undefined;
         return { value: f.convert(letter === 's' ? 'f32_convert_i64_s' : 'f64_convert_i64_s', a), isRight: rounds };
+      case 'fromLu':
+        if (rounds === undefined) return undefined;
+        return { value: f.convert(letter === 's' ? 'f32_convert_i64_u' : 'f64_convert_i64_u', a), isRight: rounds };
       case 'fromSingle': {
         if (letter !== 'd') return undefined;
         const x = f.let(this.#single(a));
@@ -350,19 +407,20 @@ export abstract class FloatMachine extends WasmMachine {
       case 'fromDouble': {
         if (letter !== 's' || rounds === undefined) return undefined;
         const result = fixed(f.convert('f32_demote_f64', this.#double(a)));
-        return { value: result, isRight: both(rounds, isNormal(result)) };
+        return { value: result, isRight: isNormal(result) };
       }
       case 'toW':
-      case 'toL': {
+      case 'toWu':
+      case 'toL':
+      case 'toLu': {
         if (rm !== RTZ) return undefined;
         const x = f.let(letter === 's' ? f.convert('f64_promote_f32', this.#single(a)) : this.#double(a));
-        const bound = f.f64.const(operation === 'toW' ? 2 ** 31 : 2 ** 63);
-        const isInside = f.f64.compare('lt', f.f64.unary('abs', x), bound);
-        const result =
-          operation === 'toW'
-            ? f.convert('i64_extend_i32_s', f.convert('i32_trunc_sat_f64_s', x))
-            : f.convert('i64_trunc_sat_f64_s', x);
-        return { value: result as unknown as Host, isRight: both(this.floatLocals.exact.get, isInside) };
+        const [least, bound, convert] = TO_INTEGER[operation];
+        // Truncation brings what is just outside back inside: `least` is excluded.
+        const isInside = both(f.f64.compare('gt', x, f.f64.const(least)), f.f64.compare('lt', x, f.f64.const(bound)));
+        const result = f.convert(convert, x);
+        const wide = operation === 'toW' || operation === 'toWu' ? f.convert('i64_extend_i32_s', result) : result;
+        return { value: wide as unknown as Host, isRight: both(f.i32.eqz(raises.get), isInside) };
       }
       default:
         return undefined;

@@ -6,7 +6,7 @@
  * before that, an improper box is a NaN, as for every instruction of format S; but stores and moves take its low bits
  * as they are. Where those could come first (`raw`), the region is not entered with an improper box.
  */
-import type { Instruction } from './instruction.ts';
+import { type Instruction, isFloatState } from './instruction.ts';
 import type { Block, RegionGraph } from './region-graph.ts';
 import { successors } from './region-graph.ts';
 
@@ -19,6 +19,8 @@ export interface FloatUse {
   readonly raw: number;
   /** Some instruction rounds by frm. */
   readonly isDynamic: boolean;
+  /** Some instruction uses registers, or fflags or frm. */
+  readonly isAny: boolean;
 }
 
 const LOW_BITS = new Set(['fsw', 'fmv.x.w']);
@@ -38,8 +40,10 @@ export function floatUse(graph: RegionGraph): FloatUse {
   let written = 0;
   let other = 0;
   let isDynamic = false;
+  let isAny = false;
   for (const { instructions } of graph.blocks) {
     for (const { instruction } of instructions) {
+      isAny ||= isFloatState(instruction);
       if (instruction.floatReads.length === 0 && instruction.floatWrites === undefined) continue;
       for (const register of instruction.floatReads) used |= 1 << register;
       if (instruction.floatWrites !== undefined) written |= 1 << instruction.floatWrites;
@@ -49,7 +53,8 @@ export function floatUse(graph: RegionGraph): FloatUse {
   }
   used |= written;
   const singles = used & ~other;
-  return { used, written, singles, raw: singles === 0 ? 0 : rawOnEntry(graph, singles), isDynamic };
+  isAny ||= used !== 0;
+  return { used, written, singles, raw: singles === 0 ? 0 : rawOnEntry(graph, singles), isDynamic, isAny };
 }
 
 /** Liveness of low bits, backwards over the blocks until nothing changes. */

@@ -96,14 +96,20 @@ function describe(decoded: Decoded, isEmulated: boolean, role: Role): Instructio
   };
 }
 
-function roleOf({ row, rm }: Decoded): Role {
+/** fflags, frm, fcsr: compilers read and write flags around comparisons, so regions do it as part of floating point. */
+export function isFloatState({ row, csr }: Decoded): boolean {
+  return row.kind === 'csr' && csr >= 1 && csr <= 3;
+}
+
+function roleOf(decoded: Decoded): Role {
+  const { row, rm } = decoded;
   switch (row.kind) {
     case 'branch':
       return 'branch';
     case 'jump':
       return row.name === 'jal' ? 'jump' : 'jumpRegister';
     case 'csr':
-      return 'sensitive';
+      return isFloatState(decoded) ? 'inside' : 'sensitive';
     case 'system':
       if (row.name === 'fence' || row.name === 'fence.tso') return 'inside';
       if (row.name === 'ebreak') return 'interpret';

@@ -11,7 +11,7 @@
  */
 import { must } from '../base/assert.ts';
 import type { CodePage, RegionSource } from './code-source.ts';
-import { type Instruction, type InstructionCache, isCounterRead, isSensitive } from './instruction.ts';
+import { type Instruction, type InstructionCache, isCounterRead, isFloatState, isSensitive } from './instruction.ts';
 
 /** Where control goes: into a block of the region, or out of it, to go on at `offset`. */
 export type Edge = { readonly kind: 'block'; readonly to: Block } | { readonly kind: 'exit'; readonly offset: number };
@@ -90,7 +90,9 @@ export function findRegion(
 /** Whether there is floating point beside sensitive instructions that are more than reads of counters. */
 function mixesFloat({ blocks }: RegionGraph): boolean {
   const all = blocks.flatMap(({ instructions }) => instructions.map(({ instruction }) => instruction));
-  const usesFloat = all.some((each) => each.floatReads.length > 0 || each.floatWrites !== undefined);
+  const usesFloat = all.some(
+    (each) => each.floatReads.length > 0 || each.floatWrites !== undefined || isFloatState(each),
+  );
   return usesFloat && all.some((each) => isSensitive(each.role) && !isCounterRead(each));
 }
 

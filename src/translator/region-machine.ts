@@ -5,14 +5,13 @@
  */
 import { assert, must } from '../base/assert.ts';
 import {
+  division,
   type ExitName,
+  highProduct,
   type Library,
   PLAN,
   SITE_BYTES,
-  SLOT,
   slotOffset,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
   vcpuState,
   type WasmMachine,
 } from '../engine/index.ts';
@@ -20,9 +19,11 @@ import { type AccessSize, CSR_BY_NUMBER, isReadOnly, readCsr } from '../isa/inde
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
-import { type Instruction, isSensitive } from './instruction.ts';
+import { type Instruction, isFloatState, isSensitive } from './instruction.ts';
+import { checkSlot } from './page-slots.ts';
 
 const at = vcpuState.offset;
+const FFLAGS = 1;
 /** a0 to a7: what a call of the SBI takes; it gives a0 and a1. */
 const FIRST_ARGUMENT = 10;
 const LAST_ARGUMENT = 17;
@@ -34,9 +35,8 @@ export interface RegionLocals {
   readonly base: Local<I64>;
   /** Where to go on when the region is left. */
   readonly pc: Local<I64>;
-  /** Targets of jumps to registers, conditions of branches. */
+  /** Targets of jumps to registers. */
   readonly target: Local<I64>;
-  readonly condition: Local<I32>;
   readonly slots: Local<Ptr>;
   readonly x: readonly (Local<I64> | undefined)[];
   readonly float: FloatLocals;
@@ -52,8 +52,14 @@ export interface RegionPlace {
   readonly owed: number;
   /** Promoted: the number of its site. */
   readonly site?: number;
-  /** Fast: the group that its access belongs to, whether it checks, and where to go if it misses. Else slow. */
-  readonly access?: { readonly group: AccessGroup; readonly checks: boolean; readonly miss: Label };
+  /** Fast: the group that its access belongs to, whether it checks, where to go if it misses. Else slow. */
+  readonly access?: {
+    readonly group: AccessGroup;
+    readonly checks: boolean;
+    readonly miss: Label;
+    /** Host address of the group's first byte, once it was checked. */
+    readonly host: Local<Ptr>;
+  };
 }
 
 export class RegionMachine extends FloatMachine {
@@ -61,6 +67,9 @@ export class RegionMachine extends FloatMachine {
   readonly #exit: Label;
   #place: RegionPlace | undefined;
   #pending: { register: number; value: I64 } | undefined;
+  #condition: I32 | undefined;
+  /** Registers that are known to hold a sign-extended word, by their locals. */
+  readonly #words = new Set<I64>();
   #promotionBytes = 0;
   /** The promoted instruction may change what translations and interrupts depend on. */
   #changesContext = false;
@@ -78,12 +87,17 @@ export class RegionMachine extends FloatMachine {
     this.#exit = exit;
   }
 
+  override beginBlock(): void {
+    super.beginBlock();
+    this.#words.clear();
+  }
+
   /** Bytes of the promoted instructions so far. */
   get promotionBytes(): number {
     return this.#promotionBytes;
   }
 
-  /** Emits one instruction. Endings leave their condition or target in locals. */
+  /** Emits one instruction. Jumps to registers leave their target in a local. */
   emit(place: RegionPlace): void {
     this.f.note(place.offset);
     this.#place = place;
@@ -93,6 +107,23 @@ export class RegionMachine extends FloatMachine {
     if (place.site !== undefined) this.#promoted(place, place.site);
     else if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
+    const { instruction } = place;
+    if (isFloatState(instruction) && instruction.csr !== FFLAGS) this.#leaveIfReserved(place);
+  }
+
+  #leaveIfReserved({ offset, instruction, owed }: RegionPlace): void {
+    const { f } = this;
+    const leave = (): void => {
+      f.set(this.#locals.budget, f.i32.add(this.#locals.budget.get, f.i32.const(owed - 1)));
+      this.leaveFor(offset + instruction.length);
+    };
+    f.if(this.isModeReserved, leave, undefined, 'unlikely');
+  }
+
+  /** The condition of a branch: an expression of registers. */
+  condition(place: RegionPlace): I32 {
+    this.emit(place);
+    return must(this.#condition);
   }
 
   /**
@@ -156,9 +187,14 @@ export class RegionMachine extends FloatMachine {
   rd(value: I64): void {
     const { rd, row } = this.#now.instruction;
     if (rd === 0) return;
+    const local = must(this.#locals.x[rd]);
+    const isWord = this.#isWord(value) || (row.kind === 'load' && row.name !== 'ld' && row.name !== 'lwu');
+    this.#words.delete(local.get);
     // Rows that go on after they wrote rd may still read what it held.
-    if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') this.f.set(must(this.#locals.x[rd]), value);
-    else this.#pending = { register: rd, value: this.f.let(value) };
+    if (row.kind === 'alu' || row.kind === 'load' || row.kind === 'float') {
+      if (isWord) this.#words.add(local.get);
+      this.f.set(local, value);
+    } else this.#pending = { register: rd, value: this.f.let(value) };
   }
   imm(): I64 {
     return this.const(this.#now.instruction.imm);
@@ -188,14 +224,69 @@ export class RegionMachine extends FloatMachine {
     return this.#address(this.#now.offset + this.#now.instruction.length);
   }
 
+  override when(c: I32, then: () => void, otherwise?: () => void): void {
+    const known = this.f.constantOf(c);
+    if (known === undefined) super.when(c, then, otherwise);
+    else if (known !== 0) then();
+    else otherwise?.();
+  }
+
   override add(a: I64, b: I64): I64 {
     if (this.f.constantOf(a) === 0) return b;
     if (this.f.constantOf(b) === 0) return a;
     return super.add(a, b);
   }
 
+  // In line: a call would have all registers that are in use stored and loaded again.
+  override mulh(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulh', a, b);
+  }
+  override mulhu(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulhu', a, b);
+  }
+  override mulhsu(a: I64, b: I64): I64 {
+    return highProduct(this.f, 'mulhsu', a, b);
+  }
+  override div(a: I64, b: I64): I64 {
+    return this.#divide('div', a, b);
+  }
+  override divu(a: I64, b: I64): I64 {
+    return this.#divide('divu', a, b);
+  }
+  override rem(a: I64, b: I64): I64 {
+    return this.#divide('rem', a, b);
+  }
+  override remu(a: I64, b: I64): I64 {
+    return this.#divide('remu', a, b);
+  }
+  /** Words are divided as words, which is faster on most hosts. */
+  #divide(name: 'div' | 'divu' | 'rem' | 'remu', a: I64, b: I64): I64 {
+    const { f } = this;
+    const row = this.#now.instruction.row.name;
+    if (row !== `${name}w`) return division(f, f.i64, name, a, b);
+    return f.convert('i64_extend_i32_s', division(f, f.i32, name, f.low32(a), f.low32(b)));
+  }
+
+  // Logic on words is done on words: so hosts see that two shifts and an `or` are a rotation, and drop extensions.
+  override and(a: I64, b: I64): I64 {
+    return this.#onWords('and', a, b) ?? super.and(a, b);
+  }
+  override or(a: I64, b: I64): I64 {
+    return this.#onWords('or', a, b) ?? super.or(a, b);
+  }
+  override xor(a: I64, b: I64): I64 {
+    return this.#onWords('xor', a, b) ?? super.xor(a, b);
+  }
+  #onWords(name: 'and' | 'or' | 'xor', a: I64, b: I64): I64 | undefined {
+    if (!this.#isWord(a) || !this.#isWord(b)) return undefined;
+    return this.f.convert('i64_extend_i32_s', this.f.i32.op(name, this.f.low32(a), this.f.low32(b)));
+  }
+  #isWord(value: I64): boolean {
+    return this.#words.has(value) || this.f.isSignExtended(value);
+  }
+
   branch(c: I32): void {
-    this.f.set(this.#locals.condition, c);
+    this.#condition = c;
   }
   jump(): void {
     this.#commit();
@@ -313,6 +404,7 @@ export class RegionMachine extends FloatMachine {
     );
   }
   override csrRead(): I64 {
+    if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (row !== undefined) return readCsr(this, row);
     this.abort();
@@ -320,7 +412,8 @@ export class RegionMachine extends FloatMachine {
   }
   override csrWrite(value: I64, changes: I64): void {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
-    if (row === undefined) this.abort();
+    if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
+    else if (row === undefined) this.abort();
     else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
     // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
     else row.write?.(this, value, changes);
@@ -334,46 +427,12 @@ export class RegionMachine extends FloatMachine {
     super.fenceTranslation(va, asid);
   }
 
-  /** The host address of an access, as a pointer and a constant offset; checked if it is the first of its group. */
-  #fast(access: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
-    const { f } = this;
-    const { group, checks, miss } = access;
-    const slot = slotOffset(group.base, group.isWrite);
-    const base = this.#x(group.base);
-    const bank = this.#locals.slots.get;
-    if (checks) this.#check(group, miss, bank, slot, base);
-    const host = f.ptr.add(f.ptr.from64(base), f.ptr.load(bank, slot + SLOT.delta));
-    const { imm } = this.#now.instruction;
-    return imm >= 0 ? { host, offset: imm } : { host: f.ptr.add(host, f.ptr.const(imm)), offset: 0 };
-  }
-
-  /**
-   * Leaves the slot with the page of the group, or goes to `miss`. One access is compared with its alignment, so that
-   * it lies in the page if its first byte does; several must begin and end in one page.
-   */
-  #check(group: AccessGroup, miss: Label, bank: Ptr, slot: number, base: I64): void {
-    const { f } = this;
-    const span = group.to - group.from;
-    const first = f.let(this.add(base, this.const(group.from)));
-    if (group.count > 1) {
-      const ends = f.i64.xor(first, f.i64.add(first, f.i64.const(span - 1)));
-      f.brIf(miss, f.i64.gtU(ends, f.i64.const(4095)), 'unlikely');
-    }
-    const page = f.i64.and(first, f.i64.const(group.count > 1 ? -4096 : -4096 | (span - 1)));
-    f.if(
-      f.i64.ne(page, f.i64.load(bank, slot + SLOT.tag)),
-      () => {
-        const buffer = f.ptr.load(this.vcpu, group.isWrite ? at.writeBank : at.readBank);
-        const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
-        const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
-        const tag = f.i64.load(entry);
-        f.brIf(miss, f.i64.ne(page, tag), 'unlikely');
-        f.i64.store(bank, slot + SLOT.tag, tag);
-        f.ptr.store(bank, slot + SLOT.delta, f.ptr.load(entry, 8));
-      },
-      undefined,
-      'unlikely',
-    );
+  /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
+  #fast({ group, checks, miss, host }: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
+    const { slots, budget } = this.#locals;
+    const context = { f: this.f, vcpu: this.vcpu, slots, budget, refill: () => this.fn('slot_refill') };
+    if (checks) checkSlot(context, group, this.#x(group.base), miss, host);
+    return { host: host.get, offset: this.#now.instruction.imm - group.from };
   }
 
   /** A store that dropped regions, this one perhaps, was done: what follows is left to the interpreter. */

@@ -22,7 +22,7 @@ import { groupAccesses } from './accesses.ts';
 import { analyse, type ControlFlow, type Place } from './control-flow.ts';
 import { FloatFile, registers } from './float-file.ts';
 import { floatUse } from './float-registers.ts';
-import type { Block, Edge, RegionGraph } from './region-graph.ts';
+import type { Block, Edge, Placed, RegionGraph } from './region-graph.ts';
 import { type RegionLocals, RegionMachine } from './region-machine.ts';
 
 const at = vcpuState.offset;
@@ -102,7 +102,6 @@ class Writer {
       base,
       pc: f.local('i64'),
       target: f.local('i64'),
-      condition: f.local('i32'),
       slots: f.pointerLocal(),
       x: registers((i) => (use.used & (1 << i) ? f.local('i64') : undefined)),
       float: float.locals,
@@ -194,19 +193,23 @@ class Writer {
   #block(place: Place): void {
     const f = this.#f;
     const machine = must(this.#machine);
-    const { budget, condition, target, base } = must(this.#locals);
+    const { budget, target, base } = must(this.#locals);
     const { block } = place;
     const count = block.instructions.length;
     f.set(budget, f.i32.sub(budget.get, f.i32.const(count)));
-    this.#instructions(block);
+    // What ends the block stands behind the place where fast and slow code meet, so that its condition is used at once.
+    const last = block.instructions.at(-1);
+    const isEnded = last !== undefined && last.instruction.role !== 'inside';
+    this.#instructions(isEnded ? block.instructions.slice(0, -1) : block.instructions, count);
     const { ending } = block;
+    if (isEnded && ending.kind !== 'branch') f.scope(() => machine.emit({ ...last, owed: 1 }));
     switch (ending.kind) {
       case 'goto':
         this.#edge(place, ending.edge);
         return;
       case 'branch':
         f.if(
-          condition.get,
+          machine.condition({ ...must(last), owed: 1 }),
           () => this.#edge(place, ending.taken),
           () => this.#edge(place, ending.fallen),
         );
@@ -222,13 +225,13 @@ class Writer {
     }
   }
 
-  #instructions(block: Block): void {
+  /** `charged`: steps of the whole block. */
+  #instructions(instructions: readonly Placed[], charged: number): void {
     const f = this.#f;
     const machine = must(this.#machine);
-    const { instructions } = block;
     const groups = groupAccesses(instructions);
     const checks = [...new Set([...groups.values()].map((group) => group.first))].sort((a, b) => a - b);
-    const owed = (index: number): number => instructions.length - index;
+    const owed = (index: number): number => charged - index;
     machine.beginBlock();
     const slow = (from: number, to: number): void => {
       for (let index = from; index < to; index++)
@@ -239,16 +242,19 @@ class Writer {
       return;
     }
     const misses = new Map<number, Label>();
-    const fast = (): void =>
+    const fast = (): void => {
+      const hosts = new Map([...new Set(groups.values())].map((group) => [group, f.pointerLocal()]));
       instructions.forEach((placed, index) => {
         const group = groups.get(index);
         const access = group && {
           group,
           checks: group.first === index,
           miss: must(misses.get(group.first)),
+          host: must(hosts.get(group)),
         };
         f.scope(() => machine.emit({ ...placed, owed: owed(index), ...(access ? { access } : {}) }));
       });
+    };
     f.block((done) => {
       const nest = (count: number): void => {
         const first = checks[count - 1];

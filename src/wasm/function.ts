@@ -52,6 +52,12 @@ export type Likelihood = 'likely' | 'unlikely';
 
 const NODE = { const32: 0, const64: 1, get: 2, unary: 3, binary: 4, select: 5, constf: 6, madd: 7 } as const;
 
+/** Operations whose low half depends on low halves alone; extensions of an i32. */
+const NARROW: ReadonlySet<number> = new Set(
+  (['add', 'sub', 'mul', 'and', 'or', 'xor'] as const).map((name) => BINARY.i64[name]),
+);
+const EXTENSIONS: ReadonlySet<number> = new Set([CONVERT.i64_extend_i32_s[0], CONVERT.i64_extend_i32_u[0]]);
+
 export class FunctionBuilder {
   readonly module: ModuleBuilder;
   readonly params: readonly ValueType[];
@@ -173,6 +179,53 @@ export class FunctionBuilder {
   convert<K extends keyof typeof CONVERT>(name: K, a: Value): TypeOf<(typeof CONVERT)[K][1]> {
     const [opcode, type] = CONVERT[name];
     return this.#node(NODE.unary, type, opcode, a, 0) as TypeOf<(typeof CONVERT)[K][1]>;
+  }
+
+  /**
+   * The low half of an i64 expression. Where the high halves of its operands do not matter it is computed in 32 bits,
+   * which hosts do not find out by themselves when the result is extended again (measured: a move more for each addiw).
+   */
+  low32(value: I64): I32 {
+    const a = must(this.#a[value], 'not a value');
+    const b = must(this.#b[value]) as I64;
+    const c = must(this.#c[value]) as I64;
+    switch (this.#kind[value]) {
+      case NODE.const64:
+        return this.const32(a);
+      case NODE.unary:
+        return EXTENSIONS.has(a) ? (b as Value as I32) : this.convert('i32_wrap_i64', value);
+      case NODE.binary: {
+        const { shl, shr_u } = BINARY.i64;
+        const shift = a === shl || a === shr_u ? this.constantOf(c) : undefined;
+        const isShift = (shift !== undefined && shift >= 0 && shift < 32) || this.withoutMask(c, 31) !== undefined;
+        if (NARROW.has(a) || (a === shl && isShift)) return this.#narrow(a, this.low32(b), this.low32(c));
+        // What comes down from the high half must be known to be zero.
+        if (a === shr_u && isShift && this.#isZeroExtended(b)) return this.#narrow(a, this.low32(b), this.low32(c));
+        return this.convert('i32_wrap_i64', value);
+      }
+      default:
+        return this.convert('i32_wrap_i64', value);
+    }
+  }
+
+  /** The operand of an `and` with the constant `mask`, if `value` is one. */
+  withoutMask(value: I64, mask: number): I64 | undefined {
+    if (this.#kind[value] !== NODE.binary || this.#a[value] !== BINARY.i64.and) return undefined;
+    return this.constantOf(must(this.#c[value]) as Value) === mask ? (must(this.#b[value]) as I64) : undefined;
+  }
+
+  /** Whether the i64 is known to be the sign-extension of its low half. */
+  isSignExtended(value: I64): boolean {
+    if (this.#kind[value] === NODE.unary) return this.#a[value] === CONVERT.i64_extend_i32_s[0];
+    return this.#kind[value] === NODE.const64 && this.#b[value] === must(this.#a[value]) >> 31;
+  }
+
+  #isZeroExtended(value: I64): boolean {
+    return this.#kind[value] === NODE.unary && this.#a[value] === CONVERT.i64_extend_i32_u[0];
+  }
+
+  #narrow(opcode: number, a: I32, b: I32): I32 {
+    return this.binary('i32', opcode - BINARY.i64.add + BINARY.i32.add, a, b) as I32;
   }
 
   // ---- memory ----

@@ -6,6 +6,7 @@ export {
   FunctionBuilder,
   type I32,
   type I64,
+  type IntegerOps,
   type Label,
   type Local,
   type Note,
