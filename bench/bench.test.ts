@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { HostError } from '../src/base/errors.ts';
 import { allWorkloads, classes, classOf, selectWorkloads, shorten, workloadsIn } from './classes.ts';
+import { withBuiltImports } from './machine-program.ts';
 import { ResultReader, type Sample, type Session } from './measure.ts';
 import { replaceBetweenMarks } from './report.ts';
+import { parseMappings } from './resident.ts';
 import { brokenBounds, evaluate, geometricMean, median } from './results.ts';
 
 const all = ['integer/crc32', 'integer/mix', 'float/dgemm', 'boot/shell'];
@@ -159,4 +161,29 @@ test('the report goes between the marks, and nothing else changes', () => {
   const document = 'a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n';
   assert.equal(replaceBetweenMarks(document, 'new'), 'a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nb\n');
   assert.throws(() => replaceBetweenMarks('a', 'new'), { code: 'bench-document' });
+});
+
+describe('memory', () => {
+  test('of a process is read from smaps', () => {
+    const smaps = [
+      '00400000-00c00000 r-xp 00000000 fe:00 1234                               /usr/bin/node',
+      'Size:               8192 kB',
+      'Rss:                4100 kB',
+      'VmFlags: rd ex mr mw me sd',
+      '7f00a0000000-7f00a0021000 rw-p 00000000 00:00 0 ',
+      'Rss:                  12 kB',
+    ];
+    assert.deepEqual(parseMappings(smaps.join('\n')), [
+      { start: 0x400000, end: 0xc00000, rights: 'r-xp', name: '/usr/bin/node', residentBytes: 4100 * 1024 },
+      { start: 0x7f00a0000000, end: 0x7f00a0021000, rights: 'rw-p', name: '', residentBytes: 12 * 1024 },
+    ]);
+  });
+
+  test('is that of the built package: the measured program imports nothing of the sources', () => {
+    const code = "import { a } from '../src/host/machine/index.ts';\nimport { b } from './memory-account.ts';\n";
+    assert.equal(
+      withBuiltImports(code, 'file:///d/'),
+      "import { a } from 'file:///d/host/machine/index.js';\nimport { b } from './memory-account.mjs';\n",
+    );
+  });
 });

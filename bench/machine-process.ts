@@ -1,11 +1,13 @@
 /**
  * One of our machines in a process of its own, so that its memory can be measured like QEMU's: started by measure.ts
  * with a MachineProcessStart as its argument. Console on stdin and stdout; over the channel it tells, for each line
- * of the console, how many instructions had been executed when it appeared, and the counters at the end.
+ * of the console, how many instructions had been executed when it appeared, and the counters at the end. Asked for it
+ * (the message 'memory') it tells what it knows of its memory, for memory.ts.
  */
 import { keepCompiledModules } from '../src/cli/code-cache.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
 import type { PromotionMode } from '../src/machine/index.ts';
+import type { MemoryAccount } from './memory-account.ts';
 
 export interface MachineProcessStart {
   readonly kernel: string;
@@ -20,6 +22,7 @@ export interface MachineProcessStart {
 
 export type MachineProcessMessage =
   | { readonly kind: 'line'; readonly text: string; readonly instructions: number }
+  | { readonly kind: 'memory'; readonly account: MemoryAccount }
   | { readonly kind: 'end'; readonly reason: string; readonly stats: MachineStats };
 
 async function main(): Promise<void> {
@@ -27,6 +30,7 @@ async function main(): Promise<void> {
   // As the command does.
   keepCompiledModules();
   const { createMachine } = await import('../src/host/machine/index.ts');
+  const { memoryAccount } = await import('./memory-account.ts');
   const machine = await createMachine({ ...start, agent: false, network: false });
   let partial = '';
   const tell = (message: MachineProcessMessage): void => void process.send?.(message);
@@ -40,6 +44,9 @@ async function main(): Promise<void> {
     });
   });
   process.stdin.on('data', (bytes: Buffer) => machine.writeConsole(bytes));
+  process.on('message', (message) => {
+    if (message === 'memory') void memoryAccount(machine).then((account) => tell({ kind: 'memory', account }));
+  });
   const { reason, message } = await machine.exited;
   tell({ kind: 'end', reason: message === undefined ? reason : `${reason}: ${message}`, stats: await machine.stats() });
   process.stdin.destroy();

@@ -5,14 +5,16 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { HostError } from '../src/base/errors.ts';
+import { MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
 import type { PromotionMode } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
 import type { Guest } from './guest.ts';
 import type { MachineProcessMessage, MachineProcessStart } from './machine-process.ts';
+import { machineProgram } from './machine-program.ts';
+import { statusBytes } from './resident.ts';
 
 export type Side = 'qemu' | 'ours';
 
@@ -45,16 +47,20 @@ export interface MeasureOptions {
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
   readonly onSample?: (sample: Sample) => void;
+  /** Told of the machine's process when it was started, for who wants to look at it further. */
+  readonly onStart?: (child: ChildProcess) => void;
 }
 
-const memoryBytes = 512 * 1024 * 1024;
+export const memoryBytes = 512 * 1024 * 1024;
 const consoleMostBytes = 1 << 20;
 
 /** Runs `guest` to its end. Throws HostError `bench-run`. */
 export async function measure(side: Side, guest: Guest, options: MeasureOptions): Promise<Session> {
+  const program = side === 'ours' ? machineProgram((line) => process.stderr.write(`${line}\n`)) : '';
   const began = performance.now();
-  const child = side === 'qemu' ? startQemu(guest) : startOurs(guest, options);
+  const child = side === 'qemu' ? startQemu(guest) : startOurs(program, guest, options);
   const reader = new ResultReader(options.onSample);
+  options.onStart?.(child);
   let text = '';
   let partial = '';
   let isAnswered = false;
@@ -80,10 +86,10 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
   child.on('message', (message: MachineProcessMessage) => {
     if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions);
-    else stats.push(message.stats);
+    else if (message.kind === 'end') stats.push(message.stats);
   });
   const watch = setInterval(() => {
-    peakBytes = Math.max(peakBytes, peakOf(child.pid));
+    peakBytes = Math.max(peakBytes, statusBytes(child.pid, 'VmHWM'));
   }, 50);
   const limit = setTimeout(() => child.kill('SIGKILL'), options.limitMs);
   const code = await new Promise<number | null>((resolve, reject) => {
@@ -177,7 +183,7 @@ function startQemu(guest: Guest): ChildProcess {
   return spawn(programPath('qemu-system-riscv64'), [...machine, ...files], { stdio: ['pipe', 'pipe', 'pipe'] });
 }
 
-function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
+function startOurs(program: string, guest: Guest, options: MeasureOptions): ChildProcess {
   const start: MachineProcessStart = {
     kernel: guest.kernel,
     initrd: guest.initrd,
@@ -188,8 +194,9 @@ function startOurs(guest: Guest, options: MeasureOptions): ChildProcess {
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
   };
-  const program = fileURLToPath(new URL('./machine-process.ts', import.meta.url));
-  return spawn(process.execPath, [program, JSON.stringify(start)], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+  return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
+    stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+  });
 }
 
 /** The time of the processors is the sum over the threads that live (schedstat, nanoseconds); 0 where there is no /proc. */
@@ -203,13 +210,4 @@ function clocks(pid: number | undefined): Clocks {
     // A thread or the process has just ended.
   }
   return { wallMs: performance.now(), cpuMs: ns / 1e6 };
-}
-
-function peakOf(pid: number | undefined): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    return Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
-  } catch {
-    return 0; // it has ended, or there is no /proc
-  }
 }

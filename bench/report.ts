@@ -71,17 +71,19 @@ export function markdownReport(results: Results, setting: Setting): string {
   return lines.join('\n');
 }
 
-const marks = ['<!-- bench:begin -->', '<!-- bench:end -->'] as const;
+/** The parts of docs/PERFORMANCE.md that scripts write, each between two marks of its name. */
+export type DocumentPart = 'bench' | 'memory' | 'code-memory';
 
 /** Puts the report between the marks of docs/PERFORMANCE.md. */
-export async function writeDocument(report: string): Promise<void> {
+export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {
   const path = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
   const text = await readFile(path, 'utf8');
-  await writeFile(path, replaceBetweenMarks(text, report));
+  await writeFile(path, replaceBetweenMarks(text, report, part));
 }
 
 /** Throws HostError `bench-document` where a mark is missing. */
-export function replaceBetweenMarks(text: string, report: string): string {
+export function replaceBetweenMarks(text: string, report: string, part: DocumentPart = 'bench'): string {
+  const marks = [`<!-- ${part}:begin -->`, `<!-- ${part}:end -->`] as const;
   const [from, to] = marks.map((mark) => text.indexOf(mark));
   if (from === undefined || to === undefined || from < 0 || to < from) {
     throw new HostError('bench-document', `docs/PERFORMANCE.md lacks its marks ${marks.join(' and ')}`);
@@ -89,7 +91,7 @@ export function replaceBetweenMarks(text: string, report: string): string {
   return `${text.slice(0, from + marks[0].length)}\n${report}\n${text.slice(to)}`;
 }
 
-function settingLines(setting: Setting): string[] {
+export function settingLines(setting: Setting): string[] {
   const size = setting.permille === 1000 ? 'full size' : `${setting.permille / 10} % of the full size`;
   return [
     `${setting.date} UTC, \`${setting.command}\`: median of ${setting.runs}, ${size}, one hart, 512 MiB`,

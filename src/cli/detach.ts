@@ -8,6 +8,7 @@
 import { fork } from 'node:child_process';
 import { HostError, OperatorError } from '../base/errors.ts';
 import { type CreateMachine, connectMachine, launchMachine, type MachineOptions } from '../host/index.ts';
+import { MACHINE_FLAGS } from './machine-flags.ts';
 
 export type ToChild = { readonly kind: 'start'; readonly options: MachineOptions };
 export type ToParent =
@@ -20,7 +21,8 @@ const graceMs = 10_000;
 /** Starts `entry` as a process that outlives this one; resolves with the machine's name when it answers. */
 export async function startDetached(entry: URL, options: MachineOptions, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
-  const child = fork(entry, [], { detached: true, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const execArgv = [...new Set([...process.execArgv, ...MACHINE_FLAGS])];
+  const child = fork(entry, [], { detached: true, execArgv, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
   const onAbort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
   try {

@@ -4,6 +4,7 @@ import { FEATURE, featuresOf } from '../isa/index.ts';
 import { type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
+import { forgetProfile } from './profile.ts';
 import { MMIO_ANSWER, type VcpuState, vcpuState } from './vcpu-state.ts';
 
 export interface BareHartOptions {
@@ -86,16 +87,18 @@ export class BareHart {
   run(steps: number): Exit {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
-      if (this.#hotCode?.prepare(this.state) === false) this.#dropCode();
+      if (this.#hotCode?.prepare(this.state) === false) this.dropCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;
     }
   }
 
-  #dropCode(): void {
+  /** Code memory is full: what the hypervisor does then. */
+  dropCode(): void {
     this.memory.dropCode();
     this.processor.flushTranslation(this.at);
+    forgetProfile(this.state);
   }
 
   /** Writes as a device would: decoded code is dropped. */

@@ -111,6 +111,7 @@ interface Exports {
   drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
+  return_frames(vcpu: Address): void;
   timer(vcpu: Address): void;
   written(vcpu: Address, host: Address, bytes: number): void;
   walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
@@ -125,8 +126,9 @@ interface Exports {
 /** Executes vCPUs on the calling thread. */
 export class Processor {
   readonly #exports: Exports;
+  /** What modules of translated code import: made once, it has hundreds of properties. */
+  readonly #library: ConstructorParameters<typeof WebAssembly.Instance>[1];
   readonly #isWide: boolean;
-  readonly #memory: WebAssembly.Memory;
   #state: VcpuState | undefined;
   /** Told of the vCPU that runs when its pc became hot; it goes on behind. */
   onHot: ((state: VcpuState) => void) | undefined;
@@ -136,6 +138,8 @@ export class Processor {
   onDevice: ((state: VcpuState) => boolean) | undefined;
   /** Promoted code: answers a call of the SBI; false: it is to leave the engine. */
   onCall: ((state: VcpuState) => boolean) | undefined;
+  /** Has the host collect this thread's garbage at once: much translated code was dropped. */
+  collectGarbage: (() => void) | undefined;
 
   /** `ticks` is the time that guests read where their clock is the host's: timebase ticks, a fraction is cut off. */
   constructor(
@@ -155,12 +159,12 @@ export class Processor {
     });
     this.#exports = instance.exports as unknown as Exports;
     this.#isWide = options.width === 64;
-    this.#memory = memory;
+    this.#library = { env: { ...instance.exports, memory } };
   }
 
   /** Puts a module of translated code into this thread's table. */
   instantiate(module: WebAssembly.Module): void {
-    new WebAssembly.Instance(module, { env: { ...this.#exports, memory: this.#memory } });
+    new WebAssembly.Instance(module, this.#library);
   }
 
   /**
@@ -181,6 +185,7 @@ export class Processor {
   /** Runs the vCPU whose block is at `vcpu` for at most `budget` (1 to 2^31 - 1) steps. */
   run(vcpu: number, state: VcpuState, budget: number): Exit {
     this.#state = state;
+    if (state.freshPages > state.freshLeast) this.#exports.return_frames(this.#address(vcpu));
     switch (this.#exports.run(this.#address(vcpu), budget)) {
       case EXIT.budget:
         return BUDGET;

@@ -32,6 +32,7 @@ export {
 export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
+export { forgetProfile } from './profile.ts';
 export { withLock } from './region-links.ts';
 export {
   BANKS,
@@ -39,6 +40,7 @@ export {
   EXIT,
   type ExitName,
   FAULT,
+  FRESH_PAGES,
   HOT_COUNTERS,
   HOT_QUEUE,
   HOT_QUEUE_WORDS,

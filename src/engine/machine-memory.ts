@@ -118,6 +118,12 @@ export class MachineMemory {
     return at;
   }
 
+  /** Code memory in use: decoded pages, modules, and what the host holds for these (an estimate). */
+  get codeBytes(): number {
+    const { decodedFirst, decodedNext, decodedLimit, codeEnd } = this.header;
+    return decodedNext - decodedFirst + (codeEnd - decodedLimit);
+  }
+
   /** Frames that guests have touched so far. */
   get framesUsed(): number {
     return this.header.frameNext - this.#frameFirst;
@@ -301,10 +307,14 @@ export class GuestPhysicalMap {
     if (page >= this.pages) return 0;
     let entry = Atomics.load(this.#entries, page);
     if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
-    if ((entry & GPA.present) === 0) {
-      const fresh = this.#allocate();
-      if (fresh === 0) return 0;
-      const next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+    while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
+      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
+      let next = (entry & ~GPA.fresh) >>> 0;
+      if ((entry & GPA.present) === 0) {
+        const fresh = this.#allocate();
+        if (fresh === 0) return 0;
+        next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+      }
       const found = Atomics.compareExchange(this.#entries, page, entry, next);
       entry = found === entry ? next : found;
     }
@@ -316,6 +326,12 @@ export class GuestPhysicalMap {
     const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
     if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
     return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
+  }
+
+  /** Whether the page is memory that has no frame yet, and so holds zeros. */
+  isUntouched(page: number): boolean {
+    const found = this.look(page);
+    return found.kind === 'memory' && found.host === 0;
   }
 
   /** Guest-physical pages that have a frame. */

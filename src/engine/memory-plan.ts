@@ -90,7 +90,10 @@ export const MARKS = 256;
 
 /** Shared by all vCPUs of the machine. Counters are moved atomically. */
 export const headerLayout = struct('header', {
-  /** Start of the pool of decoded pages, the next unused one, and the end. */
+  /**
+   * Code memory: start of the pool of decoded pages, the next unused byte, up to where it may be used, and the end. Between
+   * the last two nothing lies: it is what the host holds for translated code, and is held elsewhere.
+   */
   decodedFirst: 'u32',
   decodedNext: 'u32',
   decodedLimit: 'u32',
@@ -188,8 +191,11 @@ export const PLAN = {
   frameTable: 1408 * 1024,
 } as const;
 
-/** Guest-physical map entries: frame number << 8 | flags. */
-export const GPA = { ram: 1, readOnly: 2, present: 4 } as const;
+/**
+ * Guest-physical map entries: frame number << 8 | flags. `fresh` stands only with `present`: one vCPU alone was given
+ * the frame, to write to it, and may give it back if it holds nothing but zeros (fresh-frames.ts).
+ */
+export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8 } as const;
 
 /** Kinds of access, as generated functions are told. */
 export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;

@@ -10,11 +10,12 @@
 import { FEATURE } from '../isa/index.ts';
 import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { defineAtomics } from './atomics.ts';
+import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
-import { ACCESS, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
 import { defineContext, noteLarge } from './translation-context.ts';
-import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -39,8 +40,9 @@ const MXR = 1n << 19n;
 export function defineMmu(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
+  defineFreshFrames(module, library);
+  const settle = library.get('settle_page');
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
-  const allocate = declare('allocate_page', [P, P], ['i32']);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
@@ -71,29 +73,6 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     f.i32.store(vcpu(f), at.fault, f.i32.const(FAULT.trap));
   });
 
-  // allocate_page(vcpu, entry address): gives a RAM page its frame at first touch; 0 when memory is exhausted.
-  module.define(allocate, (f) => {
-    const entry = f.param<Ptr>(1).get;
-    const header = f.ptr.const(PLAN.header);
-    const old = f.atomicLoad('i32', entry, 0);
-    const number = f.atomicRmw('add', header, headerLayout.offset.frameNext, 4, f.i32.const(1));
-    f.if(
-      f.i32.geU(number, f.i32.load(header, headerLayout.offset.frameLimit)),
-      () => {
-        f.atomicRmw('sub', header, headerLayout.offset.frameNext, 4, f.i32.const(1));
-        f.return(f.i32.const(0));
-      },
-      undefined,
-      'unlikely',
-    );
-    const fresh = f.let(
-      f.i32.or(f.i32.shl(number, f.i32.const(8)), f.i32.or(f.i32.and(old, f.i32.const(255)), f.i32.const(GPA.present))),
-    );
-    const found = f.atomicCompareExchange(entry, 0, 4, old, fresh);
-    // Another vCPU was faster: its frame stands, and ours is given up (a race this rare may cost a frame).
-    f.return(f.select(f.i32.eq(found, old), fresh, found));
-  });
-
   // ram(vcpu, gpa, isWrite): host address of a guest-physical address, 0 where there is no (writable) memory.
   module.define(ram, (f) => {
     const { i32, i64 } = f;
@@ -104,14 +83,10 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const entry = f.let(f.ptr.add(map, f.ptr.op('shl', f.ptr.from64(page), f.ptr.const(2))));
     const value = f.local('i32');
     f.set(value, i32.load(entry));
-    f.if(i32.eqz(i32.and(value.get, i32.const(GPA.present))), () => {
-      f.if(i32.eqz(i32.and(value.get, i32.const(GPA.ram))), () => f.return(f.ptr.const(0)));
-      f.set(value, f.call(allocate, vcpu(f), entry) as I32);
-      f.if(i32.eqz(value.get), () => {
-        i32.store(vcpu(f), at.fault, i32.const(FAULT.leave));
-        i32.store(vcpu(f), at.exitKind, i32.const(EXIT.memoryFull));
-        f.return(f.ptr.const(0));
-      });
+    // First touch, or one by somebody else than the page's first user.
+    f.if(i32.ne(i32.and(value.get, i32.const(GPA.present | GPA.fresh)), i32.const(GPA.present)), () => {
+      f.set(value, f.call(settle, vcpu(f), entry, f.param<I32>(2).get) as I32);
+      f.if(i32.eqz(value.get), () => f.return(f.ptr.const(0)));
     });
     const isReadOnly = i32.ne(i32.and(value.get, i32.const(GPA.readOnly)), i32.const(0));
     f.if(i32.and(i32.ne(f.param<I32>(2).get, i32.const(0)), isReadOnly), () => f.return(f.ptr.const(0)));

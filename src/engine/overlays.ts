@@ -167,7 +167,8 @@ export class Overlays {
   /** Forgets all overlays; no vCPU may be running, and all forget their fetch translations. */
   reset(): void {
     this.#lock.with(() => {
-      for (const { header } of this.#places) header.state = STATE.free;
+      // Free ones are only read: writing would take memory for places that were never used.
+      for (const { header } of this.#places) if (header.state !== STATE.free) header.state = STATE.free;
       this.#header.overlayEpoch++;
     });
   }

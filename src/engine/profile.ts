@@ -1,6 +1,14 @@
 /** What the interpreter notes of where control goes, so that the translator knows what is hot and what jumps lead to. */
 import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
-import { HOT_COUNTERS, JUMP_SET_WORDS, JUMP_SETS, JUMP_SLOTS, SITE_COUNTERS, vcpuState } from './vcpu-state.ts';
+import {
+  HOT_COUNTERS,
+  JUMP_SET_WORDS,
+  JUMP_SETS,
+  JUMP_SLOTS,
+  SITE_COUNTERS,
+  type VcpuState,
+  vcpuState,
+} from './vcpu-state.ts';
 
 const at = vcpuState.offset;
 
@@ -64,4 +72,13 @@ export function noteJump(f: FunctionBuilder, vcpu: Ptr, entry: Ptr, target: I64)
   const hash = i32.xor(i32.shrU(distance, i32.const(2)), i32.shrU(distance, i32.const(5)));
   const slot = i32.shl(i32.and(hash, i32.const(JUMP_SLOTS - 1)), i32.const(2));
   i32.store(f.ptr.add(start, f.ptr.from32(slot)), at.jumps + JUMP_SLOTS * 4, distance);
+}
+
+/**
+ * Begins anew: all code was dropped, and its entries, by which all of this is kept, will be other code's. A counter that
+ * went on from what it was would pass the threshold only after it has wrapped.
+ */
+export function forgetProfile(state: VcpuState): void {
+  state.hotCounters.fill(0);
+  state.jumps.fill(0);
 }

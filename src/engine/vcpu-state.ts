@@ -37,6 +37,9 @@ export const SITE_COUNTERS = 4096;
 /** Two caches of 64 entries of 16 bytes (mmu.ts). */
 export const WALK_CACHE_BYTES = 2 * 64 * 16;
 
+/** Pages that a vCPU may have as fresh at a time, and frames that it keeps for the next ones (fresh-frames.ts). */
+export const FRESH_PAGES = 1024;
+
 /** Policies (`--trap`), at most. */
 export const MOST_POLICIES = 32;
 /** Executions that a vCPU's log holds; a power of two. Each: pc, then mode << 48 | policy << 32 | bits. */
@@ -140,6 +143,13 @@ const ENGINE_FIELDS = {
   fetchEpoch: 'u64',
   /** Of `steps`, those that regions did. */
   regionSteps: 'u64',
+  /** Fresh pages: how many, and addresses of their entries in the map. Frames that were given back: the same. */
+  freshPages: 'u32',
+  /** They are looked at when there are more than this. */
+  freshLeast: 'u32',
+  fresh: array('u32', FRESH_PAGES),
+  spareFrames: 'u32',
+  spares: array('u32', FRESH_PAGES),
   hotCounters: array('u16', HOT_COUNTERS),
   jumps: array('i32', JUMP_SETS * JUMP_SET_WORDS),
   /** How many were queued and how many taken so far, modulo 2^32; the queue. */

@@ -127,7 +127,7 @@ export class Harts {
   /** As if nothing had been executed yet. */
   forgetCode(): void {
     this.memory.dropCode();
-    for (const vcpu of this.vcpus) vcpu.codeDropped();
+    for (const vcpu of this.vcpus) vcpu.forgetCode();
   }
 
   /**

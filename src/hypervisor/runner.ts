@@ -153,7 +153,8 @@ export class Runner {
   /**
    * Runs the vCPU until it leaves the engine for good. By the instruction clock, an instruction that is emulated by trap
    * ends no slice and lets no interrupt in: the run is the same as where a substitute stands for it. Nor does an access
-   * to a device, or a call that promoted code could have answered.
+   * to a device, a call that promoted code could have answered, or code memory that is full, which depends on what was
+   * translated.
    */
   #run(vcpu: Vcpu, budget: number): Exit {
     const { state } = vcpu;
@@ -272,7 +273,7 @@ export class Runner {
   #dropCode(): void {
     this.#world.exclude(() => {
       this.#memory.dropCode();
-      for (const each of this.#world.vcpus) each.codeDropped();
+      for (const each of this.#world.vcpus) each.forgetCode();
     });
   }
 

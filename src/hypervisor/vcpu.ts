@@ -4,6 +4,7 @@
  */
 import {
   BANKS,
+  forgetProfile,
   MARKS,
   type MachineMemory,
   type Processor,
@@ -136,6 +137,16 @@ export class Vcpu {
     this.#renewFetchEpoch();
   }
 
+  /**
+   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
+   * what they ask for is done herewith.
+   */
+  forgetCode(): void {
+    this.forgetTranslations();
+    forgetProfile(this.state);
+    this.state.seenMarks = this.#memory.header.marks;
+  }
+
   /** Empties an array's part of `bytes` for the address space in use. */
   #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
     const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
@@ -151,12 +162,6 @@ export class Vcpu {
 
   #renewFetchEpoch(): void {
     this.state.fetchEpoch = ++this.state.lastEpoch;
-  }
-
-  /** All code was dropped: every frame will be news again, and marks made before say nothing any more. */
-  codeDropped(): void {
-    this.forgetTranslations();
-    this.state.seenMarks = this.#memory.header.marks;
   }
 
   /**

@@ -88,7 +88,7 @@ export function boardStats(board: Board): BoardStats {
     memory: {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,
-      codeBytes: header.decodedNext - header.decodedFirst + header.codeEnd - header.decodedLimit,
+      codeBytes: board.memory.codeBytes,
       codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
     },

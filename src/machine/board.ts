@@ -22,6 +22,7 @@ import {
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
+  FRESH_PAGES,
   GuestPhysicalMap,
   MachineMemory,
   type MemoryShape,
@@ -108,6 +109,8 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
+/** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
+const FRESH_LEAST = 63;
 
 /** CSRs of a hart that starts in supervisor mode over the built-in SBI. */
 const SUPERVISOR_START = {
@@ -148,7 +151,8 @@ export class Board {
       shared: config.shared,
       blockBytes: Board.#blockBytes(config, ports),
       codeBytes: config.codeBytes,
-      frames: config.memoryBytes / FRAME_BYTES + VIRT.resetRom.sizeBytes / FRAME_BYTES,
+      // Spare frames that one vCPU keeps must not be missed by another.
+      frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
       overlays: config.overlays,
     });
     const board = new Board(config, memory, ports);
@@ -330,6 +334,7 @@ export class Board {
       state.stimecmp = (1n << 64n) - 1n;
       state.clockMode = config.clock === 'instructions' ? 1 : 0;
       state.hasPeers = config.harts > 1 ? 1 : 0;
+      state.freshLeast = FRESH_LEAST;
       state.seenMarks = this.memory.header.marks;
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;

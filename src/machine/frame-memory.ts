@@ -37,7 +37,16 @@ export class FrameMemory implements GuestMemory {
 
   /** As `write`, into read-only memory too: what is there when the machine is switched on. */
   setUp(gpa: number, from: Uint8Array): boolean {
-    return this.#store(gpa, from, 'setup');
+    let done = 0;
+    while (done < from.length) {
+      const page = Math.floor((gpa + done) / FRAME_BYTES);
+      const piece = from.subarray(done, Math.min(from.length, (page + 1) * FRAME_BYTES - gpa));
+      // What holds zeros already needs no frame: a fifth of a kernel's image.
+      const isThere = isZero(piece) && this.#map.isUntouched(page);
+      if (!isThere && !this.#store(gpa + done, piece, 'setup')) return false;
+      done += piece.length;
+    }
+    return true;
   }
 
   spans(gpa: number, sizeBytes: number, access: 'read' | 'write'): Uint8Array[] | null {
@@ -104,6 +113,11 @@ export class FrameMemory implements GuestMemory {
     for (const write of this.#codeWrites) this.#empty(write);
     this.#codeWrites.length = 0;
   }
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
 }
 
 interface CodeWrite {

@@ -15,16 +15,20 @@ import { TICKS_PER_MS } from './virt-map.ts';
 export interface TranslationThreadPorts {
   /** Timebase ticks. */
   ticks(): number;
+  /** As in VcpuThreadPorts. */
+  readonly collectGarbage?: (() => void) | undefined;
 }
 
 /** Returns when the machine has ended. Only on threads that may block, for machines that translate. */
-export function runTranslation(start: ThreadStart, { ticks }: TranslationThreadPorts): void {
+export function runTranslation(start: ThreadStart, { ticks, collectGarbage }: TranslationThreadPorts): void {
   const { config, memory, shape, module, signatures } = start;
   const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => 0 };
   const board = Board.attach(config, memory, shape, { clock, slot: bareSlot, slotLayout });
+  const processor = new Processor(module, memory, { width: config.width, ticks });
+  processor.collectGarbage = collectGarbage;
   const service = new TranslationService(
     board.memory,
-    new Processor(module, memory, { width: config.width, ticks }),
+    processor,
     guestCode(config, signatures),
     board.vcpus,
     must(config.translation),

@@ -33,6 +33,8 @@ export interface VcpuThreadPorts {
   wallMs(): number;
   /** The vCPU reached a breakpoint, or made the step that it was asked for. */
   stopped(vcpu: number): void;
+  /** Collects garbage on this thread, at once; where the host cannot be asked it does so when it likes. */
+  readonly collectGarbage?: (() => void) | undefined;
 }
 
 /** The longest sleep: a bound on what a lost wake-up could cost. */
@@ -44,6 +46,7 @@ export function runVcpu(start: VcpuStart, ports: VcpuThreadPorts): void {
   const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => ports.wallMs() };
   const board = Board.attach(start.config, start.memory, start.shape, { clock, slot: bareSlot, slotLayout });
   const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
+  processor.collectGarbage = ports.collectGarbage;
   const vcpu = must(board.vcpus[start.vcpu]);
   const stopped = (): void => ports.stopped(vcpu.id);
   const runner = boardRunner(

@@ -30,6 +30,9 @@ export function isCounterRead({ row, csr }: Decoded): boolean {
 }
 const AWAY: ReadonlySet<string> = new Set(['ecall', 'sret', 'mret']);
 
+/** Instructions that are kept. */
+const MOST_KNOWN = 1 << 14;
+
 /** The instruction at the start of `bits` (32 bits, or 16 where bits 1 and 0 say so); undefined where it is illegal. */
 export class InstructionCache {
   readonly #decoders: CodeDecoders;
@@ -44,8 +47,8 @@ export class InstructionCache {
     const { own } = this.#known;
     const known = own.get(key);
     if (known !== undefined || own.has(key)) return known;
-    // Bounded: a guest may execute what it likes.
-    if (own.size > 1 << 16) own.clear();
+    // Bounded: a guest may execute what it likes, and each takes some 300 bytes.
+    if (own.size > MOST_KNOWN) own.clear();
     const { decoder, isTrapped } = this.#decoders;
     const decoded = decoder.decode(key);
     // A policy's substitutes count every execution: they are the interpreter's.
@@ -59,7 +62,7 @@ export class InstructionCache {
     const { emulated } = this.#known;
     const known = emulated.get(bits);
     if (known !== undefined) return known;
-    if (emulated.size > 1 << 16) emulated.clear();
+    if (emulated.size > MOST_KNOWN) emulated.clear();
     const decoded = this.#decoders.emulation?.decode(bits);
     const made = decoded && describe(decoded, true, roleOf(decoded));
     if (made) emulated.set(bits, made);

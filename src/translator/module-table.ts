@@ -1,6 +1,9 @@
 /** The modules of translated code that a thread has in its table: those it made, and those it fetched from the log. */
 import { type MachineMemory, PLAN, type Processor, REGION_BYTES, withLock } from '../engine/index.ts';
-import { ModuleLog } from './module-log.ts';
+import { HOST_BYTES, ModuleLog } from './module-log.ts';
+
+/** Dropped code is host memory until the host collects garbage, which is asked for when there is this much (estimate). */
+const COLLECT_BYTES = 8 << 20;
 
 export class ModuleTable {
   readonly log: ModuleLog;
@@ -16,6 +19,8 @@ export class ModuleTable {
   /** Modules in the table: first region, and the one behind the last. */
   readonly #held = new Map<number, number>();
   #demoted: number;
+  /** What the host holds for modules that were added since it last collected garbage for dropped ones (an estimate). */
+  #hostBytes = 0;
 
   constructor(memory: MachineMemory, processor: Processor) {
     this.#memory = memory;
@@ -26,8 +31,9 @@ export class ModuleTable {
   }
 
   /** Puts a module into the table, with the regions from `first` to below `end`. */
-  add(module: WebAssembly.Module, first: number, end: number): void {
+  add(module: WebAssembly.Module, moduleBytes: number, first: number, end: number): void {
     this.#processor.instantiate(module);
+    this.#hostBytes += moduleBytes * HOST_BYTES;
     this.#held.set(first, end);
     this.#filled = Math.max(this.#filled, end);
   }
@@ -43,7 +49,8 @@ export class ModuleTable {
     const made = withLock(this.#memory.i32, 'regionLock', () => this.log.since(this.#pulled));
     for (const { number, bytes, firstRegion, regions } of made) {
       this.#pulled = number;
-      if (!this.#own.has(number)) this.add(new WebAssembly.Module(bytes), firstRegion, firstRegion + regions);
+      if (!this.#own.has(number))
+        this.add(new WebAssembly.Module(bytes), bytes.length, firstRegion, firstRegion + regions);
     }
   }
 
@@ -69,6 +76,10 @@ export class ModuleTable {
     this.#own.clear();
     this.#held.clear();
     this.#filled = 0;
+    if (this.#hostBytes >= COLLECT_BYTES) {
+      this.#hostBytes = 0;
+      this.#processor.collectGarbage?.();
+    }
     return true;
   }
 }

@@ -211,7 +211,7 @@ export class RegionMaker {
     const before = this.#nowMs();
     const { bytes, regions } = this.#timed('write', () => this.#write(found, first));
     this.#timed('compile', () => {
-      table.add(new WebAssembly.Module(bytes), first, end);
+      table.add(new WebAssembly.Module(bytes), bytes.length, first, end);
       if (ready) for (let region = first; region < end; region++) ready(region);
     });
     const took = this.#nowMs() - before;

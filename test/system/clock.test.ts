@@ -25,7 +25,7 @@ interface Stats {
 async function boot(
   seed: number,
   cpus: number,
-  options: { translate?: boolean; promotion?: PromotionMode } = {},
+  options: { translate?: boolean; promotion?: PromotionMode; codeMemoryBytes?: number } = {},
   look: (stats: Stats) => void = () => {},
 ): Promise<Run> {
   const { kernel } = await debianImage();
@@ -49,6 +49,8 @@ describe("Debian's kernel by the instruction clock", requires('apt'), () => {
     assert.deepEqual(await boot(7, 2), first);
     // Translated or interpreted: nothing that the guest can see tells.
     assert.deepEqual(await boot(7, 2, { translate: false }), first);
+    // Nor does it when code memory is full, which it is again and again.
+    assert.deepEqual(await boot(7, 2, { codeMemoryBytes: 4 << 20 }), first);
     // With every sensitive instruction promoted at once, and with none.
     const promoted = await boot(7, 2, { promotion: 'always' }, ({ promotion }) => {
       const { accesses, calls, executions } = promotion;

@@ -10,6 +10,10 @@ import {
   type MachineOptions,
 } from '../../src/host/machine/index.ts';
 
+/** `CODE_MEMORY_MIB=8 npm run test:system` gives every machine of the tests so little code memory. */
+const codeMemoryMib = process.env['CODE_MEMORY_MIB'];
+const codeMemory = codeMemoryMib === undefined ? {} : { codeMemoryBytes: Number(codeMemoryMib) * 2 ** 20 };
+
 /** Ends what hangs; what works needs a fraction of it even on a busy machine. */
 const LIMIT_MS = 240_000;
 
@@ -28,7 +32,7 @@ export class Guest implements AsyncDisposable {
   #heard: () => void = () => {};
 
   static async start(options: MachineOptions, limitMs = LIMIT_MS): Promise<Guest> {
-    return new Guest(await createMachine(options), limitMs);
+    return new Guest(await createMachine({ ...codeMemory, ...options }), limitMs);
   }
 
   private constructor(machine: MachineHandle, limitMs: number) {

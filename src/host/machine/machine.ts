@@ -2,6 +2,7 @@
  * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
+import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
@@ -33,6 +34,7 @@ import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import type {
   ExecOptions,
   ExecResult,
@@ -42,7 +44,7 @@ import type {
   MachineOptions,
   MachineStats,
 } from './machine-api.ts';
-import { MachineThreads } from './machine-threads.ts';
+import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
@@ -161,7 +163,10 @@ export class LocalMachine implements MachineHandle {
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
-    else this.#prepareInstructionClock(ticks, code.signatures);
+    else {
+      this.processor.collectGarbage = garbageCollector();
+      this.#prepareInstructionClock(ticks, code.signatures);
+    }
   }
 
   get info(): MachineInfo {
@@ -265,6 +270,11 @@ export class LocalMachine implements MachineHandle {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return hotRegions(this.board, most);
+  }
+
+  /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
+  async heaps(): Promise<readonly ThreadHeap[]> {
+    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

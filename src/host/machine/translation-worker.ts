@@ -1,6 +1,7 @@
 /** The worker thread that translates for a machine's processors (src/machine/translation-thread.ts). */
 import { parentPort } from 'node:worker_threads';
 import { runTranslation, type ThreadStart } from '../../machine/index.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
 
 export interface TranslationWorkerStart extends ThreadStart {
@@ -8,5 +9,5 @@ export interface TranslationWorkerStart extends ThreadStart {
 }
 
 parentPort?.once('message', (start: TranslationWorkerStart) =>
-  runTranslation(start, { ticks: ticksSince(start.epoch) }),
+  runTranslation(start, { ticks: ticksSince(start.epoch), collectGarbage: garbageCollector() }),
 );

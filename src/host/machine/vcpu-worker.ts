@@ -1,6 +1,7 @@
 /** The worker thread of a processor: waits for its vCPU, runs it until the machine ends (src/machine/vcpu-thread.ts). */
 import { parentPort } from 'node:worker_threads';
 import { runVcpu, type VcpuStart } from '../../machine/index.ts';
+import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
 
 export interface WorkerStart extends VcpuStart {
@@ -16,6 +17,7 @@ parentPort?.once('message', (start: WorkerStart) => {
   runVcpu(start, {
     ticks: ticksSince(start.epoch),
     wallMs: () => Date.now(),
+    collectGarbage: garbageCollector(),
     stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
   });
 });
