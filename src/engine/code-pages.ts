@@ -352,12 +352,14 @@ function defineDecodedPage(f: FunctionBuilder): void {
   });
   clearSlots(f, vcpu);
   forgetOtherContexts(f, vcpu);
-  // Other vCPUs may still write to it without being noticed: they are told (hypervisor/code-marks.ts).
-  const mark = f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1));
+  // Other vCPUs may still write to it without being noticed: they are told (hypervisor/vcpu.ts).
+  const mark = f.let(f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1)));
   // This one knows: its own translations are gone already.
   f.if(i32.eq(i32.load(vcpu, at.seenMarks), mark), () => i32.store(vcpu, at.seenMarks, i32.add(mark, i32.const(1))));
-  const ring = f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(2))));
-  i32.store(ring, headerLayout.offset.recentMarks, entries);
+  const ring = f.let(f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(3)))));
+  const wide = (value: I32): I64 => f.convert('i64_extend_i32_u', value);
+  const record = f.i64.or(f.i64.shl(wide(mark), f.i64.const(32)), wide(entries));
+  f.atomicStore(ring, headerLayout.offset.recentMarks, record);
   f.return(f.ptr.from32(entries));
 }
 

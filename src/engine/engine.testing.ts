@@ -144,7 +144,7 @@ export class BareHart {
 const modules = new Map<string, ReturnType<typeof generateEngine>>();
 
 /** Generating takes a moment: once for each memory and extension set. */
-function moduleFor(
+export function moduleFor(
   memory: MachineMemory,
   extensions: ReadonlySet<string>,
   emulated: ReadonlySet<string>,

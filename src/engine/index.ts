@@ -41,6 +41,7 @@ export {
   type ExitName,
   FAULT,
   FRESH_PAGES,
+  HOT_COUNTERS,
   HOT_QUEUE,
   HOT_QUEUE_WORDS,
   JUMP_SET_WORDS,

@@ -187,11 +187,11 @@ class Loop {
     );
   }
 
-  /** The next entries are not counted. With a threshold of 1 all are, to have more to test. */
+  /** The next entries are not counted; but where so few make it hot, all are. */
   #leaveOut(count: number): void {
     const f = this.#f;
-    const isTest = f.i32.eq(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(1));
-    f.set(this.#uncounted, f.select(isTest, f.i32.const(0), f.i32.const(count)));
+    const isSoon = f.i32.ltU(f.i32.load(this.#vcpu, at.hotThreshold), f.i32.const(JUMPS_LEFT_OUT));
+    f.set(this.#uncounted, f.select(isSoon, f.i32.const(0), f.i32.const(count)));
   }
 
   /** From `target` to entry and delta: the fetch buffer, else `fetch`. */

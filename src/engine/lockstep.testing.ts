@@ -19,17 +19,14 @@ import {
   featuresOf,
   parseCpuModel,
   pendingInterrupt,
-  Ram,
-  ReferenceHart,
-  resetState,
-  STATE_SCALARS,
   type StateField,
 } from '../isa/index.ts';
 import { BareHart, type BareHartOptions } from './engine.testing.ts';
 import type { Exit } from './engine.ts';
 import { Random } from './random.testing.ts';
 import { CodeGenerator } from './random-code.testing.ts';
-import { CODE, RAM_BASE, RAM_BYTES, randomWorld, TABLES, type World } from './random-world.testing.ts';
+import { CODE, RAM_BASE, RAM_BYTES, randomWorld, type World } from './random-world.testing.ts';
+import { comparable, FIELDS, isSame, SlowHart, WatchedMemory, WatchedRam } from './slow-hart.testing.ts';
 
 /** What the harts have. */
 export interface Configuration {
@@ -45,62 +42,11 @@ export interface LockstepOptions {
   readonly translate?: (decoders: { decoder: Decoder; emulation: Decoder }) => BareHartOptions['translate'];
   readonly emulation?: { readonly overlays: number; attach(engine: BareHart): (exit: Exit) => void };
 }
-const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
-const SD = 1n << 63n;
-const MPRV = 1n << 17n;
-const EXCEPTION_STORE_ACCESS = 7;
-const TABLES_FROM = BigInt(RAM_BASE + TABLES.first * 4096);
 /** Steps of a program, at most, and at once. */
 const PROGRAM_STEPS = 8000;
 const CHUNK_STEPS = 200;
 /** So many traps with nothing between them: the program goes nowhere any more. */
 const HOPELESS_TRAPS = 40;
-
-/** RAM that notices stores to page tables, and walks behind them that no fence has separated. */
-class WatchedRam extends Ram {
-  /** Pages written since the last comparison, by number. */
-  readonly written = new Set<number>();
-  isDirty = false;
-  isStale = false;
-  translates = (): boolean => false;
-
-  override read(address: bigint, sizeBytes: number): bigint {
-    if (this.isDirty && address >= TABLES_FROM && this.translates()) this.isStale = true;
-    return super.read(address, sizeBytes);
-  }
-  override write(address: bigint, sizeBytes: number, value: bigint): void {
-    if (address + BigInt(sizeBytes) > TABLES_FROM) {
-      const old = super.read(address, sizeBytes);
-      if (((old ^ value) & ~0xc0n) !== 0n || (old & ~value) !== 0n) this.isDirty = true;
-    }
-    this.written.add(Number((address - this.base) >> 12n));
-    super.write(address, sizeBytes, value);
-  }
-}
-
-class SlowHart extends ReferenceHart {
-  readonly ram: WatchedRam;
-  constructor(ram: WatchedRam, clock: { steps: number }, { decoder, features }: Configuration) {
-    super({
-      state: resetState(0n, features),
-      decoder,
-      memory: ram,
-      time: () => BigInt(Math.floor((clock.steps + 1) / 10)),
-    });
-    this.ram = ram;
-    ram.translates = () => this.registers.mode !== 3n || (this.registers.mstatus & MPRV) !== 0n;
-  }
-  override touchBlock(address: bigint): void {
-    const { mode, mstatus, satp } = this.registers;
-    const effective = mode === 3n && (mstatus & MPRV) !== 0n ? (mstatus >> 11n) & 3n : mode;
-    if (address >> 56n !== 0n && (effective === 3n || satp >> 60n === 0n)) this.raise(EXCEPTION_STORE_ACCESS, address);
-    super.touchBlock(address);
-  }
-  /** What a fence of one page or address space orders is less than what was written, perhaps. */
-  override fenceTranslation(va?: bigint, asid?: bigint): void {
-    if (va === undefined && asid === undefined) this.ram.isDirty = false;
-  }
-}
 
 export interface Progress {
   steps: number;
@@ -213,8 +159,7 @@ class Pair {
     this.#engine = engine;
     this.#decoder = configuration.decoder;
     this.#offence = configuration.offence;
-    const ram = new WatchedRam(BigInt(RAM_BASE), RAM_BYTES);
-    ram.bytes.set(world.ram);
+    const ram = new WatchedRam(new WatchedMemory(world.ram));
     this.#slow = new SlowHart(ram, this.#clock, configuration);
     const { registers } = this.#slow;
     for (const [name, value] of Object.entries(world.state)) registers[name as StateField] = value;
@@ -297,11 +242,11 @@ class Pair {
       if (comparable(field, registers[field]) !== comparable(field, state[field])) return 'registers';
     for (let i = 0; i < 32; i++) if (registers.x[i] !== state.x[i] || registers.f[i] !== state.f[i]) return 'registers';
     const { ram } = this.#slow;
-    for (const page of ram.written) {
+    for (const page of ram.memory.written) {
       const right = ram.bytes.subarray(page * 4096, (page + 1) * 4096);
       if (!isSame(right, this.#engine.read(RAM_BASE + page * 4096, 4096))) return 'memory';
     }
-    ram.written.clear();
+    ram.memory.written.clear();
     return 'none';
   }
 
@@ -331,20 +276,4 @@ class Pair {
     const context = FIELDS.map((field) => `${field}=${registers[field].toString(16)}`).join(' ');
     return [...out, context, Array.from(registers.x, (value, i) => `x${i}=${value.toString(16)}`).join(' ')];
   }
-}
-
-/** SD is made when mstatus is read; the reservation's place says nothing while there is none. */
-function comparable(field: StateField, value: bigint): bigint {
-  return field === 'mstatus'
-    ? value & ~SD
-    : field === 'reservationAddress' || field === 'reservationValue'
-      ? 0n
-      : value;
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  const words = (bytes: Uint8Array) => new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
-  const [left, right] = [words(a), words(b)];
-  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
-  return true;
 }

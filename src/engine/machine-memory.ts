@@ -186,6 +186,13 @@ export class MachineMemory {
     dropRegions(this, entries);
   }
 
+  /** All decoded pages, by their entries. */
+  *decodedPages(): Generator<number> {
+    const first = PLAN.frameTable / 4;
+    const table = this.u32.subarray(first, first + this.shape.sizeBytes / FRAME_BYTES);
+    for (const entries of table) if (entries !== 0) yield entries;
+  }
+
   /**
    * Bytes of the frame with this decoded page were, or may have been, written unnoticed: all its entries are emptied,
    * and its overlays dropped.

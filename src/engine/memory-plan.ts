@@ -124,8 +124,8 @@ export const headerLayout = struct('header', {
   overlaysDropped: 'u32',
   overlaysEvicted: 'u32',
   overlaysRefused: 'u32',
-  /** Decoded pages marked last, by mark number modulo MARKS. */
-  recentMarks: array('u32', MARKS),
+  /** Decoded pages marked last, by mark number modulo MARKS: number << 32 | linear address. */
+  recentMarks: array('u64', MARKS),
   /** Spin lock over regions and links: 1 taken. */
   regionLock: 'i32',
   /** First unused region and link; 0 is never used. */

@@ -5,7 +5,8 @@
  *   0 M-mode's handler   1 its table of ways on   2 S-mode's handler   3 to 18 code   19 to 94 data   96 on: page tables
  *
  * M-mode's handler goes on at a place chosen by a congruential generator in mscratch: another pc, mode, satp and
- * other pointers; some ways change a page-table entry first, and fence. S-mode's handler skips the instruction, or calls M-mode where skipping helps nothing.
+ * other pointers; some ways change a page-table entry first, and fence; some exchange an instruction where ways lead,
+ * which is hot code. S-mode's handler skips the instruction, or calls M-mode where skipping helps nothing.
  * Virtual addresses: 64 pages at VA_LOW (mostly user's) and at VA_HIGH (mostly supervisor's) go to random places; RAM
  * itself is mapped one to one.
  */
@@ -26,6 +27,7 @@ const VA_HIGH = -0x4000_0000n;
 const WINDOW_PAGES = 64;
 const WAYS = 32;
 const WAY_BYTES = 128;
+const HOT_WAYS = 4;
 const MODES = [
   { mode: 8n, levels: 3 },
   { mode: 9n, levels: 4 },
@@ -66,6 +68,13 @@ exception:
   sd t1, 0(t0)
   sfence.vma x0, x0
 keep:
+  ld t0, 80(t2)
+  beq t0, x0, unpatched
+  ld t3, 88(t2)
+  lwu t1, 0(t0)
+  xor t1, t1, t3
+  sw t1, 0(t0)
+unpatched:
   ld x2, 24(t2)
   ld x8, 32(t2)
   ld x9, 40(t2)
@@ -91,12 +100,16 @@ call:
   ecall
 `;
 
-/** What a hart starts with: RAM, and fields of its state. */
-export interface World {
-  readonly ram: Uint8Array;
+/** What a hart starts with: fields of its state, and its registers. */
+export interface HartWorld {
   readonly state: Readonly<Record<string, bigint>>;
   readonly x: readonly bigint[];
   readonly f: readonly bigint[];
+}
+
+/** And RAM. */
+export interface World extends HartWorld {
+  readonly ram: Uint8Array;
 }
 
 export function randomWorld(random: Random, code: Uint8Array): World {
@@ -112,9 +125,17 @@ export function randomWorld(random: Random, code: Uint8Array): World {
   // One address space alone keeps translations cached from way to way: a fence that does nothing shows.
   const roots = random.chance(0.6) ? [random.pick(all)] : all;
   const leaves = roots.flatMap((satp) => tables.leaves.get(satp) ?? []);
+  const targets: number[] = [];
+  const hotTargets: number[] = [];
   const isBareSometimes = roots.length > 1;
   const word = (at: number, value: bigint): void => view.setBigUint64(at, BigInt.asUintN(64, value), true);
   for (let way = 0; way < WAYS; way++) {
+    if (way >= HOT_WAYS && random.chance(0.4)) {
+      // Some places are reached often, by all harts, and written often.
+      const from = 4096 + random.below(HOT_WAYS) * WAY_BYTES;
+      ram.copyWithin(4096 + way * WAY_BYTES, from, from + WAY_BYTES);
+      continue;
+    }
     const mode = random.pick([0n, 0n, 1n, 1n, 3n]);
     const satp = isBareSometimes && random.chance(0.2) ? 0n : random.pick(roots);
     const isPhysical = mode === 3n || satp === 0n;
@@ -127,7 +148,10 @@ export function randomWorld(random: Random, code: Uint8Array): World {
       );
     };
     const at = 4096 + way * WAY_BYTES;
-    word(at, place(CODE.first, CODE.pages) & ~1n);
+    const pc = place(CODE.first, CODE.pages) & ~1n;
+    word(at, pc);
+    const target = isPhysical ? Number(pc) - RAM_BASE : tables.offsetOf(satp, pc);
+    if (target !== undefined) (way < HOT_WAYS ? hotTargets : targets).push(target);
     word(at + 8, (mode << 11n) | (random.wide() & 0xe_2000n) | 0x2000n | (random.chance(0.3) ? 0x80n : 0n));
     word(at + 16, satp);
     if (random.chance(0.2)) {
@@ -140,7 +164,21 @@ export function randomWorld(random: Random, code: Uint8Array): World {
       word(at + 24 + i * 8, i < 3 ? pointer : pointer & ~7n);
     }
   }
-  return { ram, state: randomState(random), x: list(random), f: list(random) };
+  for (let way = 0; way < WAYS; way++) {
+    const chosen = random.chance(0.7) ? hotTargets : targets;
+    if (chosen.length === 0 || !random.chance(0.5)) continue;
+    const place = random.pick(chosen) + 2 * random.below(random.chance(0.5) ? 4 : 20);
+    const fresh = random.below(CODE.pages * 2048 - 2) * 2 + CODE.first * 4096;
+    if (place + 4 > (CODE.first + CODE.pages) * 4096) continue;
+    word(4096 + way * WAY_BYTES + 80, BigInt(RAM_BASE + place));
+    word(4096 + way * WAY_BYTES + 88, BigInt((view.getUint32(place, true) ^ view.getUint32(fresh, true)) >>> 0));
+  }
+  return { ram, ...randomHart(random) };
+}
+
+/** A hart for a world: its own registers, interrupts, PMP; handlers, ways and page tables are all harts'. */
+export function randomHart(random: Random): HartWorld {
+  return { state: randomState(random), x: list(random), f: list(random) };
 }
 
 function list(random: Random): bigint[] {
@@ -213,6 +251,18 @@ class PageTables {
       this.leaves.set(satp, leaves);
       return satp;
     });
+  }
+
+  /** Where in RAM a window's address leads, if it leads to code. */
+  offsetOf(satp: bigint, va: bigint): number | undefined {
+    const window = BigInt.asIntN(64, va) < 0n ? VA_HIGH : VA_LOW;
+    const index = Number((BigInt.asIntN(64, va) - window) >> 12n) + (window === VA_LOW ? 0 : WINDOW_PAGES);
+    const place = this.leaves.get(satp)?.[index];
+    if (place === undefined) return undefined;
+    const entry = this.#view.getBigUint64(Number(place) - RAM_BASE, true);
+    const page = Number((entry >> 10n) & ((1n << 44n) - 1n)) - RAM_BASE / 4096;
+    const isCode = (entry & 9n) === 9n && page >= CODE.first && page < CODE.first + CODE.pages;
+    return isCode ? page * 4096 + Number(va & 0xfffn) : undefined;
   }
 
   #put(root: number, levels: number, va: bigint, level: number, entry: bigint): bigint {

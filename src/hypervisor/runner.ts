@@ -273,7 +273,7 @@ export class Runner {
   #dropCode(): void {
     this.#world.exclude(() => {
       this.#memory.dropCode();
-      for (const each of this.#world.vcpus) each.forgetCode();
+      for (const each of this.#world.vcpus) each.codeDropped();
     });
   }
 

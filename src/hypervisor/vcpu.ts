@@ -137,16 +137,6 @@ export class Vcpu {
     this.#renewFetchEpoch();
   }
 
-  /**
-   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
-   * what they ask for is done herewith.
-   */
-  forgetCode(): void {
-    this.forgetTranslations();
-    forgetProfile(this.state);
-    this.state.seenMarks = this.#memory.header.marks;
-  }
-
   /** Empties an array's part of `bytes` for the address space in use. */
   #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
     const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
@@ -164,6 +154,13 @@ export class Vcpu {
     this.state.fetchEpoch = ++this.state.lastEpoch;
   }
 
+  /** All code was dropped: every frame will be news again, and marks made before say nothing any more. */
+  codeDropped(): void {
+    this.forgetTranslations();
+    forgetProfile(this.state);
+    this.state.seenMarks = this.#memory.header.marks;
+  }
+
   /**
    * Takes note of frames that other vCPUs began to execute: writes of this one to them went unnoticed until now, so
    * its write translations are dropped and the frames decoded anew. To be called between runs.
@@ -178,13 +175,27 @@ export class Vcpu {
     this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
     this.#clear('slots', BANKS * SLOT_BANK_BYTES);
     this.#forgetOtherContexts();
-    for (let i = 0; i < Math.min(missed, MARKS); i++) {
-      const page = header.recentMarks[(marks - 1 - i) & (MARKS - 1)] ?? 0;
-      if (page === 0) continue;
+    for (const page of this.#markedPages(marks, missed) ?? this.#memory.decodedPages()) {
       processor.dropRegions(this.at, page);
       this.#memory.forgetCode(page);
     }
     state.seenMarks = marks;
+  }
+
+  /**
+   * The decoded pages of the last `missed` of so many marks. Undefined where they are not all known: there were more
+   * than are remembered, or somebody who has made a mark is about to write down for which page.
+   */
+  #markedPages(marks: number, missed: number): readonly number[] | undefined {
+    if (missed > MARKS) return undefined;
+    const pages: number[] = [];
+    for (let i = 1; i <= missed; i++) {
+      const mark = (marks - i) >>> 0;
+      const record = Atomics.load(this.#memory.header.recentMarks, mark & (MARKS - 1));
+      if (Number(record >> 32n) !== mark) return undefined;
+      pages.push(Number(record & 0xffff_ffffn));
+    }
+    return pages;
   }
 
   /** Drops the fetch translations of the page at `pc`: it is looked up anew, and its overlay found. Between runs. */

@@ -17,6 +17,12 @@ const MOST_THRESHOLD = 65535;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
 const OVERLAYS = 256;
 
+/**
+ * How code runs where the options do not say. Not constant, so that whole suites can be run another way
+ * (test/code-defaults.ts); nothing else changes them.
+ */
+export const CODE_DEFAULTS = { translate: true, hotThreshold: DEFAULT_TRANSLATION.threshold };
+
 /** What of a machine's options decides its board; docs of each stand with MachineOptions. */
 export interface BoardOptions {
   readonly cpus?: number;
@@ -78,7 +84,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
     cpu: options.cpu ?? DEFAULT_CPU,
-    ...(options.translate === false ? {} : { translation: translationOf(options) }),
+    ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     overlays: options.overlay === false ? 0 : OVERLAYS,
     slots,
@@ -86,7 +92,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
 }
 
 function translationOf({
-  hotThreshold = DEFAULT_TRANSLATION.threshold,
+  hotThreshold = CODE_DEFAULTS.hotThreshold,
   promotion = DEFAULT_TRANSLATION.promotion,
 }: BoardOptions): TranslatorOptions {
   if (!Number.isInteger(hotThreshold) || hotThreshold < 1 || hotThreshold > MOST_THRESHOLD)

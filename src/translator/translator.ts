@@ -7,6 +7,7 @@
  */
 import type { MachineMemory, Processor, VcpuState } from '../engine/index.ts';
 import { placeOf } from './code-source.ts';
+import { FirstArrivals } from './first-arrivals.ts';
 import { type HotCode, HotQueue, ringHotBell } from './hot-queue.ts';
 import { ModuleTable } from './module-table.ts';
 import { DEFAULT_TRANSLATION, type TranslatorOptions } from './options.ts';
@@ -23,6 +24,11 @@ export interface Translator {
 /** Looks at the world after which waiting regions are compiled without more company. */
 const PATIENCE = 4;
 
+/** With a threshold of 1 the counters alone do not say what is to be translated. */
+function firstArrivals(memory: MachineMemory, options: TranslatorOptions): FirstArrivals | undefined {
+  return options.threshold === 1 ? new FirstArrivals(memory, options.secondThreshold) : undefined;
+}
+
 function setThresholds(state: VcpuState, options: TranslatorOptions): void {
   state.hotThreshold = options.threshold;
   state.hotterThreshold = options.secondThreshold;
@@ -35,6 +41,7 @@ export class LocalTranslator implements Translator {
   readonly #memory: MachineMemory;
   readonly #maker: RegionMaker;
   readonly #table: ModuleTable;
+  readonly #first: FirstArrivals | undefined;
   readonly #waiting = new Map<number, FoundRegion>();
   #patience = 0;
   /** Promotion code is waited for: until then its instructions leave the engine. */
@@ -52,6 +59,7 @@ export class LocalTranslator implements Translator {
     this.#memory = memory;
     this.#maker = new RegionMaker(memory, code, options, nowMs);
     this.#table = new ModuleTable(memory, processor);
+    this.#first = firstArrivals(memory, options);
     processor.onHot = (state) => this.#hot(state, 'reached');
     processor.onSensitive = (state) => this.#hot(state, 'emulated');
   }
@@ -78,12 +86,13 @@ export class LocalTranslator implements Translator {
   /** The vCPU that runs found its pc hot, or the instruction at its sitePc worth promoting. */
   #hot(state: VcpuState, why: HotCode['why']): void {
     const place = placeOf(this.#memory, state, why === 'reached' ? state.pc : state.sitePc);
-    if (place === undefined) return;
+    if (place === undefined || (why === 'reached' && this.#first?.isNew(state, place) === false)) return;
     const hot = { ...place, flushes: this.#memory.header.codeFlushes, why };
     if (this.#waiting.has(RegionMaker.headOf(hot))) return;
     const found = this.#maker.find(hot);
     if (found === undefined) return;
     this.#waiting.set(found.head, found);
+    this.#first?.noteMade(found.head);
     this.#isUrgent ||= found.isPromotion;
     if (this.#waiting.size >= this.#options.batch) this.#compile();
   }
@@ -102,12 +111,14 @@ export class RemoteTranslator implements Translator {
   readonly #options: TranslatorOptions;
   readonly #memory: MachineMemory;
   readonly #table: ModuleTable;
+  readonly #first: FirstArrivals | undefined;
   readonly #queues = new Map<VcpuState, HotQueue>();
 
   constructor(memory: MachineMemory, processor: Processor, options: TranslatorOptions = DEFAULT_TRANSLATION) {
     this.#options = options;
     this.#memory = memory;
     this.#table = new ModuleTable(memory, processor);
+    this.#first = firstArrivals(memory, options);
     processor.onHot = (state) => this.#hot(state, 'reached');
     processor.onSensitive = (state) => this.#hot(state, 'emulated');
   }
@@ -129,7 +140,7 @@ export class RemoteTranslator implements Translator {
 
   #hot(state: VcpuState, why: HotCode['why']): void {
     const place = placeOf(this.#memory, state, why === 'reached' ? state.pc : state.sitePc);
-    if (place === undefined) return;
+    if (place === undefined || (why === 'reached' && this.#first?.isNew(state, place) === false)) return;
     const isQueued = this.#queues.get(state)?.put({ ...place, flushes: this.#memory.header.codeFlushes, why });
     if (isQueued === true) ringHotBell(this.#memory);
   }

@@ -15,9 +15,10 @@ export class Ram implements PhysicalMemory {
   readonly base: bigint;
   readonly bytes: Uint8Array;
 
-  constructor(base: bigint, sizeBytes: number) {
+  /** So many bytes, or these. */
+  constructor(base: bigint, bytes: number | Uint8Array) {
     this.base = base;
-    this.bytes = new Uint8Array(sizeBytes);
+    this.bytes = typeof bytes === 'number' ? new Uint8Array(bytes) : bytes;
   }
 
   has(address: bigint, sizeBytes: number): boolean {

@@ -1,0 +1,84 @@
+/**
+ * Programs of Debian's riscv64 archive for a guest under test, without the minutes that installing takes there: the
+ * packages are unpacked on the host, into a file system of their own, which the guest mounts and enters by chroot.
+ */
+import { mkdir, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheFolder, defaultSuite, fetchFileSystemTools, fetchTool, run } from '../../src/host/debian/index.ts';
+import { debianImage, Guest, type Ran } from './guest.testing.ts';
+
+const DISK_BYTES = 1 << 30;
+const ROOT = '/tmp/packages';
+
+/** An ext4 file system with the packages and what they depend on, raw; made once, kept in the user's cache. */
+async function packagesDisk(packages: readonly string[]): Promise<string> {
+  const name = `guest-${packages.join('-')}`;
+  const { root, manifest } = await fetchTool(name, {
+    suite: defaultSuite,
+    architecture: 'riscv64',
+    packages: [...packages, 'base-files'],
+    withDependencies: true,
+  });
+  const version = manifest.packages.find((one) => one.name === packages[0])?.version ?? '';
+  const folder = cacheFolder('tools', 'guest-disks');
+  const file = join(folder, `${name}-${version.replaceAll(/[^\w.+~-]/g, '_')}.raw`);
+  const [mke2fs = '', ...words] = (await fetchFileSystemTools()).mke2fs;
+  const temporary = `${file}.${process.pid}`;
+  await mkdir(folder, { recursive: true });
+  try {
+    await writeFile(temporary, '');
+    await truncate(temporary, DISK_BYTES);
+    await run(mke2fs, [...words, '-q', '-F', '-t', 'ext4', '-b', '4096', '-d', root, temporary]);
+    await rename(temporary, file);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  return file;
+}
+
+/** A Debian guest in which programs of those packages run. */
+export class PackagesGuest implements AsyncDisposable {
+  readonly guest: Guest;
+
+  private constructor(guest: Guest) {
+    this.guest = guest;
+  }
+
+  /** Boots it. The first package names the version that the disk is kept by. */
+  static async start(
+    packages: readonly string[],
+    options: { memoryBytes?: number; cpus?: number; hotThreshold?: number; translate?: boolean; append?: string } = {},
+    limitMs?: number,
+  ): Promise<PackagesGuest> {
+    const [image, disk] = await Promise.all([debianImage(), packagesDisk(packages)]);
+    const { kernel, initrd, commandLine } = image;
+    const drives = [{ file: disk, overlay: true }];
+    const append = `${commandLine} ${options.append ?? ''}`.trim();
+    const started = await Guest.start({ kernel, initrd, drives, ...options, append }, limitMs);
+    const guest = new PackagesGuest(started);
+    const mounted = await started.run(`
+      set -e; mkdir ${ROOT}; modprobe ext4; mount -t ext4 /dev/vda ${ROOT}
+      mkdir -p ${ROOT}/proc ${ROOT}/dev ${ROOT}/tmp
+      mount -t proc proc ${ROOT}/proc; mount -t devtmpfs dev ${ROOT}/dev; mount -t tmpfs tmp ${ROOT}/tmp`);
+    if (mounted.code !== 0) throw new Error(`the packages' disk is not mounted: ${mounted.stderr}`);
+    return guest;
+  }
+
+  /** Runs a program of the packages. */
+  async run(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+    return await this.guest.run(`exec chroot ${ROOT} ${quoted}`, { environment });
+  }
+
+  /** Puts a text into a file of the packages' file system. */
+  async write(path: string, text: string): Promise<void> {
+    const { code, stderr } = await this.guest.machine.exec(['sh', '-c', 'cat > "$1"', 'sh', `${ROOT}${path}`], {
+      stdin: Buffer.from(text),
+    });
+    if (code !== 0) throw new Error(`${path} is not written: ${Buffer.from(stderr).toString()}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.guest[Symbol.asyncDispose]();
+  }
+}
