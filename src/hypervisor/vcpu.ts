@@ -137,6 +137,16 @@ export class Vcpu {
     this.#renewFetchEpoch();
   }
 
+  /**
+   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
+   * what they ask for is done herewith.
+   */
+  forgetCode(): void {
+    this.forgetTranslations();
+    forgetProfile(this.state);
+    this.state.seenMarks = this.#memory.header.marks;
+  }
+
   /** Empties an array's part of `bytes` for the address space in use. */
   #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
     const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
