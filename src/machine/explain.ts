@@ -70,7 +70,7 @@ export class CodeExplainer {
   }
 }
 
-type ExplainerOptions = Omit<Parameters<typeof explainRegion>[2], 'limits' | 'number'>;
+type ExplainerOptions = Omit<Parameters<typeof explainRegion>[2], 'limits' | 'number' | 'twins'>;
 
 class Explainer {
   readonly #board: Board;
@@ -205,6 +205,7 @@ class Explainer {
     return explainRegion(source, this.#offset, {
       ...this.#options,
       ...{ limits: { ...limits, followsCold, hasCompressed, siteOf: (entry) => siteAt(memory, entry) }, number },
+      twins: limits.twins,
     });
   }
 

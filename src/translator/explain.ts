@@ -18,6 +18,7 @@ export interface ExplainOptions extends CodeDecoders {
   readonly signatures: ReadonlyMap<string, Signature>;
   readonly memory: MemoryDescription;
   readonly limits: GraphLimits;
+  readonly twins: boolean;
   /** The region's number, which its code contains. */
   readonly number: number;
   /** Whether the host's relaxed multiply-add rounds once; what the host does by default. */
@@ -73,7 +74,12 @@ export function explainRegion(
   const library = new ImportLibrary(module, options.signatures, { hasCompressed: options.hasCompressed });
   const name = `region${options.number}`;
   const fuses = options.fuses ?? hostFusesMultiplyAdd();
-  const ref = writeRegion(module, library, graph, { number: options.number, name, fuses }).function;
+  const ref = writeRegion(module, library, graph, {
+    number: options.number,
+    name,
+    fuses,
+    twins: options.twins,
+  }).function;
   const texts = new Map<number, string>();
   const { base } = source;
   for (const { offset: at, instruction } of graph.blocks.flatMap((block) => block.instructions))

@@ -60,6 +60,7 @@ export function generate(input: string): string {
         const region = explainRegion(source, Number(head & 0xfffn), {
           ...{ decoder: createDecoder(extensions), hasCompressed, signatures, number: 1, fuses: true },
           memory: memory.shape.description,
+          twins: limits.twins,
           limits: {
             ...{ ...limits, followsCold: false, hasCompressed },
             siteOf: (entry, pc) => promotion.numberOf(entry, pc),

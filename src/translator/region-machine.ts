@@ -165,6 +165,12 @@ export class RegionMachine extends FloatMachine {
     this.f.br(this.#exit);
   }
 
+  /** Leaves the region in front of the instruction at `offset`: `owed` steps were charged and are not done. */
+  leaveAt(offset: number, owed: number): void {
+    this.f.set(this.#locals.budget, this.f.i32.add(this.#locals.budget.get, this.f.i32.const(owed)));
+    this.leaveFor(offset);
+  }
+
   /** Leaves the region for what the local `pc` says. */
   exit(): void {
     this.f.br(this.#exit);

@@ -50,6 +50,7 @@ export interface FoundRegion {
   readonly flushes: number;
   /** It is made for the promoted instruction that is its head. */
   readonly isPromotion: boolean;
+  readonly twins: boolean;
 }
 
 /** A module in use. */
@@ -120,7 +121,8 @@ export class RegionMaker {
       siteOf: (entry, pc) => this.#promotion.numberOf(entry, pc),
     });
     const { flushes, why } = hot;
-    return graph && { source, graph, head: RegionMaker.headOf(hot), flushes, isPromotion: why === 'emulated' };
+    const { twins } = size;
+    return graph && { source, graph, head: RegionMaker.headOf(hot), flushes, isPromotion: why === 'emulated', twins };
   }
 
   /** Promotes the instruction at the place, if that is possible. */
@@ -252,11 +254,12 @@ export class RegionMaker {
     const { hasCompressed, signatures } = this.#code;
     const module = new ModuleBuilder(this.#memory.shape.description, { importsLate: true });
     const library = new ImportLibrary(module, signatures, { hasCompressed });
-    const regions = found.map(({ graph }, i) =>
+    const regions = found.map(({ graph, twins }, i) =>
       writeRegion(module, library, graph, {
         number: first + i,
         name: `region${first + i}`,
         fuses: hostFusesMultiplyAdd(),
+        twins,
       }),
     );
     module.importTable();

@@ -12,8 +12,9 @@
  * Steps are charged block by block. The budget is looked at where the region and its loops begin, and must suffice for
  * the longest way to the next such place; if it does not, the interpreter does the rest, to the step.
  *
- * A block with accesses to memory is written twice: fast, where groups of accesses share a check of their page slot, and
- * slow, with a call for each access. Fast code that misses goes on in the slow code at the same instruction.
+ * Groups of accesses to memory share a check of their page slot. Where that misses, a small region is left, and the
+ * interpreter does the access; what is left often arrives often, and becomes a larger region. There a block with accesses
+ * is written twice, fast, and slow, with a call for each access: fast code that misses goes on in the slow code.
  */
 import { must } from '../base/assert.ts';
 import { type Library, PLAN, REGION_BYTES, TLB_ENTRIES, VALIDATED, vcpuState } from '../engine/index.ts';
@@ -40,6 +41,8 @@ export interface RegionOptions {
   readonly name: string;
   /** The host's relaxed multiply-add rounds once. */
   readonly fuses: boolean;
+  /** Blocks have a slow twin, so that a miss does not leave the region. */
+  readonly twins: boolean;
 }
 
 /** Defines the function in `module`; `library` imports what it calls. */
@@ -267,8 +270,10 @@ class Writer {
           misses.set(first, label);
           nest(count - 1);
         });
-        machine.beginBlock();
-        slow(first, checks[count] ?? instructions.length);
+        if (this.#options.twins) {
+          machine.beginBlock();
+          slow(first, checks[count] ?? instructions.length);
+        } else machine.leaveAt(must(instructions[first]).offset, owed(first));
       };
       nest(checks.length);
     });
