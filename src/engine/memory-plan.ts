@@ -5,8 +5,8 @@
  *   0        unused: address 0 means "none"
  *   64 KiB   header, decoder tables
  *   512 KiB  regions: their records, and which code pages they cover
- *   1 MiB    the decoder's table of what emulated 16-bit instructions are short for
- *   1.25 MiB promoted sites: how often each was executed
+ *   ...      the decoder's table of what emulated 16-bit instructions are short for
+ *   ...      promoted sites: how often each was executed
  *   ...      frame table: u32 per 4 KiB frame of linear memory
  *   ...      dynamic: blocks, guest-physical maps, decoded pages, frames
  */
@@ -27,8 +27,12 @@ export const DECODED_STRIDE = DECODED_HEADER_BYTES + DECODED_PROMOTED + 256;
 /** Regions that a machine may have at a time, and links from code pages to them. Number 0 is none. */
 export const REGIONS = 16384;
 export const REGION_LINKS = 32768;
-/** A region's record: u32 address of the entry that is its head (0: dropped), u32 times entered, u32 module, u32 instructions. */
-export const REGION_BYTES = 16;
+/**
+ * A region's record: u32 address of the entry that is its head (0: dropped), u32 times entered, u32 module, u32
+ * instructions, u32 times left because an access missed its page slot.
+ */
+export const REGION_BYTES = 20;
+export const REGION_MISSES = 16;
 /** Sites promoted at a time, at most; number 0 is none. A site's record: u32 times executed since then, u32 its decoded entry. */
 export const SITES = 16384;
 export const SITE_BYTES = 8;
@@ -172,7 +176,7 @@ export const PLAN = {
   compressedSiblings: 140 * 1024,
   /** The same with the extensions that are emulated: only for substitutes, and to know what can be emulated. */
   emulationBuckets: 64 * 1024 + 5120,
-  emulationExpansions: 1024 * 1024,
+  emulationExpansions: 1088 * 1024,
   /** u8 per operation: 1 if it counts itself as emulated. */
   emulationFlags: 144 * 1024,
   /** u8 per operation, per CSR number: the policy that traps it, counted from 1; 0: none. */
@@ -185,10 +189,10 @@ export const PLAN = {
   /** REGIONS records. */
   regions: 512 * 1024,
   /** REGION_LINKS pairs of u32: region, next link. */
-  regionLinks: 768 * 1024,
+  regionLinks: 832 * 1024,
   /** SITES records. */
-  sites: 1280 * 1024,
-  frameTable: 1408 * 1024,
+  sites: 1344 * 1024,
+  frameTable: 1472 * 1024,
 } as const;
 
 /**

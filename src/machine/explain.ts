@@ -136,7 +136,7 @@ class Explainer {
     if (head !== undefined) return this.#translated(head);
     // What runs in a region alone may have been forgotten by the interpreter.
     const source = isInside ? new CoveredCode(this.#source, this.#board.memory) : this.#source;
-    const proposal = this.#proposal(this.#limits[0] ?? DEFAULT_TRANSLATION.first, 0, source);
+    const proposal = this.#proposal(must(this.#limits[0]), 0, source);
     if (proposal === undefined)
       return this.#told('interpreted', 'Executed, and left to the interpreter each time', {
         blocks: [this.#following()],
@@ -198,7 +198,7 @@ class Explainer {
   }
 
   /** The region that would be made now within these limits. */
-  #proposal(limits: RegionLimits, number: number, source: RegionSource = this.#source) {
+  #proposal(limits: RegionLimits & { twins: boolean }, number: number, source: RegionSource = this.#source) {
     const { followsCold } = this.#board.config.translation ?? DEFAULT_TRANSLATION;
     const { hasCompressed } = this.#options;
     const { memory } = this.#board;
@@ -211,7 +211,12 @@ class Explainer {
 
   get #limits() {
     const { first, second, promoted } = this.#board.config.translation ?? DEFAULT_TRANSLATION;
-    return [first, second, promoted];
+    return [
+      { ...first, twins: false },
+      { ...second, twins: false },
+      { ...second, twins: true },
+      { ...promoted, twins: false },
+    ];
   }
 
   get #thresholds(): readonly number[] {

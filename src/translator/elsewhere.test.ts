@@ -20,8 +20,9 @@ for (const { width, cpu, programs } of [
         assert.equal(lockstep.run(seed * width), undefined);
         inRegions += lockstep.regionSteps;
       }
-      assert.ok(lockstep.regionsMade > programs / 2, `${lockstep.regionsMade} regions`);
-      assert.ok(inRegions > BigInt(programs * 10), `${inRegions} steps in regions`);
+      assert.ok(lockstep.regionsMade > 0, `${lockstep.regionsMade} regions`);
+      // How much is translated when is up to the other thread.
+      assert.ok(inRegions > 0n, `${inRegions} steps in regions`);
     } finally {
       await end();
     }

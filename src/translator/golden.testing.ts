@@ -5,6 +5,7 @@
  *   #! head=loop steps=40           head: where the region begins (a label; the first instruction by default)
  *   loop: addi a0, a0, -1           steps: instructions that are executed before, so that code and jumps are known
  *         bnez a0, loop             cpu: the hart's extensions; size=second: limits of the second translation
+ *                                   twins=on: with slow code for misses
  *                                   promoted: labels of sensitive instructions, with commas
  *   === region
  *   ... blocks, and where control goes
@@ -60,7 +61,7 @@ export function generate(input: string): string {
         const region = explainRegion(source, Number(head & 0xfffn), {
           ...{ decoder: createDecoder(extensions), hasCompressed, signatures, number: 1, fuses: true },
           memory: memory.shape.description,
-          twins: limits.twins,
+          twins: options['twins'] === 'on',
           limits: {
             ...{ ...limits, followsCold: false, hasCompressed },
             siteOf: (entry, pc) => promotion.numberOf(entry, pc),

@@ -23,8 +23,6 @@ export interface RegionLimits {
   readonly instructions: number;
   readonly pages: number;
   readonly depth: number;
-  /** Accesses that miss their page slot go on in slow code, twice as much code in all; else they leave the region. */
-  readonly twins: boolean;
 }
 
 /**
@@ -37,8 +35,8 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
   secondThreshold: 60_000,
   batch: 8,
   followsCold: false,
-  first: { instructions: 100, pages: 4, depth: 1, twins: false },
-  second: { instructions: 500, pages: 12, depth: 6, twins: true },
-  promoted: { instructions: 100, pages: 4, depth: 1, twins: false },
+  first: { instructions: 100, pages: 4, depth: 1 },
+  second: { instructions: 500, pages: 12, depth: 6 },
+  promoted: { instructions: 100, pages: 4, depth: 1 },
   promotion: 'auto',
 };

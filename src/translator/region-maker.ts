@@ -17,6 +17,7 @@ import {
   PLAN,
   REGION_BYTES,
   REGION_LINKS,
+  REGION_MISSES,
   REGION_TABLE,
   REGIONS,
   type Signature,
@@ -61,6 +62,9 @@ interface Made {
   readonly promotionBytes: number;
 }
 
+/** A region is made with twins if it is left for a miss more than once for so many entries. */
+const MISSES_SELDOM = 8;
+
 /** Of code memory, at most this part is promotion code. */
 const PROMOTION_SHARE = 1 / 8;
 
@@ -74,7 +78,7 @@ export class RegionMaker {
   readonly #cache: InstructionCache;
   readonly #nowMs: () => number;
   /** Heads around which a larger region was looked for; counters wrap, and once is enough. */
-  readonly #grown = new Set<number>();
+  readonly #grown = new Map<number, 'without' | 'with twins'>();
   readonly #promotion: Promotion;
   readonly #made = new Set<Made>();
   #flushes = 0;
@@ -107,13 +111,14 @@ export class RegionMaker {
         if (hot.why === 'emulated')
           return this.#promote(source, hot) ? this.#around(source, hot, this.#options.promoted) : undefined;
         const isAgain = source.isHead(offset);
-        if (!this.#mayTry(head, hot.flushes, isAgain)) return undefined;
-        return this.#around(source, hot, isAgain ? this.#options.second : this.#options.first);
+        const twins = isAgain && this.#missesOften(head);
+        if (!this.#mayTry(head, hot.flushes, isAgain, twins)) return undefined;
+        return this.#around(source, hot, isAgain ? this.#options.second : this.#options.first, twins);
       }),
     );
   }
 
-  #around(source: CodeSource, hot: HotCode, size: RegionLimits): FoundRegion | undefined {
+  #around(source: CodeSource, hot: HotCode, size: RegionLimits, twins = false): FoundRegion | undefined {
     const graph = findRegion(source, this.#cache, Number(hot.pc & 0xfffn), {
       ...size,
       followsCold: this.#options.followsCold,
@@ -121,8 +126,14 @@ export class RegionMaker {
       siteOf: (entry, pc) => this.#promotion.numberOf(entry, pc),
     });
     const { flushes, why } = hot;
-    const { twins } = size;
     return graph && { source, graph, head: RegionMaker.headOf(hot), flushes, isPromotion: why === 'emulated', twins };
+  }
+
+  /** Whether the region with that head is left for accesses that miss, more than once for so many times it is entered. */
+  #missesOften(head: number): boolean {
+    const { u32, u64 } = this.#memory;
+    const record = (PLAN.regions + Number(must(u64[head / 8]) >> 32n) * REGION_BYTES) / 4;
+    return must(u32[record + REGION_MISSES / 4]) * MISSES_SELDOM > must(u32[record + 1]);
   }
 
   /** Promotes the instruction at the place, if that is possible. */
@@ -175,14 +186,14 @@ export class RegionMaker {
   }
 
   /** A larger region is tried once for each smaller one. */
-  #mayTry(head: number, flushes: number, isAgain: boolean): boolean {
+  #mayTry(head: number, flushes: number, isAgain: boolean, twins: boolean): boolean {
     if (this.#flushes !== flushes) {
       this.#flushes = flushes;
       this.#grown.clear();
     }
     if (!isAgain) this.#grown.delete(head);
-    else if (this.#grown.has(head)) return false;
-    else this.#grown.add(head);
+    else if (this.#grown.get(head) === 'with twins' || (this.#grown.has(head) && !twins)) return false;
+    else this.#grown.set(head, twins ? 'with twins' : 'without');
     return true;
   }
 
@@ -274,7 +285,7 @@ export class RegionMaker {
   #install({ source, graph, head }: FoundRegion, number: number, module: number): boolean {
     const { header, u32, u64 } = this.#memory;
     const record = (PLAN.regions + number * REGION_BYTES) / 4;
-    u32.set([head, 0, module, graph.instructions], record);
+    u32.set([head, 0, module, graph.instructions, 0], record);
     for (const page of graph.pages) {
       const link = header.linkNext;
       if (link >= REGION_LINKS) return false;

@@ -12,12 +12,12 @@
  * Steps are charged block by block. The budget is looked at where the region and its loops begin, and must suffice for
  * the longest way to the next such place; if it does not, the interpreter does the rest, to the step.
  *
- * Groups of accesses to memory share a check of their page slot. Where that misses, a small region is left, and the
- * interpreter does the access; what is left often arrives often, and becomes a larger region. There a block with accesses
- * is written twice, fast, and slow, with a call for each access: fast code that misses goes on in the slow code.
+ * Groups of accesses to memory share a check of their page slot. Where that misses, the region is left, and the
+ * interpreter does the access. A region that is left so often is made again with twins: each block with accesses is
+ * written twice, fast, and slow, with a call for each access, and fast code that misses goes on in the slow code.
  */
 import { must } from '../base/assert.ts';
-import { type Library, PLAN, REGION_BYTES, TLB_ENTRIES, VALIDATED, vcpuState } from '../engine/index.ts';
+import { type Library, PLAN, REGION_BYTES, REGION_MISSES, TLB_ENTRIES, VALIDATED, vcpuState } from '../engine/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { groupAccesses } from './accesses.ts';
 import { analyse, type ControlFlow, type Place } from './control-flow.ts';
@@ -273,10 +273,19 @@ class Writer {
         if (this.#options.twins) {
           machine.beginBlock();
           slow(first, checks[count] ?? instructions.length);
-        } else machine.leaveAt(must(instructions[first]).offset, owed(first));
+        } else {
+          this.#countMiss();
+          machine.leaveAt(must(instructions[first]).offset, owed(first));
+        }
       };
       nest(checks.length);
     });
+  }
+
+  #countMiss(): void {
+    const { i32, ptr } = this.#f;
+    const record = ptr.const(PLAN.regions + this.#options.number * REGION_BYTES);
+    i32.store(record, REGION_MISSES, i32.add(i32.load(record, REGION_MISSES), i32.const(1)));
   }
 
   #edge(from: Place, edge: Edge): void {
