@@ -158,7 +158,7 @@ export const headerLayout = struct('header', {
   sourceLock: 'i32',
   /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
   translationTimes: array('u32', 4),
-  /** Regions that stood when all code was dropped, of all flushes together. */
+  /** Regions evicted: cold ones while code memory was nearly full, and all that stood when all code was dropped. */
   regionsEvicted: 'u32',
 });
 

@@ -27,7 +27,7 @@ export class ModuleTable {
     this.#processor = processor;
     this.log = new ModuleLog(memory);
     this.#flushes = memory.header.codeFlushes;
-    this.#demoted = memory.header.regionsDemoted;
+    this.#demoted = memory.header.regionsDemoted + memory.header.regionsEvicted;
   }
 
   /** Puts a module into the table, with the regions from `first` to below `end`. */
@@ -54,11 +54,11 @@ export class ModuleTable {
     }
   }
 
-  /** Takes modules out whose regions were all dropped, after some were demoted, so that the host can free them. */
+  /** Takes modules out whose regions were all dropped, after some were demoted or evicted, so that the host can free them. */
   forgetDemoted(): void {
-    const { regionsDemoted } = this.#memory.header;
-    if (regionsDemoted === this.#demoted) return;
-    this.#demoted = regionsDemoted;
+    const { regionsDemoted, regionsEvicted } = this.#memory.header;
+    if (regionsDemoted + regionsEvicted === this.#demoted) return;
+    this.#demoted = regionsDemoted + regionsEvicted;
     for (const [first, end] of this.#held) {
       if (!isDropped(this.#memory, first, end)) continue;
       this.#processor.forget(first, end);

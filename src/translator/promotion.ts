@@ -45,8 +45,7 @@ const REGION_NS = 400_000;
 const EXIT_NS = 400;
 /** The weight of the newest measurement. */
 const NEWEST = 1 / 8;
-/** Steps between sweeps, executions between two that keep a site, sweeps that it may have fewer. */
-const SWEEP_STEPS = 32_000_000n;
+/** Executions between two sweeps that keep a site, sweeps that it may have fewer. */
 const FEW = 64;
 const PATIENT_SWEEPS = 2;
 const MOST_THRESHOLD = 65_535;
@@ -58,7 +57,6 @@ export class Promotion {
   readonly #sites = new Map<number, Site>();
   readonly #byNumber = new Map<number, Site>();
   readonly #free: number[] = [];
-  #nextSweep = SWEEP_STEPS;
   #regionNs = REGION_NS;
 
   /** `limitBytes`: of promotion code at a time, where more sites are demoted. */
@@ -95,13 +93,9 @@ export class Promotion {
     for (const number of sites) this.#byNumber.get(number)?.regions.add(region);
   }
 
-  /** Now and then, as the vCPUs execute: demotes what cooled down. The regions with it are to be dropped. */
+  /** Now and then, as the vCPUs execute: demotes what cooled down. The regions with it, which are to be dropped. */
   sweep(states: readonly VcpuState[]): readonly number[] {
     if (this.mode === 'off') return [];
-    let steps = 0n;
-    for (const state of states) if (state.steps > steps) steps = state.steps;
-    if (steps < this.#nextSweep) return [];
-    this.#nextSweep = steps + SWEEP_STEPS;
     for (const state of states) setSiteThresholds(state, this.mode, this.#regionNs);
     const demoted: Site[] = [];
     const rates: { site: Site; executed: number }[] = [];

@@ -30,8 +30,9 @@ import { CodeSource } from './code-source.ts';
 import type { HotCode } from './hot-queue.ts';
 import { ImportLibrary } from './import-library.ts';
 import { type CodeDecoders, InstructionCache, isSensitive } from './instruction.ts';
+import { MadeModules } from './made-modules.ts';
 import type { ModuleLog } from './module-log.ts';
-import { isDropped, type ModuleTable } from './module-table.ts';
+import type { ModuleTable } from './module-table.ts';
 import type { RegionLimits, TranslatorOptions } from './options.ts';
 import { Promotion } from './promotion.ts';
 import { findRegion, type RegionGraph } from './region-graph.ts';
@@ -54,14 +55,8 @@ export interface FoundRegion {
   readonly twins: boolean;
 }
 
-/** A module in use. */
-interface Made {
-  readonly first: number;
-  readonly end: number;
-  readonly bytes: number;
-  readonly promotionBytes: number;
-}
-
+/** Steps of a vCPU between looks at what has cooled down. */
+const SWEEP_STEPS = 32_000_000n;
 /** A region is made with twins if it is left for a miss more than once for so many entries. */
 const MISSES_SELDOM = 8;
 
@@ -80,7 +75,8 @@ export class RegionMaker {
   /** Heads around which a larger region was looked for; counters wrap, and once is enough. */
   readonly #grown = new Map<number, 'without' | 'with twins'>();
   readonly #promotion: Promotion;
-  readonly #made = new Set<Made>();
+  readonly #made: MadeModules;
+  #nextSweep = SWEEP_STEPS;
   #flushes = 0;
   #dropped = 0;
 
@@ -92,6 +88,7 @@ export class RegionMaker {
     this.#cache = new InstructionCache(code);
     this.#nowMs = nowMs;
     const { codeEnd, decodedFirst } = memory.header;
+    this.#made = new MadeModules(memory);
     this.#promotion = new Promotion(memory, options.promotion, (codeEnd - decodedFirst) * PROMOTION_SHARE);
   }
 
@@ -149,31 +146,37 @@ export class RegionMaker {
 
   /** Now and then: demotes sensitive instructions that cooled down, drops the regions with them, gives code memory back. */
   sweep(states: readonly VcpuState[], { log }: ModuleTable): void {
+    let steps = 0n;
+    for (const state of states) if (state.steps > steps) steps = state.steps;
+    if (steps < this.#nextSweep) return;
+    this.#nextSweep = steps + SWEEP_STEPS;
     // Under the lock code is not dropped, and sites stay what they were made for.
     withLock(this.#memory.i32, 'sourceLock', () => this.#sweep(states, log));
   }
 
   #sweep(states: readonly VcpuState[], log: ModuleLog): void {
     this.#forgetDropped();
-    const regions = this.#promotion.sweep(states);
-    if (regions.length === 0) return;
-    const { header, u32, u64, i32 } = this.#memory;
+    const { header, i32 } = this.#memory;
     withLock(i32, 'regionLock', () => {
-      for (const number of regions) {
-        const record = (PLAN.regions + number * REGION_BYTES) / 4;
-        const head = must(u32[record]);
-        if (head === 0) continue;
-        u32[record] = 0;
-        if (u64[head / 8] === entryOf(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
-      }
-      header.regionsDemoted += regions.length;
+      header.regionsDemoted += this.#drop(this.#promotion.sweep(states));
+      header.regionsEvicted += this.#drop(this.#made.cold());
     });
-    for (const module of this.#made) {
-      if (!isDropped(this.#memory, module.first, module.end)) continue;
-      log.release(module.bytes);
-      header.promotionBytes -= module.promotionBytes;
-      this.#made.delete(module);
+    this.#made.release(log);
+  }
+
+  /** Nobody enters these regions any more; how many there were in use. */
+  #drop(regions: readonly number[]): number {
+    const { u32, u64 } = this.#memory;
+    let dropped = 0;
+    for (const number of regions) {
+      const record = (PLAN.regions + number * REGION_BYTES) / 4;
+      const head = must(u32[record]);
+      if (head === 0) continue;
+      u32[record] = 0;
+      if (u64[head / 8] === entryOf(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
+      dropped++;
     }
+    return dropped;
   }
 
   /** Where all code was dropped, nothing is known of it any more. */
@@ -182,7 +185,7 @@ export class RegionMaker {
     if (codeFlushes === this.#dropped) return;
     this.#dropped = codeFlushes;
     this.#promotion.forget();
-    this.#made.clear();
+    this.#made.forget();
   }
 
   /** A larger region is tried once for each smaller one. */
