@@ -37,16 +37,21 @@ export class FrameMemory implements GuestMemory {
 
   /** As `write`, into read-only memory too: what is there when the machine is switched on. */
   setUp(gpa: number, from: Uint8Array): boolean {
+    // What holds zeros already needs no frame: a fifth of a kernel's image. The rest is stored in runs of pages.
+    let stored = 0;
     let done = 0;
+    const store = (end: number): boolean =>
+      end === stored || this.#store(gpa + stored, from.subarray(stored, end), 'setup');
     while (done < from.length) {
       const page = Math.floor((gpa + done) / FRAME_BYTES);
-      const piece = from.subarray(done, Math.min(from.length, (page + 1) * FRAME_BYTES - gpa));
-      // What holds zeros already needs no frame: a fifth of a kernel's image.
-      const isThere = isZero(piece) && this.#map.isUntouched(page);
-      if (!isThere && !this.#store(gpa + done, piece, 'setup')) return false;
-      done += piece.length;
+      const end = Math.min(from.length, (page + 1) * FRAME_BYTES - gpa);
+      if (isZero(from, done, end) && this.#map.isUntouched(page)) {
+        if (!store(done)) return false;
+        stored = end;
+      }
+      done = end;
     }
-    return true;
+    return store(done);
   }
 
   spans(gpa: number, sizeBytes: number, access: 'read' | 'write'): Uint8Array[] | null {
@@ -115,8 +120,9 @@ export class FrameMemory implements GuestMemory {
   }
 }
 
-function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+/** Whether the bytes from `start` to below `end` are zeros. */
+function isZero(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] !== 0) return false;
   return true;
 }
 
