@@ -15,8 +15,9 @@
  * times in a row, each within CLOSE instructions, stays as it is, and code goes on with the buffers: a branch that the
  * host's processor foresees, and no store. Slots are part of the buffers: whatever drops those drops them.
  */
-import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { BANKS, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { ACCESS } from './memory-plan.ts';
+import { BANKS, FAULT, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -33,7 +34,7 @@ export function slotOffset(register: number, isWrite: boolean): number {
 
 /**
  * slot_load(vcpu, va, bytes, slot's offset) -> value, zero-extended; slot_store(vcpu, va, bytes, offset, value).
- * `fault` is set where they did not take place. slot_refill(vcpu, offset, page, delta, budget): after a miss that the
+ * `fault` is set where they did not take place. slot_walk(vcpu, va, bytes, offset, isWrite) -> 1: see below. slot_refill(vcpu, offset, page, delta, budget): after a miss that the
  * translation buffer answered, while the score is below MOST_MISSES.
  */
 export function defineSlots(module: ModuleBuilder, library: Library): void {
@@ -70,6 +71,9 @@ export function defineSlots(module: ModuleBuilder, library: Library): void {
     f.call(library.get('store_slow'), vcpu, va, bytes, value);
     refill(f, vcpu, va, bytes, at.writeBank, slot);
   });
+  module.define(declare('slot_walk', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']), (f) =>
+    defineWalk(f, library.get('host_address')),
+  );
   module.define(declare('slot_refill', [P, 'i32', 'i64', P, 'i32'], []), (f) => {
     const vcpu = f.param<Ptr>(0).get;
     const [slot, page, delta] = [f.param<I32>(1).get, f.param<I64>(2).get, f.param<Ptr>(3).get];
@@ -84,16 +88,44 @@ export function defineSlots(module: ModuleBuilder, library: Library): void {
 }
 
 /**
+ * slot_walk for an access whose page the buffer does not know: 1 if buffer and slot know it now. 0, and nothing done, for
+ * what lies in two pages, faults, is a device, or may not be written without notice.
+ */
+function defineWalk(f: FunctionBuilder, host: FunctionRef): void {
+  const { i32 } = f;
+  const { vcpu, va, bytes, slot } = operands(f);
+  const isWrite = f.param<I32>(4).get;
+  const offset = i32.and(f.convert('i32_wrap_i64', va), i32.const(4095));
+  f.if(i32.gtU(i32.add(offset, bytes), i32.const(4096)), () => f.return(i32.const(0)));
+  const access = f.select(isWrite, i32.const(ACCESS.store), i32.const(ACCESS.load));
+  const address = f.let(f.call(host, vcpu, va, bytes, access) as Ptr);
+  f.if(f.ptr.eqz(address), () => {
+    // Whoever does the access finds the fault again.
+    i32.store(vcpu, at.fault, i32.const(FAULT.none));
+    f.return(i32.const(0));
+  });
+  for (const [condition, bank] of [[isWrite, at.writeBank] as const, [i32.eqz(isWrite), at.readBank] as const])
+    f.if(condition, () => {
+      const hit = probe(f, vcpu, va, bytes, bank);
+      f.if(i32.eqz(hit.isHit), () => f.return(i32.const(0)));
+      fillWorthy(f, vcpu, slot, hit);
+    });
+  f.return(i32.const(1));
+}
+
+/**
  * What the slow way has put into the buffer goes into the slot at once: two registers whose pages share an entry of the
  * buffer would else never find it there. Such a slot is worth having.
  */
 function refill(f: FunctionBuilder, vcpu: Ptr, va: I64, bytes: I32, bank: number, slot: I32): void {
   const hit = probe(f, vcpu, va, bytes, bank);
-  f.if(hit.isHit, () => {
-    fill(f, vcpu, slot, hit.page, f.let(f.ptr.load(hit.entry, 8)));
-    const to = f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot));
-    f.i32.store(to, SLOT.score, f.i32.const(0));
-  });
+  f.if(hit.isHit, () => fillWorthy(f, vcpu, slot, hit));
+}
+
+function fillWorthy(f: FunctionBuilder, vcpu: Ptr, slot: I32, hit: { entry: Ptr; page: I64 }): void {
+  fill(f, vcpu, slot, hit.page, f.let(f.ptr.load(hit.entry, 8)));
+  const to = f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot));
+  f.i32.store(to, SLOT.score, f.i32.const(0));
 }
 
 function operands(f: FunctionBuilder): { vcpu: Ptr; va: I64; bytes: I32; slot: I32 } {

@@ -11,8 +11,9 @@ interface SlotContext {
   /** The bank of slots in use. */
   readonly slots: Local<Ptr>;
   readonly budget: Local<I32>;
-  /** The engine's slot_refill. */
+  /** The engine's slot_refill, and slot_walk. */
   refill(): FunctionRef;
+  walk(): FunctionRef;
 }
 
 /** Leaves the host address of the group's first byte in `host`, or goes to `miss`; `base` is the base register's value. */
@@ -31,7 +32,7 @@ export function checkSlot(context: SlotContext, group: AccessGroup, base: I64, m
   f.set(host, f.ptr.add(f.ptr.from64(first), host.get));
 }
 
-/** The slot missed: looks for the distance to the host address in the translation buffer. */
+/** The slot missed: looks for the distance to the host address in the translation buffer, else in the page tables. */
 function probe(context: SlotContext, group: AccessGroup, first: I64, miss: Label, delta: Local<Ptr>): void {
   const { f, vcpu, slots, budget } = context;
   const slot = slotOffset(group.base, group.isWrite);
@@ -41,13 +42,24 @@ function probe(context: SlotContext, group: AccessGroup, first: I64, miss: Label
   // The entry of the first byte's page never has the tag of the next page.
   const last = f.i64.add(first, f.i64.const(group.to - group.from - 1));
   const page = f.let(f.i64.and(last, f.i64.const(-4096)));
-  f.brIf(miss, f.i64.ne(page, f.i64.load(entry)), 'unlikely');
-  f.set(delta, f.ptr.load(entry, 8));
-  const score = f.i32.load(slots.get, slot + SLOT.score);
   f.if(
-    f.i32.compare('lt_s', score, f.i32.const(MOST_MISSES)),
-    () => f.call(context.refill(), vcpu, f.i32.const(slot), page, delta.get, budget.get),
-    undefined,
+    f.i64.ne(page, f.i64.load(entry)),
+    () => {
+      const [bytes, isWrite] = [f.i32.const(group.to - group.from), f.i32.const(group.isWrite ? 1 : 0)];
+      const isFound = f.call(context.walk(), vcpu, first, bytes, f.i32.const(slot), isWrite) as I32;
+      f.brIf(miss, f.i32.eqz(isFound), 'unlikely');
+      f.set(delta, f.ptr.load(entry, 8));
+    },
+    () => {
+      f.set(delta, f.ptr.load(entry, 8));
+      const score = f.i32.load(slots.get, slot + SLOT.score);
+      f.if(
+        f.i32.compare('lt_s', score, f.i32.const(MOST_MISSES)),
+        () => f.call(context.refill(), vcpu, f.i32.const(slot), page, delta.get, budget.get),
+        undefined,
+        'unlikely',
+      );
+    },
     'unlikely',
   );
 }

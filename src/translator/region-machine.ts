@@ -436,7 +436,8 @@ export class RegionMachine extends FloatMachine {
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
   #fast({ group, checks, miss, host }: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
     const { slots, budget } = this.#locals;
-    const context = { f: this.f, vcpu: this.vcpu, slots, budget, refill: () => this.fn('slot_refill') };
+    const engine = { refill: () => this.fn('slot_refill'), walk: () => this.fn('slot_walk') };
+    const context = { f: this.f, vcpu: this.vcpu, slots, budget, ...engine };
     if (checks) checkSlot(context, group, this.#x(group.base), miss, host);
     return { host: host.get, offset: this.#now.instruction.imm - group.from };
   }
