@@ -15,6 +15,9 @@ export interface TranslatorOptions {
   readonly promotion: PromotionMode;
 }
 
+/** Steps of a vCPU between looks at what has cooled down. */
+export const SWEEP_STEPS = 32_000_000n;
+
 /** `auto`: what is worth it; `always`: what is emulated once; `off`: nothing. */
 export type PromotionMode = 'off' | 'auto' | 'always';
 

@@ -33,7 +33,7 @@ import { type CodeDecoders, InstructionCache, isSensitive } from './instruction.
 import { MadeModules } from './made-modules.ts';
 import type { ModuleLog } from './module-log.ts';
 import type { ModuleTable } from './module-table.ts';
-import type { RegionLimits, TranslatorOptions } from './options.ts';
+import { type RegionLimits, SWEEP_STEPS, type TranslatorOptions } from './options.ts';
 import { Promotion } from './promotion.ts';
 import { findRegion, type RegionGraph } from './region-graph.ts';
 import { type WrittenRegion, writeRegion } from './region-writer.ts';
@@ -55,8 +55,6 @@ export interface FoundRegion {
   readonly twins: boolean;
 }
 
-/** Steps of a vCPU between looks at what has cooled down. */
-const SWEEP_STEPS = 32_000_000n;
 /** A region is made with twins if it is left for a miss more than once for so many entries. */
 const MISSES_SELDOM = 8;
 

@@ -10,7 +10,7 @@ import { placeOf } from './code-source.ts';
 import { FirstArrivals } from './first-arrivals.ts';
 import { type HotCode, HotQueue, ringHotBell } from './hot-queue.ts';
 import { ModuleTable } from './module-table.ts';
-import { DEFAULT_TRANSLATION, type TranslatorOptions } from './options.ts';
+import { DEFAULT_TRANSLATION, SWEEP_STEPS, type TranslatorOptions } from './options.ts';
 import { setSiteThresholds } from './promotion.ts';
 import { type FoundRegion, type GuestCode, RegionMaker } from './region-maker.ts';
 
@@ -113,6 +113,7 @@ export class RemoteTranslator implements Translator {
   readonly #table: ModuleTable;
   readonly #first: FirstArrivals | undefined;
   readonly #queues = new Map<VcpuState, HotQueue>();
+  #nextSweep = SWEEP_STEPS;
 
   constructor(memory: MachineMemory, processor: Processor, options: TranslatorOptions = DEFAULT_TRANSLATION) {
     this.#options = options;
@@ -131,6 +132,11 @@ export class RemoteTranslator implements Translator {
   prepare(state: VcpuState): boolean {
     this.#table.forgetDropped();
     this.#table.forgetDemoted();
+    // The other thread looks at what has cooled down when it is awake.
+    if (state.steps >= this.#nextSweep) {
+      this.#nextSweep = state.steps + SWEEP_STEPS;
+      ringHotBell(this.#memory);
+    }
     if (state.regionsMissing !== 0) {
       state.regionsMissing = 0;
       this.#table.pull();
