@@ -125,7 +125,8 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const table = f.local('i64');
     f.set(table, i64.shl(i64.and(satp, i64.const((1n << 44n) - 1n)), i64.const(12)));
     // Pointers to tables found before: by 2 MiB to the last level's table, by 1 GiB to the one above (measured: half
-    // the time of programs that touch many pages, bench/). Like the TLB they are dropped by fences and changes of satp.
+    // the time of programs that touch many pages, bench/). They belong to an address space, like
+    // the TLB, and are dropped by fences of more than a page (those of a page are of leaves alone).
     const cached = (shiftBy: number, offset: number): { slot: Ptr; tag: I64 } => {
       const index = i64.shl(i64.and(i64.shrU(va, i64.const(shiftBy)), i64.const(63)), i64.const(4));
       const slot = f.let(f.ptr.add(f.ptr.load(vcpu(f), at.walkBank), f.ptr.from64(i64.add(i64.const(offset), index))));

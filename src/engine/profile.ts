@@ -28,7 +28,7 @@ export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
 
 /**
  * Counts an emulation of the sensitive instruction at `pc`; calls `tell` if it is worth promoting now, and counts anew:
- * others may share the counter, and come to it later.
+ * others may share the counter, and come to it later. Thresholds move as costs are measured, also below a count.
  */
 export function countSite(
   f: FunctionBuilder,
@@ -40,10 +40,11 @@ export function countSite(
   const { i32 } = f;
   const index = i32.and(f.convert('i32_wrap_i64', pc), i32.const((SITE_COUNTERS - 1) * 2));
   const slot = f.let(f.ptr.add(vcpu, f.ptr.from32(index)));
-  const count = f.let(i32.add(i32.load16U(slot, at.siteCounters), i32.const(1)));
-  i32.storeSized(slot, at.siteCounters, 2, count);
+  const before = f.let(i32.load16U(slot, at.siteCounters));
+  i32.storeSized(slot, at.siteCounters, 2, i32.add(before, i32.const(1)));
+  // A threshold of 0 is more than any count in this comparison.
   f.if(
-    i32.eq(count, i32.load(vcpu, at[threshold])),
+    i32.geU(before, i32.sub(i32.load(vcpu, at[threshold]), i32.const(1))),
     () => {
       i32.storeSized(slot, at.siteCounters, 2, i32.const(0));
       tell();

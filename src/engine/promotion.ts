@@ -23,31 +23,17 @@ export function definePromotion(
 ): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
+  // As slot_load and slot_store, with the same operands.
+  const access = (f: FunctionBuilder, name: 'slot_load' | 'slot_store'): I64 =>
+    f.call(library.get(name), ...f.params.map((_, i) => f.param<I64>(i).get)) as I64;
   module.define(declare('promoted_load', [P, 'i64', 'i32', 'i32'], ['i64']), (f) => {
-    const load = (): I64 =>
-      f.call(
-        library.get('slot_load'),
-        f.param<Ptr>(0).get,
-        f.param<I64>(1).get,
-        f.param<I32>(2).get,
-        f.param<I32>(3).get,
-      ) as I64;
-    const value = f.let(load());
-    whenDevice(f, host.device, () => f.return(f.let(load())));
+    const value = f.let(access(f, 'slot_load'));
+    whenDevice(f, host.device, () => f.return(f.let(access(f, 'slot_load'))));
     f.return(value);
   });
   module.define(declare('promoted_store', [P, 'i64', 'i32', 'i32', 'i64'], []), (f) => {
-    const store = (): unknown =>
-      f.call(
-        library.get('slot_store'),
-        f.param<Ptr>(0).get,
-        f.param<I64>(1).get,
-        f.param<I32>(2).get,
-        f.param<I32>(3).get,
-        f.param<I64>(4).get,
-      );
-    store();
-    whenDevice(f, host.device, store);
+    access(f, 'slot_store');
+    whenDevice(f, host.device, () => access(f, 'slot_store'));
   });
   module.define(declare('promoted_call', [P], ['i32']), (f) => {
     f.return(f.call(host.call, f.param<Ptr>(0).get) as I32);

@@ -9,7 +9,7 @@ export interface RegionMemory {
 }
 
 /** Does something while nobody else has one of the header's spin locks. They are held for microseconds. */
-export function withLock<T>(words: Int32Array, lock: 'regionLock' | 'sourceLock', act: () => T): T {
+export function withLock<T>(words: Int32Array | Uint32Array, lock: 'regionLock' | 'sourceLock', act: () => T): T {
   const index = (PLAN.header + headerLayout.offset[lock]) / 4;
   while (Atomics.compareExchange(words, index, 0, 1) !== 0);
   try {
@@ -19,29 +19,36 @@ export function withLock<T>(words: Int32Array, lock: 'regionLock' | 'sourceLock'
   }
 }
 
+/** The decoded entry that names a region. */
+export function entryOfRegion(number: number): bigint {
+  return (BigInt(number) << 32n) | BigInt(SPECIAL.region);
+}
+
+/** Nobody enters the region any more. False: it was dropped before. The caller holds the lock of regions. */
+export function dropRegion({ u32, u64 }: RegionMemory, number: number): boolean {
+  const record = (PLAN.regions + number * REGION_BYTES) / 4;
+  const head = u32[record] ?? 0;
+  if (head === 0) return false;
+  u32[record] = 0;
+  // The head may have been written and decoded anew meanwhile.
+  if (u64[head / 8] === entryOfRegion(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
+  return true;
+}
+
 /** Drops every region that has instructions of the page with these decoded entries. */
-export function dropRegions({ u8, u32, u64 }: RegionMemory, entries: number): void {
+export function dropRegions(memory: RegionMemory, entries: number): void {
+  const { u8, u32 } = memory;
   const links = (entries - DECODED_HEADER_BYTES + DECODED_LINKS) / 4;
   // A full fence: what the caller wrote before is seen by whoever makes a region, or that one's links are seen here.
   if (Atomics.add(u32, links, 0) === 0) return;
-  const lock = (PLAN.header + headerLayout.offset.regionLock) / 4;
-  while (Atomics.compareExchange(u32, lock, 0, 1) !== 0);
-  let link = Atomics.exchange(u32, links, 0);
-  u8.fill(0, entries + DECODED_COVER, entries + DECODED_COVER + 256);
-  while (link !== 0) {
-    const pair = (PLAN.regionLinks + link * 8) / 4;
-    const region = u32[pair] ?? 0;
-    const record = (PLAN.regions + region * REGION_BYTES) / 4;
-    const head = u32[record] ?? 0;
-    if (head !== 0) {
-      u32[record] = 0;
-      // The head may have been written and decoded anew meanwhile.
-      if (u64[head / 8] === ((BigInt(region) << 32n) | BigInt(SPECIAL.region)))
-        u64[head / 8] = BigInt(SPECIAL.undecoded);
-      const dropped = (PLAN.header + headerLayout.offset.regionsDropped) / 4;
-      u32[dropped] = (u32[dropped] ?? 0) + 1;
+  withLock(u32, 'regionLock', () => {
+    const counter = (PLAN.header + headerLayout.offset.regionsDropped) / 4;
+    let link = Atomics.exchange(u32, links, 0);
+    u8.fill(0, entries + DECODED_COVER, entries + DECODED_COVER + 256);
+    while (link !== 0) {
+      const [region = 0, next = 0] = u32.subarray((PLAN.regionLinks + link * 8) / 4);
+      if (dropRegion(memory, region)) u32[counter] = (u32[counter] ?? 0) + 1;
+      link = next;
     }
-    link = u32[pair + 1] ?? 0;
-  }
-  Atomics.store(u32, lock, 0);
+  });
 }

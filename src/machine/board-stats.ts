@@ -12,6 +12,9 @@ export interface VcpuStats {
   readonly instructions: number;
   /** Of these, those that translated code executed. */
   readonly translated: number;
+  /** Changes of satp to an address space whose translations were kept, and to others. */
+  readonly spacesKept: number;
+  readonly spacesEmptied: number;
   readonly sbiCalls: number;
   readonly sleeps: number;
   readonly exits: Readonly<Record<string, number>>;
@@ -41,7 +44,7 @@ export interface PromotionStats {
 }
 
 export interface TranslationStats {
-  /** Regions: made, dropped because their code was written, evicted because code memory was full, standing. */
+  /** Regions: made, dropped because their code was written, evicted (cold while code memory was nearly full, or with all code), standing. */
   readonly regions: number;
   readonly dropped: number;
   readonly evicted: number;
@@ -81,6 +84,8 @@ export function boardStats(board: Board): BoardStats {
       pc: `0x${vcpu.state.pc.toString(16)}`,
       instructions: Number(vcpu.state.instret),
       translated: Number(vcpu.state.regionSteps),
+      spacesKept: vcpu.state.contextHits,
+      spacesEmptied: vcpu.state.contextMisses,
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),

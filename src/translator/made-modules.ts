@@ -41,9 +41,8 @@ export class MadeModules {
 
   /** Looks at what was entered. The regions that are to be dropped, if code memory is nearly full. */
   cold(): readonly number[] {
-    const { decodedFirst, decodedNext, decodedLimit, codeEnd } = this.#memory.header;
-    const used = decodedNext - decodedFirst + codeEnd - decodedLimit;
-    const isNearlyFull = used > (codeEnd - decodedFirst) * NEARLY_FULL;
+    const { decodedFirst, codeEnd } = this.#memory.header;
+    const isNearlyFull = this.#memory.codeBytes > (codeEnd - decodedFirst) * NEARLY_FULL;
     const cold: number[] = [];
     for (const [module, before] of this.#modules) {
       const entered = this.#entered(module);

@@ -44,7 +44,8 @@ export class ModuleLog {
       moduleBytes += u32[at / 4 + 2] ?? 0;
       at = u32[at / 4] ?? 0;
     }
-    return { moduleBytes, hostBytes: moduleBytes * HOST_BYTES };
+    // Evicted modules are in the log still, and charged no more.
+    return { moduleBytes, hostBytes: header.codeEnd - header.decodedLimit };
   }
 
   /** Appends a module; false where there is no room. The caller holds the lock of regions. */

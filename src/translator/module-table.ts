@@ -1,5 +1,5 @@
 /** The modules of translated code that a thread has in its table: those it made, and those it fetched from the log. */
-import { type MachineMemory, PLAN, type Processor, REGION_BYTES, withLock } from '../engine/index.ts';
+import { type MachineMemory, PLAN, type Processor, REGION_BYTES, type VcpuState, withLock } from '../engine/index.ts';
 import { HOST_BYTES, ModuleLog } from './module-log.ts';
 
 /** Dropped code is host memory until the host collects garbage, which is asked for when there is this much (estimate). */
@@ -16,25 +16,25 @@ export class ModuleTable {
   #flushes: number;
   /** Regions that the table holds are below. */
   #filled = 0;
-  /** Modules in the table: first region, and the one behind the last. */
-  readonly #held = new Map<number, number>();
-  #demoted: number;
-  /** What the host holds for modules that were added since it last collected garbage for dropped ones (an estimate). */
-  #hostBytes = 0;
+  /** Modules in the table, by their first region: the one behind the last, and what the host holds for them (an estimate). */
+  readonly #held = new Map<number, { readonly end: number; readonly hostBytes: number }>();
+  /** Regions that were demoted or evicted when it was last looked. */
+  #gone: number;
+  /** What the host holds for modules that were taken out since it last collected garbage. */
+  #garbageBytes = 0;
 
   constructor(memory: MachineMemory, processor: Processor) {
     this.#memory = memory;
     this.#processor = processor;
     this.log = new ModuleLog(memory);
     this.#flushes = memory.header.codeFlushes;
-    this.#demoted = memory.header.regionsDemoted + memory.header.regionsEvicted;
+    this.#gone = memory.header.regionsDemoted + memory.header.regionsEvicted;
   }
 
   /** Puts a module into the table, with the regions from `first` to below `end`. */
   add(module: WebAssembly.Module, moduleBytes: number, first: number, end: number): void {
     this.#processor.instantiate(module);
-    this.#hostBytes += moduleBytes * HOST_BYTES;
-    this.#held.set(first, end);
+    this.#held.set(first, { end, hostBytes: moduleBytes * HOST_BYTES });
     this.#filled = Math.max(this.#filled, end);
   }
 
@@ -43,8 +43,19 @@ export class ModuleTable {
     this.#own.add(number);
   }
 
+  /** Before a vCPU runs on this thread: takes out what was dropped, fetches what it missed. True: all code was dropped. */
+  catchUp(state: VcpuState): boolean {
+    const isAnew = this.forgetDropped();
+    this.forgetDemoted();
+    if (state.regionsMissing !== 0) {
+      state.regionsMissing = 0;
+      this.#pull();
+    }
+    return isAnew;
+  }
+
   /** Fetches what others made. */
-  pull(): void {
+  #pull(): void {
     // Under the lock a module's regions are all in use, or none of them is.
     const made = withLock(this.#memory.i32, 'regionLock', () => this.log.since(this.#pulled));
     for (const { number, bytes, firstRegion, regions } of made) {
@@ -57,13 +68,15 @@ export class ModuleTable {
   /** Takes modules out whose regions were all dropped, after some were demoted or evicted, so that the host can free them. */
   forgetDemoted(): void {
     const { regionsDemoted, regionsEvicted } = this.#memory.header;
-    if (regionsDemoted + regionsEvicted === this.#demoted) return;
-    this.#demoted = regionsDemoted + regionsEvicted;
-    for (const [first, end] of this.#held) {
+    if (regionsDemoted + regionsEvicted === this.#gone) return;
+    this.#gone = regionsDemoted + regionsEvicted;
+    for (const [first, { end, hostBytes }] of this.#held) {
       if (!isDropped(this.#memory, first, end)) continue;
       this.#processor.forget(first, end);
       this.#held.delete(first);
+      this.#garbageBytes += hostBytes;
     }
+    this.#collect();
   }
 
   /** Empties the table if all code was dropped since it was last asked; whether that is so. */
@@ -74,13 +87,17 @@ export class ModuleTable {
     this.#processor.forget(0, this.#filled);
     this.#pulled = 0;
     this.#own.clear();
+    for (const { hostBytes } of this.#held.values()) this.#garbageBytes += hostBytes;
     this.#held.clear();
     this.#filled = 0;
-    if (this.#hostBytes >= COLLECT_BYTES) {
-      this.#hostBytes = 0;
-      this.#processor.collectGarbage?.();
-    }
+    this.#collect();
     return true;
+  }
+
+  #collect(): void {
+    if (this.#garbageBytes < COLLECT_BYTES) return;
+    this.#garbageBytes = 0;
+    this.#processor.collectGarbage?.();
   }
 }
 

@@ -104,7 +104,7 @@ export class RegionMachine extends FloatMachine {
     this.#pending = undefined;
     this.forgetValues();
     if (place.instruction.isEmulated) this.set('emulated', this.f.i64.add(this.get('emulated'), this.const(1)));
-    if (place.site !== undefined) this.#promoted(place, place.site);
+    if (place.site !== undefined) this.#promoted(place.site, place);
     else if (!this.injectsSign()) place.instruction.row.semantics(this);
     this.#commit();
     const { instruction } = place;
@@ -130,12 +130,11 @@ export class RegionMachine extends FloatMachine {
    * A promoted instruction: its execution is counted, and what it may read of the clock is exact. After a change of
    * context the region goes on if no interrupt may be due and all that was validated still stands.
    */
-  #promoted({ site, instruction, owed }: RegionPlace, number: number): void {
-    assert(site === number, 'of this instruction');
+  #promoted(site: number, { offset, instruction, owed }: RegionPlace): void {
     const { f } = this;
     const { budget, epoch, slots } = this.#locals;
     const before = f.code.length;
-    const record = f.ptr.const(PLAN.sites + number * SITE_BYTES);
+    const record = f.ptr.const(PLAN.sites + site * SITE_BYTES);
     f.i32.store(record, 0, f.i32.add(f.i32.load(record), f.i32.const(1)));
     const isAccess = !isSensitive(instruction.role);
     this.set32('budgetLeft', f.i32.add(budget.get, f.i32.const(isAccess ? owed : owed - 1)));
@@ -149,7 +148,7 @@ export class RegionMachine extends FloatMachine {
           f.set(slots, f.ptr.load(this.vcpu, at.slotBank));
           f.if(f.call(this.fn('must_look'), this.vcpu, epoch.get) as I32, () => {
             f.set(budget, f.i32.add(budget.get, f.i32.const(owed - 1)));
-            this.leaveFor(this.#now.offset + instruction.length);
+            this.leaveFor(offset + instruction.length);
           });
           this.set32('reenter', f.i32.const(0));
         },

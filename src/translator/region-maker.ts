@@ -12,6 +12,8 @@ import {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
   DECODED_LINKS,
+  dropRegion,
+  entryOfRegion,
   hostFusesMultiplyAdd,
   type MachineMemory,
   PLAN,
@@ -155,26 +157,13 @@ export class RegionMaker {
   #sweep(states: readonly VcpuState[], log: ModuleLog): void {
     this.#forgetDropped();
     const { header, i32 } = this.#memory;
+    const drop = (regions: readonly number[]): number =>
+      regions.filter((number) => dropRegion(this.#memory, number)).length;
     withLock(i32, 'regionLock', () => {
-      header.regionsDemoted += this.#drop(this.#promotion.sweep(states));
-      header.regionsEvicted += this.#drop(this.#made.cold());
+      header.regionsDemoted += drop(this.#promotion.sweep(states));
+      header.regionsEvicted += drop(this.#made.cold());
     });
     this.#made.release(log);
-  }
-
-  /** Nobody enters these regions any more; how many there were in use. */
-  #drop(regions: readonly number[]): number {
-    const { u32, u64 } = this.#memory;
-    let dropped = 0;
-    for (const number of regions) {
-      const record = (PLAN.regions + number * REGION_BYTES) / 4;
-      const head = must(u32[record]);
-      if (head === 0) continue;
-      u32[record] = 0;
-      if (u64[head / 8] === entryOf(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
-      dropped++;
-    }
-    return dropped;
   }
 
   /** Where all code was dropped, nothing is known of it any more. */
@@ -305,7 +294,7 @@ export class RegionMaker {
     );
     const before = u64[head / 8] ?? 0n;
     if ((before & 1023n) === BigInt(SPECIAL.region)) u32[(PLAN.regions + Number(before >> 32n) * REGION_BYTES) / 4] = 0;
-    if (isUnchanged) u64[head / 8] = entryOf(number);
+    if (isUnchanged) u64[head / 8] = entryOfRegion(number);
     else u32[record] = 0;
     return true;
   }
@@ -326,11 +315,6 @@ export class RegionMaker {
     translationTimes[PHASE[phase]] = (translationTimes[PHASE[phase]] ?? 0) + microseconds;
     return result;
   }
-}
-
-/** The decoded entry that names a region. */
-function entryOf(number: number): bigint {
-  return (BigInt(number) << 32n) | BigInt(SPECIAL.region);
 }
 
 function sitesOf({ blocks }: RegionGraph): readonly number[] {

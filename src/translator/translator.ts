@@ -35,6 +35,18 @@ function setThresholds(state: VcpuState, options: TranslatorOptions): void {
   setSiteThresholds(state, options.promotion);
 }
 
+/** What a vCPU was told of, if its fetch buffer knows the place, and it is to be translated now. */
+function hotCode(
+  memory: MachineMemory,
+  state: VcpuState,
+  why: HotCode['why'],
+  first: FirstArrivals | undefined,
+): HotCode | undefined {
+  const place = placeOf(memory, state, why === 'reached' ? state.pc : state.sitePc);
+  if (place === undefined || (why === 'reached' && first?.isNew(state, place) === false)) return undefined;
+  return { ...place, flushes: memory.header.codeFlushes, why };
+}
+
 /** Translates on the thread that runs the vCPUs: they wait meanwhile. */
 export class LocalTranslator implements Translator {
   readonly #options: TranslatorOptions;
@@ -42,6 +54,7 @@ export class LocalTranslator implements Translator {
   readonly #maker: RegionMaker;
   readonly #table: ModuleTable;
   readonly #first: FirstArrivals | undefined;
+  readonly #states: VcpuState[] = [];
   readonly #waiting = new Map<number, FoundRegion>();
   #patience = 0;
   /** Promotion code is waited for: until then its instructions leave the engine. */
@@ -66,28 +79,23 @@ export class LocalTranslator implements Translator {
 
   start(state: VcpuState): void {
     setThresholds(state, this.#options);
+    this.#states.push(state);
   }
 
   prepare(state: VcpuState): boolean {
-    if (this.#table.forgetDropped()) {
+    this.#maker.sweep(this.#states, this.#table);
+    if (this.#table.catchUp(state)) {
       this.#waiting.clear();
       this.#isFull = false;
     }
-    if (state.regionsMissing !== 0) {
-      state.regionsMissing = 0;
-      this.#table.pull();
-    }
-    this.#maker.sweep([state], this.#table);
-    this.#table.forgetDemoted();
     if (this.#waiting.size > 0 && (++this.#patience >= PATIENCE || this.#isUrgent)) this.#compile();
     return !this.#isFull;
   }
 
   /** The vCPU that runs found its pc hot, or the instruction at its sitePc worth promoting. */
   #hot(state: VcpuState, why: HotCode['why']): void {
-    const place = placeOf(this.#memory, state, why === 'reached' ? state.pc : state.sitePc);
-    if (place === undefined || (why === 'reached' && this.#first?.isNew(state, place) === false)) return;
-    const hot = { ...place, flushes: this.#memory.header.codeFlushes, why };
+    const hot = hotCode(this.#memory, state, why, this.#first);
+    if (hot === undefined) return;
     if (this.#waiting.has(RegionMaker.headOf(hot))) return;
     const found = this.#maker.find(hot);
     if (found === undefined) return;
@@ -130,24 +138,17 @@ export class RemoteTranslator implements Translator {
   }
 
   prepare(state: VcpuState): boolean {
-    this.#table.forgetDropped();
-    this.#table.forgetDemoted();
+    this.#table.catchUp(state);
     // The other thread looks at what has cooled down when it is awake.
     if (state.steps >= this.#nextSweep) {
       this.#nextSweep = state.steps + SWEEP_STEPS;
       ringHotBell(this.#memory);
     }
-    if (state.regionsMissing !== 0) {
-      state.regionsMissing = 0;
-      this.#table.pull();
-    }
     return this.#memory.header.regionsFull === 0;
   }
 
   #hot(state: VcpuState, why: HotCode['why']): void {
-    const place = placeOf(this.#memory, state, why === 'reached' ? state.pc : state.sitePc);
-    if (place === undefined || (why === 'reached' && this.#first?.isNew(state, place) === false)) return;
-    const isQueued = this.#queues.get(state)?.put({ ...place, flushes: this.#memory.header.codeFlushes, why });
-    if (isQueued === true) ringHotBell(this.#memory);
+    const hot = hotCode(this.#memory, state, why, this.#first);
+    if (hot !== undefined && this.#queues.get(state)?.put(hot) === true) ringHotBell(this.#memory);
   }
 }
