@@ -292,10 +292,14 @@ export class RegionMaker {
     const isUnchanged = graph.blocks.every(({ instructions }) =>
       instructions.every(({ offset, instruction }) => source.instruction(offset, this.#cache) === instruction),
     );
+    if (!isUnchanged) {
+      // What stands there, a smaller region perhaps, stays, and stays known by its record.
+      u32[record] = 0;
+      return true;
+    }
     const before = u64[head / 8] ?? 0n;
     if ((before & 1023n) === BigInt(SPECIAL.region)) u32[(PLAN.regions + Number(before >> 32n) * REGION_BYTES) / 4] = 0;
-    if (isUnchanged) u64[head / 8] = entryOfRegion(number);
-    else u32[record] = 0;
+    u64[head / 8] = entryOfRegion(number);
     return true;
   }
 
