@@ -87,7 +87,8 @@ export class BareHart {
   run(steps: number): Exit {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
-      if (this.#hotCode?.prepare(this.state) === false) this.dropCode();
+      // After the drop once more: it empties the table of regions, whose numbers are given out anew.
+      while (this.#hotCode?.prepare(this.state) === false) this.dropCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;

@@ -40,6 +40,8 @@ export interface LockstepOptions {
   readonly cpu?: string;
   /** Makes what makes a translator; `emulation` decodes what is emulated, too. */
   readonly translate?: (decoders: { decoder: Decoder; emulation: Decoder }) => BareHartOptions['translate'];
+  /** Code memory: with little, all code is dropped again and again. */
+  readonly codeBytes?: number;
   readonly emulation?: { readonly overlays: number; attach(engine: BareHart): (exit: Exit) => void };
 }
 /** Steps of a program, at most, and at once. */
@@ -71,12 +73,12 @@ export class Lockstep {
    * `cpu` as operators name it (isa/extensions.ts); the reference machine has what is emulated. `emulation`: what
    * answers the engine's exits where it is without.
    */
-  constructor({ width = 32, cpu = 'rv64', emulation, translate }: LockstepOptions = {}) {
+  constructor({ width = 32, cpu = 'rv64', codeBytes = 4 << 20, emulation, translate }: LockstepOptions = {}) {
     const { extensions, emulated } = parseCpuModel(cpu);
     const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
     const decoder = createDecoder(new Set([...extensions, ...emulated]));
     this.#engine = new BareHart({
-      ...{ extensions, emulated, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes: 4 << 20 },
+      ...{ extensions, emulated, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes },
       ...{ overlays: emulation?.overlays ?? 0, blockBytes: 4096 },
       ...(translate ? { translate: translate({ decoder: createDecoder(extensions), emulation: decoder }) } : {}),
     });

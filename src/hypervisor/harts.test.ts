@@ -49,11 +49,14 @@ function added(harts: Harts, steps = 40): bigint {
   return must(x[10]) - before;
 }
 
+/** addi x10, x10, 1 */
+const ADD = 0x0015_0513n;
+
 /** Hart 0 writes `addi x10, x10, by` to the loop. */
 function writes(harts: Harts, by: number, goesOn: boolean): void {
   const { state } = must(harts.vcpus[0]);
   state.pc = BigInt(BASE);
-  state.x[11] = BigInt(0x0005_0513 + by * 0x10_0000);
+  state.x[11] = ADD + BigInt((by - 1) * 0x10_0000);
   state.x[12] = BigInt(PATCHED + 4);
   harts.run(0, 1, { lines: 0n, goesOn });
 }
@@ -96,6 +99,26 @@ for (const isTranslated of [false, true]) {
       state.pc = BigInt(OTHER);
       harts.run(1, 1, { lines: 0n, goesOn: true });
       state.pc = loop;
+      assert.equal(added(harts), 60n);
+    });
+
+    test("a writer that has left its slice keeps nobody's fence.i waiting, nor what it wrote before it knew", () => {
+      const harts = machine(isTranslated);
+      load(harts, BASE, 'j 2f\n 1: sw x13, 0(x12)\n j 3f\n 2: sw x11, 0(x12)\n j 1b\n 3: j 3b');
+      const [writer, reader] = [must(harts.vcpus[0]).state, must(harts.vcpus[1]).state];
+      writer.hotThreshold = 1;
+      writer.x.set([ADD, BigInt(PATCHED + 4), ADD + 0x20_0000n], 11);
+      let before = 0n;
+      harts.slice(0, 4, ({ pc }) => {
+        if (pc === BigInt(BASE + 4)) before = added(harts, 42);
+      });
+      assert.equal(before, 20n);
+      assert.equal(harts.page(2)[4 + 2], 0x35, 'written');
+      const loop = reader.pc;
+      load(harts, OTHER, 'fence.i\n nop');
+      reader.pc = BigInt(OTHER);
+      harts.slice(1, 1);
+      reader.pc = loop;
       assert.equal(added(harts), 60n);
     });
 

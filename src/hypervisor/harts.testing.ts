@@ -5,7 +5,15 @@
  */
 import { assert, must } from '../base/assert.ts';
 import { type BareHartOptions, moduleFor } from '../engine/engine.testing.ts';
-import { FRAME_BYTES, GuestPhysicalMap, MachineMemory, MMIO_ANSWER, Processor, vcpuState } from '../engine/index.ts';
+import {
+  FRAME_BYTES,
+  GuestPhysicalMap,
+  MachineMemory,
+  MMIO_ANSWER,
+  Processor,
+  type VcpuState,
+  vcpuState,
+} from '../engine/index.ts';
 import type { Translator } from '../translator/index.ts';
 import { EXIT_KINDS, hartBlock, worldBlock } from './hart-block.ts';
 import { Runner, type RunnerPorts } from './runner.ts';
@@ -117,6 +125,15 @@ export class Harts {
       if (isFence) for (const each of this.vcpus) each.acknowledgeCodeMarks(processor);
     }
     processor.run(vcpu.at, state, 0);
+  }
+
+  /** One slice, as a machine's thread runs it, of which nobody else is told; `onHot` is called at what becomes hot. */
+  slice(id: number, steps: number, onHot?: (state: VcpuState) => void): void {
+    const vcpu = must(this.vcpus[id]);
+    const { processor, runner } = this.#thread(vcpu);
+    if (onHot) processor.onHot = onHot;
+    this.#slice.budget = steps;
+    runner.slice(vcpu);
   }
 
   /** What runs that vCPU. */

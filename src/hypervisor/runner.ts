@@ -30,7 +30,7 @@ export interface MmioPort {
 
 export interface RunnerPorts {
   readonly mmio: MmioPort;
-  readonly sbi: Omit<SbiPorts, 'vcpus' | 'awaitRequests'>;
+  readonly sbi: Omit<SbiPorts, 'vcpus' | 'awaitRequests' | 'awaitMarks'>;
   /** Timebase ticks now. */
   ticks(): number;
   /** A vCPU reached a breakpoint, or made the step that it was asked for: the machine is paused, the world knows why. */
@@ -110,6 +110,7 @@ export class Runner {
       ...ports.sbi,
       vcpus: world.vcpus,
       awaitRequests: (self, targets) => this.#awaitRequests(self, targets),
+      awaitMarks: (self) => this.#awaitMarks(self),
     };
     processor.onDevice = () => this.#current !== undefined && this.#promotedAccess(this.#current);
     processor.onCall = () => this.#current !== undefined && this.#promotedCall(this.#current);
@@ -132,7 +133,7 @@ export class Runner {
     if (!this.#world.tryEnter(vcpu)) return BARRIER;
     this.#serveRequests(vcpu);
     if (this.#translator?.prepare(vcpu.state) === false) {
-      this.#world.leave(vcpu);
+      this.#leave(vcpu);
       this.#dropCode();
       // By the instruction clock, that code memory was full is no turn missed.
       if (!this.#world.tryEnter(vcpu)) return BARRIER;
@@ -163,7 +164,7 @@ export class Runner {
     for (;;) {
       if (this.#leftAt > 0) this.#timeExit(state);
       const exit = this.#processor.run(vcpu.at, state, Number(end - state.steps));
-      this.#world.leave(vcpu);
+      this.#leave(vcpu);
       const kind = EXIT_KINDS.indexOf(exit.kind);
       vcpu.hart.exits[kind] = (vcpu.hart.exits[kind] ?? 0) + 1;
       if (this.#options.clock === 'real') return exit;
@@ -176,6 +177,19 @@ export class Runner {
       if (isOver || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
       state.resume = isCall ? 0 : 1;
     }
+  }
+
+  /**
+   * From now on the vCPU counts as outside. Others, which executed code that it wrote without knowing, wait for nobody who
+   * is outside: so it drops what they know of that code first.
+   */
+  #leave(vcpu: Vcpu): void {
+    if (vcpu.state.hasPeers !== 0) {
+      // A fence: who made its mark before it is seen here, and to who makes one later the writes are visible.
+      vcpu.running = true;
+      vcpu.acknowledgeCodeMarks(this.#processor);
+    }
+    this.#world.leave(vcpu);
   }
 
   /** Between leaving the engine and entering it again, without what the emulation itself took. */
@@ -396,6 +410,7 @@ export class Runner {
     }
   }
 
+  /** Until no vCPU in the engine can have written to code without knowing: what was written is executed next. */
   #awaitMarks(self: Vcpu): void {
     const { marks } = this.#memory.header;
     for (const other of this.#world.vcpus) {

@@ -22,6 +22,7 @@ class Bench {
   typed: number[] = [];
   readonly finished: string[] = [];
   readonly awaited: number[][] = [];
+  readonly awaitedMarks: number[] = [];
 
   constructor() {
     const memory = MachineMemory.create({
@@ -55,6 +56,7 @@ class Bench {
       writeMemory: (gpa, from) => this.#copy(gpa, from.length, (at) => this.ram.set(from, at)),
       finish: (wish) => this.finished.push(wish),
       awaitRequests: (_, targets) => this.awaited.push(targets.map((one) => one.id)),
+      awaitMarks: ({ id }) => this.awaitedMarks.push(id),
     });
     return [BigInt.asIntN(64, x[10] ?? 0n), BigInt.asUintN(64, x[11] ?? 0n)];
   }
@@ -128,6 +130,9 @@ describe('masks of harts', () => {
       assert.deepEqual(bench.call(RFENCE, 1n, mask, base, 0n, ALL), [harts ? success : invalidParam, 0n]);
       assert.deepEqual(asked(REQUEST.flushTranslation), harts ?? []);
       assert.deepEqual(bench.awaited, harts ? [harts] : []);
+      assert.deepEqual(bench.awaitedMarks, [], 'sfence.vma is no fence.i');
+      bench.call(RFENCE, 0n, mask, base);
+      assert.deepEqual(bench.awaitedMarks, harts ? [0] : []);
     });
   }
 });

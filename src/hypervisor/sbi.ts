@@ -52,6 +52,8 @@ export interface SbiPorts {
   finish(wish: 'poweroff' | 'reboot' | 'failure'): void;
   /** Waits until the vCPUs have served their requests, serving those of `self` meanwhile. */
   awaitRequests(self: Vcpu, targets: readonly Vcpu[]): void;
+  /** Waits until what any vCPU has written to code is executed by the next fetch, as fence.i does. */
+  awaitMarks(self: Vcpu): void;
 }
 
 type Result = { error: bigint; value?: bigint };
@@ -148,6 +150,7 @@ function remoteFence(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result {
   if (!targets) return error(SBI_ERROR.invalidParam);
   for (const target of targets) target.request(fn === 0n ? REQUEST.flushWrites : REQUEST.flushTranslation);
   ports.awaitRequests(vcpu, targets);
+  if (fn === 0n) ports.awaitMarks(vcpu);
   return ok();
 }
 

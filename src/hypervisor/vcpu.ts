@@ -5,8 +5,10 @@
 import {
   BANKS,
   forgetProfile,
+  headerLayout,
   MARKS,
   type MachineMemory,
+  PLAN,
   type Processor,
   REQUEST,
   SLOT_BANK_BYTES,
@@ -20,6 +22,8 @@ import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+const MARKS_MADE = (PLAN.header + headerLayout.offset.marks) / 4;
 
 export class Vcpu {
   readonly id: number;
@@ -169,8 +173,7 @@ export class Vcpu {
    * its write translations are dropped and the frames decoded anew. To be called between runs.
    */
   acknowledgeCodeMarks(processor: Processor): void {
-    const { header } = this.#memory;
-    const marks = header.marks;
+    const marks = Atomics.load(this.#words, MARKS_MADE);
     const { state } = this;
     this.acknowledgeOverlays();
     if (state.seenMarks === marks) return;

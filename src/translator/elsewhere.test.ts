@@ -7,6 +7,9 @@ import { test } from 'node:test';
 import { Lockstep } from '../engine/lockstep.testing.ts';
 import { translatingElsewhere } from './elsewhere.testing.ts';
 
+/** So little that all code is dropped in the middle of every other program. */
+const CODE_BYTES = 700_000;
+
 for (const { width, cpu, programs } of [
   { width: 32, cpu: 'rv64', programs: 60 },
   { width: 64, cpu: 'rv64', programs: 20 },
@@ -14,7 +17,7 @@ for (const { width, cpu, programs } of [
   test(`random programs, translated on another thread, end as on the reference machine (memory${width})`, async () => {
     const { translate, end } = translatingElsewhere({ cpu, seed: width });
     try {
-      const lockstep = new Lockstep({ width, cpu, translate });
+      const lockstep = new Lockstep({ width, cpu, translate, codeBytes: CODE_BYTES });
       let inRegions = 0n;
       for (let seed = 1; seed <= programs; seed++) {
         assert.equal(lockstep.run(seed * width), undefined);

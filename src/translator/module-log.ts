@@ -52,18 +52,28 @@ export class ModuleLog {
   append(bytes: Uint8Array<ArrayBuffer>, firstRegion: number, regions: number): boolean {
     const { header, u8, u32 } = this.#memory;
     const sizeBytes = roundUp(RECORD_BYTES + bytes.length, 64);
-    const next = (PLAN.header + headerLayout.offset.decodedNext) / 4;
-    const at = Atomics.add(u32, next, sizeBytes);
-    if (at + sizeBytes + bytes.length * HOST_BYTES > header.decodedLimit) {
-      Atomics.sub(u32, next, sizeBytes);
-      return false;
-    }
+    const at = this.#take(sizeBytes, bytes.length * HOST_BYTES);
+    if (at === undefined) return false;
     Atomics.sub(u32, LIMIT, bytes.length * HOST_BYTES);
     u32.set([header.lastModule, header.modules + 1, bytes.length, firstRegion, regions], at / 4);
     u8.set(bytes, at + RECORD_BYTES);
     header.lastModule = at;
     Atomics.add(u32, (PLAN.header + headerLayout.offset.modules) / 4, 1);
     return true;
+  }
+
+  /**
+   * Bytes of the pool, if `charged` more are free behind them. What is not there is never taken, not for a moment either:
+   * vCPUs take decoded pages meanwhile.
+   */
+  #take(sizeBytes: number, charged: number): number | undefined {
+    const { u32 } = this.#memory;
+    for (let at = Atomics.load(u32, NEXT); at + sizeBytes + charged <= Atomics.load(u32, LIMIT); ) {
+      const found = Atomics.compareExchange(u32, NEXT, at, at + sizeBytes);
+      if (found === at) return at;
+      at = found;
+    }
+    return undefined;
   }
 
   /** The host gave the machine code of a module of `moduleBytes` back. */
@@ -97,4 +107,5 @@ export class ModuleLog {
   }
 }
 
+const NEXT = (PLAN.header + headerLayout.offset.decodedNext) / 4;
 const LIMIT = (PLAN.header + headerLayout.offset.decodedLimit) / 4;

@@ -1,0 +1,111 @@
+/**
+ * The decoded page of a frame that is executed for the first time: taken from the pool of code memory, and from then on
+ * writes to the frame must be noticed. This vCPU forgets its own translations that write to it; others are told by a
+ * mark (hypervisor/vcpu.ts).
+ */
+import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
+import {
+  DECODED_HEADER_BYTES,
+  DECODED_STRIDE,
+  decodedHeader,
+  FRAME_BYTES,
+  headerLayout,
+  MARKS,
+  PLAN,
+} from './memory-plan.ts';
+import { clearSlots } from './memory-slots.ts';
+import { SPECIAL } from './operations.ts';
+import { forgetOtherContexts } from './translation-context.ts';
+import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+
+const at = vcpuState.offset;
+const head = decodedHeader.offset;
+const SENTINEL = SPECIAL.pageEnd;
+
+/** decoded_page(vcpu, frame's host address): its page of entries, made if need be; 0: the pool is used up. */
+export function defineDecodedPage(f: FunctionBuilder): void {
+  const { i32 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const frame = f.param<Ptr>(1).get;
+  const slot = f.let(f.ptr.op('shl', f.ptr.op('shr_u', frame, f.ptr.const(12)), f.ptr.const(2)));
+  const present = f.let(i32.load(slot, PLAN.frameTable));
+  f.if(present, () => f.return(f.ptr.from32(present)), undefined, 'likely');
+  const header = f.ptr.const(PLAN.header);
+  // What is not there is never taken, not for a moment either: modules come out of the same pool.
+  const taken = f.local('i32');
+  f.set(taken, f.atomicLoad('i32', header, headerLayout.offset.decodedNext));
+  f.loop((again) => {
+    const end = f.let(i32.add(taken.get, i32.const(DECODED_STRIDE)));
+    f.if(i32.gtU(end, f.atomicLoad('i32', header, headerLayout.offset.decodedLimit)), () => {
+      i32.store(vcpu, at.fault, i32.const(FAULT.leave));
+      i32.store(vcpu, at.exitKind, i32.const(EXIT.codeFull));
+      f.return(f.ptr.const(0));
+    });
+    const found = f.let(f.atomicCompareExchange(header, headerLayout.offset.decodedNext, 4, taken.get, end));
+    const isOther = f.let(i32.ne(found, taken.get));
+    f.set(taken, found);
+    f.brIf(again, isOther, 'unlikely');
+  });
+  const block = taken.get;
+  const made = f.let(f.ptr.from32(block));
+  // What was never used is zero: the host need not provide the pages of entries that are never decoded.
+  f.if(i32.ltU(block, i32.load(header, headerLayout.offset.decodedUsed)), () =>
+    f.memoryFill(made, i32.const(0), f.ptr.const(DECODED_STRIDE)),
+  );
+  f.ptr.store(made, head.frame, frame);
+  i32.store(made, head.wanted, wantsBreakpoint(f, frame));
+  const entries = f.let(i32.add(block, i32.const(DECODED_HEADER_BYTES)));
+  f.i64.store(made, DECODED_HEADER_BYTES + 2048 * 8, f.i64.const(SENTINEL));
+  f.i64.store(made, DECODED_HEADER_BYTES + 2049 * 8, f.i64.const(SENTINEL));
+  const found = f.atomicCompareExchange(slot, PLAN.frameTable, 4, i32.const(0), entries);
+  f.if(found, () => f.return(f.ptr.from32(found)), undefined, 'unlikely');
+  // From here on writes to the frame must be noticed: forget translations that write to it.
+  const tlb = f.pointerLocal();
+  const own = f.ptr.from32(i32.mul(i32.load(vcpu, at.context), i32.const(BANKS * TLB_BANK_BYTES)));
+  f.set(tlb, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), own));
+  const end = f.let(f.ptr.add(tlb.get, f.ptr.const(BANKS * TLB_BANK_BYTES)));
+  f.loop((again) => {
+    const tag = f.i64.load(tlb.get);
+    const target = f.ptr.add(f.ptr.from64(tag), f.ptr.load(tlb.get, 8));
+    f.if(f.ptr.eq(target, frame), () => f.i64.store(tlb.get, 0, f.i64.const(-1)));
+    f.set(tlb, f.ptr.add(tlb.get, f.ptr.const(16)));
+    f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
+  });
+  clearSlots(f, vcpu);
+  forgetOtherContexts(f, vcpu);
+  // Other vCPUs may still write to it without being noticed: they are told (hypervisor/vcpu.ts).
+  const mark = f.let(f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1)));
+  // This one knows: its own translations are gone already.
+  f.if(i32.eq(i32.load(vcpu, at.seenMarks), mark), () => i32.store(vcpu, at.seenMarks, i32.add(mark, i32.const(1))));
+  const ring = f.let(f.ptr.add(header, f.ptr.from32(i32.shl(i32.and(mark, i32.const(MARKS - 1)), i32.const(3)))));
+  const wide = (value: I32): I64 => f.convert('i64_extend_i32_u', value);
+  const record = f.i64.or(f.i64.shl(wide(mark), f.i64.const(32)), wide(entries));
+  f.atomicStore(ring, headerLayout.offset.recentMarks, record);
+  f.return(f.ptr.from32(entries));
+}
+
+/** Whether a breakpoint that is to be in an overlay lies in this frame: 1 or 0. */
+function wantsBreakpoint(f: FunctionBuilder, frame: Ptr): I32 {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  const left = f.local('i32');
+  const found = f.local('i32');
+  f.set(found, i32.const(0));
+  f.set(left, i32.const(0));
+  f.if(
+    i32.load(header, headerLayout.offset.breakpointsInOverlays),
+    () => f.set(left, i32.load(header, headerLayout.offset.breakpointCount)),
+    undefined,
+    'unlikely',
+  );
+  f.while(
+    () => left.get,
+    () => {
+      f.set(left, i32.sub(left.get, i32.const(1)));
+      const slot = f.ptr.add(header, f.ptr.from32(i32.shl(left.get, i32.const(2))));
+      const page = i32.and(i32.load(slot, headerLayout.offset.breakpoints), i32.const(-FRAME_BYTES));
+      f.if(i32.eq(page, f.ptr.to32(frame)), () => f.set(found, i32.const(1)));
+    },
+  );
+  return found.get;
+}
