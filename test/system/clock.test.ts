@@ -32,6 +32,7 @@ async function boot(
   await using guest = await Guest.start({
     ...{ kernel, append: 'console=ttyS0 panic=-1', network: false, clock: 'instructions', seed, cpus },
     memoryBytes: 256 << 20,
+    translate: true,
     ...options,
   });
   const status = await guest.machine.exited;

@@ -67,7 +67,7 @@ async function run(
   looks: boolean,
 ): Promise<{ stats: MachineStats; console: string; seen: CodeExplanation[] }> {
   await using guest = await Guest.start(
-    { bios: path, memoryBytes: 16 << 20, network: false, hotThreshold: 20, ...options },
+    { bios: path, memoryBytes: 16 << 20, network: false, translate: true, hotThreshold: 20, ...options },
     120_000,
   );
   const { machine } = guest;
