@@ -144,7 +144,7 @@ describe('a machine in the background', requires('apt'), () => {
     const hot = JSON.parse((await kage(['explain', 'hot', 'x', '--format', 'json'])).stdout) as { at?: string }[];
     const shown = [];
     for (const { at } of hot) if (at?.startsWith('0xffffffff')) shown.push((await kage(['explain', at, 'x'])).stdout);
-    const told = shown.find((text) => /\nTranslated: region [^]*\nblock 0x/.test(text)) ?? '';
+    const told = shown.find((text) => /\nTranslated: region .*\nblock 0x/s.test(text)) ?? '';
     if (CODE_DEFAULTS.translate) {
       assert.match(told, /^0xffffffff\w+, hart 0 in supervisor mode, guest-physical 0x\w+\n/);
       assert.match(told, /\nblock 0xffffffff\w+, reached \d+ times\n {2}ffffffff/);
