@@ -22,9 +22,6 @@ interface Stats {
   readonly promotion: { readonly accesses: number; readonly calls: number; readonly executions: number };
 }
 
-/** With everything translated at first sight (test/long/thresholds.ts) little code memory is full thousands of times. */
-const LIMIT_MS = 900_000;
-
 async function boot(
   seed: number,
   cpus: number,
@@ -32,15 +29,12 @@ async function boot(
   look: (stats: Stats) => void = () => {},
 ): Promise<Run> {
   const { kernel } = await debianImage();
-  await using guest = await Guest.start(
-    {
-      ...{ kernel, append: 'console=ttyS0 panic=-1', network: false, clock: 'instructions', seed, cpus },
-      memoryBytes: 256 << 20,
-      translate: true,
-      ...options,
-    },
-    LIMIT_MS,
-  );
+  await using guest = await Guest.start({
+    ...{ kernel, append: 'console=ttyS0 panic=-1', network: false, clock: 'instructions', seed, cpus },
+    memoryBytes: 256 << 20,
+    translate: true,
+    ...options,
+  });
   const status = await guest.machine.exited;
   const stats = (await guest.machine.stats()) as unknown as Stats;
   look(stats);
