@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { HostError } from '../src/base/errors.ts';
+import { withBuiltImports } from '../tools/bundle.ts';
 import { allWorkloads, classes, classOf, selectWorkloads, shorten, workloadsIn } from './classes.ts';
-import { withBuiltImports } from './machine-program.ts';
 import { ResultReader, type Sample, type Session } from './measure.ts';
 import { replaceBetweenMarks } from './report.ts';
 import { parseMappings } from './resident.ts';
@@ -182,8 +182,8 @@ describe('memory', () => {
   test('is that of the built package: the measured program imports nothing of the sources', () => {
     const code = "import { a } from '../src/host/machine/index.ts';\nimport { b } from './memory-account.ts';\n";
     assert.equal(
-      withBuiltImports(code, 'file:///d/'),
-      "import { a } from 'file:///d/host/machine/index.js';\nimport { b } from './memory-account.mjs';\n",
+      withBuiltImports(code),
+      "import { a } from '../host/machine/index.js';\nimport { b } from './memory-account.js';\n",
     );
   });
 });

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { HostError } from '../src/base/errors.ts';
-import { MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
+import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
 import type { PromotionMode } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
@@ -195,6 +195,7 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
+    env: { ...MACHINE_ENVIRONMENT, ...process.env },
     stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
   });
 }

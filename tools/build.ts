@@ -5,21 +5,33 @@
  * source any more. Fails when something still does.
  *
  * The room of the web page is compiled apart, with the browser's types; its pages and style sheets are copied, and the
- * terminal that the demo page uses is put beside them, with its licence.
+ * terminal that the demo page uses is put beside them, with its licence. At last modules are joined (bundle.ts).
+ *
+ *   node tools/build.ts [--out FOLDER] [--program FILE]...
+ *
+ * A program is a source outside of src/ that uses its rooms' insides (bench/): it is joined with them, and lies then in
+ * FOLDER/programs, with the ending .js.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { stripTypeScriptTypes } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { bundle, withBuiltImports } from './bundle.ts';
 import { root } from './repository.ts';
 
-const dist = join(root, 'dist');
+const { values } = parseArgs({
+  options: { out: { type: 'string' }, program: { type: 'string', multiple: true, default: [] } },
+});
+const dist = values.out ?? join(root, 'dist');
 rmSync(dist, { recursive: true, force: true });
 const emit = ['--noEmit', 'false', '--declaration', '--rootDir', join(root, 'src'), '--outDir', dist];
 compile('tsconfig.worker.json', ...emit);
 compile('tsconfig.browser.json', ...emit);
 // Last, so that the core's declarations are those made with the core's own types.
-compile('tsconfig.build.json');
+compile('tsconfig.build.json', '--outDir', dist);
 copyPages();
+for (const program of values.program) copyProgram(program);
 
 const left: string[] = [];
 for (const path of globSync('**/*.{js,d.ts}', { cwd: dist })) {
@@ -32,6 +44,10 @@ for (const path of globSync('**/*.{js,d.ts}', { cwd: dist })) {
     left.push(`dist/${path} still names ${specifier}`);
   }
 }
+await bundle(
+  dist,
+  values.program.map((program) => programPath(program)),
+);
 for (const line of left) process.stderr.write(`${line}\n`);
 const command = join(dist, 'cli/kage.js');
 if (existsSync(command)) chmodSync(command, 0o755);
@@ -41,6 +57,16 @@ function compile(config: string, ...options: readonly string[]): void {
   const compiler = join(root, 'node_modules/.bin/tsc');
   const compiled = spawnSync(compiler, ['-p', join(root, config), ...options], { stdio: ['ignore', 2, 2] });
   if (compiled.status !== 0) process.exit(1);
+}
+
+function programPath(program: string): string {
+  return join('programs', basename(program).replace(/\.ts$/, '.js'));
+}
+
+function copyProgram(program: string): void {
+  const path = join(dist, programPath(program));
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, withBuiltImports(stripTypeScriptTypes(readFileSync(program, 'utf8'))));
 }
 
 function copyPages(): void {

@@ -15,7 +15,7 @@ import { main } from './program.ts';
 const platform: Platform = {
   createMachine,
   startDemo,
-  detachedEntry: new URL('./detached.ts', import.meta.url),
+  detachedEntry: new URL('../cli/detached.ts', import.meta.url),
   images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
 };
 

@@ -8,7 +8,7 @@
 import { fork } from 'node:child_process';
 import { HostError, OperatorError } from '../base/errors.ts';
 import { type CreateMachine, connectMachine, launchMachine, type MachineOptions } from '../host/index.ts';
-import { MACHINE_FLAGS } from './machine-flags.ts';
+import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from './machine-flags.ts';
 
 export type ToChild = { readonly kind: 'start'; readonly options: MachineOptions };
 export type ToParent =
@@ -22,7 +22,8 @@ const graceMs = 10_000;
 export async function startDetached(entry: URL, options: MachineOptions, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   const execArgv = [...new Set([...process.execArgv, ...MACHINE_FLAGS])];
-  const child = fork(entry, [], { detached: true, execArgv, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const env = { ...MACHINE_ENVIRONMENT, ...process.env };
+  const child = fork(entry, [], { detached: true, execArgv, env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
   const onAbort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
   try {

@@ -6,7 +6,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import { createRequire, stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { GuestImage } from '../images/index.ts';
+import { codeFolder, isSource } from '../package-files.ts';
 
 export type Body = { readonly bytes: Uint8Array } | { readonly file: string; readonly sizeBytes: number };
 export interface Page {
@@ -29,10 +31,6 @@ const BYTES = 'application/octet-stream';
 const OWN_PATH = /^(?<room>[a-z]+)\/(?:[a-z0-9-]+\/)*[a-z0-9-]+\.(?<ending>html|css|svg|js|mjs|ts)$/;
 const VENDOR = 'browser/vendor/';
 
-/** src/ in a clone, dist/ in what is published. */
-const codeFolder = join(import.meta.dirname, '../..');
-const isSource = import.meta.filename.endsWith('.ts');
-
 export class DemoFiles {
   readonly #image: GuestImage;
   readonly #stripped = new Map<string, Uint8Array>();
@@ -47,7 +45,8 @@ export class DemoFiles {
     const own = path.endsWith('/') ? `${path}index.html` : path;
     const { room, ending = '' } = OWN_PATH.exec(own)?.groups ?? {};
     if (room === undefined || NODE_ROOMS.includes(room)) return undefined;
-    const file = isSource && own.startsWith(VENDOR) ? vendored(own.slice(VENDOR.length)) : join(codeFolder, own);
+    const file =
+      isSource && own.startsWith(VENDOR) ? vendored(own.slice(VENDOR.length)) : fileURLToPath(new URL(own, codeFolder));
     const type = TYPES[ending] ?? BYTES;
     return ending === 'ts' ? await this.#code(file, type) : await fromFile(file, type);
   }
@@ -81,7 +80,7 @@ async function fromFile(file: string, type: string): Promise<Page | undefined> {
 
 /** In a clone the terminal lies where npm has put it. */
 function vendored(name: string): string {
-  const home = dirname(createRequire(import.meta.url).resolve('@xterm/xterm/package.json'));
+  const home = dirname(createRequire(codeFolder).resolve('@xterm/xterm/package.json'));
   return join(home, name.endsWith('.css') ? 'css' : 'lib', name);
 }
 

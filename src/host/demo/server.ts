@@ -4,7 +4,7 @@
  * a name that was bent to this address.
  */
 import { createReadStream } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { HostError, OperatorError } from '../../base/errors.ts';
@@ -31,6 +31,8 @@ export interface DemoServer extends AsyncDisposable {
 
 /** Rejects with OperatorError `port-in-use` or HostError `port-not-available`. */
 export async function startDemo(options: DemoOptions): Promise<DemoServer> {
+  // Thirty milliseconds that a start of the command need not take.
+  const { createServer } = await import('node:http');
   const files = new DemoFiles(options.image);
   const isolation = options.isolation ?? true;
   const server = createServer((request, response) => {

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { guestFolder } from '../package-files.ts';
 import { type CpioEntry, cpio } from './cpio.ts';
 import { type KernelModule, modulesAlias, modulesDep } from './kernel-modules.ts';
 
@@ -24,7 +24,7 @@ export const baseRecipe = `2:${initramfsModules.join(',')}`;
 
 /** A file of the package's guest/ folder. */
 export async function guestFile(path: string): Promise<Uint8Array> {
-  return await readFile(fileURLToPath(new URL(`../../../guest/${path}`, import.meta.url)));
+  return await readFile(new URL(path, guestFolder));
 }
 
 /** The base archive, for the kernel `version` (as `uname -r` tells it). */

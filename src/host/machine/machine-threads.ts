@@ -10,6 +10,7 @@ import { dirname } from 'node:path';
 import type { HeapInfo } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { HostError } from '../../base/errors.ts';
+import { translationWorker, vcpuWorker } from '../package-files.ts';
 import type { TranslationWorkerStart } from './translation-worker.ts';
 import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
@@ -37,9 +38,7 @@ export class MachineThreads {
 
   /** On a host with a single processor nobody could translate while a vCPU runs: there, vCPUs do it themselves. */
   constructor(options: { readonly vcpus: number; readonly translates: boolean }) {
-    this.#vcpus = Array.from({ length: options.vcpus }, (_, id) =>
-      this.#make(new URL('./vcpu-worker.ts', import.meta.url), `vcpu${id}`),
-    );
+    this.#vcpus = Array.from({ length: options.vcpus }, (_, id) => this.#make(vcpuWorker, `vcpu${id}`));
     for (const worker of this.#vcpus) worker.on('message', (_: StoppedMessage) => this.#events?.stopped());
     this.#translates = options.translates && availableParallelism() > 1;
   }
@@ -52,7 +51,7 @@ export class MachineThreads {
     for (const [vcpu, worker] of this.#vcpus.entries())
       worker.postMessage({ ...start, vcpu, translates } satisfies WorkerStart);
     if (!this.#translates) return;
-    this.#translator = this.#make(new URL('./translation-worker.ts', import.meta.url), 'translator');
+    this.#translator = this.#make(translationWorker, 'translator');
     this.#translator.postMessage(start satisfies TranslationWorkerStart);
   }
 

@@ -1,0 +1,15 @@
+/**
+ * Where the package's own files lie. All paths climb to the folder of the rooms first: what is published joins modules to
+ * files in other folders, one level deep as this one (tools/bundle.ts).
+ */
+
+/** A machine's threads. */
+export const vcpuWorker = new URL('../host/machine/vcpu-worker.ts', import.meta.url);
+export const translationWorker = new URL('../host/machine/translation-worker.ts', import.meta.url);
+
+/** What runs in guests. */
+export const guestFolder = new URL('../../guest/', import.meta.url);
+
+/** The folder of the rooms: src/ in a clone, dist/ in what is published. */
+export const codeFolder = new URL('./', new URL('../index.ts', import.meta.url));
+export const isSource = import.meta.filename.endsWith('.ts');

@@ -1,0 +1,51 @@
+/**
+ * Joins the modules in dist/ to a few files, but for those of the room that lives in a page. Node takes a quarter of a
+ * millisecond for each module that it loads, in each thread, and keeps tens of kilobytes for it: the command loaded 260
+ * of them, a processor's worker 160 (measured: bench/boot-cost.ts, bench/memory.ts).
+ *
+ * The package's entries, the workers', and what the page imports keep their places and exports; what they share stands
+ * in chunks of its own, so that every module is there once. Modules that find files beside themselves write paths that
+ * hold in any folder of dist/ ('../room/file'), because there they may come to lie.
+ */
+import { globSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { build } from 'esbuild';
+import { rooms } from './layers.ts';
+
+const ENTRIES = [
+  ...['index.js', 'cli/kage.js', 'cli/detached.js'],
+  ...['host/machine/vcpu-worker.js', 'host/machine/translation-worker.js'],
+];
+const CHUNKS = 'chunks';
+const pages = rooms.filter((room) => room.web).map((room) => `${room.name}/`);
+const isOfPage = (path: string): boolean => pages.some((folder) => path.startsWith(folder));
+
+/** `dist`: the folder of the compiled rooms; `programs`: more entries in it. */
+export async function bundle(dist: string, programs: readonly string[] = []): Promise<void> {
+  const modules = globSync('**/*.js', { cwd: dist });
+  const entries = new Set([...ENTRIES, ...programs]);
+  for (const path of modules.filter(isOfPage))
+    for (const imported of importsOf(dist, path)) if (!isOfPage(imported)) entries.add(imported);
+  await build({
+    entryPoints: [...entries].map((path) => join(dist, path)),
+    ...{ outdir: dist, outbase: dist, chunkNames: `${CHUNKS}/[hash]`, allowOverwrite: true },
+    ...{ bundle: true, splitting: true, packages: 'external', format: 'esm', platform: 'node', target: 'node24' },
+    logLevel: 'warning',
+  });
+  for (const path of modules) if (!isOfPage(path) && !entries.has(path)) rmSync(join(dist, path));
+  for (const path of globSync('**/*.js', { cwd: dist }).filter((each) => !isOfPage(each)))
+    if (/import\.meta/.test(readFileSync(join(dist, path), 'utf8')) && path.split('/').length !== 2)
+      throw new Error(`dist/${path} names files beside itself, and does not lie where all such modules do`);
+}
+
+/** Modules that a module imports, by their paths in `dist`. */
+function importsOf(dist: string, path: string): string[] {
+  const code = readFileSync(join(dist, path), 'utf8');
+  const specifiers = [...code.matchAll(/(?:from |import\(|^import )\s*['"](\.{1,2}\/[^'"]*)['"]/gm)];
+  return specifiers.map(([, specifier = '']) => relative(dist, join(dist, dirname(path), specifier)));
+}
+
+/** Imports of a program that lies in dist/programs, as bench/ lies beside src/: what sources were built to. */
+export function withBuiltImports(code: string): string {
+  return code.replace(/((?:from |import\()'\.{1,2}\/)(?:src\/)?([^']+)\.ts'/g, "$1$2.js'");
+}
