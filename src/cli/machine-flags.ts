@@ -3,13 +3,17 @@
  *
  * One thread for V8's background work, as each keeps 7 MiB of its compilers' memory. Small halves of the young generation,
  * which V8 would let grow to 16 MiB in each thread; smaller ones cost a tenth of the boot's time. An old generation that
- * is collected when it has grown by a sixth: a machine's threads have little that lives, and make most of their garbage
- * while they load. One arena of the C library, which gives back what its top holds free: compilers fill and leave it all
- * the time, and of an arena for each thread it returned next to nothing.
+ * is collected when it has grown by a tenth: a machine's threads have little that lives, and make most of their garbage
+ * while they load. One arena of the C library, which gives back what its top holds free, and large blocks at once:
+ * compilers fill and leave it all the time, and of an arena for each thread it returned next to nothing.
  */
-export const MACHINE_FLAGS = ['--v8-pool-size=1', '--max-semi-space-size=2', '--heap-growing-percent=15'] as const;
+export const MACHINE_FLAGS = ['--v8-pool-size=1', '--max-semi-space-size=2', '--heap-growing-percent=10'] as const;
 /** Of the environment; what the operator has set stays. */
-export const MACHINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' } as const;
+export const MACHINE_ENVIRONMENT = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '65536',
+} as const;
 
 /** What of a process is needed to replace it: Node has `execve` where the system has it. */
 interface Replaceable {

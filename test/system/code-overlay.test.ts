@@ -338,8 +338,8 @@ describe("code overlays under Debian's stock kernel", requires('apt'), () => {
     // The kernel writes its own breakpoint there, and takes it away again behind half of the calls.
     const worked = run('echo 1 > events/kage/enable; /tmp/worker; echo 0 > events/kage/enable');
     for (let stops = 0; stops < 40; stops++) {
+      // Where its overlay has just been dropped, by the other hart perhaps, it is met all the same.
       assert.match(await wire.hears(), /^T05thread:[12];swbreak:;$/);
-      assert.equal((await overlays()).substitutes.breakpoint, 1);
       const seen = await kernelText(wire, place, 4);
       assert.equal(seen, EBREAK);
       if (stops === 39) assert.equal(await wire.ask(`z0,${place.toString(16)},4`), 'OK');

@@ -15,7 +15,7 @@ import type { TranslationWorkerStart } from './translation-worker.ts';
 import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
 
 /** A thread makes little garbage, and that for a moment. By default V8 lets it have 48 (measured: bench/memory.ts). */
-const YOUNG_MIB = 6;
+const YOUNG_MIB = 3;
 
 export interface ThreadHeap {
   readonly thread: string;

@@ -1,4 +1,8 @@
-/** The worker thread that translates for a machine's processors (src/machine/translation-thread.ts). */
+/**
+ * The worker thread that translates for a machine's processors (src/machine/translation-thread.ts). Where there are not
+ * enough of the host's, it is the one that waits: what it makes saves time later, what they execute is wanted now.
+ */
+import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { runTranslation, type ThreadStart } from '../../machine/index.ts';
 import { garbageCollector } from './garbage-collector.ts';
@@ -8,6 +12,11 @@ export interface TranslationWorkerStart extends ThreadStart {
   readonly epoch: bigint;
 }
 
-parentPort?.once('message', (start: TranslationWorkerStart) =>
-  runTranslation(start, { ticks: ticksSince(start.epoch), collectGarbage: garbageCollector() }),
-);
+/** As nice(1) counts: a third of an ordinary thread's share, while others want it. */
+const NICE = 5;
+
+parentPort?.once('message', (start: TranslationWorkerStart) => {
+  // On Linux it is the calling thread's alone.
+  if (process.platform === 'linux') setPriority(0, NICE);
+  runTranslation(start, { ticks: ticksSince(start.epoch), collectGarbage: garbageCollector() });
+});
