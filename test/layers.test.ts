@@ -23,6 +23,8 @@ const cases: readonly [path: string, statement: string, says: RegExp | undefined
   ['src/engine/mmu.ts', "const fs = await import('node:fs');", /core room engine may not import 'node:fs'/],
   ['src/engine/mmu.test.ts', "import { test } from 'node:test';", undefined],
   ['src/host/files.ts', "import { readFileSync } from 'node:fs';", undefined],
+  ['src/cli/x.ts', "import { x } from '../host/machine/vcpu-worker.ts';", /passes by the door/],
+  ['src/cli/x.ts', "import { x } from '../host/machine/vcpu-worker-start.ts';", undefined],
   ['src/host/pool.ts', "new Worker(new URL('./worker.ts', import.meta.url));", undefined],
   ['src/host/pool.ts', "new Worker(new URL('../engine/worker.ts', import.meta.url));", /passes by the door/],
   ['src/host/agent.ts', "new URL('../../guest/agent.sh', import.meta.url)", undefined],

@@ -7,6 +7,7 @@
  * in chunks of its own, so that every module is there once. Modules that find files beside themselves write paths that
  * hold in any folder of dist/ ('../room/file'), because there they may come to lie.
  */
+import { createHash } from 'node:crypto';
 import { globSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
@@ -30,12 +31,18 @@ export async function bundle(dist: string, programs: readonly string[] = []): Pr
     entryPoints: [...entries].map((path) => join(dist, path)),
     ...{ outdir: dist, outbase: dist, chunkNames: `${CHUNKS}/[hash]`, allowOverwrite: true },
     ...{ bundle: true, splitting: true, packages: 'external', format: 'esm', platform: 'node', target: 'node24' },
-    logLevel: 'warning',
+    ...{ define: { KAGEMUSHA_BUILD: JSON.stringify(digestOf(dist, modules)) }, logLevel: 'warning' },
   });
   for (const path of modules) if (!isOfPage(path) && !entries.has(path)) rmSync(join(dist, path));
   for (const path of globSync('**/*.js', { cwd: dist }).filter((each) => !isOfPage(each)))
     if (/import\.meta/.test(readFileSync(join(dist, path), 'utf8')) && path.split('/').length !== 2)
       throw new Error(`dist/${path} names files beside itself, and does not lie where all such modules do`);
+}
+
+function digestOf(dist: string, modules: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const path of [...modules].sort()) hash.update(`${path}\0`).update(readFileSync(join(dist, path)));
+  return hash.digest('hex').slice(0, 32);
 }
 
 /** Modules that a module imports, by their paths in `dist`. */

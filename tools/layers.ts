@@ -9,6 +9,8 @@ export interface Room {
   readonly holds: string;
   /** Rooms it may import, through their `index.ts` (files of `base` one by one). */
   readonly imports: readonly string[];
+  /** A second door, to what must be done before the modules behind the first are loaded; it loads next to nothing. */
+  readonly early?: string;
   /** A core room knows neither Node nor the DOM: time, chance and I/O reach it through ports. */
   readonly core: boolean;
   /** It lives in a web page: the DOM, workers, fetch, and nothing of Node. */
@@ -51,6 +53,7 @@ export const rooms: readonly Room[] = [
     name: 'host',
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
     imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
+    early: 'machine/vcpu-worker-start.ts',
     core: false,
   },
   {

@@ -1,8 +1,13 @@
 #!/usr/bin/env node
 /** The command `kage`: sees to what must be done before modules are loaded, then loads them (command.ts). */
+import { startVcpuWorkerAhead } from '../host/machine/vcpu-worker-start.ts';
 import { keepCompiledModules } from './code-cache.ts';
 import { startWithMachineFlags } from './machine-flags.ts';
 
-if (process.argv[2] === 'run') startWithMachineFlags(process);
+const [, , verb, ...rest] = process.argv;
+if (verb === 'run') startWithMachineFlags(process);
 keepCompiledModules();
+// One that runs in the background belongs to another process.
+if (verb === 'run' && !rest.some((word) => word === '-d' || word === '--detach' || word.includes('help')))
+  startVcpuWorkerAhead();
 await import('./command.ts');

@@ -19,7 +19,15 @@ import { assert, must } from '../base/assert.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { buildFunction, type HandlerPlace, InterpreterMachine, STATUS } from './interpreter-machine.ts';
 import { RECORD, REGION_TABLE, REGIONS } from './memory-plan.ts';
-import { ENTRY, isInline, type Operation, type Operations, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
+import {
+  ENTRY,
+  FIRST_OPERATION,
+  isInline,
+  type Operation,
+  type Operations,
+  OVERLAY_ENTRY,
+  SPECIAL,
+} from './operations.ts';
 import { countEmulated } from './overlay-code.ts';
 import { countSite, countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
@@ -74,7 +82,6 @@ class Loop {
   readonly #entry: Local<Ptr>;
   readonly #delta: Local<I64>;
   readonly #word: Local<I64>;
-  readonly #low: Local<I32>;
   readonly #target: Local<I64>;
   /** So many entries that control comes to are not counted, as they are not typical targets of jumps. */
   readonly #uncounted: Local<I32>;
@@ -100,7 +107,6 @@ class Loop {
     this.#entry = f.pointerLocal();
     this.#delta = f.local('i64');
     this.#word = f.local('i64');
-    this.#low = f.local('i32');
     this.#target = f.local('i64');
     this.#uncounted = f.local('i32');
     this.#readBank = f.pointerLocal();
@@ -157,6 +163,11 @@ class Loop {
     f.unreachable();
   }
 
+  /** The entry's low half. */
+  get #low(): I32 {
+    return this.#f.convert('i32_wrap_i64', this.#word.get);
+  }
+
   #setBanks(): void {
     const f = this.#f;
     f.set(this.#readBank, f.ptr.load(this.#vcpu, at.readBank));
@@ -174,15 +185,10 @@ class Loop {
       this.#uncounted.get,
       () => f.set(this.#uncounted, f.i32.sub(this.#uncounted.get, f.i32.const(1))),
       () =>
-        f.if(
-          countTarget(f, this.#vcpu, this.#entry.get),
-          () => {
-            f.i64.store(this.#vcpu, at.pc, this.#pc());
-            f.call(this.#told.hot, this.#vcpu);
-          },
-          undefined,
-          'unlikely',
-        ),
+        countTarget(f, this.#vcpu, this.#entry.get, () => {
+          f.i64.store(this.#vcpu, at.pc, this.#pc());
+          f.call(this.#told.hot, this.#vcpu);
+        }),
       'unlikely',
     );
   }
@@ -242,25 +248,46 @@ class Loop {
     f.br(must(this.#labels.reenter));
   }
 
+  /**
+   * One entry. What calls functions stands apart, behind a branch that is said to be unlikely: so the host keeps what the
+   * others need in registers, instead of storing it for the calls that they do not make.
+   */
   #step(): void {
     const f = this.#f;
+    f.set(this.#budget, f.i32.sub(this.#budget.get, f.i32.const(1)));
     f.if(
-      f.i32.eqz(this.#budget.get),
+      f.i32.compare('lt_s', this.#budget.get, f.i32.const(0)),
       () => {
+        f.set(this.#budget, f.i32.const(0));
         f.i64.store(this.#vcpu, at.pc, this.#pc());
         this.#leave(f.i32.const(EXIT.budget));
       },
       undefined,
       'unlikely',
     );
-    f.set(this.#budget, f.i32.sub(this.#budget.get, f.i32.const(1)));
     f.set(this.#word, f.i64.load(this.#entry.get));
-    f.set(this.#low, f.convert('i32_wrap_i64', this.#word.get));
-    const cases: (() => void)[] = [];
-    for (let i = 0; i < 8; i++) cases.push(() => this.#special(i));
-    for (const operation of this.#operations.all)
-      cases.push(() => (isInline(operation.row) ? this.#inline(operation) : this.#outOfLine(operation)));
-    f.switch(f.i32.and(this.#low.get, f.i32.const(1023)), cases, () => f.unreachable());
+    const operation = (): I32 => f.i32.and(this.#low, f.i32.const(1023));
+    const { all, inline } = this.#operations;
+    f.block((apart) => {
+      const cases = [
+        ...Array.from({ length: FIRST_OPERATION }, () => () => f.br(apart)),
+        ...all.slice(0, inline).map((each) => () => this.#inline(each)),
+      ];
+      f.switch(operation(), cases, () => f.br(apart));
+      f.unreachable();
+    });
+    // It is none of those, and so this is always the case; the host does not know.
+    f.if(
+      f.i32.ne(operation(), f.i32.const(FIRST_OPERATION)),
+      () => {
+        const specials = Array.from({ length: FIRST_OPERATION }, (_, i) => () => this.#special(i));
+        const others = all.slice(inline).map((each) => () => this.#outOfLine(each));
+        const between = Array.from({ length: inline }, () => () => f.unreachable());
+        f.switch(operation(), [...specials, ...between, ...others], () => f.unreachable());
+      },
+      undefined,
+      'unlikely',
+    );
     f.unreachable();
   }
 
@@ -396,7 +423,7 @@ class Loop {
     const f = this.#f;
     if (this.#operations.isEmulated(operation.row)) countEmulated(f, this.#vcpu);
     const place: HandlerPlace = {
-      low: this.#low.get,
+      low: this.#low,
       entry: this.#word.get,
       pc: () => this.#pc(),
       readBank: this.#readBank.get,
@@ -501,7 +528,7 @@ class Loop {
   #leaveIfEmulated(bits: I64): void {
     const f = this.#f;
     // One that a substitute stands for and that is illegal all the same (FS is off, say) traps.
-    const isUnknown = f.i32.eq(f.i32.and(this.#low.get, f.i32.const(1023)), f.i32.const(SPECIAL.illegal));
+    const isUnknown = f.i32.eq(f.i32.and(this.#low, f.i32.const(1023)), f.i32.const(SPECIAL.illegal));
     const isEmulated = f.call(this.#fn('is_emulated'), f.convert('i32_wrap_i64', bits)) as I32;
     f.if(f.i32.and(isUnknown, isEmulated), () => {
       f.set(this.#budget, f.i32.add(this.#budget.get, f.i32.const(1)));

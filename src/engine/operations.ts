@@ -18,7 +18,8 @@ export const SPECIAL = {
 } as const;
 /** What the immediate of SPECIAL.overlay means: leave a dropped overlay, a policy traps this, else a record's address. */
 export const OVERLAY_ENTRY = { leave: 0, trapped: 1 } as const;
-const FIRST = 8;
+/** Numbers below are special. */
+export const FIRST_OPERATION = 8;
 
 export interface Operation {
   readonly number: number;
@@ -28,7 +29,9 @@ export interface Operation {
 }
 
 export class Operations {
+  /** Those with a place in the loop stand first. */
   readonly all: readonly Operation[];
+  readonly inline: number;
   readonly #byRow = new Map<string, number>();
   readonly #emulated: ReadonlySet<Row>;
 
@@ -43,16 +46,18 @@ export class Operations {
   ) {
     this.#emulated = emulated;
     const all: Operation[] = [];
-    for (const row of rows) {
+    const ordered = [...rows.filter((row) => isInline(row)), ...rows.filter((row) => !isInline(row))];
+    for (const row of ordered) {
       for (const bytes of [4, 2] as const) {
         if (bytes === 2 && !compressedTargets.has(row.name)) continue;
-        this.#byRow.set(`${row.name}/${bytes}`, FIRST + all.length);
-        all.push({ number: FIRST + all.length, row, bytes, isNear: false });
-        if (hasNear(row)) all.push({ number: FIRST + all.length, row, bytes, isNear: true });
+        this.#byRow.set(`${row.name}/${bytes}`, FIRST_OPERATION + all.length);
+        all.push({ number: FIRST_OPERATION + all.length, row, bytes, isNear: false });
+        if (hasNear(row)) all.push({ number: FIRST_OPERATION + all.length, row, bytes, isNear: true });
       }
     }
-    assert(FIRST + all.length <= 1024, 'an entry has ten bits for the operation');
+    assert(FIRST_OPERATION + all.length <= 1024, 'an entry has ten bits for the operation');
     this.all = all;
+    this.inline = all.filter(({ row }) => isInline(row)).length;
   }
 
   /** The hart is without this row: only substitutes lead to its operations, which count themselves. */

@@ -1,5 +1,5 @@
 /** What the interpreter notes of where control goes, so that the translator knows what is hot and what jumps lead to. */
-import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, I64, Ptr } from '../wasm/index.ts';
 import {
   HOT_COUNTERS,
   JUMP_SET_WORDS,
@@ -13,17 +13,27 @@ import {
 const at = vcpuState.offset;
 
 /**
- * Counts a jump to a decoded entry; whether that made it hot, or hotter. Then counting begins anew, so that what was
- * dropped or could not be translated yet is told of again. Counters are shared by chance: a hash.
+ * Counts a jump to a decoded entry, and calls `tell` if that made it hot, or hotter. Then counting begins anew, so that
+ * what was dropped or could not be translated yet is told of again. Counters are shared by chance: a hash.
  */
-export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
+export function countTarget(f: FunctionBuilder, vcpu: Ptr, entry: Ptr, tell: () => void): void {
   const { i32 } = f;
   const index = i32.and(f.ptr.to32(f.ptr.op('shr_u', entry, f.ptr.const(2))), i32.const((HOT_COUNTERS - 1) * 2));
   const slot = f.let(f.ptr.add(vcpu, f.ptr.from32(index)));
-  const count = f.let(i32.add(i32.load16U(slot, at.hotCounters), i32.const(1)));
-  const isHotter = f.let(i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
-  i32.storeSized(slot, at.hotCounters, 2, f.select(isHotter, i32.const(0), count));
-  return i32.or(i32.eq(count, i32.load(vcpu, at.hotThreshold)), isHotter);
+  const before = f.let(i32.load16U(slot, at.hotCounters));
+  i32.storeSized(slot, at.hotCounters, 2, i32.add(before, i32.const(1)));
+  // A threshold of 0 is more than any count in this comparison.
+  f.if(
+    i32.geU(before, i32.sub(i32.load(vcpu, at.hotThreshold), i32.const(1))),
+    () => {
+      const count = f.let(i32.add(before, i32.const(1)));
+      const isHotter = f.let(i32.eq(count, i32.load(vcpu, at.hotterThreshold)));
+      f.if(isHotter, () => i32.storeSized(slot, at.hotCounters, 2, i32.const(0)));
+      f.if(i32.or(isHotter, i32.eq(count, i32.load(vcpu, at.hotThreshold))), tell);
+    },
+    undefined,
+    'unlikely',
+  );
 }
 
 /**

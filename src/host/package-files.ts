@@ -13,3 +13,8 @@ export const guestFolder = new URL('../../guest/', import.meta.url);
 /** The folder of the rooms: src/ in a clone, dist/ in what is published. */
 export const codeFolder = new URL('./', new URL('../index.ts', import.meta.url));
 export const isSource = import.meta.filename.endsWith('.ts');
+
+/** Put in its place by tools/bundle.ts. */
+declare const KAGEMUSHA_BUILD: string;
+/** What was built: a digest of all its code. Undefined in a clone, where code changes under the same name. */
+export const build = typeof KAGEMUSHA_BUILD === 'string' ? KAGEMUSHA_BUILD : undefined;

@@ -74,6 +74,7 @@ export class TranslationService {
       isAny = this.#gather(found) || isAny;
     }
     if (found.size > 0) this.#make([...found.values()]);
+    else this.#collect();
     return isAny;
   }
 
@@ -99,6 +100,10 @@ export class TranslationService {
     };
     if (!this.#maker.make(found, this.#table, compile)) this.#memory.header.regionsFull = 1;
     this.#uncollected += found.length;
+  }
+
+  /** Nothing waits: nobody notices that this takes a moment. */
+  #collect(): void {
     if (this.#uncollected < COLLECT_REGIONS) return;
     this.#uncollected = 0;
     this.#processor.collectGarbage?.();

@@ -4,18 +4,14 @@
  * it; each waits for the message with what it is to do. The one that translates has time until something is hot: it
  * does not compete with these.
  */
-import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import type { HeapInfo } from 'node:v8';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { HostError } from '../../base/errors.ts';
-import { translationWorker, vcpuWorker } from '../package-files.ts';
+import { translationWorker } from '../package-files.ts';
 import type { TranslationWorkerStart } from './translation-worker.ts';
 import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
-
-/** A thread makes little garbage, and that for a moment. By default V8 lets it have 48 (measured: bench/memory.ts). */
-const YOUNG_MIB = 3;
+import { startWorker, takeVcpuWorker } from './vcpu-worker-start.ts';
 
 export interface ThreadHeap {
   readonly thread: string;
@@ -38,7 +34,7 @@ export class MachineThreads {
 
   /** On a host with a single processor nobody could translate while a vCPU runs: there, vCPUs do it themselves. */
   constructor(options: { readonly vcpus: number; readonly translates: boolean }) {
-    this.#vcpus = Array.from({ length: options.vcpus }, (_, id) => this.#make(vcpuWorker, `vcpu${id}`));
+    this.#vcpus = Array.from({ length: options.vcpus }, (_, id) => this.#watched(takeVcpuWorker(id), `vcpu${id}`));
     for (const worker of this.#vcpus) worker.on('message', (_: StoppedMessage) => this.#events?.stopped());
     this.#translates = options.translates && availableParallelism() > 1;
   }
@@ -51,7 +47,7 @@ export class MachineThreads {
     for (const [vcpu, worker] of this.#vcpus.entries())
       worker.postMessage({ ...start, vcpu, translates } satisfies WorkerStart);
     if (!this.#translates) return;
-    this.#translator = this.#make(translationWorker, 'translator');
+    this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
     this.#translator.postMessage(start satisfies TranslationWorkerStart);
   }
 
@@ -73,12 +69,7 @@ export class MachineThreads {
     return this.#translator === undefined ? this.#vcpus : [...this.#vcpus, this.#translator];
   }
 
-  #make(entry: URL, name: string): Worker {
-    const worker = new Worker(entry, {
-      name,
-      env: { ...process.env, ...compileCache() },
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
+  #watched(worker: Worker, name: string): Worker {
     worker.on('error', (error) => {
       const text = `thread ${name} failed: ${error instanceof Error ? error.message : error}`;
       this.#failure = new HostError('worker-failed', text, { cause: error });
@@ -86,11 +77,4 @@ export class MachineThreads {
     });
     return worker;
   }
-}
-
-/** Where this process keeps compiled modules its threads do, too: they are told by their environment alone. */
-function compileCache(): { NODE_COMPILE_CACHE?: string } {
-  const folder = getCompileCacheDir();
-  // The folder within is the one of this Node's version.
-  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
 }

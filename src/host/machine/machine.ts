@@ -6,7 +6,7 @@ import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
-import { type EngineCode, generateEngine, Processor } from '../../engine/index.ts';
+import { type EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
@@ -28,12 +28,15 @@ import {
   TICKS_PER_MS,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
+import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
+import { build } from '../package-files.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
+import { readyEngine } from './engine-cache.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import type {
   ExecOptions,
@@ -48,6 +51,7 @@ import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
+import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -153,9 +157,10 @@ export class LocalMachine implements MachineHandle {
     this.board.load(plan);
     releaseBootFiles(parts.files, plan);
     const { emulated } = parseCpuModel(config.cpu);
-    const code = generateEngine(this.board.memory.shape.description, extensions, emulated);
-    code.tables.write(this.board.memory.buffer);
-    code.tables.writePolicies(this.board.memory.buffer, config.policies);
+    const { description } = this.board.memory.shape;
+    const wish = { description, extensions, emulated, policies: config.policies };
+    const code = readyEngine(wish, cacheFolder('engines'), build);
+    code.writeTables(this.board.memory.buffer);
     this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
@@ -164,6 +169,7 @@ export class LocalMachine implements MachineHandle {
     if (options.startPaused) this.#setPaused(true);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
+      endVcpuWorkerAhead();
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, code.signatures);
     }

@@ -15,8 +15,8 @@ export interface TranslationWorkerStart extends ThreadStart {
 /** As nice(1) counts: a third of an ordinary thread's share, while others want it. */
 const NICE = 5;
 
+// On Linux it is the calling thread's alone.
+if (process.platform === 'linux') setPriority(0, NICE);
 parentPort?.once('message', (start: TranslationWorkerStart) => {
-  // On Linux it is the calling thread's alone.
-  if (process.platform === 'linux') setPriority(0, NICE);
   runTranslation(start, { ticks: ticksSince(start.epoch), collectGarbage: garbageCollector() });
 });
