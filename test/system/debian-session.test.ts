@@ -142,6 +142,13 @@ for (const harts of [1, 4]) {
       await guest.shows(prompt);
     });
 
+    /** Types the line, and now and then once more, until the console shows what it is to show. */
+    const again = async (line: string, pattern: RegExp): Promise<void> => {
+      guest.type(`${line}\n`);
+      const timer = setInterval(() => guest.type(`${line}\n`), 3000);
+      await guest.shows(pattern).finally(() => clearInterval(timer));
+    };
+
     test('job control at the console', async () => {
       guest.type('sleep 1000 & jobs\n');
       await guest.shows(/\[1\]\+ +Running +sleep 1000/);
@@ -158,13 +165,14 @@ for (const harts of [1, 4]) {
       guest.type(`sh -c "echo stop''ping; exec sleep 1000"\n`);
       await guest.shows(/stopping/);
       guest.type('\x1a');
-      await guest.shows(/\[1\]\+ +Stopped/);
-      // In one line the shell may list its jobs before it has noticed that this one goes on, and then lists nothing.
+      // A signal that comes while the shell writes, as of a child that stops, goes on or ends, makes busybox drop what it
+      // had to say (measured: one of a few hundred, alive and waiting for input). So it is asked again.
+      await again('jobs', /\[1\]\+ +Stopped/);
       guest.type('bg\n');
-      await guest.shows(prompt);
-      guest.type('jobs; kill -9 %1\n');
-      await guest.shows(/\[1\]\+ +Running/);
-      await guest.shows(prompt);
+      await again('jobs', /\[1\]\+ +Running/);
+      guest.type('kill -9 %1\n');
+      await again('jobs > /tmp/jobs; echo left $(grep -c . /tmp/jobs)', /left 0/);
+      await again('', prompt);
     });
 
     test('all harts take work', async () => {
