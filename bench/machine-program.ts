@@ -1,6 +1,7 @@
 /**
- * The program of machine-process.ts, built with the package as npm publishes it: what is measured is what users have. Sources would be stripped of their types as they are loaded, which costs each thread of a machine memory
- * and time that no user pays. Built anew when a source has changed.
+ * The program of machine-process.ts, built with the package as npm publishes it: what is measured is what users have.
+ * Sources would be stripped of their types as they are loaded, which costs each thread of a machine memory and time that
+ * no user pays. Built anew when a source has changed.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

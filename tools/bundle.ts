@@ -1,7 +1,6 @@
 /**
- * Joins the modules in dist/ to a few files, but for those of the room that lives in a page. Node takes a quarter of a
- * millisecond for each module that it loads, in each thread, and keeps tens of kilobytes for it: the command loaded 260
- * of them, a processor's worker 160 (measured: bench/boot-cost.ts, bench/memory.ts).
+ * Joins the modules in dist/ to a few files, but for those of the room that lives in a page. Each module that Node loads
+ * costs each thread time and memory, and a processor's worker loads 160 (bench/memory.ts tells the heaps of threads).
  *
  * The package's entries, the workers', and what the page imports keep their places and exports; what they share stands
  * in chunks of its own, so that every module is there once. Modules that find files beside themselves write paths that

@@ -7,7 +7,8 @@ import { startWithMachineFlags } from './machine-flags.ts';
 const [, , verb, ...rest] = process.argv;
 if (verb === 'run') startWithMachineFlags(process);
 keepCompiledModules();
-// One that runs in the background belongs to another process.
+// Ahead of what the flags say: a machine in the background belongs to another process, help to none. A thread that is
+// started for nothing, or not started, does no harm.
 if (verb === 'run' && !rest.some((word) => word === '-d' || word === '--detach' || word.includes('help')))
   startVcpuWorkerAhead();
 await import('./command.ts');

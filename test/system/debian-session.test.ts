@@ -166,7 +166,7 @@ for (const harts of [1, 4]) {
       await guest.shows(/stopping/);
       guest.type('\x1a');
       // A signal that comes while the shell writes, as of a child that stops, goes on or ends, makes busybox drop what it
-      // had to say (measured: one of a few hundred, alive and waiting for input). So it is asked again.
+      // had to say (seen once in a few hundred; it is alive then, and waits for input). So it is asked again.
       await again('jobs', /\[1\]\+ +Stopped/);
       guest.type('bg\n');
       await again('jobs', /\[1\]\+ +Running/);
