@@ -254,6 +254,7 @@ export class Processor {
 
   /** Where the instruction at `pc` lies in the machine's memory; undefined if it faults or has no page to itself. */
   fetchAddress(vcpu: number, state: VcpuState, pc: bigint): number | undefined {
+    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
     const host = Number(this.#exports.host_address(this.#address(vcpu), BigInt.asIntN(64, pc), 2, ACCESS.fetch));
     state.fault = 0;
     return host === 0 || state.cacheable === 0 ? undefined : host;

@@ -35,9 +35,22 @@ export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
 export { dropRegion, entryOfRegion, withLock } from './region-links.ts';
+export { DEFAULT_SHADOWS } from './shadow-layout.ts';
 export {
-  BANKS,
-  CONTEXTS,
+  dropTranslations,
+  dropWriteTranslations,
+  emptyFetchBuffer,
+  fetchTranslations,
+  globalEntries,
+  placeShadows,
+  type ShadowInfo,
+  type ShadowOptions,
+  type ShadowStats,
+  shadowBytes,
+  shadowList,
+  shadowStats,
+} from './shadows.ts';
+export {
   EXIT,
   type ExitName,
   FAULT,
@@ -50,15 +63,15 @@ export {
   JUMP_SLOTS,
   MMIO_ANSWER,
   MOST_POLICIES,
+  MOST_SHADOWS,
   REQUEST,
-  SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
   TRAP_LOG_ENTRIES,
+  REMOTE_FENCES,
   VALIDATED,
   type VcpuState,
   vcpuState,
-  WALK_CACHE_BYTES,
 } from './vcpu-state.ts';
 export { Library, WasmMachine } from './wasm-machine.ts';

@@ -276,7 +276,7 @@ export class Runner {
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (this.#emulation.provide(vcpu)) vcpu.forgetFetch(vcpu.state.pc);
+        if (this.#emulation.provide(vcpu)) vcpu.forgetFetch();
         return RAN;
       default:
         return unreachable(exit);

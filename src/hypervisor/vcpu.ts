@@ -3,7 +3,9 @@
  * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
  */
 import {
-  BANKS,
+  dropTranslations,
+  dropWriteTranslations,
+  emptyFetchBuffer,
   forgetProfile,
   headerLayout,
   MARKS,
@@ -11,12 +13,8 @@ import {
   PLAN,
   type Processor,
   REQUEST,
-  SLOT_BANK_BYTES,
-  TLB_BANK_BYTES,
-  TLB_ENTRIES,
   type VcpuState,
   vcpuState,
-  WALK_CACHE_BYTES,
 } from '../engine/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 
@@ -132,13 +130,8 @@ export class Vcpu {
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */
   forgetTranslations(): void {
-    this.#clear('readTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('walkCache', WALK_CACHE_BYTES);
-    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
+    dropTranslations(this.state);
+    emptyFetchBuffer(this.#memory, this.state);
   }
 
   /**
@@ -151,23 +144,6 @@ export class Vcpu {
     this.state.seenMarks = this.#memory.header.marks;
   }
 
-  /** Empties an array's part of `bytes` for the address space in use. */
-  #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
-    const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
-    this.#memory.u8.fill(0xff, from, from + bytes);
-  }
-
-  /** What is kept of address spaces that are not in use is forgotten, as in engine/translation-context.ts. */
-  #forgetOtherContexts(): void {
-    const { contextSatps, context, seenSatp } = this.state;
-    contextSatps.fill((1n << 64n) - 1n);
-    contextSatps[context] = seenSatp;
-  }
-
-  #renewFetchEpoch(): void {
-    this.state.fetchEpoch = ++this.state.lastEpoch;
-  }
-
   /**
    * Takes note of frames that other vCPUs began to execute: writes of this one to them went unnoticed until now, so
    * its write translations are dropped and the frames decoded anew. To be called between runs.
@@ -178,9 +154,7 @@ export class Vcpu {
     this.acknowledgeOverlays();
     if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
-    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
-    this.#forgetOtherContexts();
+    dropWriteTranslations(this.state);
     for (const page of this.#markedPages(marks, missed) ?? this.#memory.decodedPages()) {
       processor.dropRegions(this.at, page);
       this.#memory.forgetCode(page);
@@ -204,14 +178,9 @@ export class Vcpu {
     return pages;
   }
 
-  /** Drops the fetch translations of the page at `pc`: it is looked up anew, and its overlay found. Between runs. */
-  forgetFetch(pc: bigint): void {
-    const { fetchTlb, context } = this.state;
-    const index = Number((pc >> 12n) & BigInt(TLB_ENTRIES - 1)) * 2;
-    for (let bank = context * BANKS; bank < (context + 1) * BANKS; bank++)
-      fetchTlb[bank * TLB_ENTRIES * 2 + index] = (1n << 64n) - 1n;
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
+  /** Fetch translations are dropped: the page at pc is looked up anew, and its overlay found. Between runs. */
+  forgetFetch(): void {
+    this.forgetTranslations();
   }
 
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
@@ -223,9 +192,7 @@ export class Vcpu {
   acknowledgeOverlays(): void {
     const epoch = this.#memory.header.overlayEpoch;
     if (this.state.seenOverlays === epoch) return;
-    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
+    this.forgetTranslations();
     this.state.seenOverlays = epoch;
   }
 }

@@ -1,5 +1,6 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
+import { DEFAULT_SHADOWS, MOST_SHADOWS, type ShadowOptions } from '../engine/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
@@ -14,6 +15,7 @@ const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
 const MOST_THRESHOLD = 65535;
+const MOST_ASID_BITS = 16;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
 const OVERLAYS = 256;
 
@@ -38,6 +40,8 @@ export interface BoardOptions {
   readonly hotThreshold?: number;
   readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
+  readonly shadows?: number;
+  readonly asidBits?: number;
   readonly traps?: readonly string[];
 }
 
@@ -86,9 +90,26 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     cpu: options.cpu ?? DEFAULT_CPU,
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
+    shadows: shadowsOf(options),
     overlays: options.overlay === false ? 0 : OVERLAYS,
     slots,
   };
+}
+
+function shadowsOf({ shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS }: BoardOptions): ShadowOptions {
+  if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
+    throw new OperatorError(
+      'bad-shadows',
+      `${shadows} shadow tables are not possible`,
+      `Give --shadows a number from 1 to ${MOST_SHADOWS}.`,
+    );
+  if (!Number.isInteger(asidBits) || asidBits < 0 || asidBits > MOST_ASID_BITS)
+    throw new OperatorError(
+      'bad-asid-bits',
+      `an ASID of ${asidBits} bits is not possible`,
+      `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
+    );
+  return { count: shadows, asidBits };
 }
 
 function translationOf({

@@ -1,6 +1,6 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engine/index.ts';
+import { type OverlayCounters, PLAN, REGIONS, type ShadowStats, SITE_BYTES, SITES, shadowStats } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
@@ -12,9 +12,7 @@ export interface VcpuStats {
   readonly instructions: number;
   /** Of these, those that translated code executed. */
   readonly translated: number;
-  /** Changes of satp to an address space whose translations were kept, and to others. */
-  readonly spacesKept: number;
-  readonly spacesEmptied: number;
+  readonly shadows: ShadowStats;
   readonly sbiCalls: number;
   readonly sleeps: number;
   readonly exits: Readonly<Record<string, number>>;
@@ -84,8 +82,7 @@ export function boardStats(board: Board): BoardStats {
       pc: `0x${vcpu.state.pc.toString(16)}`,
       instructions: Number(vcpu.state.instret),
       translated: Number(vcpu.state.regionSteps),
-      spacesKept: vcpu.state.contextHits,
-      spacesEmptied: vcpu.state.contextMisses,
+      shadows: shadowStats(vcpu.state),
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),

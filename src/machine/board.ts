@@ -27,6 +27,9 @@ import {
   MachineMemory,
   type MemoryShape,
   type Policy,
+  placeShadows,
+  type ShadowOptions,
+  shadowBytes,
   vcpuState,
 } from '../engine/index.ts';
 import {
@@ -62,6 +65,8 @@ export interface BoardConfig {
   readonly cpu: string;
   /** How hot code is translated; absent: it is interpreted. */
   readonly translation?: TranslatorOptions;
+  /** Shadow tables of each hart. */
+  readonly shadows: ShadowOptions;
   /** What is trapped by policy. */
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
@@ -140,6 +145,8 @@ export class Board {
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
+  /** Linear addresses of the harts' shadows. */
+  readonly #shadowBlocks: number[] = [];
   #lastHit: Mapped | undefined;
   /** Accesses to addresses where nothing is. */
   unmapped = 0;
@@ -176,6 +183,7 @@ export class Board {
       { length: config.harts },
       (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
     );
+    for (const vcpu of this.vcpus) this.#shadowBlocks.push(memory.block(shadowBytes(config.shadows)));
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
     this.guestMemory = new FrameMemory(memory, this.map);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
@@ -339,7 +347,7 @@ export class Board {
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;
-      vcpu.forgetTranslations();
+      placeShadows(this.memory, state, must(this.#shadowBlocks[vcpu.id]), config.shadows);
     }
   }
 
@@ -400,7 +408,7 @@ export class Board {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     const sizes = [
       pages * 4,
-      ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
+      ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192),
       worldBlock.sizeBytes,
       plicBytes(config.harts),
       aclintBytes(config.harts),
