@@ -36,6 +36,8 @@ export interface RunFlags {
   readonly translate?: string;
   readonly promotion?: string;
   readonly overlay?: string;
+  readonly shadows?: string;
+  readonly asidBits?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly hotThreshold?: string;
@@ -86,6 +88,8 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
+    ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
+    ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),

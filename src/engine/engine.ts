@@ -102,6 +102,9 @@ export type Exit =
       readonly value: bigint;
     };
 
+/** Linux's own limit: above it, it fences everything. */
+const MOST_FENCED_BYTES = 64n * 4096n;
+
 type Address = number | bigint;
 interface Exports {
   readonly table: WebAssembly.Table;
@@ -111,6 +114,8 @@ interface Exports {
   drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
+  flush_space(vcpu: Address, asid: bigint): void;
+  flush_page(vcpu: Address, va: bigint, asid: bigint): void;
   return_frames(vcpu: Address): void;
   timer(vcpu: Address): void;
   written(vcpu: Address, host: Address, bytes: number): void;
@@ -229,6 +234,22 @@ export class Processor {
   /** Drops the regions that have instructions of a decoded page. */
   dropRegions(vcpu: number, page: number): void {
     this.#exports.drop_regions(this.#address(vcpu), this.#address(page));
+  }
+
+  /**
+   * A fence of `bytes` from `va` on, of an ASID or (-1) of all: page by page, or where that would take longer than to find
+   * the translations again, of all pages. Between runs.
+   */
+  fence(vcpu: number, state: VcpuState, va: bigint, bytes: bigint, asid: bigint): void {
+    const at = this.#address(vcpu);
+    state.fencesRemote++;
+    const isAll = (va === 0n && bytes === 0n) || bytes > MOST_FENCED_BYTES;
+    if (!isAll) {
+      const end = va + bytes;
+      for (let page = va & ~0xfffn; page < end; page += 4096n)
+        this.#exports.flush_page(at, BigInt.asIntN(64, page), asid);
+    } else if (asid < 0n) this.#exports.flush_translation(at);
+    else this.#exports.flush_space(at, asid);
   }
 
   flushTranslation(vcpu: number): void {

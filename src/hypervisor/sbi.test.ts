@@ -128,7 +128,7 @@ describe('masks of harts', () => {
       assert.deepEqual(bench.call(IPI, 0n, mask, base), [harts ? success : invalidParam, 0n]);
       assert.deepEqual(asked(REQUEST.softwareInterrupt), harts ?? []);
       assert.deepEqual(bench.call(RFENCE, 1n, mask, base, 0n, ALL), [harts ? success : invalidParam, 0n]);
-      assert.deepEqual(asked(REQUEST.flushTranslation), harts ?? []);
+      assert.deepEqual(asked(REQUEST.fence), harts ?? []);
       assert.deepEqual(bench.awaited, harts ? [harts] : []);
       assert.deepEqual(bench.awaitedMarks, [], 'sfence.vma is no fence.i');
       bench.call(RFENCE, 0n, mask, base);

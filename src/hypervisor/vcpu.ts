@@ -2,6 +2,7 @@
  * One vCPU as a thread that executes it sees it: its blocks, its interrupt lines, its sleep. Everything it knows is
  * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
  */
+import { SharedLock } from '../base/lock.ts';
 import {
   dropTranslations,
   dropWriteTranslations,
@@ -12,6 +13,7 @@ import {
   type MachineMemory,
   PLAN,
   type Processor,
+  REMOTE_FENCES,
   REQUEST,
   type VcpuState,
   vcpuState,
@@ -20,6 +22,14 @@ import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+/** A fence that another hart asks for: see Vcpu.requestFence. */
+export interface RemoteFence {
+  readonly va: bigint;
+  readonly bytes: bigint;
+  readonly asid: bigint;
+}
+const EVERYTHING: RemoteFence = { va: 0n, bytes: (1n << 64n) - 1n, asid: -1n };
 
 const MARKS_MADE = (PLAN.header + headerLayout.offset.marks) / 4;
 
@@ -32,6 +42,7 @@ export class Vcpu {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #hartAt: number;
+  readonly #remote: SharedLock;
 
   constructor(memory: MachineMemory, id: number, at: number, hartAt: number) {
     this.id = id;
@@ -41,6 +52,7 @@ export class Vcpu {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#hartAt = hartAt;
+    this.#remote = new SharedLock(this.#words, (at + vcpuState.offset.remoteLock) / 4);
   }
 
   /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
@@ -81,6 +93,34 @@ export class Vcpu {
   request(bits: number): void {
     Atomics.or(this.#words, (this.at + vcpuState.offset.requests) / 4, bits);
     this.wake();
+  }
+
+  /**
+   * Asks for a fence of `bytes` from `va` on (0 and all ones: of everything), of one ASID or (-1) of all. Any thread; the
+   * vCPU does it before its next instruction. More than there is room for become one of everything.
+   */
+  requestFence(va: bigint, bytes: bigint, asid: bigint): void {
+    this.#remote.with(() => {
+      const { state } = this;
+      const { remoteCount, remoteFences } = state;
+      if (remoteCount < REMOTE_FENCES) remoteFences.set([va, bytes, asid], remoteCount * 3);
+      state.remoteCount = Math.min(remoteCount, REMOTE_FENCES) + 1;
+    });
+    this.request(REQUEST.fence);
+  }
+
+  /** The fences that others asked for, which are the caller's to do. */
+  takeFences(): readonly RemoteFence[] {
+    return this.#remote.with(() => {
+      const { remoteCount, remoteFences } = this.state;
+      this.state.remoteCount = 0;
+      if (remoteCount > REMOTE_FENCES) return [EVERYTHING];
+      return Array.from({ length: remoteCount }, (_, i) => ({
+        va: remoteFences[i * 3] ?? 0n,
+        bytes: remoteFences[i * 3 + 1] ?? 0n,
+        asid: BigInt.asIntN(64, remoteFences[i * 3 + 2] ?? 0n),
+      }));
+    });
   }
 
   get requests(): number {

@@ -51,6 +51,10 @@ export interface MachineOptions {
   readonly promotion?: PromotionMode;
   /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
   readonly overlay?: boolean;
+  /** Shadow page tables of each hart, 1 to 64. Default 16; with one, each change of root empties it. */
+  readonly shadows?: number;
+  /** Bits of satp.ASID, 0 to 16. Default 16. */
+  readonly asidBits?: number;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
