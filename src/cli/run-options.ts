@@ -11,7 +11,7 @@ import {
   type WorkOptions,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
-import { parseCount, parseDrive, parseNetdev, parsePromotion, parseSize, parseSwitch } from './values.ts';
+import { parseCount, parseDrive, parseNetdev, parsePromotion, parseShadowModel, parseSize, parseSwitch } from './values.ts';
 
 /** As commander hands them over. */
 export interface RunFlags {
@@ -38,6 +38,7 @@ export interface RunFlags {
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
+  readonly shadowModel?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly hotThreshold?: string;
@@ -89,6 +90,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
+    ...(flags.shadowModel === undefined ? {} : { shadowModel: parseShadowModel(flags.shadowModel) }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),

@@ -15,6 +15,7 @@ import { ACCESS, DECODED_COVER, decodedHeader, headerLayout, OVERLAY_STATE, PLAN
 import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
+import { whenTracked } from './shadow-tracking.ts';
 import { TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -25,9 +26,13 @@ const SENTINEL = SPECIAL.pageEnd;
 /** written(host address, bytes): empties the entries whose instructions include any of these bytes. */
 export function defineWritten(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
+  // track_write: see shadow-tracking.ts.
+  const tracked = library.declarer(module)('track_write', [P, P, P, 'i32'], []);
   const ref = module.function('written', [P, P, 'i32'], [], (f) => {
     const { i32 } = f;
     const address = f.param<Ptr>(1).get;
+    const vcpu = f.param<Ptr>(0).get;
+    whenTracked(f, vcpu, address, (slot) => f.call(tracked, vcpu, slot, address, f.param<I32>(2).get));
     const slot = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const decoded = f.let(f.ptr.from32(i32.load(slot, PLAN.frameTable)));
     f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');

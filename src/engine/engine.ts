@@ -114,6 +114,7 @@ interface Exports {
   drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
+  fence_all(vcpu: Address): void;
   flush_space(vcpu: Address, asid: bigint): void;
   flush_page(vcpu: Address, va: bigint, asid: bigint): void;
   return_frames(vcpu: Address): void;
@@ -248,7 +249,7 @@ export class Processor {
       const end = va + bytes;
       for (let page = va & ~0xfffn; page < end; page += 4096n)
         this.#exports.flush_page(at, BigInt.asIntN(64, page), asid);
-    } else if (asid < 0n) this.#exports.flush_translation(at);
+    } else if (asid < 0n) this.#exports.fence_all(at);
     else this.#exports.flush_space(at, asid);
   }
 

@@ -44,11 +44,13 @@ export {
   globalEntries,
   placeShadows,
   type ShadowInfo,
+  type ShadowModel,
   type ShadowOptions,
   type ShadowStats,
   shadowBytes,
   shadowList,
   shadowStats,
+  wroteTracked,
 } from './shadows.ts';
 export {
   EXIT,

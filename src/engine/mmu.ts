@@ -17,6 +17,7 @@ import { PTE } from './page-table.ts';
 import { definePmp } from './pmp.ts';
 import { PAGE_SHIFTS, shadowLayout } from './shadow-layout.ts';
 import { defineShadowTable } from './shadow-table.ts';
+import { defineTracking, whenTracked } from './shadow-tracking.ts';
 import { defineContext } from './translation-context.ts';
 import { FAULT, STALE, TLB_ENTRIES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -35,6 +36,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
+  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], []);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
   const written = library.get('written');
@@ -163,6 +165,8 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
         undefined,
         'unlikely',
       );
+      const track = (): void =>
+        f.call(trackEntry, vcpu(f), pteHost.get, va, f.convert('i32_wrap_i64', level.get)) as unknown as undefined;
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -179,6 +183,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
           undefined,
           'unlikely',
         );
+        f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
         // A pointer's G holds for all below it.
         f.set(isGlobal, i64.or(isGlobal.get, i64.and(i64.shrU(pte.get, i64.const(5)), i64.const(1))));
         f.if(i32.eqz(bit(f, pte.get, PTE.r | PTE.x)), () => {
@@ -239,6 +244,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
             f.call(written, vcpu(f), pteHost.get, i32.const(8));
+            f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
           },
           undefined,
           'unlikely',
@@ -314,9 +320,12 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
-    const isCode = i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0)));
+    const isCode = f.local('i32');
+    f.set(isCode, i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0))));
+    // Nor is a page table written to without notice.
+    f.if(isStore, () => whenTracked(f, vcpu(f), address, () => f.set(isCode, i32.const(1))));
     f.if(
-      i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(f.let(isCode))),
+      i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)),
       () => {
         const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
         const page = f.let(i64.and(va, i64.const(-4096)));
@@ -335,6 +344,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
   const store = declare('store_slow', [P, 'i64', 'i32', 'i64'], []);
   module.define(store, (f) => defineStore(f, host, fault, written));
   defineContext(module, library);
+  defineTracking(module, library, trackEntry);
   defineAtomics(module, library, { host, fault, written });
 }
 

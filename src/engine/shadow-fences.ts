@@ -13,6 +13,7 @@
  * make room, and then the buffers are emptied, which hold its parts.
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { headerLayout, PLAN } from './memory-plan.ts';
 import { RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout, TABLE_ENTRY, TABLE_ENTRY_BYTES, TABLE_WAYS } from './shadow-layout.ts';
 import { count, eachSize, isEntry, placeOf } from './shadow-table.ts';
 import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
@@ -39,6 +40,7 @@ export function newEpoch(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr): void {
   f.i64.store(shadow, own.fetchEpoch, epoch);
   f.i32.store(shadow, own.sizes, f.i32.const(0));
   f.i32.store(shadow, own.lostSizes, f.i32.const(0));
+  f.i32.store(shadow, own.untracked, f.i32.const(0));
   f.i32.store(shadow, own.fencesSeen, f.i32.load(vcpu, at.fenceCount));
   count(f, vcpu, 'shadowBuilds');
 }
@@ -74,28 +76,47 @@ export function newWriteEpoch(f: FunctionBuilder, vcpu: Ptr): void {
 export function defineFences(module: ModuleBuilder, library: Library, banks: FunctionRef): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
-  // shadow_drop(vcpu, shadow, va, isLarge) -> 1 if what was dropped was part of a larger page.
-  const drop = module.function('shadow_drop', [P, P, 'i64', 'i32'], ['i32'], (f) => defineDrop(f));
+  // shadow_drop(vcpu, shadow, va, isLarge) -> bit 0 if what was dropped was part of a larger page, bit 1 if it was there.
+  const drop = declare('shadow_drop', [P, P, 'i64', 'i32'], ['i32']);
+  module.define(drop, (f) => defineDrop(f));
   const catchUp = declare('catch_up', [P, P], []);
   module.define(catchUp, (f) => defineCatchUp(f, drop));
   const stale = declare('drop_stale', [P], []);
   module.define(stale, (f) => {
     const vcpu = f.param<Ptr>(0).get;
+    const wantsBanks = f.i32.and(f.i32.load(vcpu, at.contextStale), f.i32.const(STALE.banks));
+    f.if(wantsBanks, () => {
+      f.i32.store(f.ptr.load(vcpu, at.shadow), own.isPrivate, f.i32.const(1));
+      f.i32.store(vcpu, at.privateHint, f.i32.const(1));
+    });
     f.i32.store(vcpu, at.contextStale, f.i32.const(0));
     for (const field of ['shadowPool', 'shadow'] as const) {
       const shadow = f.let(f.ptr.load(vcpu, at[field]));
       f.if(f.i64.leU(f.i64.load(shadow, own.epoch), f.i64.load(vcpu, at.dropEpoch)), () => newEpoch(f, vcpu, shadow));
     }
   });
+  const all = declare('drop_all', [P], []);
+  module.define(all, (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    f.i64.store(vcpu, at.dropEpoch, nextEpoch(f, vcpu));
+    for (const field of ['shadowPool', 'shadow'] as const) newEpoch(f, vcpu, f.let(f.ptr.load(vcpu, at[field])));
+    f.call(banks, vcpu);
+  });
   module.define(declare('flush_translation', [P], []), (f) => {
     const vcpu = f.param<Ptr>(0).get;
     count(f, vcpu, 'fencesAll');
-    f.i64.store(vcpu, at.dropEpoch, nextEpoch(f, vcpu));
-    f.call(stale, vcpu);
-    f.call(banks, vcpu);
+    f.call(all, vcpu);
   });
-  module.define(declare('flush_space', [P, 'i64'], []), (f) => defineFlushSpace(f, banks));
-  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) => defineFlushPage(f, drop, banks));
+  // flush_untracked(vcpu, asid): a fence of everything (-1) or an ASID where writes to page tables are tracked.
+  const untracked = declare('flush_untracked', [P, 'i64'], []);
+  module.define(untracked, (f) => defineFlushUntracked(f, all, banks));
+  // drop_page(vcpu, va): of all shadows, as a fence does.
+  const page = declare('drop_page', [P, 'i64'], []);
+  module.define(page, (f) => defineDropPage(f, drop, banks));
+  module.define(declare('flush_space', [P, 'i64'], []), (f) => defineFlushSpace(f, untracked, banks));
+  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) =>
+    defineFlushPage(f, { drop, page, all, banks }),
+  );
 }
 
 /** Whether a satp has the ASID. */
@@ -109,11 +130,51 @@ function legalAsid(f: FunctionBuilder, vcpu: Ptr, asid: I64): I64 {
   return f.let(f.i64.and(f.i64.and(asid, f.i64.const(0xffff)), f.i64.xor(absent, f.i64.const(-1))));
 }
 
-function defineFlushSpace(f: FunctionBuilder, banks: FunctionRef): void {
-  const { i32, i64 } = f;
+function defineFlushSpace(f: FunctionBuilder, untracked: FunctionRef, banks: FunctionRef): void {
+  const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const asid = legalAsid(f, vcpu, f.param<I64>(1).get);
   count(f, vcpu, 'fencesSpace');
+  f.if(i32.load(vcpu, at.shadowModel), () => {
+    f.call(untracked, vcpu, asid);
+    f.return();
+  });
+  eachShadow(f, vcpu, (root, shadow) => f.if(hasAsid(f, root, asid), () => newEpoch(f, vcpu, shadow)));
+  f.call(banks, vcpu);
+}
+
+/** Writes by others to tracked page tables are seen by fences: everything is dropped then. */
+function whenOthersWrote(f: FunctionBuilder, vcpu: Ptr, all: FunctionRef): void {
+  const writes = f.let(f.atomicLoad('i32', f.ptr.const(PLAN.header), headerLayout.offset.trackWrites));
+  f.if(f.i32.ne(writes, f.i32.load(vcpu, at.trackSeen)), () => {
+    f.i32.store(vcpu, at.trackSeen, writes);
+    f.call(all, vcpu);
+  });
+}
+
+/** Only shadows that were read from untracked page tables too. */
+function defineFlushUntracked(f: FunctionBuilder, all: FunctionRef, banks: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const asid = f.param<I64>(1).get;
+  const isEvery = f.let(i64.eq(asid, i64.const(-1)));
+  f.if(isEvery, () => count(f, vcpu, 'fencesAll'));
+  whenOthersWrote(f, vcpu, all);
+  // Global pages are in all shadows' buffers.
+  f.if(i32.and(isEvery, i32.load(f.ptr.load(vcpu, at.shadowPool), own.untracked)), () => {
+    f.call(all, vcpu);
+    f.return();
+  });
+  eachShadow(f, vcpu, (root, shadow) => {
+    const isMeant = i32.or(isEvery, hasAsid(f, root, asid));
+    f.if(i32.and(isMeant, i32.load(shadow, own.untracked)), () => newEpoch(f, vcpu, shadow));
+  });
+  f.call(banks, vcpu);
+}
+
+/** `body` for each shadow that has a root. */
+function eachShadow(f: FunctionBuilder, vcpu: Ptr, body: (root: I64, shadow: Ptr) => void): void {
+  const { i32, i64 } = f;
   const shadows = f.let(i32.load(vcpu, at.shadowCount));
   const index = f.local('i32');
   f.set(index, i32.const(0));
@@ -121,44 +182,62 @@ function defineFlushSpace(f: FunctionBuilder, banks: FunctionRef): void {
     () => i32.ltU(index.get, shadows),
     () => {
       const root = i64.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(index.get, i32.const(3)))), at.shadowRoots);
-      f.if(i32.and(i64.ne(root, i64.const(-1)), hasAsid(f, root, asid)), () => {
+      f.if(i64.ne(root, i64.const(-1)), () => {
         const bytes = i32.mul(i32.add(index.get, i32.const(RESERVED_SHADOWS)), i32.const(SHADOW_BYTES));
-        newEpoch(f, vcpu, f.let(f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.from32(bytes))));
+        body(root, f.let(f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.from32(bytes))));
       });
       f.set(index, i32.add(index.get, i32.const(1)));
     },
   );
-  f.call(banks, vcpu);
 }
 
-function defineFlushPage(f: FunctionBuilder, drop: FunctionRef, banks: FunctionRef): void {
+interface PageFence {
+  readonly drop: FunctionRef;
+  readonly page: FunctionRef;
+  readonly all: FunctionRef;
+  readonly banks: FunctionRef;
+}
+
+function defineFlushPage(f: FunctionBuilder, to: PageFence): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const va = f.let(i64.and(f.param<I64>(1).get, i64.const(-4096)));
-  const asid = f.local('i64');
-  f.set(asid, f.param<I64>(2).get);
+  const wanted = f.param<I64>(2).get;
   count(f, vcpu, 'fencesPage');
-  const isEvery = f.let(i64.eq(asid.get, i64.const(-1)));
-  const isLarge = f.local('i32');
-  f.set(isLarge, i32.const(0));
-  f.if(
-    isEvery,
-    () => f.set(isLarge, f.call(drop, vcpu, f.ptr.load(vcpu, at.shadowPool), va, i32.const(0)) as I32),
-    () => f.set(asid, legalAsid(f, vcpu, asid.get)),
-  );
-  const number = f.let(i32.load(vcpu, at.fenceCount));
-  const line = f.let(
-    f.ptr.add(vcpu, f.ptr.from32(i32.shl(i32.and(number, i32.const(FENCE_LOG - 1)), i32.const(4)))),
-  );
-  i64.store(line, at.fenceLog, i64.or(va, f.convert('i64_extend_i32_u', isLarge.get)));
-  i64.store(line, at.fenceLog + 8, asid.get);
-  i32.store(vcpu, at.fenceCount, i32.add(number, i32.const(1)));
-  const space = f.let(f.ptr.load(vcpu, at.shadow));
-  f.if(i32.or(isEvery, hasAsid(f, i64.load(vcpu, at.seenSatp), asid.get)), () => {
-    const dropped = f.call(drop, vcpu, space, va, isLarge.get) as I32;
-    f.set(isLarge, dropped);
+  f.if(i32.load(vcpu, at.shadowModel), () => whenOthersWrote(f, vcpu, to.all));
+  f.if(i64.eq(wanted, i64.const(-1)), () => {
+    f.call(to.page, vcpu, va);
+    f.return();
   });
-  i32.store(space, own.fencesSeen, i32.add(number, i32.const(1)));
+  const asid = legalAsid(f, vcpu, wanted);
+  log(f, vcpu, va, asid);
+  const space = f.let(f.ptr.load(vcpu, at.shadow));
+  f.if(hasAsid(f, i64.load(vcpu, at.seenSatp), asid), () => {
+    f.let(f.call(to.drop, vcpu, space, va, i32.const(0)) as I32);
+  });
+  f.call(to.banks, vcpu);
+}
+
+/** Tells the shadows that are not in use of a fence of a page; the one in use is the caller's. */
+function log(f: FunctionBuilder, vcpu: Ptr, line: I64, asid: I64): void {
+  const { i32, i64 } = f;
+  const number = f.let(i32.load(vcpu, at.fenceCount));
+  const place = f.let(f.ptr.add(vcpu, f.ptr.from32(i32.shl(i32.and(number, i32.const(FENCE_LOG - 1)), i32.const(4)))));
+  i64.store(place, at.fenceLog, line);
+  i64.store(place, at.fenceLog + 8, asid);
+  const next = f.let(i32.add(number, i32.const(1)));
+  i32.store(vcpu, at.fenceCount, next);
+  i32.store(f.ptr.load(vcpu, at.shadow), own.fencesSeen, next);
+}
+
+function defineDropPage(f: FunctionBuilder, drop: FunctionRef, banks: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const va = f.param<I64>(1).get;
+  const dropped = f.call(drop, vcpu, f.ptr.load(vcpu, at.shadowPool), va, i32.const(0)) as I32;
+  const isLarge = f.let(i32.and(dropped, i32.const(1)));
+  f.let(f.call(drop, vcpu, f.ptr.load(vcpu, at.shadow), va, isLarge) as I32);
+  log(f, vcpu, f.let(i64.or(va, f.convert('i64_extend_i32_u', isLarge))), i64.const(-1));
   f.call(banks, vcpu);
 }
 
@@ -204,12 +283,14 @@ function defineDrop(f: FunctionBuilder): void {
   const shadow = f.param<Ptr>(1).get;
   const va = f.param<I64>(2).get;
   const isLarge = f.local('i32');
+  const found = f.local('i32');
+  f.set(found, i32.const(0));
   const lost = f.let(i32.load(shadow, own.lostSizes));
   f.if(
     i32.and(lost, i32.const(2)),
     () => {
       newEpoch(f, vcpu, shadow);
-      f.return(i32.const(1));
+      f.return(i32.const(3));
     },
     undefined,
     'unlikely',
@@ -221,6 +302,7 @@ function defineDrop(f: FunctionBuilder): void {
     for (let way = 0; way < TABLE_WAYS; way++)
       f.if(isEntry(f, set, way, tag, epoch), () => {
         i64.store(set, way * TABLE_ENTRY_BYTES + TABLE_ENTRY.epoch, i64.const(0));
+        f.set(found, i32.const(2));
         if (size > 0) f.set(isLarge, i32.const(1));
       });
   });
@@ -234,7 +316,7 @@ function defineDrop(f: FunctionBuilder): void {
     () => dropFromBuffers(f, vcpu, shadow, va, epoch),
     'unlikely',
   );
-  f.return(isLarge.get);
+  f.return(i32.or(isLarge.get, found.get));
 }
 
 /** Empties a page's entries of the buffers that are not to be emptied anyway. */

@@ -44,6 +44,8 @@ const FIELDS = {
   /** Numbers of sizes in the table, a bit each; those of which an entry had to make room (and 1: of NAPOT ranges). */
   sizes: 'u32',
   lostSizes: 'u32',
+  /** 1: some of it was read from page tables that are not tracked, so that fences drop it (shadow-tracking.ts). */
+  untracked: 'u32',
   /** The way that makes room next. */
   victim: 'u32',
   /** Of the log of fences of single pages, how many are done. */
@@ -52,7 +54,7 @@ const FIELDS = {
   registrations: 'u32',
   entriesWritten: 'u32',
   /** To whole cache lines. */
-  reserved: array('u32', 10),
+  reserved: array('u32', 9),
 } as const satisfies Fields;
 
 export const shadowLayout = struct('shadow', FIELDS);

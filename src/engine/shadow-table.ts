@@ -169,14 +169,15 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   f.if(
     i32.and(isShared, i64.eqz(isUsers)),
     () => {
-      i32.store(space, own.isPrivate, i32.const(1));
-      i32.store(vcpu, at.privateHint, i32.const(1));
       i32.store(vcpu, at.contextStale, i32.or(i32.load(vcpu, at.contextStale), i32.const(STALE.banks)));
     },
     undefined,
     'unlikely',
   );
   f.if(i32.and(isGlobal, i64.eqz(isUsers)), () => i32.store(vcpu, at.privateHint, i32.const(0)));
+  f.if(i32.load(space, own.untracked), () => i32.store(f.select(isGlobal, hart, space), own.untracked, i32.const(1)));
+  const isLow = i32.eqz(i64.ltS(va, i64.const(0)));
+  f.if(i32.and(isGlobal, isLow), () => i32.store(vcpu, at.lowGlobals, i32.const(1)), undefined, 'unlikely');
   f.return(gpa);
 }
 

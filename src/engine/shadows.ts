@@ -4,12 +4,18 @@
  */
 import { assert } from '../base/assert.ts';
 import type { MachineMemory } from './machine-memory.ts';
+import { headerLayout, PLAN } from './memory-plan.ts';
 import { DEFAULT_SHADOWS, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
+import { TRACK_STATE, TRACKED_BYTES, TRACKED_FRAMES, trackedFrame } from './shadow-tracking.ts';
 import { BANKS, MOST_SHADOWS, STALE, TLB_BANK_BYTES, TLB_ENTRIES, type VcpuState } from './vcpu-state.ts';
+
+export type ShadowModel = 'fence' | 'tracked';
 
 export interface ShadowOptions {
   /** Shadows of a hart, 1 to MOST_SHADOWS; 1: each change of root empties it. */
   readonly count?: number;
+  /** What drops translations: fences (default), or writes to page tables (one hart alone; shadow-tracking.ts). */
+  readonly model?: ShadowModel;
   /** Bits of satp's ASID, 0 to 16. */
   readonly asidBits?: number;
 }
@@ -18,8 +24,8 @@ const NONE = (1n << 64n) - 1n;
 const MOST_ASID_BITS = 16;
 
 /** Bytes of a hart's block of shadows. */
-export function shadowBytes({ count = DEFAULT_SHADOWS }: ShadowOptions = {}): number {
-  return (count + RESERVED_SHADOWS) * SHADOW_BYTES;
+export function shadowBytes({ count = DEFAULT_SHADOWS, model }: ShadowOptions = {}): number {
+  return (count + RESERVED_SHADOWS) * SHADOW_BYTES + (model === 'tracked' ? TRACKED_FRAMES * TRACKED_BYTES : 0);
 }
 
 /** Makes the vCPU's shadows in a block of that size, which is zeros or was theirs before. Before it runs. */
@@ -31,6 +37,13 @@ export function placeShadows(memory: MachineMemory, state: VcpuState, block: num
   state.fetchShadow = state.shadow;
   state.shadowCount = count;
   state.seenSatp = NONE;
+  state.shadowModel = options.model === 'tracked' ? 1 : 0;
+  if (options.model === 'tracked') {
+    const table = block + (count + RESERVED_SHADOWS) * SHADOW_BYTES;
+    memory.u8.fill(0, table, table + TRACKED_FRAMES * TRACKED_BYTES);
+    state.trackTable = BigInt(table);
+    memory.header.trackTable = table;
+  }
   state.asidAbsent = ((0xffffn << BigInt(asidBits)) & 0xffffn) << 44n;
   state.shadowRoots.fill(NONE);
   state.shadowUses.fill(0n);
@@ -143,6 +156,18 @@ export function emptyFetchBuffer(memory: MachineMemory, state: VcpuState): void 
   if (from !== 0) memory.u8.fill(0xff, from, from + TLB_BANK_BYTES);
 }
 
+/** Bytes of the frame at that linear address are written by another than the hart: fences take notice if it is tracked. */
+export function wroteTracked(memory: MachineMemory, host: number): void {
+  const { trackTable } = memory.header;
+  if (trackTable === 0) return;
+  const frame = Math.floor(host / 4096);
+  const slot = (trackTable + (frame % TRACKED_FRAMES) * TRACKED_BYTES) / 4;
+  const { offset } = trackedFrame;
+  if (Atomics.load(memory.u32, slot + offset.frame / 4) !== frame) return;
+  if (Atomics.load(memory.u32, slot + offset.state / 4) === TRACK_STATE.tracked)
+    Atomics.add(memory.u32, (PLAN.header + headerLayout.offset.trackWrites) / 4, 1);
+}
+
 /** Counters of a hart's shadows. */
 export interface ShadowStats {
   /** Changes of root to one that had a shadow: registrations alone. */
@@ -161,6 +186,8 @@ export interface ShadowStats {
   readonly refillsByWalk: number;
   /** Fences of everything, of an ASID, of a page; asked for by other harts; done late, when a shadow was registered. */
   readonly fences: Readonly<Record<'all' | 'space' | 'page' | 'remote' | 'late', number>>;
+  /** Page tables that were begun to be tracked, writes to them, PTEs in use among these; frames given up for good. */
+  readonly tracked: Readonly<Record<'frames' | 'writes' | 'drops' | 'demotions', number>>;
 }
 
 export function shadowStats(state: VcpuState): ShadowStats {
@@ -180,6 +207,12 @@ export function shadowStats(state: VcpuState): ShadowStats {
       page: state.fencesPage,
       remote: state.fencesRemote,
       late: state.fencesLate,
+    },
+    tracked: {
+      frames: state.trackedFrames,
+      writes: state.trackedWrites,
+      drops: state.trackedDrops,
+      demotions: state.demotions,
     },
   };
 }

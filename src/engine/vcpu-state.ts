@@ -96,6 +96,12 @@ const ENGINE_FIELDS = {
   shadowPool: 'u64',
   shadow: 'u64',
   shadowCount: 'u32',
+  /** 0: fences drop; 1: writes to page tables are tracked (shadow-tracking.ts), in this table. */
+  shadowModel: 'u32',
+  trackTable: 'u64',
+  /** Of the header's trackWrites, those that a fence has seen; 1: there are global pages below the upper half. */
+  trackSeen: 'u32',
+  lowGlobals: 'u32',
   /** satp.MODE that the global pages are of: those of another are others. */
   globalMode: 'u64',
   /** The shadow whose fetch buffer is in use: its fetchEpoch is the vCPU's. */
@@ -142,6 +148,10 @@ const ENGINE_FIELDS = {
   fencesPage: 'u32',
   fencesRemote: 'u32',
   fencesLate: 'u32',
+  trackedFrames: 'u32',
+  trackedWrites: 'u32',
+  trackedDrops: 'u32',
+  demotions: 'u32',
   /** Bits of the instruction in `scratch`. */
   scratchBits: 'u32',
   /** Sequence number of the code marks that this vCPU has seen (see code-pages.ts). */

@@ -1,6 +1,6 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
-import { DEFAULT_SHADOWS, MOST_SHADOWS, type ShadowOptions } from '../engine/index.ts';
+import { DEFAULT_SHADOWS, MOST_SHADOWS, type ShadowModel, type ShadowOptions } from '../engine/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
@@ -42,6 +42,7 @@ export interface BoardOptions {
   readonly overlay?: boolean;
   readonly shadows?: number;
   readonly asidBits?: number;
+  readonly shadowModel?: ShadowModel;
   readonly traps?: readonly string[];
 }
 
@@ -96,7 +97,8 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
   };
 }
 
-function shadowsOf({ shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS }: BoardOptions): ShadowOptions {
+function shadowsOf(options: BoardOptions): ShadowOptions {
+  const { shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
   if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
     throw new OperatorError(
       'bad-shadows',
@@ -109,7 +111,13 @@ function shadowsOf({ shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS }: Boa
       `an ASID of ${asidBits} bits is not possible`,
       `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
     );
-  return { count: shadows, asidBits };
+  if (shadowModel === 'tracked' && cpus > 1)
+    throw new OperatorError(
+      'bad-shadow-model',
+      'write-tracked shadow tables serve machines with one hart',
+      'Give -c 1, or leave out --shadow-model.',
+    );
+  return { count: shadows, asidBits, model: shadowModel };
 }
 
 function translationOf({

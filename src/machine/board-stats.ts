@@ -1,6 +1,17 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, PLAN, REGIONS, type ShadowStats, SITE_BYTES, SITES, shadowStats } from '../engine/index.ts';
+import {
+  globalEntries,
+  type OverlayCounters,
+  PLAN,
+  REGIONS,
+  type ShadowInfo,
+  type ShadowStats,
+  SITE_BYTES,
+  SITES,
+  shadowList,
+  shadowStats,
+} from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
@@ -12,7 +23,11 @@ export interface VcpuStats {
   readonly instructions: number;
   /** Of these, those that translated code executed. */
   readonly translated: number;
-  readonly shadows: ShadowStats;
+  readonly shadows: ShadowStats & {
+    /** Global translations, and which shadow belongs to which root of the guest, the last used first. */
+    readonly globalEntries: number;
+    readonly roots: readonly ShadowInfo[];
+  };
   readonly sbiCalls: number;
   readonly sleeps: number;
   readonly exits: Readonly<Record<string, number>>;
@@ -82,7 +97,11 @@ export function boardStats(board: Board): BoardStats {
       pc: `0x${vcpu.state.pc.toString(16)}`,
       instructions: Number(vcpu.state.instret),
       translated: Number(vcpu.state.regionSteps),
-      shadows: shadowStats(vcpu.state),
+      shadows: {
+        ...shadowStats(vcpu.state),
+        globalEntries: globalEntries(board.memory, vcpu.state),
+        roots: shadowList(board.memory, vcpu.state),
+      },
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),

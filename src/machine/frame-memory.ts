@@ -3,12 +3,14 @@
  * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
  */
 import type { GuestMemory } from '../devices/index.ts';
-import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, PLAN } from '../engine/index.ts';
+import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, PLAN, wroteTracked } from '../engine/index.ts';
 
 export class FrameMemory implements GuestMemory {
   readonly #memory: MachineMemory;
   readonly #map: GuestPhysicalMap;
   readonly #codeWrites: CodeWrite[] = [];
+  /** Frames that are being written, where writes to page tables are tracked. */
+  readonly #writtenFrames: number[] = [];
 
   constructor(memory: MachineMemory, map: GuestPhysicalMap) {
     this.#memory = memory;
@@ -100,6 +102,7 @@ export class FrameMemory implements GuestMemory {
    * decoded in between is dropped by `settle`, which the machine calls before it lets a device complete.
    */
   #dropCode(host: number, offset: number, bytes: number): void {
+    if (this.#memory.header.trackTable !== 0) this.#writtenFrames.push(host);
     const page = this.#memory.u32[PLAN.frameTable / 4 + host / FRAME_BYTES] ?? 0;
     if (page === 0) return;
     const write = { page, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
@@ -113,10 +116,12 @@ export class FrameMemory implements GuestMemory {
     this.#memory.dropOverlays(page, 'write');
   }
 
-  /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */
+  /** After borrowed spans were written: entries that were decoded meanwhile are emptied again, page tables are told of. */
   settle(): void {
     for (const write of this.#codeWrites) this.#empty(write);
     this.#codeWrites.length = 0;
+    for (const host of this.#writtenFrames) wroteTracked(this.#memory, host);
+    this.#writtenFrames.length = 0;
   }
 }
 

@@ -427,6 +427,10 @@ export class RegionMachine extends FloatMachine {
     this.#changesContext = true;
     super.contextChanged();
   }
+  override protectionChanged(): void {
+    this.#changesContext = true;
+    super.protectionChanged();
+  }
   override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
     this.#changesContext = true;
     super.fenceTranslation(va, asid);

@@ -3,7 +3,7 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode } from '../../machine/index.ts';
+import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode, ShadowModel } from '../../machine/index.ts';
 
 export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
 
@@ -53,6 +53,8 @@ export interface MachineOptions {
   readonly overlay?: boolean;
   /** Shadow page tables of each hart, 1 to 64. Default 16; with one, each change of root empties it. */
   readonly shadows?: number;
+  /** What drops their translations: fences (default), or writes to page tables, for machines of one hart. */
+  readonly shadowModel?: ShadowModel;
   /** Bits of satp.ASID, 0 to 16. Default 16. */
   readonly asidBits?: number;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
