@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { HostError } from '../src/base/errors.ts';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
-import type { PromotionMode } from '../src/machine/index.ts';
+import type { PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
 import type { Guest } from './guest.ts';
@@ -26,6 +26,8 @@ export interface Sample {
   readonly seconds: number;
   /** Instructions that our machine executed meanwhile, preparation included. */
   readonly instructions?: number;
+  /** Misses of our machine's translation buffers meanwhile. */
+  readonly refills?: number;
   /** Seconds from its beginning to its result, preparation included. */
   readonly wholeSeconds: number;
   /** What the process had of the processors meanwhile, all threads: the sturdier figure on a busy host. */
@@ -46,6 +48,9 @@ export interface MeasureOptions {
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
+  readonly shadows?: number;
+  readonly asidBits?: number;
+  readonly shadowModel?: ShadowModel;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -85,7 +90,7 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   });
   child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
   child.on('message', (message: MachineProcessMessage) => {
-    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions);
+    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions, message.refills);
     else if (message.kind === 'end') stats.push(message.stats);
   });
   const watch = setInterval(() => {
@@ -119,7 +124,7 @@ export class ResultReader {
   isDone = false;
   failure: string | undefined;
   #program = '';
-  #begun: { at: Clocks; instructions: number | undefined } | undefined;
+  #begun: { at: Clocks; instructions: number | undefined; refills: number } | undefined;
   #instructions: number | undefined;
   readonly #onSample: ((sample: Sample) => void) | undefined;
 
@@ -127,13 +132,13 @@ export class ResultReader {
     this.#onSample = onSample;
   }
 
-  line(text: string, at: Clocks, instructions?: number): void {
+  line(text: string, at: Clocks, instructions?: number, refills = 0): void {
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
     if (program !== undefined && programs.includes(program)) this.#program = program;
     if (text.startsWith('failed ')) this.failure ??= text;
     if (text === 'bench: done') this.isDone = true;
-    if (text.startsWith('begin ')) this.#begun = { at, instructions };
+    if (text.startsWith('begin ')) this.#begun = { at, instructions, refills };
     const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
     if (name === undefined || checksum === undefined || this.#begun === undefined) return;
     const sample: Sample = {
@@ -144,6 +149,7 @@ export class ResultReader {
       wholeSeconds: (at.wallMs - this.#begun.at.wallMs) / 1000,
       cpuSeconds: (at.cpuMs - this.#begun.at.cpuMs) / 1000,
       ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.instructions ?? 0) }),
+      refills: refills - this.#begun.refills,
     };
     this.#begun = undefined;
     this.#add(sample);
@@ -193,6 +199,9 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+    ...(options.shadows === undefined ? {} : { shadows: options.shadows }),
+    ...(options.asidBits === undefined ? {} : { asidBits: options.asidBits }),
+    ...(options.shadowModel === undefined ? {} : { shadowModel: options.shadowModel }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     env: { ...MACHINE_ENVIRONMENT, ...process.env },

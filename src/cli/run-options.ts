@@ -11,7 +11,15 @@ import {
   type WorkOptions,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
-import { parseCount, parseDrive, parseNetdev, parsePromotion, parseShadowModel, parseSize, parseSwitch } from './values.ts';
+import {
+  parseCount,
+  parseDrive,
+  parseNetdev,
+  parsePromotion,
+  parseShadowModel,
+  parseSize,
+  parseSwitch,
+} from './values.ts';
 
 /** As commander hands them over. */
 export interface RunFlags {

@@ -315,7 +315,12 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       'unlikely',
     );
     // A page that must not get into these buffers gets into others when the context is looked at (shadow-table.ts).
-    const isCacheable = f.let(i32.and(i32.eq(right, i32.const(1)), i32.eqz(i32.and(i32.load(vcpu(f), at.contextStale), i32.const(STALE.banks)))));
+    const isCacheable = f.let(
+      i32.and(
+        i32.eq(right, i32.const(1)),
+        i32.eqz(i32.and(i32.load(vcpu(f), at.contextStale), i32.const(STALE.banks))),
+      ),
+    );
     i32.store(vcpu(f), at.cacheable, isCacheable);
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
@@ -324,18 +329,15 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     f.set(isCode, i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0))));
     // Nor is a page table written to without notice.
     f.if(isStore, () => whenTracked(f, vcpu(f), address, () => f.set(isCode, i32.const(1))));
-    f.if(
-      i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)),
-      () => {
-        const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
-        const page = f.let(i64.and(va, i64.const(-4096)));
-        const entry = f.let(
-          f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
-        );
-        i64.store(entry, 0, page);
-        f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
-      },
-    );
+    f.if(i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)), () => {
+      const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
+      const page = f.let(i64.and(va, i64.const(-4096)));
+      const entry = f.let(
+        f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
+      );
+      i64.store(entry, 0, page);
+      f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
+    });
     f.return(address);
   });
 
@@ -351,7 +353,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
 /** The number of a leaf's size: of a level's pages, or of a NAPOT range. */
 function sizeNumber(f: FunctionBuilder, level: I32, napot: I32): I32 {
   const { i32 } = f;
-  const [small, range, first] = [12, 16, 21].map((shift) => PAGE_SHIFTS.findIndex((each) => each === shift));
-  const larger = i32.add(level, i32.const((first ?? 0) - 1));
-  return f.select(napot, i32.const(range ?? 0), f.select(level, larger, i32.const(small ?? 0)));
+  const numberOf = (shift: (typeof PAGE_SHIFTS)[number]): number => PAGE_SHIFTS.indexOf(shift);
+  const larger = i32.add(level, i32.const(numberOf(21) - 1));
+  return f.select(napot, i32.const(numberOf(16)), f.select(level, larger, i32.const(numberOf(12))));
 }

@@ -14,7 +14,14 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { headerLayout, PLAN } from './memory-plan.ts';
-import { RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout, TABLE_ENTRY, TABLE_ENTRY_BYTES, TABLE_WAYS } from './shadow-layout.ts';
+import {
+  RESERVED_SHADOWS,
+  SHADOW_BYTES,
+  shadowLayout,
+  TABLE_ENTRY,
+  TABLE_ENTRY_BYTES,
+  TABLE_WAYS,
+} from './shadow-layout.ts';
 import { count, eachSize, isEntry, placeOf } from './shadow-table.ts';
 import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -114,9 +121,7 @@ export function defineFences(module: ModuleBuilder, library: Library, banks: Fun
   const page = declare('drop_page', [P, 'i64'], []);
   module.define(page, (f) => defineDropPage(f, drop, banks));
   module.define(declare('flush_space', [P, 'i64'], []), (f) => defineFlushSpace(f, untracked, banks));
-  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) =>
-    defineFlushPage(f, { drop, page, all, banks }),
-  );
+  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) => defineFlushPage(f, { drop, page, all, banks }));
 }
 
 /** Whether a satp has the ASID. */
@@ -341,4 +346,3 @@ function dropFromBuffers(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr, va: I64, ep
       clear(own.fetchTlb + bank * TLB_BANK_BYTES, () => i64.store(shadow, own.fetchEpoch, nextEpoch(f, vcpu))),
     );
 }
-

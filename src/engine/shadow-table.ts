@@ -139,9 +139,7 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   const access = f.param<I32>(2).get;
   const mode = f.param<I32>(3).get;
   const isBare = i64.eqz(i64.shrU(i64.load(vcpu, at.satp), i64.const(60)));
-  f.if(i32.or(i32.eq(mode, i32.const(3)), isBare), () =>
-    f.return(f.call(to.walk, vcpu, va, access, mode) as I64),
-  );
+  f.if(i32.or(i32.eq(mode, i32.const(3)), isBare), () => f.return(f.call(to.walk, vcpu, va, access, mode) as I64));
   const space = f.let(f.ptr.load(vcpu, at.shadow));
   const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
   const entry = f.pointerLocal();
@@ -205,7 +203,18 @@ function shiftOf(f: FunctionBuilder, size: I64): I64 {
   return i64.and(i64.shrU(i64.const(SHIFTS), i64.shl(size, i64.const(3))), i64.const(63));
 }
 
-type Counter = 'entriesWritten' | 'tableEvictions' | 'shadowHits' | 'shadowMisses' | 'shadowEvictions' | 'shadowBuilds' | 'hitWrites' | 'fencesAll' | 'fencesSpace' | 'fencesPage' | 'fencesLate';
+type Counter =
+  | 'entriesWritten'
+  | 'tableEvictions'
+  | 'shadowHits'
+  | 'shadowMisses'
+  | 'shadowEvictions'
+  | 'shadowBuilds'
+  | 'hitWrites'
+  | 'fencesAll'
+  | 'fencesSpace'
+  | 'fencesPage'
+  | 'fencesLate';
 
 export function count(f: FunctionBuilder, vcpu: Ptr, field: Counter): void {
   f.i32.store(vcpu, at[field], f.i32.add(f.i32.load(vcpu, at[field]), f.i32.const(1)));

@@ -93,7 +93,11 @@ export function whenTracked(f: FunctionBuilder, vcpu: Ptr, host: Ptr, then: (slo
   );
 }
 
-function count(f: FunctionBuilder, vcpu: Ptr, field: 'trackedFrames' | 'trackedWrites' | 'trackedDrops' | 'demotions'): void {
+function count(
+  f: FunctionBuilder,
+  vcpu: Ptr,
+  field: 'trackedFrames' | 'trackedWrites' | 'trackedDrops' | 'demotions',
+): void {
   f.i32.store(vcpu, at[field], f.i32.add(f.i32.load(vcpu, at[field]), f.i32.const(1)));
 }
 
@@ -137,7 +141,9 @@ function defineEntry(f: FunctionBuilder, release: FunctionRef): void {
         i32.store(shadow, own.untracked, i32.const(1));
         f.return();
       });
-      f.if(i32.eqz(f.ptr.eq(f.ptr.load(slot, slotAt.owner), shadow)), () => i64.store(slot, slotAt.owner, i64.const(0)));
+      f.if(i32.eqz(f.ptr.eq(f.ptr.load(slot, slotAt.owner), shadow)), () =>
+        i64.store(slot, slotAt.owner, i64.const(0)),
+      );
     },
     () => {
       i32.store(slot, slotAt.state, i32.const(TRACK_STATE.tracked));
@@ -172,9 +178,7 @@ function wordOf(f: FunctionBuilder, slot: Ptr, number: I32): { at: Ptr; bit: I64
 function dropWriters(f: FunctionBuilder, vcpu: Ptr, frame: I32): void {
   const { i32, i64 } = f;
   const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
-  const isCurrent = f.let(
-    i64.eq(i64.load(hart, own.writeEpochs + BANK.supervisor * 8), i64.load(vcpu, at.writeEpoch)),
-  );
+  const isCurrent = f.let(i64.eq(i64.load(hart, own.writeEpochs + BANK.supervisor * 8), i64.load(vcpu, at.writeEpoch)));
   newWriteEpoch(f, vcpu);
   const entry = f.pointerLocal();
   f.set(entry, f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)));
@@ -188,12 +192,13 @@ function dropWriters(f: FunctionBuilder, vcpu: Ptr, frame: I32): void {
   });
   const slots = f.ptr.add(hart, f.ptr.const(own.slots + BANK.supervisor * SLOT_BANK_BYTES));
   f.memoryFill(slots, i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
-  f.if(isCurrent, () =>
-    i64.store(hart, own.writeEpochs + BANK.supervisor * 8, i64.load(vcpu, at.writeEpoch)),
-  );
+  f.if(isCurrent, () => i64.store(hart, own.writeEpochs + BANK.supervisor * 8, i64.load(vcpu, at.writeEpoch)));
   // The bank in use, if it is another.
   const isOther = i32.eqz(
-    f.ptr.eq(f.ptr.load(vcpu, at.writeBank), f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES))),
+    f.ptr.eq(
+      f.ptr.load(vcpu, at.writeBank),
+      f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)),
+    ),
   );
   f.if(isOther, () => {
     f.memoryFill(f.ptr.load(vcpu, at.writeBank), i32.const(0xff), f.ptr.const(TLB_BANK_BYTES));

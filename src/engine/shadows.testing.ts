@@ -168,7 +168,8 @@ export class ShadowTrial {
     if (dice < 12) put(last, page, leaf(DATA + random.below(DATA_PAGES), flags()));
     else if (dice < 14) put(last, page, 0n);
     else if (dice < 16 && !isUpper) put(must(MIDDLE[space]), 1, random.chance(0.7) ? leaf(0, 0xdfn) : 0n);
-    else if (dice < 17 && !isUpper) put(must(MIDDLE[space]), 0, pointer(random.chance(0.6) ? last : must(LAST[random.below(3)])));
+    else if (dice < 17 && !isUpper)
+      put(must(MIDDLE[space]), 0, pointer(random.chance(0.6) ? last : must(LAST[random.below(3)])));
     else if (dice < 18 && !isUpper) put(must(MIDDLE[space]), 0, pointer(SPARE));
     else if (dice < 19) put(SPARE, page, leaf(DATA + random.below(DATA_PAGES), 0xdfn));
     else {
@@ -216,7 +217,9 @@ export class ShadowTrial {
   #setRoot(): void {
     const random = this.#random;
     const root = must(ROOTS[random.below(3)]);
-    const satp = random.chance(0.05) ? 0n : (SV39 << 60n) | (BigInt(random.below(4)) << 44n) | BigInt(RAM / 4096 + root);
+    const satp = random.chance(0.05)
+      ? 0n
+      : (SV39 << 60n) | (BigInt(random.below(4)) << 44n) | BigInt(RAM / 4096 + root);
     this.#execute('csrw mstatus, a0', { a0: 0n });
     this.#execute('csrw satp, a0', { a0: satp });
     this.#execute('csrr a0, satp');
@@ -308,7 +311,11 @@ export class ShadowTrial {
         // What was replaced before the fence is gone.
         const next = versions[i + 1];
         if (next !== undefined && next.time <= since(!isPointer)) return;
-        if (!isPointer || level === 0) found.push({ outcome: leafOutcome(use, value, level, this.hart.state.menvcfg), isGlobal: (value & PTE.g) !== 0n });
+        if (!isPointer || level === 0)
+          found.push({
+            outcome: leafOutcome(use, value, level, this.hart.state.menvcfg),
+            isGlobal: (value & PTE.g) !== 0n,
+          });
         else descend(Number((value >> 10n) << 12n), level - 1);
       });
     };
@@ -329,7 +336,8 @@ function leafOutcome({ va, access, mode, sum, mxr }: Use, pte: bigint, level: nu
   const has = (bits: bigint): boolean => (pte & bits) !== 0n;
   if (!has(PTE.v) || (pte & (PTE.r | PTE.w)) === PTE.w || !has(PTE.r | PTE.x)) return undefined;
   if (mode === 0 ? !has(PTE.u) : has(PTE.u) && (access === 'fetch' || !sum)) return undefined;
-  const isAllowed = access === 'store' ? has(PTE.w) : access === 'fetch' ? has(PTE.x) : has(PTE.r) || (mxr && has(PTE.x));
+  const isAllowed =
+    access === 'store' ? has(PTE.w) : access === 'fetch' ? has(PTE.x) : has(PTE.r) || (mxr && has(PTE.x));
   if (!isAllowed) return undefined;
   if ((!has(PTE.a) || (access === 'store' && !has(PTE.d))) && (menvcfg & ADUE) === 0n) return undefined;
   const ppn = Number((pte >> 10n) & ((1n << 44n) - 1n)) - RAM / 4096;

@@ -29,7 +29,12 @@ export function shadowBytes({ count = DEFAULT_SHADOWS, model }: ShadowOptions = 
 }
 
 /** Makes the vCPU's shadows in a block of that size, which is zeros or was theirs before. Before it runs. */
-export function placeShadows(memory: MachineMemory, state: VcpuState, block: number, options: ShadowOptions = {}): void {
+export function placeShadows(
+  memory: MachineMemory,
+  state: VcpuState,
+  block: number,
+  options: ShadowOptions = {},
+): void {
   const { count = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS } = options;
   assert(count >= 1 && count <= MOST_SHADOWS && asidBits >= 0 && asidBits <= MOST_ASID_BITS);
   state.shadowPool = BigInt(block);
@@ -124,7 +129,10 @@ export function globalEntries(memory: MachineMemory, state: VcpuState): number {
 }
 
 /** Each fetch translation that stands, of all shadows: page and decoded page. What a hart is about to change may be wrong. */
-export function* fetchTranslations(memory: MachineMemory, state: VcpuState): Generator<{ va: bigint; decoded: number }> {
+export function* fetchTranslations(
+  memory: MachineMemory,
+  state: VcpuState,
+): Generator<{ va: bigint; decoded: number }> {
   for (let number = 0; number < state.shadowCount + RESERVED_SHADOWS; number++) {
     const shadow = shadowAt(memory, state, number);
     if (isDropped(state, shadow)) continue;
@@ -216,4 +224,3 @@ export function shadowStats(state: VcpuState): ShadowStats {
     },
   };
 }
-

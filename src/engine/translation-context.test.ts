@@ -6,6 +6,8 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
+import { DEFAULT_SHADOWS } from './shadow-layout.ts';
+import { shadowList, shadowStats } from './shadows.ts';
 
 const RAM = 0x8000_0000;
 const PAGE = 4096;
@@ -179,5 +181,124 @@ describe('address spaces are kept', () => {
     enter(A);
     execute('sw a2, 0(a1)', { 11: BigInt(X), 12: nop });
     assert.equal(run(), 0n);
+  });
+});
+
+describe('shadows', () => {
+  const stats = () => shadowStats(hart.state);
+  const roots = () => shadowList(hart.memory, hart.state);
+  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+  test('a hit registers what is there and writes no entry', () => {
+    enter(B);
+    assert.equal(load(X), 1);
+    const before = stats();
+    const shadow = hart.state.shadow;
+    enter(A);
+    assert.notEqual(hart.state.shadow, shadow);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    enter(B);
+    assert.equal(hart.state.shadow, shadow, 'the same base is registered');
+    assert.equal(load(X), 1);
+    const after = stats();
+    assert.deepEqual([after.hits - before.hits, after.misses - before.misses], [2, 0]);
+    assert.equal(after.entriesWritten, before.entriesWritten);
+    assert.equal(after.builds, before.builds);
+    assert.equal(after.entriesWrittenByHits, 0);
+    assert.deepEqual(
+      [after.refillsByShadow - before.refillsByShadow, after.refillsByWalk - before.refillsByWalk],
+      [0, 0],
+      'its buffers are as they were',
+    );
+  });
+
+  test('a miss allocates, records the root, builds, registers', () => {
+    const before = stats();
+    const known = roots().length;
+    const shadow = hart.state.shadow;
+    enter(B);
+    const [first] = roots();
+    assert.equal(roots().length, known + 1);
+    assert.deepEqual([first?.satp, first?.asid, first?.inUse, first?.entries], [hex(satp(1, 6)), 6, true, 0]);
+    assert.notEqual(hart.state.shadow, shadow);
+    const missed = stats();
+    assert.deepEqual([missed.misses - before.misses, missed.builds - before.builds], [1, 1]);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    const built = stats();
+    assert.deepEqual([built.entriesWritten - missed.entriesWritten, roots()[0]?.entries], [2, 2]);
+    assert.equal(built.refillsByWalk - missed.refillsByWalk, 2);
+  });
+
+  test('the one used least recently makes room', () => {
+    for (let asid = 20; asid < 20 + DEFAULT_SHADOWS - 1; asid++) enter({ number: 1, asid });
+    enter(A);
+    const before = stats();
+    enter({ number: 1, asid: 99 });
+    assert.equal(stats().evictions - before.evictions, 1);
+    const satps = roots().map((root) => root.satp);
+    assert.equal(satps.length, DEFAULT_SHADOWS);
+    assert.ok(satps.includes(hex(satp(0, 5))) && satps.includes(hex(satp(1, 99))) && !satps.includes(hex(satp(1, 20))));
+  });
+
+  test('pages that share an entry of a buffer are found in the table', () => {
+    const far = X + 256 * PAGE;
+    map(A.number, far, 3);
+    assert.equal(load(far), 3);
+    const before = stats();
+    for (let i = 0; i < 5; i++) assert.deepEqual([load(X), load(far)], [1, 3]);
+    const after = stats();
+    assert.equal(after.refillsByShadow - before.refillsByShadow, 10);
+    assert.equal(after.refillsByWalk, before.refillsByWalk);
+  });
+
+  test('privilege, SUM and MXR drop nothing', () => {
+    const before = stats();
+    const [SUM, MXR] = [1n << 18n, 1n << 19n];
+    for (const bits of [MPRV_AS_USER | MXR, MPRV_AS_USER | SUM | (1n << 11n), MPRV_AS_USER, MPRV_AS_USER | MXR]) {
+      execute('csrw mstatus, a0', { 10: bits });
+      assert.equal(load(X), 1);
+    }
+    assert.equal(stats().refillsByWalk, before.refillsByWalk);
+  });
+
+  test('global pages are found by all address spaces; fences of an ASID leave them, those of the page do not', () => {
+    const high = -(1n << 38n);
+    const upper = TABLES + 12 * PAGE;
+    for (const number of [0, 1]) hart.write(space(number) + 256 * 8, word(pointer(upper)));
+    hart.write(upper, word(pointer(upper + PAGE)));
+    const put = (index: number, data: number): void =>
+      hart.write(upper + PAGE + index * 8, word((leaf(DATA + data * PAGE) & ~0x10n) | 0x20n));
+    put(0, 4);
+    put(1, 5);
+    execute('csrw mstatus, a0', { 10: MPRV_AS_USER | (1n << 11n) });
+    const look = (index: number): number => {
+      execute('ld a0, 0(a1)', { 11: BigInt.asUintN(64, high + BigInt(index * PAGE)) });
+      return Number(hart.state.x[10]);
+    };
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    const before = stats();
+    enter(B);
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    execute('sfence.vma x0, a0', { 10: 6n });
+    put(0, 6);
+    put(1, 6);
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    assert.equal(stats().refillsByWalk, before.refillsByWalk, 'nobody walked');
+    execute('sfence.vma a0, x0', { 10: BigInt.asUintN(64, high) });
+    assert.deepEqual([look(0), look(1)], [6, 5], 'that page alone');
+  });
+
+  test('a fence that another hart asks for drops its range, of its ASID', () => {
+    const fence = (va: number, bytes: bigint, asid: bigint): void =>
+      hart.processor.fence(hart.at, hart.state, BigInt(va), bytes, asid);
+    fence(X, 4096n, 6n);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    fence(X, 4096n, 5n);
+    assert.deepEqual([load(X), load(Y)], [2, 1]);
+    fence(Y - PAGE, 8192n, -1n);
+    assert.equal(load(Y), 2);
+    map(A.number, X, 3);
+    fence(0, (1n << 64n) - 1n, 5n);
+    assert.equal(load(X), 3);
   });
 });

@@ -229,4 +229,3 @@ function defineEmptyFetch(f: FunctionBuilder): void {
   const from = f.ptr.add(shadow, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
   f.memoryFill(f.ptr.add(from, f.ptr.const(own.fetchTlb)), i32.const(0xff), f.ptr.const(TLB_BANK_BYTES));
 }
-

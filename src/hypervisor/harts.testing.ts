@@ -60,7 +60,11 @@ export class Harts {
     const pages = (options.ramBase + options.ramBytes) / FRAME_BYTES;
     this.memory = MachineMemory.create({
       ...{ width, shared: true, codeBytes: options.codeBytes, frames: options.ramBytes / FRAME_BYTES + 16 },
-      blockBytes: pages * 4 + harts * (vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes + 192) + worldBlock.sizeBytes + 256,
+      blockBytes:
+        pages * 4 +
+        harts * (vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes + 192) +
+        worldBlock.sizeBytes +
+        256,
     });
     const { memory } = this;
     const code = moduleFor(memory, extensions, new Set<string>());

@@ -146,7 +146,7 @@ export class Board {
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
   /** Linear addresses of the harts' shadows. */
-  readonly #shadowBlocks: number[] = [];
+  readonly #shadowBlocks: readonly number[];
   #lastHit: Mapped | undefined;
   /** Accesses to addresses where nothing is. */
   unmapped = 0;
@@ -183,7 +183,7 @@ export class Board {
       { length: config.harts },
       (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
     );
-    for (const vcpu of this.vcpus) this.#shadowBlocks.push(memory.block(shadowBytes(config.shadows)));
+    this.#shadowBlocks = this.vcpus.map(() => memory.block(shadowBytes(config.shadows)));
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
     this.guestMemory = new FrameMemory(memory, this.map);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
@@ -408,7 +408,9 @@ export class Board {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     const sizes = [
       pages * 4,
-      ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192),
+      ...new Array<number>(config.harts).fill(
+        vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192,
+      ),
       worldBlock.sizeBytes,
       plicBytes(config.harts),
       aclintBytes(config.harts),

@@ -3,7 +3,14 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode, ShadowModel } from '../../machine/index.ts';
+import type {
+  CodeExplanation,
+  CodeStatus,
+  ExitStatus,
+  HotRegion,
+  PromotionMode,
+  ShadowModel,
+} from '../../machine/index.ts';
 
 export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
 
