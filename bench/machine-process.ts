@@ -25,7 +25,13 @@ export interface MachineProcessStart {
 }
 
 export type MachineProcessMessage =
-  | { readonly kind: 'line'; readonly text: string; readonly instructions: number; readonly refills: number }
+  | {
+      readonly kind: 'line';
+      readonly text: string;
+      readonly instructions: number;
+      readonly refills: number;
+      readonly walks: number;
+    }
   | { readonly kind: 'memory'; readonly account: MemoryAccount }
   | { readonly kind: 'end'; readonly reason: string; readonly stats: MachineStats };
 
@@ -58,12 +64,13 @@ async function main(): Promise<void> {
   process.disconnect?.();
 }
 
-/** Of all harts: instructions executed, misses of the translation buffers. */
-function countsOf(stats: MachineStats): { instructions: number; refills: number } {
+/** Of all harts: instructions executed, misses of the translation buffers, walks among these. */
+function countsOf(stats: MachineStats): { instructions: number; refills: number; walks: number } {
   const vcpus = stats.vcpus as BoardStats['vcpus'];
   return {
     instructions: vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0),
     refills: vcpus.reduce((sum, { shadows }) => sum + shadows.refillsByShadow + shadows.refillsByWalk, 0),
+    walks: vcpus.reduce((sum, { shadows }) => sum + shadows.refillsByWalk, 0),
   };
 }
 

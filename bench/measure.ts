@@ -26,8 +26,9 @@ export interface Sample {
   readonly seconds: number;
   /** Instructions that our machine executed meanwhile, preparation included. */
   readonly instructions?: number;
-  /** Misses of our machine's translation buffers meanwhile. */
+  /** Misses of our machine's translation buffers meanwhile, and walks of page tables among these. */
   readonly refills?: number;
+  readonly walks?: number;
   /** Seconds from its beginning to its result, preparation included. */
   readonly wholeSeconds: number;
   /** What the process had of the processors meanwhile, all threads: the sturdier figure on a busy host. */
@@ -90,7 +91,7 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   });
   child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
   child.on('message', (message: MachineProcessMessage) => {
-    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions, message.refills);
+    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message);
     else if (message.kind === 'end') stats.push(message.stats);
   });
   const watch = setInterval(() => {
@@ -112,6 +113,14 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   return { samples: reader.samples, peakBytes, stats };
 }
 
+/** What our machine had counted when a line came. */
+interface Counts {
+  readonly instructions?: number;
+  readonly refills: number;
+  readonly walks: number;
+}
+const NO_COUNTS: Counts = { refills: 0, walks: 0 };
+
 /** When a line came: the host's clock, and what the process had used of the processors. */
 export interface Clocks {
   readonly wallMs: number;
@@ -124,7 +133,7 @@ export class ResultReader {
   isDone = false;
   failure: string | undefined;
   #program = '';
-  #begun: { at: Clocks; instructions: number | undefined; refills: number } | undefined;
+  #begun: { at: Clocks; counts: Counts } | undefined;
   #instructions: number | undefined;
   readonly #onSample: ((sample: Sample) => void) | undefined;
 
@@ -132,13 +141,14 @@ export class ResultReader {
     this.#onSample = onSample;
   }
 
-  line(text: string, at: Clocks, instructions?: number, refills = 0): void {
+  line(text: string, at: Clocks, counts: Counts = NO_COUNTS): void {
+    const { instructions, refills, walks } = counts;
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
     if (program !== undefined && programs.includes(program)) this.#program = program;
     if (text.startsWith('failed ')) this.failure ??= text;
     if (text === 'bench: done') this.isDone = true;
-    if (text.startsWith('begin ')) this.#begun = { at, instructions, refills };
+    if (text.startsWith('begin ')) this.#begun = { at, counts };
     const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
     if (name === undefined || checksum === undefined || this.#begun === undefined) return;
     const sample: Sample = {
@@ -148,8 +158,9 @@ export class ResultReader {
       seconds: Number(seconds),
       wholeSeconds: (at.wallMs - this.#begun.at.wallMs) / 1000,
       cpuSeconds: (at.cpuMs - this.#begun.at.cpuMs) / 1000,
-      ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.instructions ?? 0) }),
-      refills: refills - this.#begun.refills,
+      ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.counts.instructions ?? 0) }),
+      refills: refills - this.#begun.counts.refills,
+      walks: walks - this.#begun.counts.walks,
     };
     this.#begun = undefined;
     this.#add(sample);

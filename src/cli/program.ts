@@ -177,7 +177,7 @@ function addRun(
     .option('--translate <on|off>', 'off: interpret everything; on by default')
     .option('--hot-threshold <count>', 'translate what was reached this often; 12000 by default')
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
-    .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 16 by default')
+    .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')

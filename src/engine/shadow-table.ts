@@ -1,6 +1,6 @@
 /**
  * A shadow's table in generated Wasm: find, fill, drop; and translation by it. What the table does not know is walked
- * and written down, into the hart's own shadow where the page is global, so that a new address space finds the kernel's
+ * and written down, into the hart's own shadow where the page is global and supervisor's, so that a new address space finds the kernel's
  * pages there. Entries hold the PTE's rights: privilege, SUM and MXR are looked at when an entry is used.
  *
  *   buffers miss --> find(own), find(global) --rights suffice--> guest-physical address
@@ -143,8 +143,12 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   const space = f.let(f.ptr.load(vcpu, at.shadow));
   const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
   const entry = f.pointerLocal();
-  f.set(entry, f.call(to.find, f.select(mode, hart, space), va) as Ptr);
-  f.if(f.ptr.eqz(entry.get), () => f.set(entry, f.call(to.find, f.select(mode, space, hart), va) as Ptr));
+  // User mode's pages are in the address space's table, global or not; supervisor's, if high, are global most likely.
+  const isHigh = f.let(i64.ltS(va, i64.const(0)));
+  f.set(entry, f.call(to.find, f.select(i32.and(mode, isHigh), hart, space), va) as Ptr);
+  f.if(i32.and(mode, f.ptr.eqz(entry.get)), () =>
+    f.set(entry, f.call(to.find, f.select(isHigh, space, hart), va) as Ptr),
+  );
   f.if(i32.eqz(f.ptr.eqz(entry.get)), () => {
     const pte = f.let(i64.load(entry.get, TABLE_ENTRY.pte));
     f.if(mayAccess(f, vcpu, pte, access, mode), () => {
@@ -158,21 +162,21 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   const gpa = f.let(f.call(to.walk, vcpu, va, access, mode) as I64);
   f.if(i64.eq(gpa, i64.const(-1)), () => f.return(gpa), undefined, 'unlikely');
   count64(f, vcpu, 'refillsWalk');
-  const isGlobal = f.let(i32.load(vcpu, at.leafGlobal));
+  const isUsers = f.let(i64.ne(i64.and(i64.load(vcpu, at.leafPte), i64.const(PTE.u)), i64.const(0)));
+  const isGlobal = f.let(i32.and(i32.load(vcpu, at.leafGlobal), i32.eqz(isUsers)));
   f.call(to.fill, vcpu, f.select(isGlobal, hart, space), va);
   // A supervisor's page of this address space alone must not get into buffers that all share: from the next look at
   // the context on it has buffers of its own.
-  const isUsers = i64.and(i64.load(vcpu, at.leafPte), i64.const(PTE.u));
   const isShared = i32.and(i32.eqz(isGlobal), i32.eqz(i32.load(space, own.isPrivate)));
   f.if(
-    i32.and(isShared, i64.eqz(isUsers)),
+    i32.and(isShared, i32.eqz(isUsers)),
     () => {
       i32.store(vcpu, at.contextStale, i32.or(i32.load(vcpu, at.contextStale), i32.const(STALE.banks)));
     },
     undefined,
     'unlikely',
   );
-  f.if(i32.and(isGlobal, i64.eqz(isUsers)), () => i32.store(vcpu, at.privateHint, i32.const(0)));
+  f.if(isGlobal, () => i32.store(vcpu, at.privateHint, i32.const(0)));
   f.if(i32.load(space, own.untracked), () => i32.store(f.select(isGlobal, hart, space), own.untracked, i32.const(1)));
   const isLow = i32.eqz(i64.ltS(va, i64.const(0)));
   f.if(i32.and(isGlobal, isLow), () => i32.store(vcpu, at.lowGlobals, i32.const(1)), undefined, 'unlikely');

@@ -3,7 +3,7 @@
  * them take the slow path, as those to frames with code do. So entries are dropped when their PTE is written, and a fence
  * finds nothing left to drop: a guest without ASIDs, which fences at each change of root, keeps its translations.
  *
- *            a walk reads it                  many writes without a walk, used at two places
+ *            a walk reads it                  many writes without a walk, another place
  *   unknown ----------------> tracked, a bit ------------------------------------------------> unknown, or (often) demoted
  *                             for each PTE                                                     fences drop as ever
  *                             that was used
@@ -122,29 +122,24 @@ function defineEntry(f: FunctionBuilder, release: FunctionRef): void {
     i32.store(slot, slotAt.strikes, i32.const(0));
     i32.store(slot, slotAt.state, i32.const(0));
   });
+  f.if(isTracked(), () => {
+    const isSame = i32.and(
+      i32.and(i64.eq(i64.load(slot, slotAt.base), base), i32.eq(i32.load(slot, slotAt.level), level)),
+      i32.eq(i32.load(slot, slotAt.isRoot), isRoot),
+    );
+    // One frame at two places, or used anew: which entries a write concerns would not be known.
+    f.if(i32.eqz(isSame), () => giveUp(f, vcpu, slot, release));
+  });
   f.if(i32.eq(i32.load(slot, slotAt.state), i32.const(TRACK_STATE.demoted)), () => {
     i32.store(shadow, own.untracked, i32.const(1));
     f.return();
   });
   f.if(
     isTracked(),
-    () => {
-      const isSame = i32.and(
-        i32.and(i64.eq(i64.load(slot, slotAt.base), base), i32.eq(i32.load(slot, slotAt.level), level)),
-        i32.eq(i32.load(slot, slotAt.isRoot), isRoot),
-      );
-      f.if(i32.eqz(isSame), () => {
-        // One frame at two places: which entries a write concerns is not known.
-        f.call(release, vcpu, slot);
-        i32.store(slot, slotAt.state, i32.const(TRACK_STATE.demoted));
-        count(f, vcpu, 'demotions');
-        i32.store(shadow, own.untracked, i32.const(1));
-        f.return();
-      });
+    () =>
       f.if(i32.eqz(f.ptr.eq(f.ptr.load(slot, slotAt.owner), shadow)), () =>
         i64.store(slot, slotAt.owner, i64.const(0)),
-      );
-    },
+      ),
     () => {
       i32.store(slot, slotAt.state, i32.const(TRACK_STATE.tracked));
       i64.store(slot, slotAt.base, base);
@@ -221,6 +216,18 @@ function dropSpan(f: FunctionBuilder, library: Library, vcpu: Ptr, slot: Ptr, ma
   );
 }
 
+/** The frame is tracked no more, until a walk reads it; having been given up too often it is demoted. */
+function giveUp(f: FunctionBuilder, vcpu: Ptr, slot: Ptr, release: FunctionRef): void {
+  const { i32 } = f;
+  f.call(release, vcpu, slot);
+  const strikes = f.let(i32.add(i32.load(slot, slotAt.strikes), i32.const(1)));
+  i32.store(slot, slotAt.strikes, strikes);
+  f.if(i32.gtU(strikes, i32.const(MOST_STRIKES)), () => {
+    i32.store(slot, slotAt.state, i32.const(TRACK_STATE.demoted));
+    count(f, vcpu, 'demotions');
+  });
+}
+
 /** track_release(vcpu, slot): the frame's writes are not noticed any more. */
 function defineRelease(f: FunctionBuilder, library: Library): void {
   const { i32, i64 } = f;
@@ -241,13 +248,7 @@ function defineWrite(f: FunctionBuilder, library: Library, release: FunctionRef)
   const writes = f.let(i32.add(i32.load(slot, slotAt.writes), i32.const(1)));
   i32.store(slot, slotAt.writes, writes);
   f.if(i32.gtU(writes, i32.const(FLOOD)), () => {
-    f.call(release, vcpu, slot);
-    const strikes = f.let(i32.add(i32.load(slot, slotAt.strikes), i32.const(1)));
-    i32.store(slot, slotAt.strikes, strikes);
-    f.if(i32.gtU(strikes, i32.const(MOST_STRIKES)), () => {
-      i32.store(slot, slotAt.state, i32.const(TRACK_STATE.demoted));
-      count(f, vcpu, 'demotions');
-    });
+    giveUp(f, vcpu, slot, release);
     f.return();
   });
   const number = f.local('i32');

@@ -58,7 +58,7 @@ export interface MachineOptions {
   readonly promotion?: PromotionMode;
   /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
   readonly overlay?: boolean;
-  /** Shadow page tables of each hart, 1 to 64. Default 16; with one, each change of root empties it. */
+  /** Shadow page tables of each hart, 1 to 64. Default 32; with one, each change of root empties it. */
   readonly shadows?: number;
   /** What drops their translations: fences (default), or writes to page tables, for machines of one hart. */
   readonly shadowModel?: ShadowModel;
