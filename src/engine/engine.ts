@@ -269,6 +269,7 @@ export class Processor {
 
   /** Guest-physical address of `va` for a load in `mode`, or undefined. Leaves no trap behind. */
   translate(vcpu: number, state: VcpuState, va: bigint, mode: number): bigint | undefined {
+    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
     const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
     state.fault = 0;
     return gpa === -1n ? undefined : BigInt.asUintN(64, gpa);
