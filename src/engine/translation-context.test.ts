@@ -7,7 +7,7 @@ import { beforeEach, describe, test } from 'node:test';
 import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
 import { DEFAULT_SHADOWS } from './shadow-layout.ts';
-import { shadowList, shadowStats } from './shadows.ts';
+import { type ShadowOptions, shadowList, shadowStats, wroteTracked } from './shadows.ts';
 
 const RAM = 0x8000_0000;
 const PAGE = 4096;
@@ -54,8 +54,10 @@ const enter = ({ number, asid }: { number: number; asid: number }): void =>
   execute('csrw satp, a0', { 10: satp(number, asid) });
 const [X, Y] = [0x4000, 0x7000];
 
-beforeEach(() => {
-  hart = new BareHart({ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: 64 * PAGE });
+beforeEach(() => start());
+
+function start(shadows: ShadowOptions = {}): void {
+  hart = new BareHart({ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: 64 * PAGE, shadows });
   for (const number of [0, 1]) {
     hart.write(space(number), word(pointer(space(number) + PAGE)));
     hart.write(space(number) + PAGE, word(pointer(space(number) + 2 * PAGE)));
@@ -72,7 +74,7 @@ beforeEach(() => {
   // The page table leads elsewhere from now on; no fence has been executed.
   map(A.number, X, 2);
   map(A.number, Y, 2);
-});
+}
 
 describe('a fence drops what it names', () => {
   const fences: readonly { name: string; source: string; registers?: Record<number, bigint>; drops: number[] }[] = [
@@ -302,5 +304,57 @@ describe('shadows', () => {
     map(A.number, X, 3);
     fence(0, (1n << 64n) - 1n, 5n);
     assert.equal(load(X), 3);
+  });
+});
+
+describe('write-tracked shadows', () => {
+  const stats = () => shadowStats(hart.state);
+  const pteOf = (va: number): number => space(0) + 2 * PAGE + (va / PAGE) * 8;
+  beforeEach(() => {
+    start({ model: 'tracked', asidBits: 0 });
+    assert.deepEqual([load(X), load(Y)], [2, 2], 'what was written is true at once');
+  });
+
+  test('a fence and a change of root keep what is still true', () => {
+    const before = stats();
+    for (const each of [B, A, B, A]) {
+      enter(each);
+      execute('sfence.vma');
+      execute('sfence.vma x0, a0', { 10: 0n });
+    }
+    assert.deepEqual([load(X), load(Y)], [2, 2]);
+    const after = stats();
+    assert.equal(after.refillsByWalk, before.refillsByWalk);
+    assert.equal(after.builds, before.builds + 1, 'the shadow of B');
+  });
+
+  test('a write drops the entry of its PTE, and of none that no walk used', () => {
+    const before = stats();
+    map(A.number, 0x9000, 3);
+    assert.equal(stats().tracked.drops, before.tracked.drops);
+    map(A.number, X, 4);
+    assert.equal(stats().tracked.drops, before.tracked.drops + 1);
+    assert.deepEqual([load(X), load(Y), load(0x9000)], [4, 2, 3]);
+    assert.equal(stats().refillsByWalk, before.refillsByWalk + 2);
+  });
+
+  test('what a device writes is true after the next fence', () => {
+    const host = hart.map.host(Math.floor(pteOf(X) / PAGE), 'write');
+    hart.memory.u8.set(word(leaf(DATA + 5 * PAGE)), host + (pteOf(X) % PAGE));
+    wroteTracked(hart.memory, host);
+    assert.equal(load(X), 2);
+    execute('sfence.vma');
+    assert.equal(load(X), 5);
+  });
+
+  test('a frame that is written all the time is given up, and in the end for good: fences drop then', () => {
+    for (let round = 0; round < 12; round++) {
+      for (let write = 0; write < 300; write++) map(A.number, 0x9000, write % 8);
+      assert.deepEqual([load(X), load(Y), load(0x9000)], [2, 2, 299 % 8]);
+    }
+    assert.equal(stats().tracked.demotions, 1);
+    map(A.number, X, 6);
+    execute('sfence.vma');
+    assert.equal(load(X), 6);
   });
 });
