@@ -37,6 +37,8 @@ export interface MemoryOptions {
   readonly frames: number;
   /** Overlays (overlays.ts) at a time; none by default. */
   readonly overlays?: number;
+  /** The host's processors have total store order (headerLayout); not by default. */
+  readonly totalStoreOrder?: boolean;
 }
 
 /** What other threads need to wrap the memory: plain data beside the memory itself. */
@@ -267,6 +269,7 @@ export class MachineMemory {
     header.regionNext = 1;
     header.linkNext = 1;
     header.siteNext = 1;
+    header.totalStoreOrder = options.totalStoreOrder ? 1 : 0;
     header.codeEnd = header.decodedFirst + options.codeBytes;
     header.decodedLimit = header.codeEnd;
     header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);

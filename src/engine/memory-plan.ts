@@ -109,6 +109,8 @@ export const headerLayout = struct('header', {
   frameFirst: 'u32',
   frameNext: 'u32',
   frameLimit: 'u32',
+  /** 1: of loads and stores, the host's processors let none pass another but a load an earlier store (x86-64's order). */
+  totalStoreOrder: 'u32',
   /** Code marks made so far (see code-pages.ts). */
   marks: 'u32',
   codeFlushes: 'u32',

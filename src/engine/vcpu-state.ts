@@ -106,6 +106,8 @@ const ENGINE_FIELDS = {
   scratchBits: 'u32',
   /** Sequence number of the code marks that this vCPU has seen (see code-pages.ts). */
   seenMarks: 'u32',
+  /** Fences of translated code store here; nobody looks. */
+  fenceWord: 'u32',
   /** Futex: 1 while the vCPU may sleep no longer. */
   attention: 'i32',
   /** Bits of REQUEST, set atomically by others, served before the next instruction after an exit. */

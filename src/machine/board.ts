@@ -95,6 +95,8 @@ export type MakeSlot = (
 export interface BoardPorts {
   readonly clock: DeviceClock;
   readonly slot: MakeSlot;
+  /** The host's processors have total store order: most fences cost nothing then. */
+  readonly hasTotalStoreOrder?: boolean;
   /** Layout of a slot's device, before it exists. */
   slotLayout(slot: SlotConfig): AnyLayout;
 }
@@ -154,6 +156,7 @@ export class Board {
       // Spare frames that one vCPU keeps must not be missed by another.
       frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
       overlays: config.overlays,
+      totalStoreOrder: ports.hasTotalStoreOrder ?? false,
     });
     const board = new Board(config, memory, ports);
     board.#powerOn();

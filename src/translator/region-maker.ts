@@ -260,6 +260,7 @@ export class RegionMaker {
         number: first + i,
         name: `region${first + i}`,
         fuses: hostFusesMultiplyAdd(),
+        hasTotalStoreOrder: this.#memory.header.totalStoreOrder !== 0,
         twins,
       }),
     );

@@ -140,6 +140,7 @@ export class LocalMachine implements MachineHandle {
     };
     this.board = Board.create(config, {
       clock,
+      hasTotalStoreOrder: process.arch === 'x64',
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
