@@ -34,7 +34,7 @@ export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
-export { dropRegion, entryOfRegion, withLock } from './region-links.ts';
+export { dropRegion, entryOfRegion, isQuietPage, withLock } from './region-links.ts';
 export {
   BANKS,
   CONTEXTS,

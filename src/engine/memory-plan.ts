@@ -14,11 +14,11 @@ import { array, struct } from '../base/struct.ts';
 
 export const FRAME_BYTES = 4096;
 /**
- * A decoded page: a header (frame's host address; at 8, u32 number of the first link to regions), 2048 entries of
+ * A decoded page: a header (decodedHeader), 2048 entries of
  * 8 bytes, two sentinels, and two maps of a bit for each two bytes: of what regions were made of, and of the sensitive
  * instructions that are promoted. See decodedHeader.
  */
-export const DECODED_HEADER_BYTES = 64;
+export const DECODED_HEADER_BYTES = 128;
 export const DECODED_LINKS = 8;
 export const DECODED_COVER = 2048 * 8 + 64;
 export const DECODED_PROMOTED = DECODED_COVER + 256;
@@ -66,6 +66,11 @@ export const decodedHeader = struct('decoded-header', {
   next: 'u32',
   used: 'u32',
   epoch: 'u32',
+  /** Of a guest's frame: 1: nothing of it is decoded, and writes to it go unnoticed (quiet-code.ts). */
+  quiet: 'u32',
+  /** Writes since an instruction of it was last decoded; how often it became quiet. */
+  writes: 'u32',
+  quieted: 'u32',
 });
 
 /**

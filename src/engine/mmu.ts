@@ -14,6 +14,7 @@ import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
+import { isQuiet } from './quiet-code.ts';
 import { defineContext, noteLarge } from './translation-context.ts';
 import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -308,9 +309,19 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
-    const isCode = i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0)));
+    const isCode = f.local('i32');
+    f.set(isCode, i32.const(0));
+    f.if(isStore, () => {
+      const decoded = f.let(f.ptr.from32(i32.load(frame, PLAN.frameTable)));
+      f.if(
+        f.ptr.eqz(decoded),
+        () => {},
+        () => f.set(isCode, i32.eqz(isQuiet(f, decoded))),
+        'likely',
+      );
+    });
     f.if(
-      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(f.let(isCode))),
+      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)),
       () => {
         const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
         const page = f.let(i64.and(va, i64.const(-4096)));
