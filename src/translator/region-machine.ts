@@ -19,7 +19,7 @@ import { type AccessSize, CSR_BY_NUMBER, isReadOnly, readCsr } from '../isa/inde
 import type { F32, F64, FunctionBuilder, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 import { type FloatLocals, FloatMachine } from './float-machine.ts';
-import { type Instruction, isFloatState, isSensitive } from './instruction.ts';
+import { type Instruction, isFloatState, isSensitive, ordersLoadsBehindStores } from './instruction.ts';
 import { checkSlot } from './page-slots.ts';
 
 const at = vcpuState.offset;
@@ -60,12 +60,6 @@ export interface RegionPlace {
     /** Host address of the group's first byte, once it was checked. */
     readonly host: Local<Ptr>;
   };
-}
-
-/** Whether a fence keeps a load (or device read, R or I) behind an earlier store (W or O). fence.tso (fm 1000) does not. */
-function ordersLoadsBehindStores(bits: number): boolean {
-  const [mode, before, after] = [bits >>> 28, (bits >>> 24) & 15, (bits >>> 20) & 15];
-  return mode !== 8 && (before & 5) !== 0 && (after & 10) !== 0;
 }
 
 export class RegionMachine extends FloatMachine {

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
+import { BareHart } from '../engine/engine.testing.ts';
+import { DECODED_HEADER_BYTES, decodedHeader, PLAN } from '../engine/index.ts';
+import { Random } from '../engine/random.testing.ts';
 import { assemble, createDecoder, parseCpu } from '../isa/index.ts';
-import { translating } from '../translator/translation.testing.ts';
-import { BareHart } from './engine.testing.ts';
-import { DECODED_HEADER_BYTES, decodedHeader, PLAN } from './memory-plan.ts';
-import { Random } from './random.testing.ts';
+import { translating } from './translation.testing.ts';
 
 const BASE = 0x8000_0000;
 /** The page of functions; each of FUNCTIONS is `addi x10, x0, N; jr x1`, eight bytes. Data lies behind them. */
