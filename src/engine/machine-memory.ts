@@ -6,6 +6,7 @@
 import { assert } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { createLinearMemory } from '../base/linear-memory.ts';
+import { SharedLock } from '../base/lock.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
 import {
@@ -54,6 +55,7 @@ export class MachineMemory {
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
+  readonly #codeLock: SharedLock;
   readonly header: View<typeof headerLayout.fields>;
   readonly overlays: Overlays;
   #nextBlock = 0;
@@ -98,6 +100,7 @@ export class MachineMemory {
     this.u32 = new Uint32Array(memory.buffer);
     this.i32 = new Int32Array(memory.buffer);
     this.u64 = new BigUint64Array(memory.buffer);
+    this.#codeLock = new SharedLock(this.i32, (PLAN.header + headerLayout.offset.codeLock) / 4);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
     this.overlays = new Overlays(memory.buffer);
   }
@@ -148,14 +151,28 @@ export class MachineMemory {
     return { regions, instructions };
   }
 
-  /** Forgets all decoded code. No vCPU may be running; a thread that translates finds out what happened. */
-  dropCode(): void {
-    withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
+  /**
+   * Forgets all decoded code, and tells: `forget` is called before anybody can find what takes its place. No vCPU may be
+   * running; a thread that translates finds out what happened.
+   */
+  dropCode(forget = (): void => {}): void {
+    this.withCode(() => {
+      withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
+      forget();
+    });
+  }
+
+  /**
+   * All code is not dropped meanwhile: for changes to decoded code by who is not in the engine, whom nobody would wait for
+   * (devices, a vCPU that waits for others), from looking a page up to the last write to it. Not within itself.
+   */
+  withCode<T>(act: () => T): T {
+    return this.#codeLock.with(act);
   }
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'codeLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 

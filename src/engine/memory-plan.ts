@@ -161,6 +161,8 @@ export const headerLayout = struct('header', {
   regionsFull: 'u32',
   /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */
   hotBell: 'i32',
+  /** Lock (base/lock.ts): held while all code is dropped, and by whoever changes code without being in the engine. */
+  codeLock: 'i32',
   /** Spin lock: 1 while a thread that translates looks at code, or code is being dropped. */
   sourceLock: 'i32',
   /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */

@@ -173,10 +173,15 @@ export class Vcpu {
    * its write translations are dropped and the frames decoded anew. To be called between runs.
    */
   acknowledgeCodeMarks(processor: Processor): void {
+    this.acknowledgeOverlays();
+    if (this.state.seenMarks === Atomics.load(this.#words, MARKS_MADE)) return;
+    // The vCPU may be outside the engine, waiting for others: nobody waits for it then who is about to drop all code.
+    this.#memory.withCode(() => this.#forgetMarked(processor));
+  }
+
+  #forgetMarked(processor: Processor): void {
     const marks = Atomics.load(this.#words, MARKS_MADE);
     const { state } = this;
-    this.acknowledgeOverlays();
-    if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
     this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
     this.#clear('slots', BANKS * SLOT_BANK_BYTES);

@@ -3,7 +3,7 @@
  * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
  */
 import type { GuestMemory } from '../devices/index.ts';
-import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, PLAN } from '../engine/index.ts';
+import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory } from '../engine/index.ts';
 
 export class FrameMemory implements GuestMemory {
   readonly #memory: MachineMemory;
@@ -100,17 +100,21 @@ export class FrameMemory implements GuestMemory {
    * decoded in between is dropped by `settle`, which the machine calls before it lets a device complete.
    */
   #dropCode(host: number, offset: number, bytes: number): void {
-    const page = this.#memory.u32[PLAN.frameTable / 4 + host / FRAME_BYTES] ?? 0;
-    if (page === 0) return;
-    const write = { page, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
+    if (this.#memory.decodedPage(host) === 0) return;
+    const write = { host, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
     this.#codeWrites.push(write);
     this.#empty(write);
   }
 
-  #empty({ page, first, last }: CodeWrite): void {
-    this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
-    this.#memory.dropRegions(page);
-    this.#memory.dropOverlays(page, 'write');
+  /** All code may have been dropped since the write, and other code taken its place: so the page is looked up each time. */
+  #empty({ host, first, last }: CodeWrite): void {
+    this.#memory.withCode(() => {
+      const page = this.#memory.decodedPage(host);
+      if (page === 0) return;
+      this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
+      this.#memory.dropRegions(page);
+      this.#memory.dropOverlays(page, 'write');
+    });
   }
 
   /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */
@@ -127,7 +131,8 @@ function isZero(bytes: Uint8Array, start: number, end: number): boolean {
 }
 
 interface CodeWrite {
-  readonly page: number;
+  /** Linear address of the frame. */
+  readonly host: number;
   readonly first: number;
   readonly last: number;
 }
