@@ -5,15 +5,17 @@
  * independently of this one.
  *
  *   va --TLB hit--> host address
- *    \--miss--> host_address: walk -> pmp -> gpa map -> host address, TLB filled      (or fault, or mmio)
+ *    \--miss--> host_address: walk -> pmp -> gpa map -> protection table -> host address, TLB filled
+ *                                                                               (or fault, or mmio)
  */
 import { FEATURE } from '../isa/index.ts';
-import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { defineAtomics } from './atomics.ts';
 import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
+import { defineReach, REACH } from './protection-code.ts';
 import { defineContext, noteLarge } from './translation-context.ts';
 import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -36,14 +38,15 @@ const PTE = {
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
 
-/** Names of the functions defined here, all of which take the vCPU's block first. */
-export function defineMmu(module: ModuleBuilder, library: Library): void {
+/** Names of the functions defined here, all of which take the vCPU's block first. `handed`: see fresh-frames.ts. */
+export function defineMmu(module: ModuleBuilder, library: Library, handed: FunctionRef): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
-  defineFreshFrames(module, library);
+  defineFreshFrames(module, library, handed);
   const settle = library.get('settle_page');
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
+  const reach = declare('reach', [P, 'i64', 'i64', 'i32', 'i32', 'i32'], [P]);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
@@ -93,6 +96,8 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const frame = f.ptr.op('shl', f.ptr.from32(i32.shrU(value.get, i32.const(8))), f.ptr.const(12));
     f.return(f.ptr.add(frame, f.ptr.from64(i64.and(gpa, i64.const(0xfff)))));
   });
+
+  module.define(reach, (f) => defineReach(f, ram, fault));
 
   // pmp(vcpu, gpa, bytes, access, mode): 0 denied; 1 allowed, and for the whole page alike; 2 allowed.
   module.define(pmp, (f) => definePmp(f));
@@ -157,7 +162,9 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
         undefined,
         'unlikely',
       );
-      f.set(pteHost, f.call(ram, vcpu(f), pteAddress.get, i32.const(0)) as Ptr);
+      const asKernel = (kind: number): Ptr =>
+        f.call(reach, vcpu(f), pteAddress.get, va, access, i32.const(1), i32.const(kind)) as Ptr;
+      f.set(pteHost, asKernel(REACH.walk));
       f.if(
         f.ptr.eqz(pteHost.get),
         () => {
@@ -239,7 +246,10 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
               i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.store), i32.const(1)) as I32),
               () => fail(true),
             );
-            f.if(f.ptr.eqz(f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr), () => fail(true));
+            f.if(f.ptr.eqz(asKernel(REACH.update)), () => {
+              f.if(i32.load(vcpu(f), at.fault), () => f.return(i64.const(-1)));
+              fail(true);
+            });
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
             f.call(written, vcpu(f), pteHost.get, i32.const(8));
@@ -266,6 +276,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const { i32, i64 } = f;
     const va = f.param<I64>(1).get;
     const access = f.param<I32>(3).get;
+    i32.store(vcpu(f), at.violation, i32.const(0));
     const mode = f.local('i32');
     f.set(mode, f.convert('i32_wrap_i64', u64(f, 'mode')));
     const mstatus = f.let(u64(f, 'mstatus'));
@@ -291,7 +302,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       undefined,
       'unlikely',
     );
-    const address = f.let(f.call(ram, vcpu(f), gpa, i32.eq(access, i32.const(ACCESS.store))) as Ptr);
+    const address = f.let(f.call(reach, vcpu(f), gpa, va, access, mode.get, access) as Ptr);
     f.if(
       f.ptr.eqz(address),
       () => {

@@ -11,7 +11,7 @@ export {
   type TrapPolicy,
 } from './board.ts';
 export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
-export { boardRunner, SLICE_STEPS } from './board-runner.ts';
+export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';

@@ -26,6 +26,7 @@ import {
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
+  tellOfFrames,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { cacheFolder } from '../debian/index.ts';
@@ -164,6 +165,7 @@ export class LocalMachine implements MachineHandle {
     this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
+    tellOfFrames(this.board, this.processor);
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
