@@ -1,0 +1,209 @@
+/**
+ * One right to one frame, taken from one domain while map and page tables stay as they are (DESIGN.md, row 1): the very
+ * next access of that kind by that domain faults, on every hart, interpreted and translated; everybody else goes on; and
+ * when the right is given back, so does it.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { must } from '../base/assert.ts';
+import { RIGHT } from '../engine/index.ts';
+import { DOMAIN, type RightsChange } from '../hypervisor/index.ts';
+import { EXCEPTION } from '../isa/index.ts';
+import { FRAME, MODES, type Mode, Probes, TABLE, WAYS, type Way } from './protection-probes.testing.ts';
+
+const PAGE = 4096;
+const HARTS = [0, 1];
+
+interface Revocation {
+  readonly mode: Mode;
+  readonly way: Way;
+  /** Whose right it is: page walks are the kernel's. */
+  readonly domain: Mode;
+  readonly gpa: number;
+  readonly right: number;
+  readonly cause: number;
+}
+
+const NEEDS = {
+  fetch: { right: RIGHT.execute, cause: EXCEPTION.instructionAccessFault },
+  load: { right: RIGHT.read, cause: EXCEPTION.loadAccessFault },
+  store: { right: RIGHT.write, cause: EXCEPTION.storeAccessFault },
+  amo: { right: RIGHT.write, cause: EXCEPTION.storeAccessFault },
+  walk: { right: RIGHT.read, cause: EXCEPTION.loadAccessFault },
+  update: { right: RIGHT.write, cause: EXCEPTION.storeAccessFault },
+} as const;
+
+const REVOCATIONS: readonly Revocation[] = MODES.flatMap((mode) =>
+  WAYS.map((way) => {
+    const isTable = way === 'walk' || way === 'update';
+    return {
+      mode,
+      way,
+      domain: isTable ? 'kernel' : mode,
+      gpa: isTable ? TABLE[way][mode] : FRAME[way],
+      ...NEEDS[way],
+    };
+  }),
+);
+
+function change(probes: Probes, of: Omit<RightsChange, 'first' | 'end'> & { gpa: number }): void {
+  const { board } = probes.machine;
+  const { gpa, ...rest } = of;
+  const protection = must(board.protection);
+  const epoch = protection.tryChange(board.world, { ...rest, first: gpa / PAGE, end: gpa / PAGE + 1 });
+  assert.ok(epoch !== undefined && protection.isKnown(epoch));
+}
+
+const WAYS_OF_RUNNING = [
+  { name: 'interpreted', options: { translate: false } },
+  { name: 'translated', options: { translate: true, hotThreshold: 20 } },
+] as const;
+
+for (const { name, options } of WAYS_OF_RUNNING) {
+  describe(`a right is taken and given back, ${name}`, () => {
+    for (const { mode, way, domain, gpa, right, cause } of REVOCATIONS)
+      test(`${way} as ${mode}: of the ${domain}`, () => {
+        const probes = new Probes(options).run();
+        for (const hart of HARTS)
+          for (const each of MODES)
+            for (const one of WAYS) {
+              const { well, faults } = probes.count(hart, each, one);
+              assert.ok(well > 20 && faults === 0, `before: hart ${hart}, ${each}, ${one}: ${well}, ${faults}`);
+            }
+        if (name === 'translated') assert.ok(probes.machine.board.memory.header.regionsMade > 5, 'regions were made');
+        // What is written in the update's frame goes through an entry whose D is clear again.
+        if (way === 'update') probes.clean(mode);
+        const before = probes.layout();
+        const wrote = HARTS.map((hart) => probes.written(hart, mode, way));
+        probes.mark(2);
+        change(probes, { domains: [DOMAIN[domain]], gpa, rights: right, isAllowed: false });
+        assert.deepEqual(probes.layout(), before);
+        probes.run();
+        const middle = HARTS.map((hart) => probes.count(hart, mode, way));
+        probes.run();
+        for (const hart of HARTS) {
+          const now = probes.count(hart, mode, way);
+          assert.equal(now.cause, cause, `hart ${hart}`);
+          assert.ok(now.faults > 20, `hart ${hart} goes on: ${now.faults} faults`);
+          assert.equal(now.well, middle[hart]?.well, `hart ${hart} gets through no more`);
+          if (way === 'fetch' || way === 'load' || way === 'walk') assert.equal(now.last, 1n, 'nothing later was seen');
+          else assert.equal(probes.written(hart, mode, way), wrote[hart], 'nothing was written');
+          for (const each of MODES)
+            for (const one of WAYS) {
+              if (each === mode && one === way) continue;
+              const other = probes.count(hart, each, one);
+              assert.equal(other.faults, 0, `hart ${hart}, ${each}, ${one} goes on`);
+              if (one === 'fetch' || one === 'load' || one === 'walk') assert.equal(other.last, 2n);
+            }
+        }
+        assert.deepEqual(probes.layout(), before);
+        assert.ok(probes.machine.board.protection?.violations(DOMAIN[domain]).some((count) => count > 40));
+        change(probes, { domains: [DOMAIN[domain]], gpa, rights: right, isAllowed: true });
+        const after = HARTS.map((hart) => probes.count(hart, mode, way));
+        probes.run();
+        for (const hart of HARTS) {
+          const now = probes.count(hart, mode, way);
+          // A trap of before may have been about to be counted.
+          assert.ok(now.faults - must(after[hart]).faults <= 1, `hart ${hart}: ${now.faults}`);
+          assert.ok(now.well > must(after[hart]).well + 20, `hart ${hart} gets through again`);
+        }
+        assert.equal(must(probes.machine.board.protection).ranges.length, 0);
+      });
+  });
+}
+
+describe('what does not depend on a right', () => {
+  for (const way of ['walk', 'update'] as const)
+    test(`the user’s own right to the table of its ${way}`, () => {
+      const probes = new Probes().run();
+      probes.clean('user');
+      change(probes, { domains: [DOMAIN.user], gpa: TABLE[way].user, rights: 7, isAllowed: false });
+      probes.run();
+      for (const hart of HARTS) assert.equal(probes.count(hart, 'user', way).faults, 0);
+    });
+
+  test('a machine without protection has no tables, and runs the same', () => {
+    const probes = new Probes({ protection: false }).run();
+    assert.equal(probes.machine.board.protection, undefined);
+    for (const { state } of probes.machine.board.vcpus) assert.ok(state.protection.every((table) => table === 0n));
+    for (const way of WAYS) assert.equal(probes.count(1, 'user', way).faults, 0);
+  });
+
+  test('and without the check of tables, nothing that is taken is missed', () => {
+    const probes = new Probes().run();
+    for (const { state } of probes.machine.board.vcpus) state.protection.fill(0n);
+    for (const { domain, gpa } of REVOCATIONS)
+      change(probes, { domains: [DOMAIN[domain]], gpa, rights: 7, isAllowed: false });
+    probes.run();
+    for (const mode of MODES) for (const way of WAYS) assert.equal(probes.count(0, mode, way).faults, 0);
+  });
+});
+
+describe('devices', () => {
+  for (const { right, access } of [
+    { right: RIGHT.read, access: 'read' },
+    { right: RIGHT.write, access: 'write' },
+  ] as const)
+    test(`one may ${access} no more, the other and the harts go on`, () => {
+      const probes = new Probes().run();
+      const { board } = probes.machine;
+      const [one, other] = [must(board.config.slots[0]), must(board.config.slots[1])];
+      const [dma, others] = [board.deviceMemory(one), board.deviceMemory(other)];
+      const reach = (memory: typeof dma): boolean[] => [
+        memory.read(FRAME.load + 8, new Uint8Array(8)),
+        memory.write(FRAME.load + 8, new Uint8Array(8)),
+        memory.spans(FRAME.load - 8, 16, access) !== null,
+        memory.spans(FRAME.load + PAGE - 8, 16, access) !== null,
+      ];
+      assert.deepEqual(reach(dma), [true, true, true, true]);
+      change(probes, { domains: [DOMAIN.firstDevice], gpa: FRAME.load, rights: right, isAllowed: false });
+      assert.deepEqual(reach(dma), [access !== 'read', access !== 'write', false, false]);
+      assert.deepEqual(reach(others), [true, true, true, true]);
+      probes.run();
+      for (const hart of HARTS) for (const mode of MODES) assert.equal(probes.count(hart, mode, 'load').faults, 0);
+      const counts = must(board.protection).violations(DOMAIN.firstDevice);
+      assert.deepEqual([counts[1], counts[2]], access === 'read' ? [3, 0] : [0, 3]);
+      change(probes, { domains: [DOMAIN.firstDevice], gpa: FRAME.load, rights: right, isAllowed: true });
+      assert.deepEqual(reach(dma), [true, true, true, true]);
+    });
+});
+
+describe('frames', () => {
+  test('a rule holds for a page that gets its frame later, on whichever way', () => {
+    const probes = new Probes();
+    const { board } = probes.machine;
+    const protection = must(board.protection);
+    const [touched, dma] = [0x8070_0000, 0x8070_1000];
+    for (const gpa of [touched, dma]) {
+      assert.equal(board.map.frame(gpa / PAGE), 0);
+      change(probes, { domains: [DOMAIN.kernel], gpa, rights: RIGHT.write, isAllowed: false });
+    }
+    must(board.vcpus[0]).state.mode = 1n;
+    assert.ok(board.guestMemory.setUp(touched, Uint8Array.of(1)));
+    assert.ok(board.deviceMemory(must(board.config.slots[0])).write(dma, Uint8Array.of(1)));
+    for (const gpa of [touched, dma]) {
+      assert.equal(protection.rights(DOMAIN.kernel, gpa / PAGE), RIGHT.read | RIGHT.execute);
+      assert.equal(protection.rights(DOMAIN.user, gpa / PAGE), 7);
+    }
+    assert.equal(board.kernelMemory.write(dma, Uint8Array.of(1)), false, 'the SBI writes for the kernel');
+  });
+
+  test('what is given back is nobody’s, and scrubbed', () => {
+    const { board } = new Probes().machine;
+    const protection = must(board.protection);
+    board.guestMemory.setUp(0x8070_0000, Uint8Array.of(1, 2, 3));
+    const page = 0x8070_0000 / PAGE;
+    const frame = board.map.frame(page);
+    assert.equal(protection.rights(DOMAIN.user, page), 7);
+    protection.surrender(frame);
+    for (const { number } of protection.domains) assert.equal(protection.rights(number, page), 0);
+    assert.ok(board.memory.u8.subarray(frame * PAGE, (frame + 1) * PAGE).every((byte) => byte === 0));
+  });
+
+  test('ROM is not written by anybody', () => {
+    const { board } = new Probes().machine;
+    board.guestMemory.setUp(0x1000, Uint8Array.of(1));
+    for (const { number } of must(board.protection).domains)
+      assert.equal(must(board.protection).rights(number, 1), RIGHT.read | RIGHT.execute);
+  });
+});
