@@ -4,6 +4,7 @@ import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engin
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
+import { type ProtectionReport, protectionReport } from './protection-report.ts';
 
 export interface VcpuStats {
   readonly id: number;
@@ -72,6 +73,8 @@ export interface BoardStats {
   readonly translation: TranslationStats;
   readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
+  /** Protection tables (docs/mechanisms/protection-tables.md); absent where they are off. */
+  readonly protection?: ProtectionReport;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -103,6 +106,7 @@ export function boardStats(board: Board): BoardStats {
     translation: translationStats(board),
     promotion: promotionStats(board),
     overlay: overlayStats(board),
+    ...(board.protection === undefined ? {} : { protection: protectionReport(board) }),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
   };
 }

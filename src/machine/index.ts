@@ -35,6 +35,18 @@ export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
+export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
+export {
+  latestViolations,
+  MOST_VIOLATIONS,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
+  protectionOf,
+  protectionReport,
+  rightsChange,
+} from './protection-report.ts';
 export { slotLayout } from './slots.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';

@@ -9,7 +9,9 @@ import { must } from '../base/assert.ts';
 import { RIGHT } from '../engine/index.ts';
 import { DOMAIN, type RightsChange } from '../hypervisor/index.ts';
 import { EXCEPTION } from '../isa/index.ts';
+import { ProtectionLog, type Violation } from './protection-log.ts';
 import { FRAME, MODES, type Mode, Probes, TABLE, WAYS, type Way } from './protection-probes.testing.ts';
+import { latestViolations, type ProtectionChange, protectionReport, rightsChange } from './protection-report.ts';
 
 const PAGE = 4096;
 const HARTS = [0, 1];
@@ -205,5 +207,100 @@ describe('frames', () => {
     board.guestMemory.setUp(0x1000, Uint8Array.of(1));
     for (const { number } of must(board.protection).domains)
       assert.equal(must(board.protection).rights(number, 1), RIGHT.read | RIGHT.execute);
+  });
+});
+
+describe('what an operator is told', () => {
+  const PAGES = { start: FRAME.store, end: FRAME.store + PAGE } as const;
+
+  test('rules by domain, range and letters; violations with who, what and where', () => {
+    const probes = new Probes().run();
+    const { board } = probes.machine;
+    const apply = (asked: ProtectionChange): void => {
+      const epoch = must(board.protection).tryChange(board.world, rightsChange(board, asked));
+      assert.ok(epoch !== undefined);
+    };
+    apply({ action: 'deny', domains: ['user', 'device:rng0'], rights: 'wx', ...PAGES });
+    apply({ action: 'deny', domains: ['kernel'], rights: 'r', start: 0x8080_0000, end: 0x8090_0000 });
+    apply({ action: 'deny', domains: ['device:rng0'], rights: 'w', start: 0x8080_4000, end: 0x8080_5000 });
+    const rule = (domain: string, denied: string, start: string, end: string) => ({ domain, start, end, denied });
+    assert.deepEqual(protectionReport(board).rules, [
+      rule('kernel', 'r', '0x80800000', '0x80900000'),
+      rule('user', 'wx', '0x80402000', '0x80403000'),
+      rule('device:rng0', 'wx', '0x80402000', '0x80403000'),
+      rule('device:rng0', 'w', '0x80804000', '0x80805000'),
+    ]);
+    const log = new ProtectionLog(board);
+    board.deviceMemory(must(board.config.slots[1])).write(FRAME.store + 8, Uint8Array.of(1));
+    board.kernelMemory.read(0x8080_0000, new Uint8Array(1));
+    probes.run(2);
+    const seen: Violation[] = [];
+    log.drain((violation) => seen.push(violation));
+    const frame = board.map.frame(FRAME.store / PAGE);
+    for (const hart of HARTS) {
+      const own = seen.filter((one) => one.hart === hart);
+      assert.ok(own.length > 0);
+      for (const { pc, address, physical, ...rest } of own) {
+        assert.deepEqual(rest, { domain: 'user', by: 'user', hart, access: 'store', missing: 'w', frame });
+        assert.match(`${pc} ${address} ${physical}`, /^0x4030008[0-9a-f] 0x402020[0-9a-f]{2} 0x804020[0-9a-f]{2}$/);
+      }
+    }
+    const others = seen.filter((one) => one.hart === undefined);
+    assert.deepEqual(others, [
+      { domain: 'device:rng0', by: 'device', access: 'store', missing: 'w', physical: '0x80402008', frame },
+      {
+        ...{ domain: 'kernel', by: 'sbi', access: 'load', missing: 'r', physical: '0x80800000' },
+        frame: board.map.frame(0x8080_0000 / PAGE),
+      },
+    ]);
+    assert.equal(latestViolations(board, 1).length, 1);
+    const stores = protectionReport(board).domains.find(({ name }) => name === 'user')?.violations.store ?? 0;
+    assert.equal(stores, seen.filter(({ by }) => by === 'user').length);
+  });
+
+  test('a flood loses the oldest of the log, and no count', () => {
+    const probes = new Probes({ translate: true, hotThreshold: 20 }).run();
+    const { board } = probes.machine;
+    const log = new ProtectionLog(board);
+    change(probes, { domains: [DOMAIN.user], gpa: FRAME.store, rights: RIGHT.write, isAllowed: false });
+    probes.run(600);
+    let told = 0;
+    log.drain(() => told++);
+    const count = must(protectionReport(board).domains.find(({ name }) => name === 'user')).violations.store;
+    assert.ok(log.lost > 0 && told < 512, `${told} of ${count}`);
+    assert.equal(told + log.lost, count);
+    assert.equal(latestViolations(board, 4096).length <= 512, true);
+  });
+
+  for (const [asked, code] of [
+    [{ domains: ['disk9'] }, 'no-such-domain'],
+    [{ domains: [] }, 'bad-usage'],
+    [{ rights: '' }, 'bad-rights'],
+    [{ rights: 'rwxs' }, 'bad-rights'],
+    [{ start: FRAME.store + 1 }, 'bad-range'],
+    [{ end: FRAME.store }, 'bad-range'],
+    [{ start: -PAGE }, 'bad-range'],
+    [{ start: 0x1000_0000, end: 0x1000_1000 }, 'bad-range'],
+    [{ start: 2 ** 50, end: 2 ** 51 }, 'bad-range'],
+  ] as const)
+    test(`${JSON.stringify(asked)} is refused: ${code}`, () => {
+      const { board } = new Probes({ memoryBytes: 16 << 20 }).machine;
+      const whole = { action: 'deny', domains: ['user'], rights: 'w', ...PAGES, ...asked } as const;
+      assert.throws(() => rightsChange(board, whole), { code });
+      const off = new Probes({ protection: false }).machine.board;
+      assert.throws(() => rightsChange(off, whole), { code: 'protection-off' });
+    });
+
+  test('more ranges than can be kept are refused, and nothing has changed', () => {
+    const { board } = new Probes().machine;
+    const protection = must(board.protection);
+    const deny = (i: number): void => {
+      const first = FRAME.store / PAGE + 2 * i;
+      protection.tryChange(board.world, { domains: [0], first, end: first + 1, rights: 1, isAllowed: false });
+    };
+    for (let i = 0; i < 256; i++) deny(i);
+    const { epoch } = protection;
+    assert.throws(() => deny(256), { code: 'too-many-rules' });
+    assert.deepEqual([protection.epoch, protection.ranges.length], [epoch, 256]);
   });
 });
