@@ -173,7 +173,12 @@ export class Protection implements FrameRights {
   /** What a domain's table says of the page's frame; undefined: it has none. */
   rights(domain: number, page: number): number | undefined {
     const frame = this.#map.frame(page);
-    return frame === 0 ? undefined : this.#tables.rights(must(this.block.tables[domain]), frame);
+    return frame === 0 ? undefined : this.frameRights(domain, frame);
+  }
+
+  /** The same of a frame by its number, whoever has it. */
+  frameRights(domain: number, frame: number): number {
+    return this.#tables.rights(must(this.block.tables[domain]), frame);
   }
 
   /** What is denied, range by range. */

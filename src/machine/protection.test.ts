@@ -9,6 +9,7 @@ import { must } from '../base/assert.ts';
 import { RIGHT } from '../engine/index.ts';
 import { DOMAIN, type RightsChange } from '../hypervisor/index.ts';
 import { EXCEPTION } from '../isa/index.ts';
+import { BareMachine } from './bare-machine.testing.ts';
 import { ProtectionLog, type Violation } from './protection-log.ts';
 import { FRAME, MODES, type Mode, Probes, TABLE, WAYS, type Way } from './protection-probes.testing.ts';
 import { latestViolations, type ProtectionChange, protectionReport, rightsChange } from './protection-report.ts';
@@ -200,6 +201,35 @@ describe('frames', () => {
     protection.surrender(frame);
     for (const { number } of protection.domains) assert.equal(protection.rights(number, page), 0);
     assert.ok(board.memory.u8.subarray(frame * PAGE, (frame + 1) * PAGE).every((byte) => byte === 0));
+  });
+
+  test('frames that come back from pages of zeros are nobody’s; those of pages are the partition’s', () => {
+    const pages = 300;
+    const machine = new BareMachine(`
+      li t0, 0x80400000
+      li t1, ${pages}
+      li t2, 4096
+    next:
+      sd zero, 0(t0)
+      andi t3, t1, 7
+      bnez t3, skip
+      sd t1, 8(t0)
+    skip:
+      add t0, t0, t2
+      addi t1, t1, -1
+      bnez t1, next
+    rest:
+      j rest`);
+    machine.run(20);
+    const { memory, map, protection } = machine.board;
+    const owned = new Set([...map.present()].map(({ host }) => host / PAGE));
+    assert.ok(owned.size > pages / 8 && owned.size < pages / 2, `${owned.size} pages have frames`);
+    const { frameFirst, frameNext } = memory.header;
+    for (let frame = frameFirst; frame < frameNext; frame++)
+      for (const { number, name } of must(protection).domains) {
+        const rights = must(protection).frameRights(number, frame);
+        assert.equal(rights !== 0, owned.has(frame), `frame ${frame}, ${name}`);
+      }
   });
 
   test('ROM is not written by anybody', () => {
