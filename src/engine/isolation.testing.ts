@@ -176,7 +176,7 @@ export class Isolation {
     }
     for (const page of secret) this.#page(page).fill(value);
     MODES.forEach((mode, i) => {
-      state.protection[mode] = BigInt(must(this.#own[i]));
+      state.protection[mode] = this.#tables.pointer(must(this.#own[i]));
     });
     processor.contextChanged(at);
   }

@@ -15,7 +15,8 @@ import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
-import { defineReach, REACH } from './protection-code.ts';
+import { checkFrame, defineForbid, neededRight, REACH } from './protection-code.ts';
+import { RIGHT } from './protection-tables.ts';
 import { defineContext, noteLarge } from './translation-context.ts';
 import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -46,7 +47,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const settle = library.get('settle_page');
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
-  const reach = declare('reach', [P, 'i64', 'i64', 'i32', 'i32', 'i32'], [P]);
+  const forbid = declare('forbid', [P, 'i64', 'i64', 'i32', 'i32', 'i32', P], []);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
@@ -97,7 +98,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     f.return(f.ptr.add(frame, f.ptr.from64(i64.and(gpa, i64.const(0xfff)))));
   });
 
-  module.define(reach, (f) => defineReach(f, ram, fault));
+  module.define(forbid, (f) => defineForbid(f, fault));
 
   // pmp(vcpu, gpa, bytes, access, mode): 0 denied; 1 allowed, and for the whole page alike; 2 allowed.
   module.define(pmp, (f) => definePmp(f));
@@ -152,6 +153,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     const shift = f.local('i64');
     const pteHost = f.pointerLocal();
     const pteAddress = f.local('i64');
+    // Page tables are the kernel's, whoever is translated for.
+    const asKernel = (right: number, kind: number): void => {
+      const [mode, needed] = [i32.const(1), i32.const(right)];
+      checkFrame(f, { vcpu: vcpu(f), address: pteHost.get, mode, needed }, () => {
+        f.call(forbid, vcpu(f), pteAddress.get, va, access, i32.const(1), i32.const(kind), pteHost.get);
+        f.return(i64.const(-1));
+      });
+    };
     f.loop((descend) => {
       f.set(level, i64.sub(level.get, i64.const(1)));
       f.set(shift, i64.add(i64.mul(level.get, i64.const(9)), i64.const(12)));
@@ -162,9 +171,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         undefined,
         'unlikely',
       );
-      const asKernel = (kind: number): Ptr =>
-        f.call(reach, vcpu(f), pteAddress.get, va, access, i32.const(1), i32.const(kind)) as Ptr;
-      f.set(pteHost, asKernel(REACH.walk));
+      f.set(pteHost, f.call(ram, vcpu(f), pteAddress.get, i32.const(0)) as Ptr);
       f.if(
         f.ptr.eqz(pteHost.get),
         () => {
@@ -174,6 +181,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         undefined,
         'unlikely',
       );
+      asKernel(RIGHT.read, REACH.walk);
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -246,10 +254,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
               i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.store), i32.const(1)) as I32),
               () => fail(true),
             );
-            f.if(f.ptr.eqz(asKernel(REACH.update)), () => {
-              f.if(i32.load(vcpu(f), at.fault), () => f.return(i64.const(-1)));
-              fail(true);
-            });
+            f.if(f.ptr.eqz(f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr), () => fail(true));
+            asKernel(RIGHT.write, REACH.update);
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
             f.call(written, vcpu(f), pteHost.get, i32.const(8));
@@ -302,7 +308,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
       undefined,
       'unlikely',
     );
-    const address = f.let(f.call(reach, vcpu(f), gpa, va, access, mode.get, access) as Ptr);
+    const address = f.let(f.call(ram, vcpu(f), gpa, i32.eq(access, i32.const(ACCESS.store))) as Ptr);
     f.if(
       f.ptr.eqz(address),
       () => {
@@ -315,6 +321,10 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
       undefined,
       'unlikely',
     );
+    checkFrame(f, { vcpu: vcpu(f), address, mode: mode.get, needed: neededRight(f, access) }, () => {
+      f.call(forbid, vcpu(f), gpa, va, access, mode.get, access, address);
+      f.return(f.ptr.const(0));
+    });
     i32.store(vcpu(f), at.cacheable, i32.eq(right, i32.const(1)));
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.

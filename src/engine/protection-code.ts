@@ -9,7 +9,6 @@
  * instruction again in the interpreter.
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
-import { headerLayout, PLAN } from './memory-plan.ts';
 import { CHUNK_FRAMES } from './protection-tables.ts';
 import { PROTECTION_LOG_ENTRIES, PROTECTION_LOG_WORDS, VIOLATION_KINDS, vcpuState } from './vcpu-state.ts';
 
@@ -21,35 +20,47 @@ const CHUNK_SHIFT = Math.log2(CHUNK_FRAMES);
 /** Access faults: causes 1, 5, 7. */
 const ACCESS_FAULTS = 0xa2;
 
+/** The right that an access (ACCESS) needs, in bits of RIGHT. */
+export function neededRight(f: FunctionBuilder, access: I32): I32 {
+  return f.i32.and(f.i32.shrU(f.i32.const(NEEDED), f.i32.shl(access, f.i32.const(2))), f.i32.const(7));
+}
+
 /**
- * reach(vcpu, gpa, va, access, mode, REACH): the host address of memory that the domain of the mode may access in this
- * way. 0: there is no (writable) memory, or, with `fault`, it may not, or no frame is left. `access` and `va` are the
- * fault's.
+ * Does `forbid` (which leaves the function) where the table of a mode does not allow the access to the frame at a host
+ * address. Three loads and no call: a program that touches many pages comes here all the time (measured, bench/protection.ts).
  */
-export function defineReach(f: FunctionBuilder, ram: FunctionRef, fault: FunctionRef): void {
+export function checkFrame(
+  f: FunctionBuilder,
+  what: { readonly vcpu: Ptr; readonly address: Ptr; readonly mode: I32; readonly needed: I32 },
+  forbid: () => void,
+): void {
+  const { i32 } = f;
+  const pointer = f.ptr.add(what.vcpu, f.ptr.from32(i32.shl(what.mode, i32.const(3))));
+  const table = f.let(f.ptr.load(pointer, at.protection));
+  f.if(
+    i32.eqz(f.ptr.eqz(table)),
+    () => {
+      const frame = f.let(f.ptr.to32(f.ptr.op('shr_u', what.address, f.ptr.const(12))));
+      const slot = i32.shl(i32.shrU(frame, i32.const(CHUNK_SHIFT)), i32.const(2));
+      const chunk = f.ptr.from32(i32.load(f.ptr.add(table, f.ptr.from32(slot))));
+      const rights = i32.load8U(f.ptr.add(chunk, f.ptr.from32(i32.and(frame, i32.const(CHUNK_FRAMES - 1)))));
+      f.if(i32.eqz(i32.and(rights, what.needed)), forbid, undefined, 'unlikely');
+    },
+    undefined,
+    'likely',
+  );
+}
+
+/** forbid(vcpu, gpa, va, access, mode of the table, REACH, host address): the access fault, and what it is of. */
+export function defineForbid(f: FunctionBuilder, fault: FunctionRef): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
-  const gpa = f.param<I64>(1).get;
   const mode = f.param<I32>(4).get;
   const kind = f.param<I32>(5).get;
-  const needed = f.let(i32.and(i32.shrU(i32.const(NEEDED), i32.shl(kind, i32.const(2))), i32.const(7)));
-  const isWrite = i32.and(i32.shrU(needed, i32.const(1)), i32.const(1));
-  const address = f.let(f.call(ram, vcpu, gpa, isWrite) as Ptr);
-  f.if(f.ptr.eqz(address), () => f.return(address), undefined, 'unlikely');
-  const table = f.let(f.ptr.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(mode, i32.const(3)))), at.protection));
-  f.if(f.ptr.eqz(table), () => f.return(address));
-  const first = i32.load(f.ptr.const(PLAN.header), headerLayout.offset.frameFirst);
-  const number = f.let(f.ptr.to32(f.ptr.op('shr_u', address, f.ptr.const(12))));
-  const frame = f.let(i32.sub(number, first));
-  const slot = i32.shl(i32.shrU(frame, i32.const(CHUNK_SHIFT)), i32.const(2));
-  const chunk = f.ptr.from32(i32.load(f.ptr.add(table, f.ptr.from32(slot))));
-  const rights = i32.load8U(f.ptr.add(chunk, f.ptr.from32(i32.and(frame, i32.const(CHUNK_FRAMES - 1)))));
-  f.if(i32.and(rights, needed), () => f.return(address), undefined, 'likely');
   f.call(fault, vcpu, f.param<I32>(3).get, f.param<I64>(2).get, i32.const(1));
   i32.store(vcpu, at.violation, i32.or(i32.add(kind, i32.const(1)), i32.shl(mode, i32.const(8))));
-  i64.store(vcpu, at.violationGpa, gpa);
-  i32.store(vcpu, at.violationFrame, number);
-  f.return(f.ptr.const(0));
+  i64.store(vcpu, at.violationGpa, f.param<I64>(1).get);
+  i32.store(vcpu, at.violationFrame, f.ptr.to32(f.ptr.op('shr_u', f.param<Ptr>(6).get, f.ptr.const(12))));
 }
 
 /** note_violation(vcpu, pc): counts and logs the violation whose trap is taken, if it is one's. */

@@ -89,6 +89,15 @@ export class ProtectionTables {
     return this.#lock.with(act);
   }
 
+  /** What a vCPU's block has of the table: its slots by the numbers of frames, without the first frame's taken off. */
+  pointer(table: number): bigint {
+    return BigInt(table - 4 * this.#firstSlot);
+  }
+
+  get #firstSlot(): number {
+    return Math.floor(this.#memory.header.frameFirst / CHUNK_FRAMES);
+  }
+
   /** A new table, which allows nothing: its address, by which it is known from now on. */
   create(): number {
     const { u32 } = this.#memory;
@@ -127,17 +136,15 @@ export class ProtectionTables {
 
   /** What the table allows of a frame, by its number: bits of RIGHT. */
   rights(table: number, frame: number): number {
-    const index = frame - this.#memory.header.frameFirst;
-    const chunk = must(this.#memory.u32[table / 4 + Math.floor(index / CHUNK_FRAMES)]);
-    return must(this.#memory.u8[chunk + (index % CHUNK_FRAMES)]);
+    const chunk = must(this.#memory.u32[table / 4 + this.#slot(frame)]);
+    return must(this.#memory.u8[chunk + (frame % CHUNK_FRAMES)]);
   }
 
   /** Sets what each of the tables allows of the frame. */
   set(frame: number, tables: readonly number[], rights: readonly number[]): void {
-    const { u8, u32, header } = this.#memory;
-    const index = frame - header.frameFirst;
-    const slot = Math.floor(index / CHUNK_FRAMES);
-    const place = index % CHUNK_FRAMES;
+    const { u8, u32 } = this.#memory;
+    const slot = this.#slot(frame);
+    const place = frame % CHUNK_FRAMES;
     for (let i = 0; i < tables.length; i++) {
       const chunk = must(u32[must(tables[i]) / 4 + slot]);
       const value = must(rights[i]);
@@ -164,10 +171,10 @@ export class ProtectionTables {
 
   /** Tables whose content became equal share it again, where these frames are. Nobody may be looking at the tables. */
   shareEqual(tables: readonly number[], firstFrame: number, lastFrame: number): void {
-    const { u8, u32, header } = this.#memory;
+    const { u8, u32 } = this.#memory;
     const bytes = (chunk: number): Uint8Array => u8.subarray(chunk, chunk + CHUNK_FRAMES);
-    const end = Math.floor((lastFrame - header.frameFirst) / CHUNK_FRAMES);
-    for (let slot = Math.floor((firstFrame - header.frameFirst) / CHUNK_FRAMES); slot <= end; slot++) {
+    const end = this.#slot(lastFrame);
+    for (let slot = this.#slot(firstFrame); slot <= end; slot++) {
       const kept: number[] = [];
       for (const table of tables) {
         const chunk = must(u32[table / 4 + slot]);
@@ -181,6 +188,10 @@ export class ProtectionTables {
         this.#dropReference(chunk);
       }
     }
+  }
+
+  #slot(frame: number): number {
+    return Math.floor(frame / CHUNK_FRAMES) - this.#firstSlot;
   }
 
   #allocate(): number {
@@ -219,7 +230,8 @@ export class ProtectionTables {
 
 /** Where things lie in the block. Chunk 0 is the one of nothing. */
 function parts({ frames, tables }: ProtectionPlan) {
-  const width = Math.ceil(frames / CHUNK_FRAMES);
+  // Frames begin and end within a chunk.
+  const width = Math.ceil(frames / CHUNK_FRAMES) + 1;
   const roots = roundUp(layout.sizeBytes, 64);
   const references = roots + tables * width * 4;
   const count = tables * width + 1;

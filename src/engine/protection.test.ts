@@ -37,7 +37,7 @@ class ProtectedHart {
       map.host(page, 'setup');
       for (const mode of MODES) this.allow(mode, page * FRAME_BYTES, ALL_RIGHTS);
     }
-    for (const [mode, table] of this.#own) state.protection[mode] = BigInt(table);
+    for (const [mode, table] of this.#own) state.protection[mode] = this.tables.pointer(table);
     Object.assign(state, OPEN);
     state.mtvec = BigInt(HANDLER);
     this.hart.write(HANDLER, assemble('1: j 1b', BigInt(HANDLER)).bytes);

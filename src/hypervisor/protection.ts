@@ -123,7 +123,7 @@ export class Protection implements FrameRights {
     });
     for (const { state } of this.#vcpus) {
       for (const mode of [DOMAIN.user, DOMAIN.kernel, DOMAIN.firmware])
-        state.protection[mode] = BigInt(must(this.block.tables[mode]));
+        state.protection[mode] = this.#tables.pointer(must(this.block.tables[mode]));
       state.seenProtection = this.epoch;
     }
   }
