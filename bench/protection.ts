@@ -17,8 +17,8 @@ const { values } = parseArgs({
     ...{ full: { type: 'boolean', default: false }, check: { type: 'boolean', default: false } },
   },
 });
-/** Of one workload the host's load may be more than this; of all of them together it is not. */
-const BOUNDS = { all: 1.05, boot: 1.1 };
+/** Of one workload the host's load may be more than this; of all of them together it is not, with some runs. */
+const BOUNDS = { all: 1.1, boot: 1.1 };
 const SIDES = ['on', 'off'] as const;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);

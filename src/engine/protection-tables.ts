@@ -163,7 +163,8 @@ export class ProtectionTables {
       u32[this.#counter(own)] = together;
       for (let j = i; j < tables.length; j++) {
         if (!isTogether(j)) continue;
-        u32[must(tables[j]) / 4 + slot] = own;
+        // Whoever finds the chunk finds its content.
+        Atomics.store(u32, must(tables[j]) / 4 + slot, own);
         this.#dropReference(chunk);
       }
     }

@@ -10,6 +10,7 @@ import { RIGHT } from '../engine/index.ts';
 import { DOMAIN, type RightsChange } from '../hypervisor/index.ts';
 import { EXCEPTION } from '../isa/index.ts';
 import { BareMachine } from './bare-machine.testing.ts';
+import { boardStats } from './board-stats.ts';
 import { ProtectionLog, type Violation } from './protection-log.ts';
 import { FRAME, MODES, type Mode, Probes, TABLE, WAYS, type Way } from './protection-probes.testing.ts';
 import { latestViolations, type ProtectionChange, protectionReport, rightsChange } from './protection-report.ts';
@@ -286,6 +287,8 @@ describe('what an operator is told', () => {
     assert.equal(latestViolations(board, 1).length, 1);
     const stores = protectionReport(board).domains.find(({ name }) => name === 'user')?.violations.store ?? 0;
     assert.equal(stores, seen.filter(({ by }) => by === 'user').length);
+    const told = boardStats(board).protection;
+    assert.deepEqual([told?.domains['user']?.store, told?.rules, told?.changes], [stores, 4, 3]);
   });
 
   test('a flood loses the oldest of the log, and no count', () => {
