@@ -47,10 +47,15 @@ export {
   type MachineStats,
   type Progress,
   type ProgressListener,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
   type PullOptions,
   pullDebianImage,
   RemoteMachine,
   removeImage,
+  type Violation,
   type WorkOptions,
 } from './host/index.ts';
 

@@ -13,6 +13,7 @@ import { failureLine } from './failure.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import type { Format } from './output.ts';
+import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
 import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
 import { run } from './run.ts';
@@ -117,6 +118,19 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       end(await explain(io, where, name, flags)),
     );
 
+  verb(program, 'protect', 'take rights to memory from programs and devices of a machine')
+    .argument('<name>', 'the machine')
+    .option('--domain <domain>', 'whose: kernel, user, firmware, device:ID', collect)
+    .option('--range <address>', 'guest-physical: ADDR, ADDR-END or ADDR+SIZE, hexadecimal; of whole pages')
+    .option('--kernel-text', "the guest kernel's code, where the guest says it is")
+    .option('--deny <rights>', 'take these away: some of r, w, x')
+    .option('--allow <rights>', 'give these back')
+    .option('--log', 'show the accesses that were forbidden lately')
+    .option('--most <count>', 'of these, the latest; 100 by default')
+    .addOption(formatOption())
+    .addHelpText('after', protectHelp)
+    .action(async (name: string, flags: ProtectFlags) => end(await protect(io, name, flags)));
+
   verb(program, 'logs', 'show what a console said lately')
     .argument('<name>', 'the machine')
     .option('-f, --follow', 'go on until the machine ends')
@@ -180,6 +194,8 @@ function addRun(
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')
+    .option('--protection <on|off>', 'off: no protection tables, for measuring; on by default')
+    .option('--protection-log <file>', 'a line for each access that "kage protect" forbade')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
     .option('--no-agent', 'put no guest agent into the initrd')
     .option('--rm', 'accepted: a machine always goes when it ends')

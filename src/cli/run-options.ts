@@ -38,6 +38,8 @@ export interface RunFlags {
   readonly overlay?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
+  readonly protection?: string;
+  readonly protectionLog?: string;
   readonly hotThreshold?: string;
   readonly agent: boolean;
   readonly exec?: string;
@@ -62,6 +64,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
   }
   if (flags.trapLog !== undefined && flags.trap === undefined) {
     throw new OperatorError('bad-usage', 'there is nothing to log', 'Say with --trap which instructions');
+  }
+  if (flags.protectionLog !== undefined && flags.protection === 'off') {
+    throw new OperatorError('bad-usage', 'there is nothing to log without protection', 'Leave out --protection off');
   }
   const drives = (flags.drive ?? [])
     .map(parseDrive)
@@ -88,6 +93,8 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
+    ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),
+    ...(flags.protectionLog === undefined ? {} : { protectionLog: flags.protectionLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.agent ? {} : { agent: false }),
   };

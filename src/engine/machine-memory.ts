@@ -299,12 +299,24 @@ export class MachineMemory {
   }
 }
 
+/** What is told of frames that a map's pages get: a partition's protection. */
+export interface FrameRights {
+  /** Nobody else hands frames out, or changes rights, meanwhile. Not to be nested. */
+  exclusive<T>(act: () => T): T;
+  /** The page gets the frame, both by number; within `exclusive`. */
+  give(frame: number, page: number): void;
+  /** The frame is nobody's; within `exclusive`. */
+  take(frame: number): void;
+}
+
 /** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
 export class GuestPhysicalMap {
   readonly at: number;
   readonly pages: number;
   readonly #memory: MachineMemory;
   readonly #entries: Uint32Array;
+  /** Whoever has to know of frames, on this thread; generated code tells it by Processor.onHanded. */
+  rights: FrameRights | undefined;
 
   /** `at`: a block of `4 * pages` bytes. */
   constructor(memory: MachineMemory, at: number, pages: number) {
@@ -328,17 +340,45 @@ export class GuestPhysicalMap {
     let entry = Atomics.load(this.#entries, page);
     if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
     while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
-      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
-      let next = (entry & ~GPA.fresh) >>> 0;
       if ((entry & GPA.present) === 0) {
-        const fresh = this.#allocate();
-        if (fresh === 0) return 0;
-        next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+        const { rights } = this;
+        entry = rights === undefined ? this.#fill(page) : rights.exclusive(() => this.#fill(page));
+        if (entry === 0) return 0;
+        continue;
       }
+      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
+      const next = (entry & ~GPA.fresh) >>> 0;
       const found = Atomics.compareExchange(this.#entries, page, entry, next);
       entry = found === entry ? next : found;
     }
     return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */
+  #fill(page: number): number {
+    const entry = Atomics.load(this.#entries, page);
+    if ((entry & GPA.present) !== 0) return entry;
+    const frame = this.#allocate();
+    if (frame === 0) return 0;
+    this.rights?.give(frame, page);
+    const next = ((frame << 8) | (entry & 255) | GPA.present) >>> 0;
+    const found = Atomics.compareExchange(this.#entries, page, entry, next);
+    if (found === entry) return next;
+    this.rights?.take(frame);
+    return found;
+  }
+
+  /** The number of the page's frame; 0: it has none. */
+  frame(page: number): number {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    return (entry & GPA.present) === 0 ? 0 : entry >>> 8;
+  }
+
+  /** What is declared of the page: nothing, memory, or memory that is only read. */
+  declared(page: number): 'nothing' | 'memory' | 'read-only' {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    if ((entry & GPA.ram) === 0) return 'nothing';
+    return (entry & GPA.readOnly) === 0 ? 'memory' : 'read-only';
   }
 
   /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */

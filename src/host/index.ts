@@ -37,4 +37,9 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
+  type Violation,
 } from './machine/index.ts';

@@ -369,6 +369,7 @@ export class Runner {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
     if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
+    vcpu.acknowledgeProtection();
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 

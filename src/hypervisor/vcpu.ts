@@ -224,6 +224,14 @@ export class Vcpu {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
   }
 
+  /** Protection tables changed: what was allowed before may not be any more. Before the vCPU enters the engine. */
+  acknowledgeProtection(): void {
+    const epoch = this.#memory.header.protectionEpoch;
+    if (this.state.seenProtection === epoch) return;
+    this.forgetTranslations();
+    this.state.seenProtection = epoch;
+  }
+
   /** Some overlays have ended: their places can be used again once no fetch translation leads there. */
   acknowledgeOverlays(): void {
     const epoch = this.#memory.header.overlayEpoch;

@@ -39,6 +39,7 @@ export interface BoardOptions {
   readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
   readonly traps?: readonly string[];
+  readonly protection?: boolean;
 }
 
 /** The extensions that `--cpu` names. */
@@ -87,6 +88,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     overlays: options.overlay === false ? 0 : OVERLAYS,
+    protection: options.protection ?? true,
     slots,
   };
 }

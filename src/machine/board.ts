@@ -27,14 +27,22 @@ import {
   MachineMemory,
   type MemoryShape,
   type Policy,
+  type ProtectionPlan,
+  ProtectionTables,
+  REACH,
   vcpuState,
 } from '../engine/index.ts';
 import {
+  BY_DEVICE,
+  BY_SBI,
+  DOMAIN,
   type EmulationOptions,
   HART,
   hartBlock,
   IRQ,
   type MmioPort,
+  Protection,
+  protectionBlock,
   RUN,
   Vcpu,
   World,
@@ -66,6 +74,8 @@ export interface BoardConfig {
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
   readonly overlays: number;
+  /** Every access is checked against its domain's protection table. */
+  readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
 }
@@ -137,8 +147,12 @@ export class Board {
   readonly plic: Plic;
   readonly aclint: Aclint;
   readonly slots: readonly Device[];
-  /** Guest-physical memory for DMA, boot and debuggers. */
+  /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
+  /** As the kernel has it, which the SBI reads and writes for. */
+  readonly kernelMemory: FrameMemory;
+  /** None where protection is off. */
+  readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
@@ -153,8 +167,7 @@ export class Board {
       shared: config.shared,
       blockBytes: Board.#blockBytes(config, ports),
       codeBytes: config.codeBytes,
-      // Spare frames that one vCPU keeps must not be missed by another.
-      frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
+      frames: frames(config),
       overlays: config.overlays,
       totalStoreOrder: ports.hasTotalStoreOrder ?? false,
     });
@@ -180,7 +193,9 @@ export class Board {
       (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
     );
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    this.protection = this.#protect();
     this.guestMemory = new FrameMemory(memory, this.map);
+    this.kernelMemory = this.#memoryOf(DOMAIN.kernel, BY_SBI);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
 
@@ -267,6 +282,11 @@ export class Board {
     };
   }
 
+  /** Guest-physical memory as the device in that slot reaches it. */
+  deviceMemory(slot: SlotConfig): FrameMemory {
+    return this.#memoryOf(DOMAIN.firstDevice + this.config.slots.findIndex(({ id }) => id === slot.id), BY_DEVICE);
+  }
+
   /** Every device, for reset, save and restore. */
   get devices(): readonly Device[] {
     return this.#devices.map((mapped) => mapped.device);
@@ -324,6 +344,7 @@ export class Board {
     const { config, map } = this;
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
+    this.protection?.powerOn();
     for (const { device } of this.#devices) device.reset();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
@@ -344,6 +365,23 @@ export class Board {
       hart.machineDeadline = (1n << 64n) - 1n;
       vcpu.forgetTranslations();
     }
+  }
+
+  #protect(): Protection | undefined {
+    const { config, memory, map, vcpus } = this;
+    if (!config.protection) return undefined;
+    const plan = protectionPlan(config);
+    const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
+    const devices = config.slots.map(({ id }) => id);
+    return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
+  }
+
+  #memoryOf(domain: number, by: number): FrameMemory {
+    const { protection } = this;
+    if (protection === undefined) return this.guestMemory;
+    return new FrameMemory(this.memory, this.map, (host, gpa, access) =>
+      protection.permits(domain, host, gpa, access === 'read' ? REACH.load : REACH.store, by),
+    );
   }
 
   #mapDevice(base: number, device: Device): SharedLock {
@@ -405,6 +443,7 @@ export class Board {
       pages * 4,
       ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
       worldBlock.sizeBytes,
+      ...(config.protection ? [ProtectionTables.sizeBytes(protectionPlan(config)), protectionBlock.sizeBytes] : []),
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
@@ -416,6 +455,16 @@ export class Board {
     const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
+}
+
+/** Of the guest. Spare frames that one vCPU keeps must not be missed by another. */
+function frames({ memoryBytes, harts }: BoardConfig): number {
+  return (memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + harts * FRESH_PAGES;
+}
+
+/** Tables of the programs, and of the devices. */
+function protectionPlan(config: BoardConfig): ProtectionPlan {
+  return { frames: frames(config), tables: 3 + config.slots.length };
 }
 
 function plicBytes(harts: number): number {

@@ -5,14 +5,20 @@
 import type { GuestMemory } from '../devices/index.ts';
 import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory } from '../engine/index.ts';
 
+/** Whether the frame at `host` may be accessed as the guest-physical address `gpa`. */
+export type FrameCheck = (host: number, gpa: number, access: 'read' | 'write') => boolean;
+
 export class FrameMemory implements GuestMemory {
   readonly #memory: MachineMemory;
   readonly #map: GuestPhysicalMap;
+  readonly #permits: FrameCheck | undefined;
   readonly #codeWrites: CodeWrite[] = [];
 
-  constructor(memory: MachineMemory, map: GuestPhysicalMap) {
+  /** `permits`: of a domain. Without, it is the operator's view: of who loads and debugs. */
+  constructor(memory: MachineMemory, map: GuestPhysicalMap, permits?: FrameCheck) {
     this.#memory = memory;
     this.#map = map;
+    this.#permits = permits;
   }
 
   read(gpa: number, into: Uint8Array): boolean {
@@ -81,6 +87,7 @@ export class FrameMemory implements GuestMemory {
       const offset = (gpa + done) % FRAME_BYTES;
       const host = this.#map.host(Math.floor((gpa + done) / FRAME_BYTES), access);
       if (host === 0) return null;
+      if (access !== 'setup' && this.#permits?.(host, gpa + done, access) === false) return null;
       const bytes = Math.min(FRAME_BYTES - offset, sizeBytes - done);
       if (access !== 'read') this.#dropCode(host, offset, bytes);
       if (runBytes > 0 && runStart + runBytes === host + offset) runBytes += bytes;

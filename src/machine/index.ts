@@ -11,7 +11,7 @@ export {
   type TrapPolicy,
 } from './board.ts';
 export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
-export { boardRunner, SLICE_STEPS } from './board-runner.ts';
+export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
@@ -35,6 +35,18 @@ export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
+export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
+export {
+  latestViolations,
+  MOST_VIOLATIONS,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
+  protectionOf,
+  protectionReport,
+  rightsChange,
+} from './protection-report.ts';
 export { slotLayout } from './slots.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';

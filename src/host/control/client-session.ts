@@ -80,6 +80,12 @@ export class ClientSession {
     explain: async (machine, { hart, pc }) =>
       await machine.explain({ hart, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
     hot: async (machine, { most }) => ({ regions: await machine.hotRegions(most) }),
+    protection: async (machine) => await machine.protection(),
+    protect: async (machine, change) => {
+      await machine.protect(change);
+      return {};
+    },
+    violations: async (machine, { most }) => ({ violations: await machine.violations(most) }),
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};

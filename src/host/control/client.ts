@@ -13,6 +13,9 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  ProtectionChange,
+  ProtectionReport,
+  Violation,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -90,6 +93,21 @@ export class RemoteMachine implements AsyncDisposable {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return (await this.#call('hot', { most })).regions;
+  }
+
+  /** Domains, what is denied to them, and what they tried, as MachineHandle.protection does. */
+  async protection(): Promise<ProtectionReport> {
+    return await this.#call('protection', {});
+  }
+
+  /** Takes rights from domains, or gives them back; resolves when that is in force on every hart and device. */
+  async protect(change: ProtectionChange): Promise<void> {
+    await this.#call('protect', change);
+  }
+
+  /** The latest accesses that protection tables forbade. */
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return (await this.#call('violations', { most })).violations;
   }
 
   /** Resolves when the guest agent is ready. */

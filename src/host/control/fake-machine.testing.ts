@@ -14,6 +14,10 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  ProtectionChange,
+  ProtectionReport,
+  ProtectionRule,
+  Violation,
 } from '../machine/machine-api.ts';
 
 const encoder = new TextEncoder();
@@ -24,6 +28,7 @@ export class FakeMachine implements MachineHandle {
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
   readonly typed: Uint8Array[] = [];
+  readonly rules: ProtectionRule[] = [];
   readonly #exit = Promise.withResolvers<ExitStatus>();
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   #state: MachineInfo['state'] = 'running';
@@ -119,6 +124,33 @@ export class FakeMachine implements MachineHandle {
     ].slice(0, most);
   }
 
+  /** Its kernel once stored where it may not. */
+  async protection(): Promise<ProtectionReport> {
+    const none = { fetch: 0, load: 0, store: 0, walk: 0, update: 0 };
+    return {
+      domains: [
+        { name: 'kernel', violations: { ...none, store: 1 } },
+        { name: 'user', violations: none },
+      ],
+      rules: this.rules,
+      changes: this.rules.length,
+      tables: { tables: 2, chunks: 1, bytes: 1032 },
+    };
+  }
+
+  async protect({ action, domains, start, end, rights }: ProtectionChange): Promise<void> {
+    const [domain = ''] = domains;
+    if (domain !== 'kernel' && domain !== 'user')
+      throw new OperatorError('no-such-domain', `there is no domain ${domain}`, 'Name one of kernel, user');
+    this.calls.push(`${action} ${domains.join()} ${rights} ${start.toString(16)}-${end.toString(16)}`);
+    if (action === 'deny')
+      this.rules.push({ domain, start: `0x${start.toString(16)}`, end: `0x${end.toString(16)}`, denied: rights });
+  }
+
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return [fakeViolation].slice(0, most);
+  }
+
   end(status: ExitStatus): void {
     this.#exit.resolve(status);
   }
@@ -191,6 +223,11 @@ const fakeExplanation: CodeExplanation = {
     ...{ of: 'region', isCurrent: true, bytes: 120 },
     lines: ['func $region3 (param $vcpu i32)', '  return $budget'],
   },
+};
+
+const fakeViolation: Violation = {
+  ...{ domain: 'kernel', by: 'supervisor', hart: 1, pc: '0x80200000', access: 'store', missing: 'w' },
+  ...{ address: '0xffffffff80001000', physical: '0x80201000', frame: 4711 },
 };
 
 const fakeNothing: CodeExplanation = {

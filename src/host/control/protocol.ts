@@ -12,6 +12,7 @@
  */
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
+import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import { data, integer, limits, listOf, mapOf, object, oneOf, optional, record, type Shape, text } from './shape.ts';
 
 export const protocolVersion = 1;
@@ -44,6 +45,10 @@ export const requests = {
   explain: { params: record({ hart: integer(0, 4095), pc: optional(addressText) }), result: explanation },
   /** The regions that were entered most. */
   hot: { params: record({ most: integer(1, 1000) }), result: record({ regions: listOf(hotRegion, 1000) }) },
+  /** Protection tables: domains and rules; a change, answered when it is in force everywhere; the audit log. */
+  protection: { params: nothing, result: protectionReport },
+  protect: { params: protectionChange, result: nothing },
+  violations: { params: mostViolations, result: violations },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

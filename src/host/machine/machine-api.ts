@@ -3,9 +3,30 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode } from '../../machine/index.ts';
+import type {
+  CodeExplanation,
+  CodeStatus,
+  ExitStatus,
+  HotRegion,
+  PromotionMode,
+  ProtectionChange,
+  ProtectionDomain,
+  ProtectionReport,
+  ProtectionRule,
+  Violation,
+} from '../../machine/index.ts';
 
-export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
+export type {
+  CodeExplanation,
+  CodeStatus,
+  ExitStatus,
+  HotRegion,
+  ProtectionChange,
+  ProtectionDomain,
+  ProtectionReport,
+  ProtectionRule,
+  Violation,
+};
 
 /** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
 export interface DriveOptions {
@@ -55,6 +76,10 @@ export interface MachineOptions {
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
   readonly trapLog?: string;
+  /** Protection tables for the guest's kernel, user, firmware and devices. Default true; without, for measuring. */
+  readonly protection?: boolean;
+  /** A file that gets a line for each access that a protection table forbade. */
+  readonly protectionLog?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -115,6 +140,15 @@ export interface MachineHandle extends AsyncDisposable {
   explain(where?: { readonly pc?: bigint; readonly hart?: number }): Promise<CodeExplanation>;
   /** Regions of translated code that were entered most often, at most `most` (20 by default). */
   hotRegions(most?: number): Promise<readonly HotRegion[]>;
+  /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
+  protection(): Promise<ProtectionReport>;
+  /**
+   * Takes rights to guest-physical memory from domains, or gives them back; for pages that get their frames later, too.
+   * When it resolves, the very next access of every hart and device is by the new rights.
+   */
+  protect(change: ProtectionChange): Promise<void>;
+  /** The latest accesses that tables forbade, at most `most` (100 by default). */
+  violations(most?: number): Promise<readonly Violation[]>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */

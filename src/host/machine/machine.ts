@@ -23,9 +23,15 @@ import {
   hotRegions,
   IoSlots,
   IoThread,
+  latestViolations,
+  type ProtectionChange,
+  type ProtectionReport,
+  protectionReport,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
+  tellOfFrames,
+  type Violation,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { cacheFolder } from '../debian/index.ts';
@@ -49,6 +55,8 @@ import type {
 } from './machine-api.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
+import { changeProtection } from './protection-change.ts';
+import { ProtectionLogFile } from './protection-log-file.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
 import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
@@ -84,6 +92,7 @@ export class LocalMachine implements MachineHandle {
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
+  #protectionLog: ProtectionLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
   #runner: Runner | undefined;
@@ -165,8 +174,11 @@ export class LocalMachine implements MachineHandle {
     this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
+    tellOfFrames(this.board, this.processor);
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
+    if (options.protectionLog !== undefined)
+      this.#protectionLog = new ProtectionLogFile(this.board, options.protectionLog);
     if (options.startPaused) this.#setPaused(true);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
@@ -279,6 +291,18 @@ export class LocalMachine implements MachineHandle {
     return hotRegions(this.board, most);
   }
 
+  async protection(): Promise<ProtectionReport> {
+    return protectionReport(this.board);
+  }
+
+  async protect(change: ProtectionChange): Promise<void> {
+    await changeProtection(this.board, change);
+  }
+
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return latestViolations(this.board, most);
+  }
+
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
     return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
@@ -306,6 +330,7 @@ export class LocalMachine implements MachineHandle {
         this.board.memory.freeLocks();
         this.#io.serve();
         this.#trapLog?.close();
+        this.#protectionLog?.close();
         this.#network?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
@@ -376,6 +401,7 @@ export class LocalMachine implements MachineHandle {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
       this.#trapLog?.write();
+      this.#protectionLog?.write();
       if (board.world.run !== RUN.running) return;
       this.#io.serve();
       while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
