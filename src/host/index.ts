@@ -4,6 +4,7 @@ export {
   checkMachineName,
   connectMachine,
   launchMachine,
+  launchRestored,
   listMachines,
   RemoteMachine,
   runtimeFolder,
@@ -37,4 +38,10 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type RestoreMachine,
+  type RestoreOptions,
+  restoreMachine,
+  type SnapshotOptions,
+  type SnapshotResult,
 } from './machine/index.ts';
+export { inspectSnapshot, type SnapshotInfo } from './snapshots/index.ts';

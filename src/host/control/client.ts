@@ -3,6 +3,7 @@
  * What comes back is checked as strictly as what goes in: the process on the other side may be compromised.
  */
 import { connect } from 'node:net';
+import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
@@ -13,6 +14,8 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  SnapshotOptions,
+  SnapshotResult,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -103,6 +106,16 @@ export class RemoteMachine implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#call('resume', {});
+  }
+
+  /** As MachineHandle.snapshot; the machine's process writes the file. */
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const { base, ...rest } = options;
+    return await this.#call('snapshot', {
+      ...rest,
+      file: resolve(file),
+      ...(base === undefined ? {} : { base: resolve(base) }),
+    });
   }
 
   async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {

@@ -23,17 +23,21 @@ import {
   hotRegions,
   IoSlots,
   IoThread,
+  resumeBoard,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
+  TIMEBASE_HZ,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { build } from '../package-files.ts';
+import { SavedMachine, type SnapshotSubject, takeSnapshot } from '../snapshots/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
+import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import { readyEngine } from './engine-cache.ts';
@@ -46,6 +50,8 @@ import type {
   MachineInfo,
   MachineOptions,
   MachineStats,
+  SnapshotOptions,
+  SnapshotResult,
 } from './machine-api.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
@@ -56,12 +62,13 @@ import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** Given back when the guest has its copy. */
-  readonly files: BootFiles;
+  /** What it boots from (given back when the guest has its copy), or the snapshot that it goes on from. */
+  readonly from: BootFiles | SavedMachine;
 }
 
 export class LocalMachine implements MachineHandle {
@@ -80,12 +87,16 @@ export class LocalMachine implements MachineHandle {
   readonly #startedAt = new Date().toISOString();
   readonly processor: Processor;
   readonly #signatures: EngineCode['signatures'];
+  readonly #history = new ConsoleHistory();
+  readonly #ticks: () => number;
   #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
+  /** One after the other. */
+  #snapshots: Promise<unknown> = Promise.resolve();
   #runner: Runner | undefined;
 
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
@@ -117,7 +128,8 @@ export class LocalMachine implements MachineHandle {
     network: RunningNetwork | undefined,
     threads: MachineThreads | undefined,
   ) {
-    const { options } = parts;
+    const { options, from } = parts;
+    const saved = from instanceof SavedMachine ? from : undefined;
     this.#options = options;
     this.#drives = parts.drives;
     this.#network = network;
@@ -130,10 +142,11 @@ export class LocalMachine implements MachineHandle {
       network: network?.network,
       host,
     });
-    const epoch = clockEpoch();
+    const epoch = clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
+    this.#ticks = ticks;
     const clock = {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
@@ -144,18 +157,15 @@ export class LocalMachine implements MachineHandle {
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
     this.#io = new IoThread(this.board, host);
+    this.#io.onConsole((bytes) => this.#history.push(bytes));
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
+    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
     this.#config = config;
     const extensions = extensionsOf(options);
-    const plan = planMachineBoot(options, parts.files, {
-      memoryBytes: config.memoryBytes,
-      harts: config.harts,
-      extensions,
-      seed: bootSeed(options.seed),
-    });
-    this.board.load(plan);
-    releaseBootFiles(parts.files, plan);
+    if (from instanceof SavedMachine) {
+      from.load(this.board, this.#io, this.#network?.network);
+      this.#history.push(from.console);
+    } else this.#boot(from, extensions);
     const { emulated } = parseCpuModel(config.cpu);
     const { description } = this.board.memory.shape;
     const wish = { description, extensions, emulated, policies: config.policies };
@@ -167,6 +177,7 @@ export class LocalMachine implements MachineHandle {
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
+    if (saved) resumeBoard(this.board);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
       endVcpuWorkerAhead();
@@ -194,6 +205,10 @@ export class LocalMachine implements MachineHandle {
 
   writeConsole(bytes: Uint8Array): void {
     this.#io.writeConsole(bytes);
+  }
+
+  consoleHistory(): Uint8Array {
+    return this.#history.bytes();
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
@@ -256,6 +271,29 @@ export class LocalMachine implements MachineHandle {
     return await this.exited;
   }
 
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const taken = this.#snapshots.then(() => takeSnapshot(this.#subject, file, options));
+    this.#snapshots = taken.catch(() => undefined);
+    const result = await taken;
+    if (options.stop) await this.kill();
+    return result;
+  }
+
+  get #subject(): SnapshotSubject {
+    const { session } = this.#agent;
+    return {
+      name: this.info.name,
+      options: this.#options,
+      board: this.board,
+      io: this.#io,
+      network: this.#network?.network,
+      drives: this.#drives,
+      ticks: this.#ticks,
+      agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
+      console: () => this.#history.bytes(),
+    };
+  }
+
   async stats(): Promise<MachineStats> {
     return {
       ...boardStats(this.board),
@@ -285,6 +323,14 @@ export class LocalMachine implements MachineHandle {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+  }
+
+  #boot(files: BootFiles, extensions: ReadonlySet<string>): void {
+    const { memoryBytes, harts } = this.#config;
+    const seed = bootSeed(this.#options.seed);
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
+    this.board.load(plan);
+    releaseBootFiles(files, plan);
   }
 
   async #listenForGdb(port: number): Promise<void> {
