@@ -5,7 +5,7 @@
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
@@ -19,6 +19,7 @@ import {
   type CodeExplanation,
   exitStatus,
   extensionsOf,
+  type HostPorts,
   type HotRegion,
   hotRegions,
   IoSlots,
@@ -178,6 +179,7 @@ export class LocalMachine implements MachineHandle {
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
     if (saved) resumeBoard(this.board);
+    this.#renewGeneration(host, saved !== undefined);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
       endVcpuWorkerAhead();
@@ -331,6 +333,14 @@ export class LocalMachine implements MachineHandle {
     const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
     this.board.load(plan);
     releaseBootFiles(files, plan);
+  }
+
+  /** The guest is another than any that its snapshot was, or will be, made into. */
+  #renewGeneration(host: HostPorts, tells: boolean): void {
+    const id = new Uint8Array(GENERATION_BYTES);
+    host.fillRandom(id);
+    const { generation } = this.board;
+    this.board.locked(generation, () => generation.renew(id, { tells }));
   }
 
   async #listenForGdb(port: number): Promise<void> {
