@@ -184,6 +184,7 @@ function addRun(
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
+    .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew')
     .option('--no-agent', 'put no guest agent into the initrd')
     .option('--rm', 'accepted: a machine always goes when it ends')
     .addHelpText('after', runExamples)

@@ -8,7 +8,7 @@ import { joinTerminal } from './console.ts';
 import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
-import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
+import { imageFor, machineOptions, type RunFlags, withBootSnapshot, withImage } from './run-options.ts';
 import { parseEnvironment, parseWait } from './values.ts';
 
 /** Runs to the end and returns the exit code. `command`: what stood behind `--`. */
@@ -27,7 +27,7 @@ export async function run(
   const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
     progress.finish(),
   );
-  const options = withImage(asked, found);
+  const options = withBootSnapshot(withImage(asked, found), flags, found);
   return await live(
     io,
     flags,

@@ -44,4 +44,5 @@ export {
   type SnapshotOptions,
   type SnapshotResult,
 } from './machine/index.ts';
-export { inspectSnapshot, type SnapshotInfo } from './snapshots/index.ts';
+export { isPublished } from './package-files.ts';
+export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

@@ -26,3 +26,5 @@ export const isSource = import.meta.filename.endsWith('.ts');
 declare const KAGEMUSHA_BUILD: string;
 /** What was built: a digest of all its code. Undefined in a clone, where code changes under the same name. */
 export const build = typeof KAGEMUSHA_BUILD === 'string' ? KAGEMUSHA_BUILD : undefined;
+/** Whether this is the published package: its code is the same as long as its build is. */
+export const isPublished = build !== undefined;

@@ -55,6 +55,11 @@ export interface MachineOptions {
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
   readonly trapLog?: string;
+  /**
+   * Starts where an earlier machine with the same kernel, files and options had booted, and keeps this one's boot for
+   * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
+   */
+  readonly bootSnapshot?: boolean;
   readonly signal?: AbortSignal;
 }
 

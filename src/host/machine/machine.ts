@@ -35,7 +35,7 @@ import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { build } from '../package-files.ts';
-import { SavedMachine, type SnapshotSubject, takeSnapshot } from '../snapshots/index.ts';
+import { keepBootSnapshot, SavedMachine, type SnapshotSubject, takeSnapshot } from '../snapshots/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
@@ -96,6 +96,9 @@ export class LocalMachine implements MachineHandle {
   #trapLog: TrapLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
+  #isTouched = false;
+  /** Until it has settled, the guest's boot is being kept for others. */
+  #booted: Promise<unknown> | undefined;
   /** One after the other. */
   #snapshots: Promise<unknown> = Promise.resolve();
   #runner: Runner | undefined;
@@ -206,6 +209,7 @@ export class LocalMachine implements MachineHandle {
   }
 
   writeConsole(bytes: Uint8Array): void {
+    this.#isTouched = true;
     this.#io.writeConsole(bytes);
   }
 
@@ -215,11 +219,13 @@ export class LocalMachine implements MachineHandle {
 
   async ready(signal?: AbortSignal): Promise<void> {
     await this.#agent.session.ready(signal);
+    await this.#booted;
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const out: Uint8Array[] = [];
     const err: Uint8Array[] = [];
+    if (this.#booted !== undefined) await this.ready(options.signal);
     const execution = this.#agent.session.exec({
       argv,
       ...(options.environment ? { env: options.environment } : {}),
@@ -271,6 +277,22 @@ export class LocalMachine implements MachineHandle {
       this.board.world.finish(RUN.crashed, 137);
     }
     return await this.exited;
+  }
+
+  /**
+   * Takes a snapshot when the agent answers for the first time, before any command. Not if somebody had to do with the
+   * guest before that: typed, or reached it over the network.
+   */
+  keepBoot(file: string): void {
+    this.#booted = this.#agent.session.ready().then(async () => {
+      const hasVisitors = (this.#network?.network.stats().now.tcpConnections ?? 0) > 0;
+      if (this.#isTouched || hasVisitors || this.board.world.paused) return;
+      await takeSnapshot(this.#subject, file, { compress: false, lasts: false });
+      keepBootSnapshot(file);
+    });
+    // Its boot is a wish: where nothing can be kept, nothing is lost.
+    this.#booted = this.#booted.catch(() => undefined);
+    this.#snapshots = this.#booted;
   }
 
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {

@@ -78,12 +78,13 @@ export class SnapshotWriter {
     while (this.#underWay.length > 0) await this.#writeFirst();
   }
 
-  /** Makes it last, and puts it in its place. */
-  async commit(): Promise<void> {
+  /** Makes it last (unless it need not outlive a crash of the host), and puts it in its place. */
+  async commit(options: { readonly lasts: boolean }): Promise<void> {
     try {
-      await this.#file.sync();
+      if (options.lasts) await this.#file.sync();
       await this.#file.close();
       await rename(this.#draft, this.#path);
+      if (!options.lasts) return;
       const folder = await open(dirname(this.#path), 'r');
       await folder.sync().finally(() => folder.close());
     } catch (error) {

@@ -49,14 +49,14 @@ export interface SnapshotSubject {
 export async function takeSnapshot(
   subject: SnapshotSubject,
   path: string,
-  options: SnapshotOptions = {},
+  options: SnapshotOptions & { readonly lasts?: boolean } = {},
 ): Promise<SnapshotResult> {
   const base = options.base === undefined ? undefined : openBase(subject, path, options.base);
   try {
     const writer = await SnapshotWriter.create(path, { compress: options.compress ?? true });
     try {
       const result = await write(subject, writer, path, base, options.stop === true);
-      await writer.commit();
+      await writer.commit({ lasts: options.lasts ?? true });
       return { file: path, sizeBytes: writer.sizeBytes, ...result };
     } catch (error) {
       await writer.abandon();
