@@ -35,7 +35,7 @@ export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
-export { slotLayout } from './slots.ts';
+export { bareSlot, slotLayout } from './slots.ts';
 export {
   type BasePages,
   type ByteSource,

@@ -3,7 +3,7 @@
  * is lost or doubled; what must differ between two of one file differs; time, network and agent go on.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -153,6 +153,70 @@ describe('guests of one snapshot', requires('apt'), () => {
       ['first\n', 'second\n'],
     );
     assert.deepEqual([first.machine.info.name, second.machine.info.name], ['side', 'by-side']);
+  });
+});
+
+describe('the first boot is kept', requires('apt'), () => {
+  const inherited = process.env['XDG_CACHE_HOME'];
+  let given: MachineOptions;
+
+  before(async () => {
+    given = await options({ bootSnapshot: true });
+    process.env['XDG_CACHE_HOME'] = path('cache');
+  });
+  after(() => {
+    if (inherited === undefined) delete process.env['XDG_CACHE_HOME'];
+    else process.env['XDG_CACHE_HOME'] = inherited;
+  });
+
+  const kept = (): string[] => {
+    try {
+      return readdirSync(path('cache/kagemusha/boots')).map((name) => path(`cache/kagemusha/boots/${name}`));
+    } catch {
+      return [];
+    }
+  };
+  /** Which boot it is, random bytes, the console; `touch` before the agent has answered. */
+  const start = async (more: MachineOptions = {}, touch?: (guest: Guest) => void) => {
+    await using guest = await Guest.start({ ...given, ...more });
+    touch?.(guest);
+    const { stdout } = await guest.run('cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | od -An -tx1');
+    const [boot, numbers] = stdout.split('\n');
+    return { boot, numbers, console: Buffer.from(guest.machine.consoleHistory()).toString('latin1') };
+  };
+
+  test('and serves the next guests like it, which draw their own numbers', async () => {
+    const first = await start();
+    assert.equal(kept().length, 1);
+    const [second, third] = [await start(), await start({ translate: false, publish: [`${await freePort()}:80`] })];
+    assert.deepEqual([second.boot, third.boot], [first.boot, first.boot], 'the same boot');
+    assert.equal(new Set([first, second, third].map(({ numbers }) => numbers)).size, 3);
+    assert.ok(second.console.includes('BusyBox'), 'it shows what its boot had said');
+    assert.equal(kept().length, 1);
+  });
+
+  test('but no other guests, and none that asks for a boot of its own', async () => {
+    const boots = [await start(), await start({ cpus: 2 }), await start({ bootSnapshot: false })];
+    assert.equal(new Set(boots.map(({ boot }) => boot)).size, 3);
+    assert.equal(kept().length, 2);
+  });
+
+  test('a file that is damaged goes, and another boot takes its place', async () => {
+    const { boot } = await start();
+    for (const file of kept()) {
+      const bytes = readFileSync(file);
+      bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+      writeFileSync(file, bytes);
+    }
+    const anew = await start();
+    assert.notEqual(anew.boot, boot);
+    assert.equal((await start()).boot, anew.boot);
+  });
+
+  test('not if somebody typed meanwhile', async () => {
+    for (const file of kept()) rmSync(file);
+    await start({}, (guest) => guest.type('echo hello\r'));
+    assert.deepEqual(kept(), []);
   });
 });
 
