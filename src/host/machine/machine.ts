@@ -24,7 +24,6 @@ import {
   hotRegions,
   IoSlots,
   IoThread,
-  resumeBoard,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
@@ -167,7 +166,7 @@ export class LocalMachine implements MachineHandle {
     this.#config = config;
     const extensions = extensionsOf(options);
     if (from instanceof SavedMachine) {
-      from.load(this.board, this.#io, this.#network?.network);
+      from.loadState(this.board);
       this.#history.push(from.console);
     } else this.#boot(from, extensions);
     const { emulated } = parseCpuModel(config.cpu);
@@ -181,14 +180,19 @@ export class LocalMachine implements MachineHandle {
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
-    if (saved) resumeBoard(this.board);
-    this.#renewGeneration(host, saved !== undefined);
+    // Its threads take as long to get ready as its memory does to come.
+    if (saved) this.board.world.setHeld(true);
+    else this.#renewGeneration(host, { tells: false });
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
       endVcpuWorkerAhead();
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, code.signatures);
     }
+    if (saved === undefined) return;
+    saved.loadMemory(this.board, this.#io, network?.network);
+    this.#renewGeneration(host, { tells: true });
+    this.board.world.setHeld(false);
   }
 
   get info(): MachineInfo {
@@ -358,7 +362,7 @@ export class LocalMachine implements MachineHandle {
   }
 
   /** The guest is another than any that its snapshot was, or will be, made into. */
-  #renewGeneration(host: HostPorts, tells: boolean): void {
+  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
     const id = new Uint8Array(GENERATION_BYTES);
     host.fillRandom(id);
     const { generation } = this.board;

@@ -1,9 +1,9 @@
 /**
- * A machine as its snapshot has it, on the way to being one again: opened, its options known; its disks filled; then
- * its board's blocks and memory loaded, at once, while its threads start.
+ * A machine as its snapshot has it, on the way to being one again: opened, its options known; its disks filled; its
+ * board's blocks loaded; then its memory, while its threads get ready.
  */
 import { OperatorError } from '../../base/errors.ts';
-import { type Board, checkLayouts, type IoThread, restoreBoard } from '../../machine/index.ts';
+import { type Board, checkLayouts, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
@@ -62,13 +62,18 @@ export class SavedMachine {
     await this.#file.readDisks(drives);
   }
 
-  /** Everything else, into a machine that has not run yet. `resumeBoard` is to follow. */
-  load(board: Board, io: IoThread, network: UserNetwork | undefined): void {
+  /** The blocks of a board that has not run yet. Its threads may start behind this, while it is held. */
+  loadState(board: Board): void {
     const { path, head } = this.#file;
     checkLayouts(board, head.layouts, path);
     restoreBoard(board, this.#state.board, path);
+  }
+
+  /** Then everything else, and what there was under way is taken up: it may run. */
+  loadMemory(board: Board, io: IoThread, network: UserNetwork | undefined): void {
     this.#file.readMemory(board);
     if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
     io.writeConsole(this.#state.input);
+    resumeBoard(board);
   }
 }
