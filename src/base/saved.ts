@@ -12,12 +12,17 @@ const LIMITS: Record<Exclude<Scalar, 'u64'>, readonly [least: number, most: numb
 };
 const U64_END = 1n << 64n;
 
-/** The fields' names, kinds and lengths as 16 hexadecimal digits (FNV-1a): other fields, another digest. */
+const FNV_PRIME = 0x0100_0193;
+
+/** The fields' names, kinds and lengths as 16 hexadecimal digits (FNV-1a, from two starts): other fields, another digest. */
 export function layoutDigest(layout: AnyLayout): string {
-  let hash = 0xcbf2_9ce4_8422_2325n;
-  for (const character of describe(layout))
-    hash = BigInt.asUintN(64, (hash ^ BigInt(character.charCodeAt(0))) * 0x100_0000_01b3n);
-  return hash.toString(16).padStart(16, '0');
+  const text = describe(layout);
+  let [first, second] = [0x811c_9dc5, 0x1234_5678];
+  for (let i = 0; i < text.length; i++) {
+    first = Math.imul(first ^ text.charCodeAt(i), FNV_PRIME);
+    second = Math.imul(second ^ text.charCodeAt(i), FNV_PRIME) ^ (second >>> 15);
+  }
+  return [first, second].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
 function describe(layout: AnyLayout): string {
