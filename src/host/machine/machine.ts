@@ -34,7 +34,7 @@ import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { build } from '../package-files.ts';
-import { keepBootSnapshot, SavedMachine, type SnapshotSubject, takeSnapshot } from '../snapshots/index.ts';
+import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
@@ -53,6 +53,7 @@ import type {
   SnapshotOptions,
   SnapshotResult,
 } from './machine-api.ts';
+import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
@@ -96,10 +97,7 @@ export class LocalMachine implements MachineHandle {
   #failure: string | undefined;
   #wasKilled = false;
   #isTouched = false;
-  /** Until it has settled, the guest's boot is being kept for others. */
-  #booted: Promise<unknown> | undefined;
-  /** One after the other. */
-  #snapshots: Promise<unknown> = Promise.resolve();
+  readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
@@ -223,13 +221,13 @@ export class LocalMachine implements MachineHandle {
 
   async ready(signal?: AbortSignal): Promise<void> {
     await this.#agent.session.ready(signal);
-    await this.#booted;
+    await this.#snapshots.booted;
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const out: Uint8Array[] = [];
     const err: Uint8Array[] = [];
-    if (this.#booted !== undefined) await this.ready(options.signal);
+    if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
     const execution = this.#agent.session.exec({
       argv,
       ...(options.environment ? { env: options.environment } : {}),
@@ -284,25 +282,18 @@ export class LocalMachine implements MachineHandle {
   }
 
   /**
-   * Takes a snapshot when the agent answers for the first time, before any command. Not if somebody had to do with the
-   * guest before that: typed, or reached it over the network.
+   * Keeps the guest for later ones as it is when the agent answers for the first time, before any command. Not if
+   * somebody had to do with it before that: typed, or reached it over the network.
    */
   keepBoot(file: string): void {
-    this.#booted = this.#agent.session.ready().then(async () => {
-      const hasVisitors = (this.#network?.network.stats().now.tcpConnections ?? 0) > 0;
-      if (this.#isTouched || hasVisitors || this.board.world.paused) return;
-      await takeSnapshot(this.#subject, file, { compress: false, lasts: false });
-      keepBootSnapshot(file);
+    this.#snapshots.keepBoot(file, this.#agent.session.ready(), () => {
+      const visitors = this.#network?.network.stats().now.tcpConnections ?? 0;
+      return !this.#isTouched && visitors === 0 && !this.board.world.paused;
     });
-    // Its boot is a wish: where nothing can be kept, nothing is lost.
-    this.#booted = this.#booted.catch(() => undefined);
-    this.#snapshots = this.#booted;
   }
 
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
-    const taken = this.#snapshots.then(() => takeSnapshot(this.#subject, file, options));
-    this.#snapshots = taken.catch(() => undefined);
-    const result = await taken;
+    const result = await this.#snapshots.take(file, options);
     if (options.stop) await this.kill();
     return result;
   }
