@@ -7,8 +7,10 @@ import {
   checkMachineName,
   debianImageName,
   type GuestImage,
+  isPublished,
   type MachineOptions,
   type WorkOptions,
+  whyItBoots,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
 import { parseCount, parseDrive, parseNetdev, parsePromotion, parseSize, parseSwitch } from './values.ts';
@@ -42,6 +44,7 @@ export interface RunFlags {
   readonly protectionLog?: string;
   readonly hotThreshold?: string;
   readonly agent: boolean;
+  readonly bootSnapshot?: string;
   readonly exec?: string;
   readonly env?: readonly string[];
   readonly workdir?: string;
@@ -98,6 +101,24 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.agent ? {} : { agent: false }),
   };
+}
+
+/**
+ * Whether the machine may start where an earlier one had booted: by default where a published kage boots an image of its
+ * own making. A clone, whose code changes under the same name, does it when asked.
+ */
+export function withBootSnapshot(
+  options: MachineOptions,
+  flags: Pick<RunFlags, 'bootSnapshot'>,
+  image: GuestImage | undefined,
+): MachineOptions {
+  const { bootSnapshot } = flags;
+  const asked = bootSnapshot === undefined ? undefined : parseSwitch(bootSnapshot, '--boot-snapshot');
+  const why = whyItBoots(options);
+  if (asked === true && why !== undefined)
+    throw new OperatorError('bad-usage', `--boot-snapshot on does not go with ${why}`, 'Leave one of them out');
+  const isOn = asked ?? (isPublished && image !== undefined && why === undefined);
+  return isOn ? { ...options, bootSnapshot: true } : options;
 }
 
 /** The image that a run needs, if any: fetched where it is Debian's, else it must be there. */

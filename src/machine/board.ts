@@ -14,6 +14,7 @@ import {
   type Device,
   type DeviceClock,
   type Finish,
+  GenerationId,
   type InterruptLine,
   Plic,
   Rtc,
@@ -144,6 +145,7 @@ export class Board {
   readonly world: World;
   readonly uart: Uart;
   readonly rtc: Rtc;
+  readonly generation: GenerationId;
   readonly plic: Plic;
   readonly aclint: Aclint;
   readonly slots: readonly Device[];
@@ -241,6 +243,9 @@ export class Board {
       },
     });
     this.#mapDevice(VIRT.rtc.base, this.rtc);
+    const { base, irq } = VIRT.generation;
+    this.generation = new GenerationId('vmgenid@102000', block(GenerationId.layout), line(irq));
+    this.#mapDevice(base, this.generation);
     this.#mapDevice(
       VIRT.test.base,
       new TestFinisher('test@100000', block(TestFinisher.layout), { finish: (wish) => this.finish(wish) }),
@@ -448,11 +453,12 @@ export class Board {
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
       Rtc.layout.sizeBytes,
+      GenerationId.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
       ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
+    const locks = (6 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
 }

@@ -3,6 +3,7 @@
  * What comes back is checked as strictly as what goes in: the process on the other side may be compromised.
  */
 import { connect } from 'node:net';
+import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
@@ -15,6 +16,8 @@ import type {
   MachineStats,
   ProtectionChange,
   ProtectionReport,
+  SnapshotOptions,
+  SnapshotResult,
   Violation,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
@@ -121,6 +124,16 @@ export class RemoteMachine implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#call('resume', {});
+  }
+
+  /** As MachineHandle.snapshot; the machine's process writes the file. */
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const { base, ...rest } = options;
+    return await this.#call('snapshot', {
+      ...rest,
+      file: resolve(file),
+      ...(base === undefined ? {} : { base: resolve(base) }),
+    });
   }
 
   async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
+import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
   CodeExplanation,
   CreateMachine,
@@ -17,6 +18,9 @@ import type {
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
+  RestoreMachine,
+  SnapshotOptions,
+  SnapshotResult,
   Violation,
 } from '../machine/machine-api.ts';
 
@@ -31,6 +35,7 @@ export class FakeMachine implements MachineHandle {
   readonly rules: ProtectionRule[] = [];
   readonly #exit = Promise.withResolvers<ExitStatus>();
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
+  readonly #history = new ConsoleHistory();
   #state: MachineInfo['state'] = 'running';
 
   constructor(options: MachineOptions) {
@@ -58,8 +63,20 @@ export class FakeMachine implements MachineHandle {
     return () => this.#listeners.delete(listener);
   }
 
+  consoleHistory(): Uint8Array {
+    return this.#history.bytes();
+  }
+
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    this.calls.push(`snapshot ${file} ${JSON.stringify(options)}`);
+    if (file.endsWith('.full')) throw new OperatorError('snapshot-not-written', 'the disk is full', 'Make room');
+    if (options.stop) await this.kill();
+    return { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+  }
+
   /** What the guest prints. */
   say(text: string): void {
+    this.#history.push(encoder.encode(text));
     for (const listener of this.#listeners) listener(encoder.encode(text));
   }
 
@@ -236,7 +253,7 @@ const fakeNothing: CodeExplanation = {
 };
 
 /** A CreateMachine that makes fakes; `machines` holds them in order. */
-export function fakeCreate(): { create: CreateMachine; machines: FakeMachine[] } {
+export function fakeCreate(): { create: CreateMachine; restore: RestoreMachine; machines: FakeMachine[] } {
   const machines: FakeMachine[] = [];
   return {
     machines,
@@ -245,6 +262,12 @@ export function fakeCreate(): { create: CreateMachine; machines: FakeMachine[] }
         throw new OperatorError('kernel-not-found', 'There is no kernel /no/kernel', 'Give the path of one');
       }
       const machine = new FakeMachine(options);
+      machines.push(machine);
+      return machine;
+    },
+    restore: async (file, options) => {
+      const machine = new FakeMachine(options ?? {});
+      machine.calls.push(`restored ${file}`);
       machines.push(machine);
       return machine;
     },

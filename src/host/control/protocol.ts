@@ -13,7 +13,21 @@
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
-import { data, integer, limits, listOf, mapOf, object, oneOf, optional, record, type Shape, text } from './shape.ts';
+import {
+  data,
+  integer,
+  limits,
+  listOf,
+  mapOf,
+  number,
+  object,
+  oneOf,
+  optional,
+  record,
+  type Shape,
+  text,
+  truth,
+} from './shape.ts';
 
 export const protocolVersion = 1;
 
@@ -72,6 +86,17 @@ export const requests = {
   type: { params: record({ data }), result: nothing },
   /** What the console said lately. */
   history: { params: nothing, result: record({ data }) },
+  /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
+  snapshot: {
+    params: record({ file: text(), base: optional(text()), stop: optional(truth), compress: optional(truth) }),
+    result: record({
+      id: text(64),
+      file: text(),
+      sizeBytes: integer(0, Number.MAX_SAFE_INTEGER),
+      pages: integer(0, Number.MAX_SAFE_INTEGER),
+      pausedMs: number(0, Number.MAX_SAFE_INTEGER),
+    }),
+  },
 } as const satisfies Record<string, { params: Shape<unknown>; result: Shape<unknown> }>;
 
 export type Method = keyof typeof requests;

@@ -80,6 +80,11 @@ export interface MachineOptions {
   readonly protection?: boolean;
   /** A file that gets a line for each access that a protection table forbade. */
   readonly protectionLog?: string;
+  /**
+   * Starts where an earlier machine with the same kernel, files and options had booted, and keeps this one's boot for
+   * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
+   */
+  readonly bootSnapshot?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -115,6 +120,40 @@ export interface MachineInfo {
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
 export type MachineStats = { readonly [name: string]: unknown };
 
+export interface SnapshotOptions {
+  /** An earlier snapshot: only memory that differs from it is written, and it is needed to restore. */
+  readonly base?: string;
+  /** The machine ends with its snapshot. Default: it goes on. */
+  readonly stop?: boolean;
+  /** Default true. Without, the file is three times as large, and is restored faster. */
+  readonly compress?: boolean;
+}
+
+export interface SnapshotResult {
+  /** Increments name their base by it. */
+  readonly id: string;
+  readonly file: string;
+  readonly sizeBytes: number;
+  /** Pages of guest memory in it. */
+  readonly pages: number;
+  /** How long the guest stood still. */
+  readonly pausedMs: number;
+}
+
+/** What of a restored machine may be other than in its snapshot. */
+export type RestoreOptions = Pick<
+  MachineOptions,
+  | 'name'
+  | 'publish'
+  | 'gdbPort'
+  | 'startPaused'
+  | 'codeMemoryBytes'
+  | 'translate'
+  | 'hotThreshold'
+  | 'promotion'
+  | 'signal'
+>;
+
 export interface MachineHandle extends AsyncDisposable {
   readonly info: MachineInfo;
   /** Resolves when the machine has ended, however. Never rejects. */
@@ -122,6 +161,8 @@ export interface MachineHandle extends AsyncDisposable {
   /** Serial console: bytes out go to every listener (returns its removal); bytes in are queued. */
   onConsole(listener: (bytes: Uint8Array) => void): () => void;
   writeConsole(bytes: Uint8Array): void;
+  /** What the console said lately, 256 KiB of it at most. */
+  consoleHistory(): Uint8Array;
   /** Resolves when the guest agent says it is ready. */
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
@@ -132,6 +173,11 @@ export interface MachineHandle extends AsyncDisposable {
   stop(options?: { graceMs?: number }): Promise<ExitStatus>;
   /** Ends the machine at once. */
   kill(): Promise<ExitStatus>;
+  /**
+   * Writes the whole machine to a file, from which `restoreMachine` makes it again. The guest stands still meanwhile.
+   * Rejects with OperatorError where the file cannot be written; the guest goes on.
+   */
+  snapshot(file: string, options?: SnapshotOptions): Promise<SnapshotResult>;
   stats(): Promise<MachineStats>;
   /**
    * What the translator makes of guest code at `pc` (where the hart stood lately, by default), as hart 0 or another sees
@@ -153,3 +199,6 @@ export interface MachineHandle extends AsyncDisposable {
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
 export type CreateMachine = (options: MachineOptions) => Promise<MachineHandle>;
+
+/** `restoreMachine(file, options)` makes the machine of a snapshot in this process, and lets it go on. */
+export type RestoreMachine = (file: string, options?: RestoreOptions) => Promise<MachineHandle>;
