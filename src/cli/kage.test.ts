@@ -1,3 +1,8 @@
+/**
+ * The command line, with a machine of no guest behind it.
+ *
+ * Long: one table of verbs, each with its flags, output and errors.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

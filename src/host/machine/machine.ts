@@ -1,6 +1,8 @@
 /**
  * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ *
+ * Long: one method for each of the handle's, and where a machine begins and ends.
  */
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
