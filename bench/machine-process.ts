@@ -22,6 +22,7 @@ export interface MachineProcessStart {
   readonly shadows?: number;
   readonly asidBits?: number;
   readonly shadowModel?: ShadowModel;
+  readonly protection?: boolean;
 }
 
 export type MachineProcessMessage =

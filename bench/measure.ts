@@ -52,6 +52,8 @@ export interface MeasureOptions {
   readonly shadows?: number;
   readonly asidBits?: number;
   readonly shadowModel?: ShadowModel;
+  /** False: without protection tables. */
+  readonly protection?: boolean;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -213,6 +215,7 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.shadows === undefined ? {} : { shadows: options.shadows }),
     ...(options.asidBits === undefined ? {} : { asidBits: options.asidBits }),
     ...(options.shadowModel === undefined ? {} : { shadowModel: options.shadowModel }),
+    ...(options.protection === undefined ? {} : { protection: options.protection }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     env: { ...MACHINE_ENVIRONMENT, ...process.env },

@@ -5,7 +5,13 @@ export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
-export { GuestPhysicalMap, MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
+export {
+  type FrameRights,
+  GuestPhysicalMap,
+  MachineMemory,
+  type MemoryOptions,
+  type MemoryShape,
+} from './machine-memory.ts';
 export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
@@ -34,7 +40,9 @@ export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
-export { dropRegion, entryOfRegion, withLock } from './region-links.ts';
+export { REACH } from './protection-code.ts';
+export { ALL_RIGHTS, type ProtectionPlan, ProtectionTables, type ProtectionUsage, RIGHT } from './protection-tables.ts';
+export { dropRegion, entryOfRegion, isQuietPage, withLock } from './region-links.ts';
 export { DEFAULT_SHADOWS } from './shadow-layout.ts';
 export {
   dropTranslations,
@@ -66,6 +74,8 @@ export {
   MMIO_ANSWER,
   MOST_POLICIES,
   MOST_SHADOWS,
+  PROTECTION_LOG_ENTRIES,
+  PROTECTION_LOG_WORDS,
   REMOTE_FENCES,
   REQUEST,
   TLB_BANK_BYTES,
@@ -74,6 +84,7 @@ export {
   TRAP_LOG_ENTRIES,
   VALIDATED,
   type VcpuState,
+  VIOLATION_KINDS,
   vcpuState,
 } from './vcpu-state.ts';
 export { Library, WasmMachine } from './wasm-machine.ts';

@@ -55,6 +55,7 @@ const instance = new WebAssembly.Instance(module, {
     sensitive: () => {},
     device: () => 0,
     call: () => 0,
+    handed: () => {},
   },
 });
 const hostAddress = instance.exports['host_address'] as (

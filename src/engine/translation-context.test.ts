@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
+import { DECODED_HEADER_BYTES, decodedHeader } from './memory-plan.ts';
 import { DEFAULT_SHADOWS } from './shadow-layout.ts';
 import { type ShadowOptions, shadowList, shadowStats, wroteTracked } from './shadows.ts';
 
@@ -336,6 +337,34 @@ describe('write-tracked shadows', () => {
     assert.equal(stats().tracked.drops, before.tracked.drops + 1);
     assert.deepEqual([load(X), load(Y), load(0x9000)], [4, 2, 3]);
     assert.equal(stats().refillsByWalk, before.refillsByWalk + 2);
+  });
+
+  test('a page table in a frame of code that has become quiet is written with notice', () => {
+    const table = space(0) + 2 * PAGE;
+    const entries = (): number => hart.memory.decodedPage(hart.map.host(table / PAGE, 'write'));
+    // An instruction at the end of the table is executed; then the frame is only written, until it is quiet.
+    const code = table + PAGE - 8;
+    hart.write(code, assemble('nop', BigInt(code)).bytes);
+    hart.state.pc = BigInt(code);
+    hart.run(1);
+    const quiet = (): number =>
+      hart.memory.u32[(entries() - DECODED_HEADER_BYTES + decodedHeader.offset.quiet) / 4] ?? 0;
+    for (let write = 0; write < 100 && quiet() === 0; write++) {
+      execute('csrrc x0, mstatus, a2\nsd a0, 0(a1)\ncsrrs x0, mstatus, a2', {
+        10: leaf(DATA),
+        11: BigInt(pteOf(0x9000)),
+        12: MPRV_AS_USER,
+      });
+    }
+    assert.deepEqual([entries() === 0, quiet()], [false, 1]);
+    for (const data of [3, 4, 5]) {
+      execute('csrrc x0, mstatus, a2\nsd a0, 0(a1)\ncsrrs x0, mstatus, a2', {
+        10: leaf(DATA + data * PAGE),
+        11: BigInt(pteOf(X)),
+        12: MPRV_AS_USER,
+      });
+      assert.equal(load(X), data);
+    }
   });
 
   test('what a device writes is true after the next fence', () => {

@@ -269,14 +269,14 @@ export class Runner {
         this.#awaitMarks(vcpu);
         return RAN;
       case 'illegal':
-        this.#illegal(vcpu, exit.bits);
+        this.#memory.withCode(() => this.#illegal(vcpu, exit.bits));
         return RAN;
       case 'trapped':
-        this.#emulation.trapped(vcpu, exit.bits, exit.policy);
+        this.#memory.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (this.#emulation.provide(vcpu)) vcpu.forgetFetch();
+        if (this.#memory.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetFetch();
         return RAN;
       default:
         return unreachable(exit);
@@ -286,8 +286,9 @@ export class Runner {
   /** Code memory is full. Whoever comes second finds the code dropped already. */
   #dropCode(): void {
     this.#world.exclude(() => {
-      this.#memory.dropCode();
-      for (const each of this.#world.vcpus) each.forgetCode();
+      this.#memory.dropCode(() => {
+        for (const each of this.#world.vcpus) each.forgetCode();
+      });
     });
   }
 
@@ -370,6 +371,7 @@ export class Runner {
     if ((requests & REQUEST.fence) !== 0)
       for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
+    vcpu.acknowledgeProtection();
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 

@@ -189,10 +189,15 @@ export class Vcpu {
    * its write translations are dropped and the frames decoded anew. To be called between runs.
    */
   acknowledgeCodeMarks(processor: Processor): void {
+    this.acknowledgeOverlays();
+    if (this.state.seenMarks === Atomics.load(this.#words, MARKS_MADE)) return;
+    // The vCPU may be outside the engine, waiting for others: nobody waits for it then who is about to drop all code.
+    this.#memory.withCode(() => this.#forgetMarked(processor));
+  }
+
+  #forgetMarked(processor: Processor): void {
     const marks = Atomics.load(this.#words, MARKS_MADE);
     const { state } = this;
-    this.acknowledgeOverlays();
-    if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
     dropWriteTranslations(this.state);
     for (const page of this.#markedPages(marks, missed) ?? this.#memory.decodedPages()) {
@@ -226,6 +231,14 @@ export class Vcpu {
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
+  }
+
+  /** Protection tables changed: what was allowed before may not be any more. Before the vCPU enters the engine. */
+  acknowledgeProtection(): void {
+    const epoch = this.#memory.header.protectionEpoch;
+    if (this.state.seenProtection === epoch) return;
+    this.forgetTranslations();
+    this.state.seenProtection = epoch;
   }
 
   /** Some overlays have ended: their places can be used again once no fetch translation leads there. */

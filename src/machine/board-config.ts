@@ -44,6 +44,7 @@ export interface BoardOptions {
   readonly asidBits?: number;
   readonly shadowModel?: ShadowModel;
   readonly traps?: readonly string[];
+  readonly protection?: boolean;
 }
 
 /** The extensions that `--cpu` names. */
@@ -93,6 +94,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     shadows: shadowsOf(options),
     overlays: options.overlay === false ? 0 : OVERLAYS,
+    protection: options.protection ?? true,
     slots,
   };
 }

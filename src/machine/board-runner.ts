@@ -20,6 +20,7 @@ export function boardRunner(
 ): Runner {
   const translator = translatorOf(board, processor, ports, signatures, translates);
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
+  tellOfFrames(board, processor);
   return new Runner(
     board.memory,
     processor,
@@ -31,9 +32,9 @@ export function boardRunner(
       sbi: {
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
-        readMemory: (gpa, into) => board.guestMemory.read(gpa, into),
-        isWritable: (gpa, bytes) => board.guestMemory.isWritable(gpa, bytes),
-        writeMemory: (gpa, from) => board.guestMemory.write(gpa, from),
+        readMemory: (gpa, into) => board.kernelMemory.read(gpa, into),
+        isWritable: (gpa, bytes) => board.kernelMemory.isWritable(gpa, bytes),
+        writeMemory: (gpa, from) => board.kernelMemory.write(gpa, from),
         finish: (wish) =>
           board.finish(
             wish === 'failure' ? { kind: 'failure', code: 1 } : { kind: wish === 'reboot' ? 'reset' : 'poweroff' },
@@ -43,6 +44,11 @@ export function boardRunner(
     { ...options, emulation: board.emulation },
     translator,
   );
+}
+
+/** What the processor's code hands out and gives back enters the tables: for every processor of the board. */
+export function tellOfFrames({ protection }: Board, processor: Processor): void {
+  if (protection) processor.onHanded = (_partition, frame, page) => protection.handed(frame, page);
 }
 
 function translatorOf(

@@ -14,6 +14,7 @@ import {
   type Device,
   type DeviceClock,
   type Finish,
+  GenerationId,
   type InterruptLine,
   Plic,
   Rtc,
@@ -27,17 +28,25 @@ import {
   MachineMemory,
   type MemoryShape,
   type Policy,
+  type ProtectionPlan,
+  ProtectionTables,
   placeShadows,
+  REACH,
   type ShadowOptions,
   shadowBytes,
   vcpuState,
 } from '../engine/index.ts';
 import {
+  BY_DEVICE,
+  BY_SBI,
+  DOMAIN,
   type EmulationOptions,
   HART,
   hartBlock,
   IRQ,
   type MmioPort,
+  Protection,
+  protectionBlock,
   RUN,
   Vcpu,
   World,
@@ -71,6 +80,8 @@ export interface BoardConfig {
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
   readonly overlays: number;
+  /** Every access is checked against its domain's protection table. */
+  readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
 }
@@ -100,6 +111,8 @@ export type MakeSlot = (
 export interface BoardPorts {
   readonly clock: DeviceClock;
   readonly slot: MakeSlot;
+  /** The host's processors have total store order: most fences cost nothing then. */
+  readonly hasTotalStoreOrder?: boolean;
   /** Layout of a slot's device, before it exists. */
   slotLayout(slot: SlotConfig): AnyLayout;
 }
@@ -137,11 +150,16 @@ export class Board {
   readonly world: World;
   readonly uart: Uart;
   readonly rtc: Rtc;
+  readonly generation: GenerationId;
   readonly plic: Plic;
   readonly aclint: Aclint;
   readonly slots: readonly Device[];
-  /** Guest-physical memory for DMA, boot and debuggers. */
+  /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
+  /** As the kernel has it, which the SBI reads and writes for. */
+  readonly kernelMemory: FrameMemory;
+  /** None where protection is off. */
+  readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
@@ -158,9 +176,9 @@ export class Board {
       shared: config.shared,
       blockBytes: Board.#blockBytes(config, ports),
       codeBytes: config.codeBytes,
-      // Spare frames that one vCPU keeps must not be missed by another.
-      frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
+      frames: frames(config),
       overlays: config.overlays,
+      totalStoreOrder: ports.hasTotalStoreOrder ?? false,
     });
     const board = new Board(config, memory, ports);
     board.#powerOn();
@@ -185,7 +203,9 @@ export class Board {
     );
     this.#shadowBlocks = this.vcpus.map(() => memory.block(shadowBytes(config.shadows)));
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    this.protection = this.#protect();
     this.guestMemory = new FrameMemory(memory, this.map);
+    this.kernelMemory = this.#memoryOf(DOMAIN.kernel, BY_SBI);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
 
@@ -231,6 +251,9 @@ export class Board {
       },
     });
     this.#mapDevice(VIRT.rtc.base, this.rtc);
+    const { base, irq } = VIRT.generation;
+    this.generation = new GenerationId('vmgenid@102000', block(GenerationId.layout), line(irq));
+    this.#mapDevice(base, this.generation);
     this.#mapDevice(
       VIRT.test.base,
       new TestFinisher('test@100000', block(TestFinisher.layout), { finish: (wish) => this.finish(wish) }),
@@ -270,6 +293,11 @@ export class Board {
       overlay: overlays > 0,
       policyOf: (row) => numbers.get(row),
     };
+  }
+
+  /** Guest-physical memory as the device in that slot reaches it. */
+  deviceMemory(slot: SlotConfig): FrameMemory {
+    return this.#memoryOf(DOMAIN.firstDevice + this.config.slots.findIndex(({ id }) => id === slot.id), BY_DEVICE);
   }
 
   /** Every device, for reset, save and restore. */
@@ -329,6 +357,7 @@ export class Board {
     const { config, map } = this;
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
+    this.protection?.powerOn();
     for (const { device } of this.#devices) device.reset();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
@@ -349,6 +378,23 @@ export class Board {
       hart.machineDeadline = (1n << 64n) - 1n;
       placeShadows(this.memory, state, must(this.#shadowBlocks[vcpu.id]), config.shadows);
     }
+  }
+
+  #protect(): Protection | undefined {
+    const { config, memory, map, vcpus } = this;
+    if (!config.protection) return undefined;
+    const plan = protectionPlan(config);
+    const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
+    const devices = config.slots.map(({ id }) => id);
+    return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
+  }
+
+  #memoryOf(domain: number, by: number): FrameMemory {
+    const { protection } = this;
+    if (protection === undefined) return this.guestMemory;
+    return new FrameMemory(this.memory, this.map, (host, gpa, access) =>
+      protection.permits(domain, host, gpa, access === 'read' ? REACH.load : REACH.store, by),
+    );
   }
 
   #mapDevice(base: number, device: Device): SharedLock {
@@ -412,17 +458,29 @@ export class Board {
         vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192,
       ),
       worldBlock.sizeBytes,
+      ...(config.protection ? [ProtectionTables.sizeBytes(protectionPlan(config)), protectionBlock.sizeBytes] : []),
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
       Rtc.layout.sizeBytes,
+      GenerationId.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
       ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
+    const locks = (6 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
+}
+
+/** Of the guest. Spare frames that one vCPU keeps must not be missed by another. */
+function frames({ memoryBytes, harts }: BoardConfig): number {
+  return (memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + harts * FRESH_PAGES;
+}
+
+/** Tables of the programs, and of the devices. */
+function protectionPlan(config: BoardConfig): ProtectionPlan {
+  return { frames: frames(config), tables: 3 + config.slots.length };
 }
 
 function plicBytes(harts: number): number {

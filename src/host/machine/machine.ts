@@ -1,11 +1,13 @@
 /**
  * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ *
+ * Long: one method for each of the handle's, and where a machine begins and ends.
  */
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
@@ -19,21 +21,31 @@ import {
   type CodeExplanation,
   exitStatus,
   extensionsOf,
+  type HostPorts,
   type HotRegion,
   hotRegions,
   IoSlots,
   IoThread,
+  latestViolations,
+  type ProtectionChange,
+  type ProtectionReport,
+  protectionReport,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
+  TIMEBASE_HZ,
+  tellOfFrames,
+  type Violation,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { build } from '../package-files.ts';
+import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
+import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import { readyEngine } from './engine-cache.ts';
@@ -46,9 +58,14 @@ import type {
   MachineInfo,
   MachineOptions,
   MachineStats,
+  SnapshotOptions,
+  SnapshotResult,
 } from './machine-api.ts';
+import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
+import { changeProtection } from './protection-change.ts';
+import { ProtectionLogFile } from './protection-log-file.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
 import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
@@ -56,12 +73,13 @@ import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** Given back when the guest has its copy. */
-  readonly files: BootFiles;
+  /** What it boots from (given back when the guest has its copy), or the snapshot that it goes on from. */
+  readonly from: BootFiles | SavedMachine;
 }
 
 export class LocalMachine implements MachineHandle {
@@ -80,12 +98,17 @@ export class LocalMachine implements MachineHandle {
   readonly #startedAt = new Date().toISOString();
   readonly processor: Processor;
   readonly #signatures: EngineCode['signatures'];
+  readonly #history = new ConsoleHistory();
+  readonly #ticks: () => number;
   #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
+  #protectionLog: ProtectionLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
+  #isTouched = false;
+  readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
@@ -117,7 +140,8 @@ export class LocalMachine implements MachineHandle {
     network: RunningNetwork | undefined,
     threads: MachineThreads | undefined,
   ) {
-    const { options } = parts;
+    const { options, from } = parts;
+    const saved = from instanceof SavedMachine ? from : undefined;
     this.#options = options;
     this.#drives = parts.drives;
     this.#network = network;
@@ -130,32 +154,31 @@ export class LocalMachine implements MachineHandle {
       network: network?.network,
       host,
     });
-    const epoch = clockEpoch();
+    const epoch = clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
+    this.#ticks = ticks;
     const clock = {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
     };
     this.board = Board.create(config, {
       clock,
+      hasTotalStoreOrder: process.arch === 'x64',
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     });
     this.#io = new IoThread(this.board, host);
+    this.#io.onConsole((bytes) => this.#history.push(bytes));
     const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
+    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
     this.#config = config;
     const extensions = extensionsOf(options);
-    const plan = planMachineBoot(options, parts.files, {
-      memoryBytes: config.memoryBytes,
-      harts: config.harts,
-      extensions,
-      seed: bootSeed(options.seed),
-    });
-    this.board.load(plan);
-    releaseBootFiles(parts.files, plan);
+    if (from instanceof SavedMachine) {
+      from.loadState(this.board);
+      this.#history.push(from.console);
+    } else this.#boot(from, extensions);
     const { emulated } = parseCpuModel(config.cpu);
     const { description } = this.board.memory.shape;
     const wish = { description, extensions, emulated, policies: config.policies };
@@ -164,15 +187,25 @@ export class LocalMachine implements MachineHandle {
     this.#signatures = code.signatures;
     const module = new WebAssembly.Module(code.bytes);
     this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
+    tellOfFrames(this.board, this.processor);
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
+    if (options.protectionLog !== undefined)
+      this.#protectionLog = new ProtectionLogFile(this.board, options.protectionLog);
     if (options.startPaused) this.#setPaused(true);
+    // Its threads take as long to get ready as its memory does to come.
+    if (saved) this.board.world.setHeld(true);
+    else this.#renewGeneration(host, { tells: false });
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
       endVcpuWorkerAhead();
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, code.signatures);
     }
+    if (saved === undefined) return;
+    saved.loadMemory(this.board, this.#io, network?.network);
+    this.#renewGeneration(host, { tells: true });
+    this.board.world.setHeld(false);
   }
 
   get info(): MachineInfo {
@@ -193,16 +226,23 @@ export class LocalMachine implements MachineHandle {
   }
 
   writeConsole(bytes: Uint8Array): void {
+    this.#isTouched = true;
     this.#io.writeConsole(bytes);
+  }
+
+  consoleHistory(): Uint8Array {
+    return this.#history.bytes();
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
     await this.#agent.session.ready(signal);
+    await this.#snapshots.booted;
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const out: Uint8Array[] = [];
     const err: Uint8Array[] = [];
+    if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
     const execution = this.#agent.session.exec({
       argv,
       ...(options.environment ? { env: options.environment } : {}),
@@ -256,6 +296,38 @@ export class LocalMachine implements MachineHandle {
     return await this.exited;
   }
 
+  /**
+   * Keeps the guest for later ones as it is when the agent answers for the first time, before any command. Not if
+   * somebody had to do with it before that: typed, or reached it over the network.
+   */
+  keepBoot(file: string): void {
+    this.#snapshots.keepBoot(file, this.#agent.session.ready(), () => {
+      const visitors = this.#network?.network.stats().now.tcpConnections ?? 0;
+      return !this.#isTouched && visitors === 0 && !this.board.world.paused;
+    });
+  }
+
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const result = await this.#snapshots.take(file, options);
+    if (options.stop) await this.kill();
+    return result;
+  }
+
+  get #subject(): SnapshotSubject {
+    const { session } = this.#agent;
+    return {
+      name: this.info.name,
+      options: this.#options,
+      board: this.board,
+      io: this.#io,
+      network: this.#network?.network,
+      drives: this.#drives,
+      ticks: this.#ticks,
+      agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
+      console: () => this.#history.bytes(),
+    };
+  }
+
   async stats(): Promise<MachineStats> {
     return {
       ...boardStats(this.board),
@@ -278,6 +350,18 @@ export class LocalMachine implements MachineHandle {
     return hotRegions(this.board, most);
   }
 
+  async protection(): Promise<ProtectionReport> {
+    return protectionReport(this.board);
+  }
+
+  async protect(change: ProtectionChange): Promise<void> {
+    await changeProtection(this.board, change);
+  }
+
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return latestViolations(this.board, most);
+  }
+
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
     return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
@@ -285,6 +369,22 @@ export class LocalMachine implements MachineHandle {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+  }
+
+  #boot(files: BootFiles, extensions: ReadonlySet<string>): void {
+    const { memoryBytes, harts } = this.#config;
+    const seed = bootSeed(this.#options.seed);
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
+    this.board.load(plan);
+    releaseBootFiles(files, plan);
+  }
+
+  /** The guest is another than any that its snapshot was, or will be, made into. */
+  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
+    const id = new Uint8Array(GENERATION_BYTES);
+    host.fillRandom(id);
+    const { generation } = this.board;
+    this.board.locked(generation, () => generation.renew(id, { tells }));
   }
 
   async #listenForGdb(port: number): Promise<void> {
@@ -305,6 +405,7 @@ export class LocalMachine implements MachineHandle {
         this.board.memory.freeLocks();
         this.#io.serve();
         this.#trapLog?.close();
+        this.#protectionLog?.close();
         this.#network?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
@@ -375,6 +476,7 @@ export class LocalMachine implements MachineHandle {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
       this.#trapLog?.write();
+      this.#protectionLog?.write();
       if (board.world.run !== RUN.running) return;
       this.#io.serve();
       while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
