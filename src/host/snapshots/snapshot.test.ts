@@ -175,6 +175,17 @@ describe('what cannot be written', () => {
     assert.deepEqual(run, await finish(await createMachine(options)));
   });
 
+  test('a guest with protection rules has none until they are gone', async () => {
+    const machine = await createMachine({ ...options, startPaused: true });
+    const rule = { domains: ['firmware'], start: 0x8030_0000, end: 0x8030_1000, rights: 'w' } as const;
+    await machine.protect({ action: 'deny', ...rule });
+    await assert.rejects(machine.snapshot(path('ruled.kage')), refused('snapshot-protection'));
+    await machine.protect({ action: 'allow', ...rule });
+    await machine.snapshot(path('ruled.kage'));
+    await machine.resume();
+    assert.deepEqual(await finish(machine), await finish(await createMachine(options)));
+  });
+
   test('a snapshot is not replaced by its own increment, nor by a half of one', async () => {
     const { file } = await take(20);
     const was = readFileSync(file);
