@@ -28,7 +28,9 @@ const SENTINEL = SPECIAL.pageEnd;
 export function defineWritten(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
   // track_write: see shadow-tracking.ts.
-  const tracked = library.declarer(module)('track_write', [P, P, P, 'i32'], []);
+  const declare = library.declarer(module);
+  const tracked = declare('track_write', [P, P, P, 'i32'], []);
+  const noteCode = declare('note_code', [P, P, P], []);
   const ref = module.function('written', [P, P, 'i32'], [], (f) => {
     const { i32 } = f;
     const address = f.param<Ptr>(1).get;
@@ -70,7 +72,7 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
         },
       );
     });
-    countWrite(f, f.param<Ptr>(0).get, decoded, library.get('drop_regions'));
+    countWrite(f, vcpu, decoded, { dropRegions: library.get('drop_regions'), noteCode });
   });
   library.set('written', ref);
 }
@@ -92,7 +94,8 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   const codeHalf = library.get('code_half');
   const applyRecord = library.get('apply_record');
 
-  const noteCode = module.function('note_code', [P, P, P], [], (f) => defineNoteCode(f));
+  const noteCode = library.get('note_code');
+  module.define(noteCode, (f) => defineNoteCode(f));
 
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(
@@ -264,6 +267,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
           f.i32.load(headerOf(f, decoded.get), head.wanted),
         ),
         () => {
+          endQuiet(f, vcpu, decoded.get, noteCode);
           f.set(decoded, f.call(library.get('overlay_page'), vcpu, decoded.get) as Ptr);
           f.if(f.ptr.eqz(decoded.get), () => f.return(decoded.get));
         },
