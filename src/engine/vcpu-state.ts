@@ -127,7 +127,7 @@ const ENGINE_FIELDS = {
   contextStale: 'u32',
   /** A new shadow has buffers of its own for supervisor mode, as the last one turned out to need them. */
   privateHint: 'u32',
-  /** Fences of single pages so far; the last of them: page | 1 if it was part of a larger one, ASID (-1: any). */
+  /** How many single pages were fenced, modulo 2^32; a ring of fences: page | 1 if it was part of a larger one, ASID (-1: any). */
   fenceCount: 'u32',
   fenceLog: array('u64', FENCE_LOG * 2),
   /** The leaf that the last walk found: PTE, number of its size, 1 if it is global, its PTE's host address. */
@@ -259,4 +259,4 @@ export const STALE = { epochs: 1, banks: 2 } as const;
 /** Refused: nothing is there; the instruction faults. */
 export const MMIO_ANSWER = { none: 0, read: 1, written: 2, refused: 3 } as const;
 /** What one vCPU may ask of another. */
-export const REQUEST = { flushTranslation: 1, flushWrites: 2, softwareInterrupt: 4, fence: 8 } as const;
+export const REQUEST = { flushWrites: 1, softwareInterrupt: 2, fence: 4 } as const;

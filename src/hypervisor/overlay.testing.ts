@@ -167,7 +167,7 @@ export class OverlayBench {
         while (this.emulation.illegal(vcpu, exit.bits) === 'unfinished') state.mmioAnswer = MMIO_ANSWER.refused;
       } else if (exit.kind === 'trapped') this.emulation.trapped(vcpu, exit.bits, exit.policy);
       else if (exit.kind === 'overlay') {
-        if (this.emulation.provide(vcpu)) vcpu.forgetFetch();
+        if (this.emulation.provide(vcpu)) vcpu.forgetTranslations();
       } else if (exit.kind !== 'fenceInstruction') return { exits, last: exit };
       if (state.steps >= end) return { exits, last: { kind: 'budget' } };
     }

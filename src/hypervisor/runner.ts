@@ -269,14 +269,14 @@ export class Runner {
         this.#awaitMarks(vcpu);
         return RAN;
       case 'illegal':
-        this.#memory.withCode(() => this.#illegal(vcpu, exit.bits));
+        this.#illegal(vcpu, exit.bits);
         return RAN;
       case 'trapped':
         this.#memory.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (this.#memory.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetFetch();
+        if (this.#memory.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetTranslations();
         return RAN;
       default:
         return unreachable(exit);
@@ -367,7 +367,6 @@ export class Runner {
 
   #serveRequests(vcpu: Vcpu): void {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
-    if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.fence) !== 0)
       for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
@@ -401,7 +400,7 @@ export class Runner {
   }
 
   #illegal(vcpu: Vcpu, bits: number): void {
-    while (this.#emulation.illegal(vcpu, bits) === 'unfinished') {
+    while (this.#memory.withCode(() => this.#emulation.illegal(vcpu, bits)) === 'unfinished') {
       const { state } = vcpu;
       if (state.exitKind !== EXIT.mmio) {
         this.#world.finish(RUN.memoryFull, 125);

@@ -223,11 +223,6 @@ export class Vcpu {
     return pages;
   }
 
-  /** Fetch translations are dropped: the page at pc is looked up anew, and its overlay found. Between runs. */
-  forgetFetch(): void {
-    this.forgetTranslations();
-  }
-
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
