@@ -49,6 +49,7 @@ const savedOptions = record({
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
+  protection: optional(truth),
   traps: optional(listOf(text(256), 64)),
 });
 

@@ -186,6 +186,13 @@ describe('what cannot be written', () => {
     assert.deepEqual(await finish(machine), await finish(await createMachine(options)));
   });
 
+  test('a guest without protection comes back without', async () => {
+    const machine = await createMachine({ ...options, protection: false, startPaused: true });
+    await machine.snapshot(path('open.kage'), { stop: true });
+    await using restored = await restoreMachine(path('open.kage'), { startPaused: true });
+    await assert.rejects(restored.protection(), refused('protection-off'));
+  });
+
   test('a snapshot is not replaced by its own increment, nor by a half of one', async () => {
     const { file } = await take(20);
     const was = readFileSync(file);

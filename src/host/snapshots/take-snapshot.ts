@@ -18,7 +18,6 @@ import {
   layoutDigests,
   noBase,
   pageChunks,
-  protectionReport,
   saveBoard,
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
@@ -124,7 +123,7 @@ function headOf(
 ): SnapshotHead {
   // What belongs to this process alone: who may end it, who debugs it, what it logs.
   const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...most } = options;
-  const { protectionLog: _______, protection: ________, ...kept } = most;
+  const { protectionLog: _______, ...kept } = most;
   const files = absoluteDrives(options.drives);
   return {
     id: randomUUID(),
@@ -161,7 +160,7 @@ function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
 
 /** A guest that may reach less than its page tables say must not come back without. Throws OperatorError. */
 function refuseRules({ board }: SnapshotSubject): void {
-  if (protectionReport(board).rules.length === 0) return;
+  if ((board.protection?.ranges.length ?? 0) === 0) return;
   throw new OperatorError(
     'snapshot-protection',
     'a snapshot holds no protection rules, and the guest has some',
