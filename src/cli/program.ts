@@ -159,7 +159,7 @@ function addRun(
   act: (image: string | undefined, flags: RunFlags) => Promise<number>,
   end: (code: number) => void,
 ): void {
-  program
+  const run = program
     .command('run')
     .summary('start a machine, with its console on the terminal')
     .description(
@@ -171,13 +171,8 @@ function addRun(
     .option('-n, --name <name>', 'the name by which the other verbs know it')
     .option('-c, --cpus <count>', 'harts, 1 to 16 (-smp)')
     .option('-m, --memory <size>', 'guest memory: 512M, 2G; a bare number counts MiB')
-    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect)
-    .option('-d, --detach', 'run it in the background and print its name')
-    .option('-q, --quiet', 'no progress and no hints')
-    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
-    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
-    .option('-w, --workdir <folder>', 'where the command runs')
-    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default")
+    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
+  addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')
     .option('--initrd <file>', 'its initial file system (-initrd)')
     .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
@@ -210,6 +205,17 @@ function addRun(
     .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
 }
 
+/** How a machine's life is to be lived: in the background, or for a command. */
+function addLife(command: Command): Command {
+  return command
+    .option('-d, --detach', 'run it in the background and print its name')
+    .option('-q, --quiet', 'no progress and no hints')
+    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
+    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default");
+}
+
 function addSnapshots(
   program: Command,
   io: Io,
@@ -227,7 +233,7 @@ function addSnapshots(
     .addHelpText('after', snapshotExamples)
     .action(async (name: string, file: string, flags: SnapshotFlags) => end(await snapshot(io, name, file, flags)));
 
-  program
+  const restored = program
     .command('restore')
     .summary('start the machine of a snapshot where it stood')
     .description(
@@ -237,13 +243,8 @@ function addSnapshots(
     .usage('[options] FILE [-- COMMAND...]')
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
-    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
-    .option('-d, --detach', 'run it in the background and print its name')
-    .option('-q, --quiet', 'no progress and no hints')
-    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
-    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
-    .option('-w, --workdir <folder>', 'where the command runs')
-    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default")
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect);
+  addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
     .option('--translate <on|off>', 'off: interpret everything')
