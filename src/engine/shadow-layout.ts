@@ -63,5 +63,5 @@ export const SHADOW_BYTES = Math.ceil(shadowLayout.sizeBytes / 64) * 64;
 
 /** The shadows in front of those that are handed out: the hart's own, and the one without translation. */
 export const RESERVED_SHADOWS = 2;
-/** More than processes that take turns closely; a directory of so many is searched in no time (measured, bench/shadows.ts). */
+/** More than processes that take turns closely, as a rule (bench/shadows.ts compares numbers of them). */
 export const DEFAULT_SHADOWS = 32;
