@@ -91,16 +91,26 @@ export class BareHart {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
       // After the drop once more: it empties the table of regions, whose numbers are given out anew.
-      while (this.#hotCode?.prepare(this.state) === false) this.dropCode();
+      while (this.#hotCode?.prepare(this.state) === false) this.makeRoomForCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;
     }
   }
 
-  /** Code memory is full: what the hypervisor does then. */
+  /** As if nothing had been executed yet. */
   dropCode(): void {
     this.memory.dropCode();
+    this.#forgetCode();
+  }
+
+  /** Code memory is full: what the hypervisor does then. */
+  makeRoomForCode(): void {
+    this.memory.makeRoomForCode();
+    this.#forgetCode();
+  }
+
+  #forgetCode(): void {
     this.processor.flushTranslation(this.at);
     forgetProfile(this.state);
   }

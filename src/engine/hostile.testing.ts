@@ -100,7 +100,7 @@ export class Prison {
     for (let exits = 0; state.steps < PROGRAM_STEPS && exits < PROGRAM_STEPS; exits++) {
       if (random.chance(0.05)) state.lines = random.wide() & 0xaaan;
       if (this.#hotCode?.prepare(state) === false) {
-        this.#memory.dropCode();
+        this.#memory.makeRoomForCode();
         this.#processor.flushTranslation(this.#vcpu);
         continue;
       }
@@ -108,7 +108,7 @@ export class Prison {
       assert.ok(EXITS.has(exit.kind), exit.kind);
       this.exits.set(exit.kind, (this.exits.get(exit.kind) ?? 0) + 1);
       if (exit.kind === 'codeFull') {
-        this.#memory.dropCode();
+        this.#memory.makeRoomForCode();
         this.#processor.flushTranslation(this.#vcpu);
       }
       if (exit.kind === 'mmio') {

@@ -9,6 +9,7 @@ import { createLinearMemory } from '../base/linear-memory.ts';
 import { SharedLock } from '../base/lock.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
+import { takeBackColdPages } from './cold-pages.ts';
 import {
   BREAKPOINTS,
   DECODED_HEADER_BYTES,
@@ -19,6 +20,7 @@ import {
   OVERLAY,
   PLAN,
   REGION_BYTES,
+  REGION_LINKS,
   REGIONS,
   USE,
 } from './memory-plan.ts';
@@ -26,6 +28,11 @@ import { Overlays } from './overlays.ts';
 import { dropRegions, withLock } from './region-links.ts';
 
 const PAGE_BYTES = 65536;
+/** Code memory has room again when no more than this part of it is in use. */
+const ROOMY = 3 / 4;
+/** Behind it lies room for modules, this part of it; and this part of that and of tables is to be free for more regions. */
+const BEHIND = 1 / 8;
+const ROOM = 1 / 8;
 
 export interface MemoryOptions {
   readonly width: 32 | 64;
@@ -65,7 +72,11 @@ export class MachineMemory {
   static create(options: MemoryOptions): MachineMemory {
     const overlayBytes = (options.overlays ?? 0) * OVERLAY.bytes;
     const contents =
-      options.blockBytes + options.codeBytes + overlayBytes + options.frames * FRAME_BYTES + 2 * PAGE_BYTES;
+      options.blockBytes +
+      options.codeBytes * (1 + BEHIND) +
+      overlayBytes +
+      options.frames * FRAME_BYTES +
+      2 * PAGE_BYTES;
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
     const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
@@ -125,8 +136,8 @@ export class MachineMemory {
 
   /** Code memory in use: decoded pages, modules, and what the host holds for these (an estimate). */
   get codeBytes(): number {
-    const { decodedFirst, decodedNext, decodedLimit, codeEnd } = this.header;
-    return decodedNext - decodedFirst + (codeEnd - decodedLimit);
+    const { decodedFirst, decodedNext, decodedFreeBytes, decodedLimit, codeEnd } = this.header;
+    return decodedNext - decodedFirst - decodedFreeBytes + (codeEnd - decodedLimit);
   }
 
   /** Frames that guests have touched so far. */
@@ -163,6 +174,40 @@ export class MachineMemory {
   }
 
   /**
+   * Code memory is full: takes the pages of cold code back (cold-pages.ts), or forgets all where that is too little. As
+   * `dropCode`; `forget` is told whether all was forgotten.
+   */
+  makeRoomForCode(forget = (_isAll: boolean): void => {}): void {
+    this.withCode(() => {
+      const isAll = withLock(this.i32, 'sourceLock', () =>
+        withLock(this.i32, 'regionLock', () => {
+          const isAll = !this.#takeBackColdPages();
+          if (isAll) this.#dropCode();
+          return isAll;
+        }),
+      );
+      forget(isAll);
+    });
+  }
+
+  /** Whether there is room now. */
+  #takeBackColdPages(): boolean {
+    const { header } = this;
+    const codeBytes = header.codeEnd - header.decodedFirst;
+    // A region that found no room needs some in one piece, a number and links: these come back only with all others.
+    const hasRoom =
+      header.poolEnd - header.decodedNext > codeBytes * BEHIND * ROOM &&
+      header.regionNext < REGIONS * (1 - ROOM) &&
+      header.linkNext < REGION_LINKS * (1 - ROOM);
+    if (header.regionsFull !== 0 && !hasRoom) return false;
+    takeBackColdPages(this);
+    header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
+    header.decodedEpoch++;
+    header.regionsFull = 0;
+    return this.codeBytes <= codeBytes * ROOMY;
+  }
+
+  /**
    * All code is not dropped meanwhile: for changes to decoded code by who is not in the engine, whom nobody would wait for
    * (devices, a vCPU that waits for others), from looking a page up to the last write to it. Not within itself.
    */
@@ -186,6 +231,9 @@ export class MachineMemory {
     this.u8.fill(0, PLAN.regions, PLAN.regions + Math.min(header.regionNext, REGIONS) * REGION_BYTES);
     header.decodedNext = header.decodedFirst;
     header.decodedLimit = header.codeEnd;
+    header.decodedFree = 0;
+    header.decodedFreeBytes = 0;
+    header.decodedEpoch++;
     header.regionNext = 1;
     header.linkNext = 1;
     header.lastModule = 0;
@@ -289,7 +337,8 @@ export class MachineMemory {
     header.totalStoreOrder = options.totalStoreOrder ? 1 : 0;
     header.codeEnd = header.decodedFirst + options.codeBytes;
     header.decodedLimit = header.codeEnd;
-    header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
+    header.poolEnd = header.codeEnd + options.codeBytes * BEHIND;
+    header.overlayFirst = roundUp(header.poolEnd, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
     header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
     header.frameNext = header.frameFirst;

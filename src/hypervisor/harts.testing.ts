@@ -124,7 +124,7 @@ export class Harts {
         isInside = exit.kind !== 'codeFull';
       } else {
         this.#slice.budget = left;
-        this.#entered.set(id, this.memory.header.codeFlushes);
+        this.#entered.set(id, this.memory.header.decodedEpoch);
         const slice = runner.slice(vcpu);
         assert(slice.kind === 'ran' || slice.kind === 'idle', `the slice ended: ${slice.kind}`);
         isFence = must(hart.exits[FENCES]) > fences;
@@ -151,7 +151,7 @@ export class Harts {
   /** As if nothing had been executed yet. */
   forgetCode(): void {
     this.memory.dropCode();
-    for (const vcpu of this.vcpus) vcpu.forgetCode();
+    for (const vcpu of this.vcpus) vcpu.forgetCode({ isAll: true });
   }
 
   /**
@@ -159,7 +159,7 @@ export class Harts {
    * asked goes on, and all come out when code is dropped.
    */
   mayGoOn(id: number): boolean {
-    return must(this.vcpus[id]).requests === 0 && this.#entered.get(id) === this.memory.header.codeFlushes;
+    return must(this.vcpus[id]).requests === 0 && this.#entered.get(id) === this.memory.header.decodedEpoch;
   }
 
   /** Whether others began to execute code of which this vCPU was not told. */

@@ -134,7 +134,7 @@ export class Runner {
     this.#serveRequests(vcpu);
     if (this.#translator?.prepare(vcpu.state) === false) {
       this.#leave(vcpu);
-      this.#dropCode();
+      this.#makeRoomForCode();
       // By the instruction clock, that code memory was full is no turn missed.
       if (!this.#world.tryEnter(vcpu)) return BARRIER;
       this.#translator.prepare(vcpu.state);
@@ -260,7 +260,7 @@ export class Runner {
         this.#stop(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':
-        this.#dropCode();
+        this.#makeRoomForCode();
         return RAN;
       case 'memoryFull':
         this.#world.finish(RUN.memoryFull, 125);
@@ -283,11 +283,11 @@ export class Runner {
     }
   }
 
-  /** Code memory is full. Whoever comes second finds the code dropped already. */
-  #dropCode(): void {
+  /** Code memory is full. Whoever comes second finds that there is room already. */
+  #makeRoomForCode(): void {
     this.#world.exclude(() => {
-      this.#memory.dropCode(() => {
-        for (const each of this.#world.vcpus) each.forgetCode();
+      this.#memory.makeRoomForCode((isAll) => {
+        for (const each of this.#world.vcpus) each.forgetCode({ isAll });
       });
     });
   }

@@ -175,13 +175,13 @@ export class Vcpu {
   }
 
   /**
-   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
-   * what they ask for is done herewith.
+   * Decoded code was dropped, some or all. Where all was, marks that this vCPU has not seen yet name pages of it, whose
+   * places other code takes: what they ask for is done herewith.
    */
-  forgetCode(): void {
+  forgetCode({ isAll }: { readonly isAll: boolean }): void {
     this.forgetTranslations();
     forgetProfile(this.state);
-    this.state.seenMarks = this.#memory.header.marks;
+    if (isAll) this.state.seenMarks = this.#memory.header.marks;
   }
 
   /**

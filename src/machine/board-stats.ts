@@ -86,7 +86,7 @@ export interface TranslationStats {
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly memory: Readonly<
-    Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
+    Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes' | 'codePagesEvicted', number>
   >;
   /** Why harts left the engine, all of them together. */
   readonly exits: Readonly<Record<string, number>>;
@@ -122,6 +122,7 @@ export function boardStats(board: Board): BoardStats {
       codeBytes: board.memory.codeBytes,
       codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
+      codePagesEvicted: header.pagesEvicted,
     },
     exits: Object.fromEntries(
       EXIT_KINDS.map((kind, i) => [kind, board.vcpus.reduce((sum, vcpu) => sum + (vcpu.hart.exits[i] ?? 0), 0)]),
