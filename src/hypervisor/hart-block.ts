@@ -50,7 +50,7 @@ export const hartBlock = struct('hart-block', {
   /** MTIP is high from these ticks on (ACLINT mtimecmp). */
   machineDeadline: 'u64',
   exits: array('u32', EXIT_KINDS.length),
-  /** Calls into the SBI, sleeps. */
+  /** Calls into the SBI; how often it had nothing to do. */
   calls: 'u32',
   sleeps: 'u32',
   /** Instructions that were emulated by trap, and executions trapped by policy that left the engine. */

@@ -141,6 +141,8 @@ export class Runner {
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
+    // What lies between two vCPUs is no exit's time.
+    if (this.#current !== vcpu) this.#leftAt = 0;
     const exit = this.#run(vcpu, isStep ? 1 : this.#options.budget);
     const slice = this.#handle(vcpu, exit);
     // A step is over when an instruction was begun; an access to a device takes another entry to end it.

@@ -181,6 +181,11 @@ export class Scheduler {
     for (let processor = 0; processor < this.#shape.processors; processor++) this.#ring(processor);
   }
 
+  /** To be called when all processors' threads were ended, in the middle of whatever they did. */
+  freeLock(): void {
+    this.#lock.release();
+  }
+
   /** Milliseconds that the vCPU was on a processor. */
   used(vcpu: number): number {
     return this.#block.used[vcpu] ?? 0;

@@ -1,6 +1,6 @@
 /**
- * One vCPU as a thread that executes it sees it: its blocks, its interrupt lines, its sleep. Everything it knows is
- * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
+ * One vCPU as a thread sees it: its blocks, its interrupt lines, what wakes it. Everything it knows is in shared memory;
+ * all threads hold a Vcpu object for the same vCPU, and one at a time runs it.
  */
 import {
   BANKS,
@@ -19,9 +19,16 @@ import {
   WALK_CACHE_BYTES,
 } from '../engine/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
+import type { Scheduler } from './scheduler.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+/** What a scheduler knows a vCPU by. */
+export interface Scheduled {
+  readonly scheduler: Scheduler;
+  readonly number: number;
+}
 
 const MARKS_MADE = (PLAN.header + headerLayout.offset.marks) / 4;
 
@@ -31,13 +38,16 @@ export class Vcpu {
   readonly at: number;
   readonly state: VcpuState;
   readonly hart: HartBlock;
+  /** Absent where one thread runs all vCPUs in turns. */
+  readonly scheduled: Scheduled | undefined;
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #hartAt: number;
 
-  constructor(memory: MachineMemory, id: number, at: number, hartAt: number) {
+  constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
     this.id = id;
     this.at = at;
+    this.scheduled = scheduled;
     this.state = vcpuState.view(memory.buffer, at);
     this.hart = hartBlock.view(memory.buffer, hartAt);
     this.#memory = memory;
@@ -58,10 +68,10 @@ export class Vcpu {
     this.state.mip = level ? this.state.mip | bit : this.state.mip & ~bit;
   }
 
+  /** First the word, then the scheduler: who blocks the vCPU does it the other way round (Scheduler.block). */
   wake(): void {
-    const index = (this.at + vcpuState.offset.attention) / 4;
-    Atomics.store(this.#words, index, 1);
-    Atomics.notify(this.#words, index);
+    Atomics.store(this.#words, (this.at + vcpuState.offset.attention) / 4, 1);
+    this.scheduled?.scheduler.wake(this.scheduled.number);
   }
 
   /** Looks away: from now on only wake() counts. Call before the last look at lines. */
@@ -72,12 +82,6 @@ export class Vcpu {
   /** Whether wake() was called since armSleep(). */
   get isAwake(): boolean {
     return Atomics.load(this.#words, (this.at + vcpuState.offset.attention) / 4) !== 0;
-  }
-
-  /** Sleeps until wake() or the timeout; only on threads that may block. */
-  sleep(timeoutMs: number): void {
-    this.hart.sleeps++;
-    Atomics.wait(this.#words, (this.at + vcpuState.offset.attention) / 4, 0, timeoutMs);
   }
 
   request(bits: number): void {

@@ -1,5 +1,6 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
+import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
@@ -13,6 +14,7 @@ const DEFAULT_CPU = 'rv64';
 const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
+const LEAST_CAP = 0.01;
 const MOST_THRESHOLD = 65535;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
 const OVERLAYS = 256;
@@ -26,6 +28,10 @@ export const CODE_DEFAULTS = { translate: true, hotThreshold: DEFAULT_TRANSLATIO
 /** What of a machine's options decides its board; docs of each stand with MachineOptions. */
 export interface BoardOptions {
   readonly cpus?: number;
+  readonly processors?: number;
+  readonly weight?: number;
+  readonly cap?: number;
+  readonly pin?: readonly number[];
   readonly memoryBytes?: number;
   readonly codeMemoryBytes?: number;
   readonly cpu?: string;
@@ -46,8 +52,11 @@ export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
   return parseCpu(options.cpu ?? DEFAULT_CPU);
 }
 
-/** `shared`: whether threads share the memory. Throws OperatorError for what cannot be. */
-export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
+/**
+ * `shared`: whether threads share the memory. `parallelism`: how many the host can run at a time. Throws OperatorError for
+ * what cannot be.
+ */
+export function boardConfig(options: BoardOptions, shared = true, parallelism = MOST_PROCESSORS): BoardConfig {
   const harts = options.cpus ?? 1;
   if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
     throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
@@ -74,8 +83,11 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
       'Give fewer drives.',
     );
   const { extensions, emulated } = parseCpuModel(options.cpu ?? DEFAULT_CPU);
+  const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
   return {
     harts,
+    processors,
+    share: shareOf(options, processors),
     memoryBytes,
     codeBytes,
     width: 32,
@@ -88,6 +100,53 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     overlays: options.overlay === false ? 0 : OVERLAYS,
     slots,
+  };
+}
+
+/** A thread for each hart, but no more than the host can run: two on one of its processors would wait for each other. */
+function processorsOf({ processors }: BoardOptions, harts: number, parallelism: number): number {
+  if (processors === undefined) return Math.max(1, Math.min(harts, parallelism, MOST_PROCESSORS));
+  if (Number.isInteger(processors) && processors >= 1 && processors <= MOST_PROCESSORS) return processors;
+  throw new OperatorError(
+    'bad-processors',
+    `${processors} processors are not possible`,
+    `Give --processors a number from 1 to ${MOST_PROCESSORS}.`,
+  );
+}
+
+/** What a guest may claim of so many processors. */
+function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processors: number): ShareOptions {
+  if (processors === 0 && (cap !== undefined || pin !== undefined || given !== undefined))
+    throw new OperatorError(
+      'no-processors',
+      'there are no processors to share: by the instruction clock harts take turns on one thread',
+      'Leave out --processors, --cap and --pin, or --clock instructions.',
+    );
+  if (weight !== undefined && !(Number.isInteger(weight) && weight >= LEAST_WEIGHT && weight <= MOST_WEIGHT))
+    throw new OperatorError(
+      'bad-weight',
+      `a weight of ${weight} is not possible`,
+      `Give --weight a number from ${LEAST_WEIGHT} to ${MOST_WEIGHT}; 1024 is everybody's.`,
+    );
+  if (cap !== undefined && !(cap >= LEAST_CAP && cap <= MOST_PROCESSORS))
+    throw new OperatorError(
+      'bad-cap',
+      `a cap of ${cap} processors is not possible`,
+      `Give --cap a number from ${LEAST_CAP} to ${MOST_PROCESSORS}, as 0.5 for half of one.`,
+    );
+  if (
+    pin?.length === 0 ||
+    pin?.some((processor) => !Number.isInteger(processor) || processor < 0 || processor >= processors)
+  )
+    throw new OperatorError(
+      'bad-pin',
+      `there is no processor ${pin.find((processor) => !(processor >= 0 && processor < processors)) ?? ''}`.trimEnd(),
+      processors === 1 ? 'Give --pin 0, or more --processors.' : `Give --pin numbers from 0 to ${processors - 1}.`,
+    );
+  return {
+    ...(weight === undefined ? {} : { weight }),
+    ...(cap === undefined ? {} : { cap }),
+    ...(pin === undefined ? {} : { pins: pin.reduce((set, processor) => set | (1 << processor), 0) >>> 0 }),
   };
 }
 

@@ -36,6 +36,10 @@ import {
   IRQ,
   type MmioPort,
   RUN,
+  type Scheduled,
+  Scheduler,
+  type SchedulerShape,
+  type ShareOptions,
   Vcpu,
   World,
   worldBlock,
@@ -50,6 +54,10 @@ import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 /** What is on the board: plain data, the same on every thread. */
 export interface BoardConfig {
   readonly harts: number;
+  /** Threads that run the harts; 0: one runs them in turns. */
+  readonly processors: number;
+  /** What the guest may claim of them. */
+  readonly share: ShareOptions;
   readonly memoryBytes: number;
   readonly codeBytes: number;
   readonly width: 32 | 64;
@@ -109,6 +117,8 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
+/** The number of the guest's share of the processors. */
+const SHARE = 0;
 /** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
 const FRESH_LEAST = 63;
 
@@ -130,6 +140,8 @@ export class Board {
   readonly map: GuestPhysicalMap;
   readonly vcpus: readonly Vcpu[];
   readonly world: World;
+  /** Absent where one thread runs all harts in turns. */
+  readonly scheduler: Scheduler | undefined;
   readonly uart: Uart;
   readonly rtc: Rtc;
   readonly plic: Plic;
@@ -172,10 +184,13 @@ export class Board {
     memory.beginBlocks();
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     this.map = new GuestPhysicalMap(memory, memory.block(pages * 4), pages);
-    this.vcpus = Array.from(
-      { length: config.harts },
-      (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
-    );
+    const scheduling = schedulerShape(config);
+    this.scheduler =
+      scheduling && new Scheduler(memory.buffer, memory.block(Scheduler.sizeBytes(scheduling)), scheduling);
+    this.vcpus = Array.from({ length: config.harts }, (_, id) => {
+      const scheduled: Scheduled | undefined = this.scheduler && { scheduler: this.scheduler, number: id };
+      return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
+    });
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
     this.guestMemory = new FrameMemory(memory, this.map);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
@@ -311,6 +326,21 @@ export class Board {
     }
   }
 
+  /** The harts run from now on, as soon as there are processors. */
+  schedule(): void {
+    const { scheduler, config } = this;
+    if (scheduler === undefined) return;
+    scheduler.start();
+    scheduler.addShare(SHARE, config.share);
+    for (const vcpu of this.vcpus) scheduler.add(vcpu.id, SHARE, vcpu.id % scheduler.processors);
+  }
+
+  /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
+  freeLocks(): void {
+    this.memory.freeLocks();
+    this.scheduler?.freeLock();
+  }
+
   finish(wish: Finish): void {
     if (wish.kind === 'poweroff') this.world.finish(RUN.poweroff, 0);
     else if (wish.kind === 'reset') this.world.finish(RUN.reboot, 0);
@@ -398,8 +428,10 @@ export class Board {
   /** Bytes that the blocks of such a board take, alignment included. */
   static #blockBytes(config: BoardConfig, ports: BoardPorts): number {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
+    const scheduling = schedulerShape(config);
     const sizes = [
       pages * 4,
+      scheduling === undefined ? 0 : Scheduler.sizeBytes(scheduling),
       ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
       worldBlock.sizeBytes,
       plicBytes(config.harts),
@@ -413,6 +445,10 @@ export class Board {
     const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
+}
+
+function schedulerShape({ processors, harts }: BoardConfig): SchedulerShape | undefined {
+  return processors === 0 ? undefined : { processors, vcpus: harts, shares: 1 };
 }
 
 function plicBytes(harts: number): number {

@@ -8,14 +8,14 @@ import { RUN } from '../hypervisor/index.ts';
 import { TranslationService } from '../translator/index.ts';
 import { Board } from './board.ts';
 import { guestCode } from './board-runner.ts';
+import type { ThreadStart } from './processor-thread.ts';
 import { bareSlot, slotLayout } from './slots.ts';
-import type { ThreadStart } from './vcpu-thread.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
 export interface TranslationThreadPorts {
   /** Timebase ticks. */
   ticks(): number;
-  /** As in VcpuThreadPorts. */
+  /** As in ProcessorThreadPorts. */
   readonly collectGarbage?: (() => void) | undefined;
 }
 

@@ -19,6 +19,14 @@ export interface MachineOptions {
   readonly name?: string;
   /** Harts, 1 to 16. Default 1. */
   readonly cpus?: number;
+  /** Threads that run the harts, 1 to 32. Default: one for each hart, but no more than the host can run at a time. */
+  readonly processors?: number;
+  /** Its claim where harts wait for a processor, 2 to 262144; everybody's is 1024. */
+  readonly weight?: number;
+  /** Processors' worth of time that it may use at most: 0.5 is half of one. */
+  readonly cap?: number;
+  /** Processors that may run its harts, counted from 0; all of them by default. */
+  readonly pin?: readonly number[];
   /** Guest memory in bytes, a multiple of 4096. Default 512 MiB. */
   readonly memoryBytes?: number;
   /** `rv64` with switches: `rv64,zba=off,zbb=emulate`. */

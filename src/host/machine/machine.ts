@@ -1,7 +1,8 @@
 /**
- * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
+ * A running machine in this process: its board, worker threads that are its processors (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
+import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
@@ -49,9 +50,9 @@ import type {
 } from './machine-api.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
+import { endProcessorAhead } from './processor-worker-start.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
-import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -91,7 +92,7 @@ export class LocalMachine implements MachineHandle {
   /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
   static async start(parts: MachineParts): Promise<LocalMachine> {
     const { options } = parts;
-    const config = boardConfig(options);
+    const config = boardConfig(options, true, availableParallelism());
     const guest: { net?: VirtioNet } = {};
     const threads = config.clock === 'real' ? threadsFor(config) : undefined;
     let network: RunningNetwork | undefined;
@@ -167,9 +168,10 @@ export class LocalMachine implements MachineHandle {
     // Last of what an operator can get wrong, and before the first hart runs.
     if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
     if (options.startPaused) this.#setPaused(true);
+    for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
-      endVcpuWorkerAhead();
+      endProcessorAhead();
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, code.signatures);
     }
@@ -302,7 +304,7 @@ export class LocalMachine implements MachineHandle {
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
         await this.#threads?.terminate();
-        this.board.memory.freeLocks();
+        this.board.freeLocks();
         this.#io.serve();
         this.#trapLog?.close();
         this.#network?.close();
@@ -343,6 +345,7 @@ export class LocalMachine implements MachineHandle {
     epoch: bigint,
   ): void {
     const { memory, shape } = this.board.memory;
+    this.board.schedule();
     threads.start(
       { config, memory, shape, module, signatures, epoch },
       { failed: (error) => this.#fail(error), stopped: () => this.#stopped() },
@@ -363,7 +366,6 @@ export class LocalMachine implements MachineHandle {
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );
-    for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
   }
 
   /** Harts take turns of one slice each; a backend's work is waited for, so that it takes no time the guest can see. */
@@ -393,8 +395,8 @@ export class LocalMachine implements MachineHandle {
   }
 }
 
-function threadsFor({ harts, translation }: BoardConfig): MachineThreads {
-  return new MachineThreads({ vcpus: harts, translates: translation !== undefined });
+function threadsFor({ processors, translation }: BoardConfig): MachineThreads {
+  return new MachineThreads({ processors, translates: translation !== undefined });
 }
 
 async function startNetwork(

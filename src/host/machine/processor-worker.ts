@@ -1,20 +1,20 @@
-/** The worker thread of a processor: waits for its vCPU, runs it until the machine ends (src/machine/vcpu-thread.ts). */
+/** The worker thread of a processor: waits for its machine, runs vCPUs until that ends (src/machine/processor-thread.ts). */
 import { parentPort } from 'node:worker_threads';
-import { runVcpu, type VcpuStart } from '../../machine/index.ts';
+import { type ProcessorStart, runProcessor } from '../../machine/index.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
 
-export interface WorkerStart extends VcpuStart {
+export interface WorkerStart extends ProcessorStart {
   readonly epoch: bigint;
 }
 
-/** What a processor tells the machine's main thread: that its vCPU stopped the machine. Why is in shared memory. */
+/** What a processor tells the machine's main thread: that a vCPU stopped the machine. Why is in shared memory. */
 export interface StoppedMessage {
   readonly vcpu: number;
 }
 
 parentPort?.once('message', (start: WorkerStart) => {
-  runVcpu(start, {
+  runProcessor(start, {
     ticks: ticksSince(start.epoch),
     wallMs: () => Date.now(),
     collectGarbage: garbageCollector(),
