@@ -75,6 +75,11 @@ export class Shares {
     return (((this.#block.pins[share] ?? 0) >>> processor) & 1) === 1;
   }
 
+  /** Periods in which it used up what its cap allows. */
+  throttles(share: number): number {
+    return this.#block.throttles[share] ?? 0;
+  }
+
   /** How far one vCPU's claim is behind the other's in the order: below 0, it comes first. */
   ahead(vcpu: number, other: number): number {
     const block = this.#block;
