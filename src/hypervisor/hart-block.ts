@@ -42,6 +42,8 @@ export const hartBlock = struct('hart-block', {
   busy: 'i32',
   /** What a debugger lets this vCPU do while the machine is not paused: see GATE. */
   gate: 'i32',
+  /** How often all code had been dropped when this vCPU forgot it last. */
+  seenFlushes: 'u32',
   /** hart_start's or hart_suspend's operands. */
   startAddress: 'u64',
   startOpaque: 'u64',
@@ -62,10 +64,8 @@ export const hartBlock = struct('hart-block', {
 });
 export type HartBlock = View<typeof hartBlock.fields>;
 
-/** Shared by the vCPUs of a machine. */
+/** Shared by the vCPUs of a guest. */
 export const worldBlock = struct('world', {
-  /** 1: every vCPU is to stay outside the engine until it is 0 again. */
-  barrier: 'i32',
   /** What became of the machine: see RUN. */
   run: 'i32',
   /** Exit code where `run` says finished. */

@@ -15,6 +15,7 @@ import {
   vcpuState,
 } from '../engine/index.ts';
 import type { Translator } from '../translator/index.ts';
+import { Exclusion, exclusionBlock } from './exclusion.ts';
 import { EXIT_KINDS, hartBlock, worldBlock } from './hart-block.ts';
 import { Runner, type RunnerPorts } from './runner.ts';
 import { Vcpu } from './vcpu.ts';
@@ -58,7 +59,12 @@ export class Harts {
     const pages = (options.ramBase + options.ramBytes) / FRAME_BYTES;
     this.memory = MachineMemory.create({
       ...{ width, shared: true, codeBytes: options.codeBytes, frames: options.ramBytes / FRAME_BYTES + 16 },
-      blockBytes: pages * 4 + harts * (vcpuState.sizeBytes + hartBlock.sizeBytes + 128) + worldBlock.sizeBytes + 256,
+      blockBytes:
+        pages * 4 +
+        harts * (vcpuState.sizeBytes + hartBlock.sizeBytes + 128) +
+        worldBlock.sizeBytes +
+        exclusionBlock.sizeBytes +
+        320,
     });
     const { memory } = this;
     const code = moduleFor(memory, extensions, new Set<string>());
@@ -75,6 +81,7 @@ export class Harts {
       return vcpu;
     });
     const world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    const exclusion = new Exclusion(memory, memory.block(exclusionBlock.sizeBytes));
     const module = new WebAssembly.Module(code.bytes);
     this.#threads = Array.from({ length: options.threads === 'one' ? 1 : harts }, () => {
       const processor = new Processor(module, memory.memory, { width, ticks: () => 0 });
@@ -82,7 +89,10 @@ export class Harts {
         | Translator
         | undefined;
       for (const vcpu of this.vcpus) translator?.start(vcpu.state);
-      return { processor, runner: new Runner(memory, processor, world, NOTHING_ELSE, this.#slice, translator) };
+      return {
+        processor,
+        runner: new Runner(memory, processor, { world, exclusion }, NOTHING_ELSE, this.#slice, translator),
+      };
     });
     for (const vcpu of this.vcpus) this.#thread(vcpu).processor.contextChanged(vcpu.at);
   }

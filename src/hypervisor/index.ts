@@ -1,5 +1,6 @@
 /** The hypervisor's door: vCPUs, the loop that runs them, the SBI, what threads agree on. */
 export type { EmulationOptions } from './emulation.ts';
+export { Exclusion, exclusionBlock } from './exclusion.ts';
 export { EXIT_KINDS, GATE, HART, hartBlock, RUN, STOP, worldBlock } from './hart-block.ts';
 export { type MmioPort, Runner, type RunnerOptions, type RunnerPorts, type Slice } from './runner.ts';
 export type { SbiPorts } from './sbi.ts';

@@ -153,6 +153,7 @@ export class Vcpu {
     this.forgetTranslations();
     forgetProfile(this.state);
     this.state.seenMarks = this.#memory.header.marks;
+    this.hart.seenFlushes = this.#memory.header.codeFlushes;
   }
 
   /** Empties an array's part of `bytes` for the address space in use. */

@@ -23,7 +23,7 @@ export function boardRunner(
   return new Runner(
     board.memory,
     processor,
-    board.world,
+    board,
     {
       mmio: board.mmio,
       ticks: ports.ticks,

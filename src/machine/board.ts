@@ -31,6 +31,8 @@ import {
 } from '../engine/index.ts';
 import {
   type EmulationOptions,
+  Exclusion,
+  exclusionBlock,
   HART,
   hartBlock,
   IRQ,
@@ -140,6 +142,7 @@ export class Board {
   readonly map: GuestPhysicalMap;
   readonly vcpus: readonly Vcpu[];
   readonly world: World;
+  readonly exclusion: Exclusion;
   /** Absent where one thread runs all harts in turns. */
   readonly scheduler: Scheduler | undefined;
   readonly uart: Uart;
@@ -192,6 +195,7 @@ export class Board {
       return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
     });
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    this.exclusion = new Exclusion(memory, memory.block(exclusionBlock.sizeBytes));
     this.guestMemory = new FrameMemory(memory, this.map);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
@@ -434,6 +438,7 @@ export class Board {
       scheduling === undefined ? 0 : Scheduler.sizeBytes(scheduling),
       ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
       worldBlock.sizeBytes,
+      exclusionBlock.sizeBytes,
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,

@@ -55,7 +55,7 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
     board,
     processor,
     { ticks, stopped: (vcpu) => ports.stopped(vcpu.id) },
-    { budget: SLICE_STEPS, clock: 'real' },
+    { budget: SLICE_STEPS, clock: 'real', processor: self },
     start.signatures,
     start.translates,
   );
@@ -75,7 +75,7 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
     } else if (slice.kind === 'idle') {
       vcpu.hart.sleeps++;
       number = scheduler.block(self, nowMs(), slice.untilTicks / TICKS_PER_MS, vcpu);
-    } else if (slice.kind === 'barrier') board.world.awaitBarrier();
+    } else if (slice.kind === 'barrier') board.exclusion.awaitBarrier();
     else number = scheduler.end(self, nowMs());
   }
 }
