@@ -45,6 +45,7 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type PartitionOptions,
   type Progress,
   type ProgressListener,
   type PullOptions,

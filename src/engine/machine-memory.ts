@@ -23,8 +23,11 @@ import {
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
 import { dropRegions, withLock } from './region-links.ts';
+import type { VcpuState } from './vcpu-state.ts';
 
 const PAGE_BYTES = 65536;
+/** Frames that a vCPU gets at a time, of those that were given back. */
+const REFILL_FRAMES = 32;
 
 export interface MemoryOptions {
   readonly width: 32 | 64;
@@ -104,10 +107,13 @@ export class MachineMemory {
     return this.u8.buffer;
   }
 
-  /** Blocks are asked for in the same order on every thread, and so fall at the same places. */
-  beginBlocks(): void {
-    this.#nextBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
-    this.#blockLimit = this.header.decodedFirst;
+  /**
+   * Blocks are asked for in the same order on every thread, and so fall at the same places: from the first place for them,
+   * or in an arena that was taken from there.
+   */
+  beginBlocks(arena?: { readonly at: number; readonly sizeBytes: number }): void {
+    this.#nextBlock = arena?.at ?? roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
+    this.#blockLimit = arena === undefined ? this.header.decodedFirst : arena.at + arena.sizeBytes;
   }
 
   /** A zeroed block that stays for the machine's life. */
@@ -126,7 +132,7 @@ export class MachineMemory {
 
   /** Frames that guests have touched so far. */
   get framesUsed(): number {
-    return this.header.frameNext - this.#frameFirst;
+    return this.header.frameNext - this.#frameFirst - this.header.poolCount;
   }
 
   get #frameFirst(): number {
@@ -153,7 +159,7 @@ export class MachineMemory {
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'poolLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 
@@ -235,6 +241,57 @@ export class MachineMemory {
       if (options.inOverlays) this.#setWanted(address, 1);
     }
     if (options.inOverlays) this.overlays.addBreakpoints(list);
+  }
+
+  /**
+   * Frames come back, from a guest that is gone: what is known of their code is forgotten, and they hold zeros before
+   * anybody else has them. No vCPU may be running, and none of that guest's will run again.
+   */
+  giveFrames(numbers: Iterable<number>): void {
+    withLock(this.i32, 'sourceLock', () => {
+      for (const number of numbers) {
+        const entries = this.decodedPage(number * FRAME_BYTES);
+        if (entries !== 0) {
+          dropRegions(this, entries);
+          this.forgetCode(entries);
+          this.u32[PLAN.frameTable / 4 + number] = 0;
+        }
+        this.u8.fill(0, number * FRAME_BYTES, (number + 1) * FRAME_BYTES);
+        this.#pool(() => {
+          this.u32[(number * FRAME_BYTES) / 4] = this.header.poolHead;
+          this.header.poolHead = number;
+          this.header.poolCount++;
+        });
+      }
+    });
+  }
+
+  /** A frame that was given back, of zeros; 0: there is none. */
+  takeFrame(): number {
+    if (this.header.poolCount === 0) return 0;
+    return this.#pool(() => {
+      const number = this.header.poolHead;
+      if (number === 0) return 0;
+      const link = (number * FRAME_BYTES) / 4;
+      this.header.poolHead = this.u32[link] ?? 0;
+      this.header.poolCount--;
+      this.u32[link] = 0;
+      return number;
+    });
+  }
+
+  /** The engine found no frame that was never used: the vCPU, which is outside, gets some that were. False: there are none. */
+  refill(state: Pick<VcpuState, 'spares' | 'spareFrames'>): boolean {
+    while (state.spareFrames < REFILL_FRAMES) {
+      const number = this.takeFrame();
+      if (number === 0) break;
+      state.spares[state.spareFrames++] = number;
+    }
+    return state.spareFrames > 0;
+  }
+
+  #pool<T>(act: () => T): T {
+    return withLock(this.i32, 'poolLock', act);
   }
 
   #setWanted(address: number, wanted: number): void {
@@ -347,6 +404,6 @@ export class GuestPhysicalMap {
     const number = Atomics.add(this.#memory.u32, index, 1);
     if (number < this.#memory.header.frameLimit) return number;
     Atomics.sub(this.#memory.u32, index, 1);
-    return 0;
+    return this.#memory.takeFrame();
   }
 }

@@ -160,6 +160,10 @@ export const headerLayout = struct('header', {
   translationTimes: array('u32', 4),
   /** Regions evicted: cold ones while code memory was nearly full, and all that stood when all code was dropped. */
   regionsEvicted: 'u32',
+  /** Frames that were given back: lock, the first one's number (each names the next in its first word), how many. */
+  poolLock: 'i32',
+  poolHead: 'u32',
+  poolCount: 'u32',
 });
 
 export const PLAN = {

@@ -37,4 +37,5 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type PartitionOptions,
 } from './machine/index.ts';

@@ -287,6 +287,7 @@ export class Runner {
         this.#dropCode();
         return RAN;
       case 'memoryFull':
+        if (this.#memory.refill(vcpu.state)) return RAN;
         this.#world.finish(RUN.memoryFull, 125);
         return ENDED;
       case 'fenceInstruction':
@@ -421,6 +422,7 @@ export class Runner {
     while (this.#emulation.illegal(vcpu, bits) === 'unfinished') {
       const { state } = vcpu;
       if (state.exitKind !== EXIT.mmio) {
+        if (this.#memory.refill(state)) continue;
         this.#world.finish(RUN.memoryFull, 125);
         return;
       }

@@ -24,6 +24,8 @@ export const QUANTUM_MS = 4;
 /** Who woke runs at once if its claim is older by so much than that of who runs, which has at least had its MIN_RUN. */
 const PREEMPT_MS = 1;
 const MIN_RUN_MS = 0.5;
+/** How old the account may be that is shown of a vCPU that nobody else waits for. */
+const ACCOUNT_MS = 50;
 /** The longest sleep: a bound on what a lost wake-up could cost. */
 const SLEEP_MOST_MS = 1000;
 
@@ -140,6 +142,7 @@ export class Scheduler {
       if (Atomics.load(this.#arrivals, 0) !== this.#seenArrivals) return true;
       if (nowMs - (block.pickedAt[processor] ?? 0) >= QUANTUM_MS) return true;
     }
+    if (nowMs - (block.chargedAt[processor] ?? 0) >= ACCOUNT_MS) return true;
     const share = block.shareOf[block.current[processor] ?? 0] ?? 0;
     return (block.quota[share] ?? 0) !== Number.POSITIVE_INFINITY || !this.shares.allows(share, processor);
   }
@@ -186,7 +189,7 @@ export class Scheduler {
     this.#lock.release();
   }
 
-  /** Milliseconds that the vCPU was on a processor. */
+  /** Milliseconds that the vCPU was on a processor, but for the last moment. */
   used(vcpu: number): number {
     return this.#block.used[vcpu] ?? 0;
   }

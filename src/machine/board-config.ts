@@ -3,7 +3,7 @@ import { OperatorError } from '../base/errors.ts';
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
-import type { BoardConfig } from './board.ts';
+import type { BoardConfig, MachineRoom } from './board.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -15,6 +15,12 @@ const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
 const LEAST_CAP = 0.01;
+const MOST_PARTITIONS = 200;
+const MOST_VCPUS = 256;
+/** Room for a partition: of harts, and of blocks (its map takes 2 MiB and a 1024th of its memory, a hart 320 KiB). */
+const VCPUS_EACH = 4;
+const BLOCKS_EACH = 5 * MiB;
+const DEFAULT_ROOM = 2048 * MiB;
 const MOST_THRESHOLD = 65535;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
 const OVERLAYS = 256;
@@ -32,6 +38,7 @@ export interface BoardOptions {
   readonly weight?: number;
   readonly cap?: number;
   readonly pin?: readonly number[];
+  readonly room?: { readonly partitions?: number; readonly memoryBytes?: number };
   readonly memoryBytes?: number;
   readonly codeMemoryBytes?: number;
   readonly cpu?: string;
@@ -88,6 +95,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     harts,
     processors,
     share: shareOf(options, processors),
+    ...(options.room === undefined ? {} : { room: roomOf(options.room, memoryBytes, processors) }),
     memoryBytes,
     codeBytes,
     width: 32,
@@ -112,6 +120,34 @@ function processorsOf({ processors }: BoardOptions, harts: number, parallelism: 
     `${processors} processors are not possible`,
     `Give --processors a number from 1 to ${MOST_PROCESSORS}.`,
   );
+}
+
+/** What is reserved for all partitions of a machine: of the host's memory it takes what is touched. */
+function roomOf(
+  { partitions = 16, memoryBytes = DEFAULT_ROOM }: NonNullable<BoardOptions['room']>,
+  least: number,
+  processors: number,
+): MachineRoom {
+  if (processors === 0)
+    throw new OperatorError(
+      'no-processors',
+      'by the instruction clock a machine runs one guest',
+      'Leave out what makes room for more, or --clock instructions.',
+    );
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > MOST_PARTITIONS)
+    throw new OperatorError(
+      'bad-room',
+      `${partitions} partitions are not possible`,
+      `Give a number from 1 to ${MOST_PARTITIONS}.`,
+    );
+  if (!Number.isSafeInteger(memoryBytes) || memoryBytes % 4096 !== 0 || memoryBytes < least)
+    throw new OperatorError(
+      'bad-room',
+      `${memoryBytes} bytes are no room for the partitions of a machine`,
+      'Give at least what its first partition has, in whole pages of 4 KiB.',
+    );
+  const vcpus = Math.min(partitions * VCPUS_EACH, MOST_VCPUS);
+  return { partitions, vcpus, memoryBytes, blockBytes: partitions * BLOCKS_EACH };
 }
 
 /** What a guest may claim of so many processors. */
@@ -147,6 +183,33 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
     ...(weight === undefined ? {} : { weight }),
     ...(cap === undefined ? {} : { cap }),
     ...(pin === undefined ? {} : { pins: pin.reduce((set, processor) => set | (1 << processor), 0) >>> 0 }),
+  };
+}
+
+/** What a machine decides for all of its partitions, and a partition's options may not say. */
+const OF_THE_MACHINE = [
+  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
+  ...['trapLog', 'gdbPort', 'room'],
+] as const;
+
+/** For another partition of a machine. Throws OperatorError for what cannot be. */
+export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
+  const given = OF_THE_MACHINE.find((name) => options[name as keyof BoardOptions] !== undefined);
+  if (given !== undefined)
+    throw new OperatorError(
+      'set-by-machine',
+      `${given} is the same for all partitions of a machine`,
+      'Say it where the machine is made.',
+    );
+  const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
+  const own = boardConfig({ ...options, cpu, processors }, shared, processors);
+  const sbi = own.features & FEATURE.sbi;
+  const { translation: _, ...rest } = own;
+  return {
+    ...rest,
+    ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
+    features: (features & ~FEATURE.sbi) | sbi,
+    ...(translation === undefined ? {} : { translation }),
   };
 }
 

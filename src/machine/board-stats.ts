@@ -102,7 +102,10 @@ export function boardStats(board: Board): BoardStats {
       usedMs: Math.round(vcpu.scheduled?.scheduler.used(vcpu.scheduled.number) ?? 0),
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
     })),
-    scheduling: { processors: board.config.processors, throttled: board.scheduler?.shares.throttles(0) ?? 0 },
+    scheduling: {
+      processors: board.config.processors,
+      throttled: board.scheduler?.shares.throttles(board.partition) ?? 0,
+    },
     memory: {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,

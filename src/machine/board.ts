@@ -20,27 +20,16 @@ import {
   TestFinisher,
   Uart,
 } from '../devices/index.ts';
-import {
-  FRAME_BYTES,
-  FRESH_PAGES,
-  GuestPhysicalMap,
-  MachineMemory,
-  type MemoryShape,
-  type Policy,
-  vcpuState,
-} from '../engine/index.ts';
+import { FRAME_BYTES, FRESH_PAGES, GuestPhysicalMap, MachineMemory, type Policy, vcpuState } from '../engine/index.ts';
 import {
   type EmulationOptions,
-  Exclusion,
-  exclusionBlock,
   HART,
   hartBlock,
   IRQ,
   type MmioPort,
   RUN,
   type Scheduled,
-  Scheduler,
-  type SchedulerShape,
+  type Scheduler,
   type ShareOptions,
   Vcpu,
   World,
@@ -49,6 +38,7 @@ import {
 import { FEATURE, parseCpuModel } from '../isa/index.ts';
 import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
+import { Commons, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
@@ -60,6 +50,8 @@ export interface BoardConfig {
   readonly processors: number;
   /** What the guest may claim of them. */
   readonly share: ShareOptions;
+  /** Room for more partitions; absent: the machine is for one guest alone. */
+  readonly room?: MachineRoom;
   readonly memoryBytes: number;
   readonly codeBytes: number;
   readonly width: 32 | 64;
@@ -78,6 +70,16 @@ export interface BoardConfig {
   readonly overlays: number;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
+}
+
+/** What a machine for several partitions is made with. */
+export interface MachineRoom {
+  readonly partitions: number;
+  readonly vcpus: number;
+  /** Guest memory of all of them together. */
+  readonly memoryBytes: number;
+  /** For their blocks. */
+  readonly blockBytes: number;
 }
 
 /** A policy by the name that the operator gave it. */
@@ -119,8 +121,8 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
-/** The number of the guest's share of the processors. */
-const SHARE = 0;
+/** At most, of a configuration in memory. */
+const CONFIG_BYTES = 64 * 1024;
 /** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
 const FRESH_LEAST = 63;
 
@@ -138,13 +140,13 @@ const SUPERVISOR_START = {
 
 export class Board {
   readonly config: BoardConfig;
+  /** Its number in the machine. */
+  readonly partition: number;
+  readonly commons: Commons;
   readonly memory: MachineMemory;
   readonly map: GuestPhysicalMap;
   readonly vcpus: readonly Vcpu[];
   readonly world: World;
-  readonly exclusion: Exclusion;
-  /** Absent where one thread runs all harts in turns. */
-  readonly scheduler: Scheduler | undefined;
   readonly uart: Uart;
   readonly rtc: Rtc;
   readonly plic: Plic;
@@ -155,47 +157,60 @@ export class Board {
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
+  readonly #seat: Seat;
   #lastHit: Mapped | undefined;
   /** Accesses to addresses where nothing is. */
   unmapped = 0;
 
   /** Makes the memory and the first board. */
   static create(config: BoardConfig, ports: BoardPorts): Board {
+    const { room } = config;
+    const memoryBytes = Math.max(room?.memoryBytes ?? 0, config.memoryBytes);
+    const harts = room?.vcpus ?? config.harts;
     const memory = MachineMemory.create({
       width: config.width,
       shared: config.shared,
-      blockBytes: Board.#blockBytes(config, ports),
+      blockBytes: Commons.sizeBytes(config) + CONFIG_BYTES + Board.#blockBytes(config, ports) + (room?.blockBytes ?? 0),
       codeBytes: config.codeBytes,
       // Spare frames that one vCPU keeps must not be missed by another.
-      frames: (config.memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + config.harts * FRESH_PAGES,
+      frames: (memoryBytes + (room?.partitions ?? 1) * VIRT.resetRom.sizeBytes) / FRAME_BYTES + harts * FRESH_PAGES,
       overlays: config.overlays,
     });
-    const board = new Board(config, memory, ports);
+    const commons = new Commons(config, memory);
+    commons.scheduler?.start();
+    return Board.join(commons, config, ports);
+  }
+
+  /** Makes another board in a machine that there is: on the thread that made the machine. */
+  static join(commons: Commons, config: BoardConfig, ports: BoardPorts): Board {
+    const seat = commons.seat(config, Board.#blockBytes(config, ports));
+    const board = new Board(config, commons, seat, ports);
     board.#powerOn();
     return board;
   }
 
-  /** Wraps a board that another thread has made. */
-  static attach(config: BoardConfig, memory: WebAssembly.Memory, shape: MemoryShape, ports: BoardPorts): Board {
-    return new Board(config, new MachineMemory(memory, shape), ports);
+  /** Wraps the board of a partition that another thread has made. */
+  static attach(commons: Commons, partition: number, ports: BoardPorts): Board {
+    return new Board(commons.configOf(partition), commons, commons.seatOf(partition), ports);
   }
 
-  private constructor(config: BoardConfig, memory: MachineMemory, ports: BoardPorts) {
+  private constructor(config: BoardConfig, commons: Commons, seat: Seat, ports: BoardPorts) {
+    const { memory } = commons;
     this.config = config;
+    this.partition = seat.partition;
+    this.commons = commons;
     this.memory = memory;
+    this.#seat = seat;
     this.#locks = new Int32Array(memory.buffer);
-    memory.beginBlocks();
+    memory.beginBlocks(seat);
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     this.map = new GuestPhysicalMap(memory, memory.block(pages * 4), pages);
-    const scheduling = schedulerShape(config);
-    this.scheduler =
-      scheduling && new Scheduler(memory.buffer, memory.block(Scheduler.sizeBytes(scheduling)), scheduling);
     this.vcpus = Array.from({ length: config.harts }, (_, id) => {
-      const scheduled: Scheduled | undefined = this.scheduler && { scheduler: this.scheduler, number: id };
+      const { scheduler } = commons;
+      const scheduled: Scheduled | undefined = scheduler && { scheduler, number: seat.firstVcpu + id };
       return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
     });
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
-    this.exclusion = new Exclusion(memory, memory.block(exclusionBlock.sizeBytes));
     this.guestMemory = new FrameMemory(memory, this.map);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
@@ -330,19 +345,31 @@ export class Board {
     }
   }
 
-  /** The harts run from now on, as soon as there are processors. */
-  schedule(): void {
-    const { scheduler, config } = this;
-    if (scheduler === undefined) return;
-    scheduler.start();
-    scheduler.addShare(SHARE, config.share);
-    for (const vcpu of this.vcpus) scheduler.add(vcpu.id, SHARE, vcpu.id % scheduler.processors);
+  /** Absent where one thread runs all harts in turns. */
+  get scheduler(): Scheduler | undefined {
+    return this.commons.scheduler;
   }
 
-  /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
-  freeLocks(): void {
-    this.memory.freeLocks();
-    this.scheduler?.freeLock();
+  /** The harts run from now on, as soon as there are processors. */
+  schedule(): void {
+    const { scheduler, config, partition } = this;
+    this.commons.announce(partition);
+    if (scheduler === undefined) return;
+    scheduler.addShare(partition, config.share);
+    for (const { id } of this.vcpus) scheduler.add(this.#seat.firstVcpu + id, partition, id % scheduler.processors);
+  }
+
+  /** Whether processors may still run one of the harts. */
+  get isScheduled(): boolean {
+    return this.vcpus.some(({ scheduled }) => scheduled?.scheduler.has(scheduled.number) === true);
+  }
+
+  /** The frames go back to the machine's pool. No hart is scheduled, no device reaches its memory any more. */
+  giveFrames(): void {
+    const frames: number[] = [];
+    for (const { host } of this.map.present()) frames.push(host / FRAME_BYTES);
+    for (const { state } of this.vcpus) frames.push(...state.spares.subarray(0, state.spareFrames));
+    while (!this.commons.exclusion.exclude(() => this.memory.giveFrames(frames)));
   }
 
   finish(wish: Finish): void {
@@ -363,6 +390,7 @@ export class Board {
       state.features = config.features;
       state.misa = config.misa;
       state.mhartid = BigInt(vcpu.id);
+      state.partition = this.partition;
       state.mode = 3n;
       state.mstatus = 0xa_0000_0000n;
       state.stimecmp = (1n << 64n) - 1n;
@@ -370,6 +398,7 @@ export class Board {
       state.hasPeers = config.harts > 1 ? 1 : 0;
       state.freshLeast = FRESH_LEAST;
       state.seenMarks = this.memory.header.marks;
+      hart.seenFlushes = this.memory.header.codeFlushes;
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;
@@ -432,13 +461,10 @@ export class Board {
   /** Bytes that the blocks of such a board take, alignment included. */
   static #blockBytes(config: BoardConfig, ports: BoardPorts): number {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
-    const scheduling = schedulerShape(config);
     const sizes = [
       pages * 4,
-      scheduling === undefined ? 0 : Scheduler.sizeBytes(scheduling),
       ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
       worldBlock.sizeBytes,
-      exclusionBlock.sizeBytes,
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
@@ -450,10 +476,6 @@ export class Board {
     const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
-}
-
-function schedulerShape({ processors, harts }: BoardConfig): SchedulerShape | undefined {
-  return processors === 0 ? undefined : { processors, vcpus: harts, shares: 1 };
 }
 
 function plicBytes(harts: number): number {

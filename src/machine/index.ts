@@ -10,10 +10,11 @@ export {
   type SlotConfig,
   type TrapPolicy,
 } from './board.ts';
-export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
+export { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 export { boardRunner, SLICE_STEPS } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { Commons, TRANSLATOR } from './commons.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
 export { CodeExplainer, type ExplainRequest } from './explain.ts';
 export {

@@ -1,5 +1,5 @@
 /**
- * A processor: a thread of its own that runs vCPUs as the scheduler says, until the machine ends. It shares the machine's
+ * A processor: a thread of its own that runs vCPUs of the machine's partitions as the scheduler says, until the machine ends. It shares the machine's
  * memory; it blocks when there is nothing to run, and is woken through that memory. The host starts the thread, hands it
  * a ProcessorStart, and has it call `runProcessor`.
  *
@@ -8,14 +8,17 @@
  */
 import { must } from '../base/assert.ts';
 import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts';
-import { NOBODY, RUN } from '../hypervisor/index.ts';
+import { NOBODY, type Runner, type Vcpu } from '../hypervisor/index.ts';
+import { AttachedBoards } from './attached-boards.ts';
 import { Board, type BoardConfig } from './board.ts';
-import { boardRunner, SLICE_STEPS } from './board-runner.ts';
+import { boardRunner, SLICE_STEPS, translatorOf } from './board-runner.ts';
+import { Commons } from './commons.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
 /** What every thread of a machine gets: plain data and what threads may share. */
 export interface ThreadStart {
+  /** Of the machine's first partition. */
   readonly config: BoardConfig;
   readonly memory: WebAssembly.Memory;
   readonly shape: MemoryShape;
@@ -37,45 +40,68 @@ export interface ProcessorThreadPorts {
   ticks(): number;
   wallMs(): number;
   /** A vCPU reached a breakpoint, or made the step that it was asked for. */
-  stopped(vcpu: number): void;
+  stopped(partition: number, hart: number): void;
   /** Collects garbage on this thread, at once; where the host cannot be asked it does so when it likes. */
   readonly collectGarbage?: (() => void) | undefined;
+}
+
+interface Attached {
+  readonly board: Board;
+  readonly runner: Runner;
 }
 
 /** Returns when the machine has ended. Only on threads that may block. */
 export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts): void {
   const { ticks } = ports;
-  const self = start.processor;
+  const { config, processor: self, signatures } = start;
   const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => ports.wallMs() };
-  const board = Board.attach(start.config, start.memory, start.shape, { clock, slot: bareSlot, slotLayout });
-  const scheduler = must(board.scheduler);
-  const processor = new Processor(start.module, start.memory, { width: start.config.width, ticks });
+  const commons = Commons.attach(config, start.memory, start.shape);
+  const scheduler = must(commons.scheduler);
+  const processor = new Processor(start.module, start.memory, { width: config.width, ticks });
   processor.collectGarbage = ports.collectGarbage;
-  const runner = boardRunner(
-    board,
-    processor,
-    { ticks, stopped: (vcpu) => ports.stopped(vcpu.id) },
-    { budget: SLICE_STEPS, clock: 'real', processor: self },
-    start.signatures,
-    start.translates,
-  );
+  const translator = translatorOf({ memory: commons.memory, config }, processor, ports, signatures, start.translates);
+  const attach = (partition: number): Attached => {
+    const board = Board.attach(commons, partition, { clock, slot: bareSlot, slotLayout });
+    const stopped = (vcpu: Vcpu): void => ports.stopped(partition, vcpu.id);
+    const options = { budget: SLICE_STEPS, clock: 'real', processor: self } as const;
+    const runner = boardRunner(board, processor, { ticks, stopped }, options, signatures, translator);
+    return { board, runner };
+  };
+  const boards = new AttachedBoards(commons, self, attach, ({ board }) => {
+    for (const vcpu of board.vcpus) translator?.stop(vcpu.state);
+  });
   const nowMs = (): number => ticks() / TICKS_PER_MS;
+
+  /** Runs the vCPU until it has nothing to do, or another's turn has come: which one's. */
+  const runVcpu = (number: number): number => {
+    const { partition, hart } = commons.ownerOf(number);
+    const { board, runner } = boards.of(partition);
+    const vcpu = must(board.vcpus[hart]);
+    for (;;) {
+      const slice = runner.slice(vcpu);
+      boards.refresh();
+      if (slice.kind === 'idle') {
+        vcpu.hart.sleeps++;
+        return scheduler.block(self, nowMs(), slice.untilTicks / TICKS_PER_MS, vcpu);
+      }
+      if (slice.kind === 'ended') return scheduler.end(self, nowMs());
+      if (slice.kind === 'barrier') commons.exclusion.awaitBarrier();
+      else if (scheduler.mustLook(self, nowMs())) {
+        const next = scheduler.next(self, nowMs());
+        if (next !== number) return next;
+      }
+    }
+  };
+
   let number = scheduler.next(self, nowMs());
   for (;;) {
-    if (number === NOBODY) {
-      if (board.world.run !== RUN.running) return;
+    // Behind the scheduler's word: who changes something rings the bell that this one then sleeps on.
+    boards.refresh();
+    if (commons.hasEnded) return;
+    if (number !== NOBODY) number = runVcpu(number);
+    else {
       scheduler.sleep(self, nowMs());
       number = scheduler.next(self, nowMs());
-      continue;
     }
-    const vcpu = must(board.vcpus[number]);
-    const slice = runner.slice(vcpu);
-    if (slice.kind === 'ran') {
-      if (scheduler.mustLook(self, nowMs())) number = scheduler.next(self, nowMs());
-    } else if (slice.kind === 'idle') {
-      vcpu.hart.sleeps++;
-      number = scheduler.block(self, nowMs(), slice.untilTicks / TICKS_PER_MS, vcpu);
-    } else if (slice.kind === 'barrier') board.exclusion.awaitBarrier();
-    else number = scheduler.end(self, nowMs());
   }
 }

@@ -161,7 +161,7 @@ export class WebMachine {
       (message) => this.#fail(message),
     );
     await this.#io.run().finally(() => workers.end());
-    this.#board.freeLocks();
+    this.#board.commons.freeLocks();
   }
 
   async #runHere(loop: TurnLoop): Promise<void> {

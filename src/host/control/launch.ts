@@ -14,7 +14,7 @@ export async function launchMachine(
   const name = options.name ?? `kage-${randomBytes(3).toString('hex')}`;
   const server = await ControlServer.claim(name, folder);
   try {
-    const machine = await create({ ...options, name });
+    const machine = await create({ ...options, name }, (another, given) => launchMachine(another, given, folder));
     server.serve(machine);
     return machine;
   } catch (error) {

@@ -63,8 +63,30 @@ export interface MachineOptions {
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
   readonly trapLog?: string;
+  /**
+   * Room for more partitions in the machine (createPartition): how many of them, 16 by default, and their memory together,
+   * 2 GiB by default. It is reserved, and taken from the host where it is touched. Without, the machine is for one guest.
+   */
+  readonly room?: { readonly partitions?: number; readonly memoryBytes?: number };
   readonly signal?: AbortSignal;
 }
+
+/** Of a partition that joins a machine; what is the machine's own its first partition decided. */
+export type PartitionOptions = Omit<
+  MachineOptions,
+  | 'processors'
+  | 'cpu'
+  | 'clock'
+  | 'codeMemoryBytes'
+  | 'translate'
+  | 'hotThreshold'
+  | 'promotion'
+  | 'overlay'
+  | 'traps'
+  | 'trapLog'
+  | 'gdbPort'
+  | 'room'
+>;
 
 export interface ExecOptions {
   readonly environment?: Readonly<Record<string, string>>;
@@ -109,6 +131,11 @@ export interface MachineHandle extends AsyncDisposable {
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /**
+   * Another guest in this machine, on the same processors, out of the same memory and code memory; each ends alone, and the
+   * machine lives as long as one of them. Rejects with OperatorError: `machine-closed`, `machine-full`, `set-by-machine`.
+   */
+  createPartition(options: PartitionOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Asks the guest to shut down (agent), and ends the machine after the grace. */
@@ -126,4 +153,10 @@ export interface MachineHandle extends AsyncDisposable {
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
-export type CreateMachine = (options: MachineOptions) => Promise<MachineHandle>;
+export type CreateMachine = (options: MachineOptions, launch?: Launch) => Promise<MachineHandle>;
+
+/** Wraps what is made, partitions too: the control socket does, so that they can be reached. */
+export type Launch = (
+  create: (options: MachineOptions) => Promise<MachineHandle>,
+  options: MachineOptions,
+) => Promise<MachineHandle>;

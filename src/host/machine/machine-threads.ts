@@ -21,13 +21,14 @@ export interface ThreadHeap {
 export interface ThreadEvents {
   /** A thread failed, and with it the machine. */
   failed(error: HostError): void;
-  /** A vCPU stopped the machine. */
-  stopped(): void;
+  /** A hart of that partition stopped it. */
+  stopped(partition: number): void;
 }
 
 export class MachineThreads {
   readonly #processors: readonly Worker[];
-  readonly #translates: boolean;
+  /** One of them translates for the others. */
+  readonly translates: boolean;
   #translator: Worker | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
@@ -37,18 +38,19 @@ export class MachineThreads {
     this.#processors = Array.from({ length: options.processors }, (_, id) =>
       this.#watched(takeProcessorWorker(id), `processor${id}`),
     );
-    for (const worker of this.#processors) worker.on('message', (_: StoppedMessage) => this.#events?.stopped());
-    this.#translates = options.translates && availableParallelism() > 1;
+    for (const worker of this.#processors)
+      worker.on('message', ({ partition }: StoppedMessage) => this.#events?.stopped(partition));
+    this.translates = options.translates && availableParallelism() > 1;
   }
 
   /** The processors begin to run vCPUs. */
   start(start: Omit<WorkerStart, 'processor' | 'translates'>, events: ThreadEvents): void {
     this.#events = events;
     if (this.#failure !== undefined) events.failed(this.#failure);
-    const translates = this.#translates ? 'elsewhere' : 'here';
+    const translates = this.translates ? 'elsewhere' : 'here';
     for (const [processor, worker] of this.#processors.entries())
       worker.postMessage({ ...start, processor, translates } satisfies WorkerStart);
-    if (!this.#translates) return;
+    if (!this.translates) return;
     this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
     this.#translator.postMessage(start satisfies TranslationWorkerStart);
   }

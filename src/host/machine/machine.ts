@@ -13,17 +13,19 @@ import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
   Board,
   type BoardConfig,
+  type BoardPorts,
   boardConfig,
   boardRunner,
   boardStats,
   CodeExplainer,
   type CodeExplanation,
   exitStatus,
-  extensionsOf,
+  type HostPorts,
   type HotRegion,
   hotRegions,
   IoSlots,
   IoThread,
+  partitionConfig,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
@@ -47,7 +49,9 @@ import type {
   MachineInfo,
   MachineOptions,
   MachineStats,
+  PartitionOptions,
 } from './machine-api.ts';
+import { MachineHome, type Member } from './machine-home.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
@@ -63,43 +67,49 @@ export interface MachineParts {
   readonly drives: readonly OpenedDrive[];
   /** Given back when the guest has its copy. */
   readonly files: BootFiles;
+  /** Makes another partition of the machine. */
+  readonly another: (options: PartitionOptions, home: MachineHome) => Promise<MachineHandle>;
 }
 
-export class LocalMachine implements MachineHandle {
+export class LocalMachine implements MachineHandle, Member {
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
   readonly #options: MachineOptions;
+  readonly #another: MachineParts['another'];
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
   readonly #slots: IoSlots;
-  /** None with the instruction clock. */
-  readonly #threads: MachineThreads | undefined;
+  readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
   readonly #config: BoardConfig;
   readonly #startedAt = new Date().toISOString();
-  readonly processor: Processor;
-  readonly #signatures: EngineCode['signatures'];
   #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
+  /** What there was to say of it when it left a machine that goes on. */
+  #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
   #runner: Runner | undefined;
 
-  /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
-  static async start(parts: MachineParts): Promise<LocalMachine> {
+  /**
+   * Builds, loads and starts the machine, or another partition of the one whose `home` is given. Rejects with OperatorError
+   * on bad options; nothing is left behind then.
+   */
+  static async start(parts: MachineParts, home?: MachineHome): Promise<LocalMachine> {
     const { options } = parts;
-    const config = boardConfig(options, true, availableParallelism());
+    const config = home ? partitionConfig(options, home.config) : boardConfig(options, true, availableParallelism());
     const guest: { net?: VirtioNet } = {};
-    const threads = config.clock === 'real' ? threadsFor(config) : undefined;
+    const threads = home === undefined && config.clock === 'real' ? threadsFor(config) : undefined;
     let network: RunningNetwork | undefined;
+    let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
         network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
-      const machine = new LocalMachine(parts, config, network, threads);
+      machine = new LocalMachine(parts, config, network, home ?? threads);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -108,30 +118,40 @@ export class LocalMachine implements MachineHandle {
     } catch (error) {
       network?.close();
       await threads?.terminate();
+      if (home && machine) await machine.#abandon();
       throw error;
     }
+  }
+
+  /** A partition that was not started after all. */
+  async #abandon(): Promise<void> {
+    this.board.world.finish(RUN.crashed, 125);
+    await this.home.leave(this);
+    this.home.vacate(this.board);
   }
 
   private constructor(
     parts: MachineParts,
     config: BoardConfig,
     network: RunningNetwork | undefined,
-    threads: MachineThreads | undefined,
+    /** The machine that it is a partition of; or the threads of one that is new, none with the instruction clock. */
+    where: MachineHome | MachineThreads | undefined,
   ) {
     const { options } = parts;
     this.#options = options;
+    this.#another = parts.another;
     this.#drives = parts.drives;
     this.#network = network;
-    this.#threads = threads;
     this.exited = this.#end.promise;
-    const host = nodePorts(options.seed);
+    const host = this.#whileItLasts(nodePorts(options.seed));
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
       host,
     });
-    const epoch = clockEpoch();
+    const home = where instanceof MachineHome ? where : undefined;
+    const epoch = home?.parts.epoch ?? clockEpoch();
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
@@ -139,46 +159,79 @@ export class LocalMachine implements MachineHandle {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
     };
-    this.board = Board.create(config, {
+    const boardPorts: BoardPorts = {
       clock,
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
-    });
-    this.#io = new IoThread(this.board, host);
-    const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
-    this.#config = config;
-    const extensions = extensionsOf(options);
-    const plan = planMachineBoot(options, parts.files, {
-      memoryBytes: config.memoryBytes,
-      harts: config.harts,
-      extensions,
-      seed: bootSeed(options.seed),
-    });
-    this.board.load(plan);
-    releaseBootFiles(parts.files, plan);
-    const { emulated } = parseCpuModel(config.cpu);
-    const { description } = this.board.memory.shape;
-    const wish = { description, extensions, emulated, policies: config.policies };
-    const code = readyEngine(wish, cacheFolder('engines'), build);
-    code.writeTables(this.board.memory.buffer);
-    this.#signatures = code.signatures;
-    const module = new WebAssembly.Module(code.bytes);
-    this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
-    // Last of what an operator can get wrong, and before the first hart runs.
-    if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
-    if (options.startPaused) this.#setPaused(true);
+    };
+    this.board = home ? Board.join(home.parts.commons, config, boardPorts) : Board.create(config, boardPorts);
+    try {
+      this.home = home ?? this.#makeHome(where as MachineThreads | undefined, epoch, ticks);
+      this.#io = new IoThread(this.board, host);
+      const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
+      this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
+      this.#config = config;
+      this.#load(parts, config);
+      // Last of what an operator can get wrong, and before the first hart runs.
+      if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
+    } catch (error) {
+      home?.vacate(this.board);
+      throw error;
+    }
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
-    if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
+    if (options.startPaused) this.#setPaused(true);
+    this.home.join(this);
+    if (home) this.board.schedule();
+    else if (config.clock === 'real') this.home.start(this.board);
     else {
       endProcessorAhead();
       this.processor.collectGarbage = garbageCollector();
-      this.#prepareInstructionClock(ticks, code.signatures);
+      this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
   }
 
+  /** A processor of this thread. */
+  get processor(): Processor {
+    return this.home.parts.processor;
+  }
+
+  #makeHome(threads: MachineThreads | undefined, epoch: bigint, ticks: () => number): MachineHome {
+    const { config, memory, commons } = this.board;
+    const { extensions, emulated } = parseCpuModel(config.cpu);
+    const { description } = memory.shape;
+    const wish = { description, extensions, emulated, policies: config.policies };
+    const code = readyEngine(wish, cacheFolder('engines'), build);
+    code.writeTables(memory.buffer);
+    const module = new WebAssembly.Module(code.bytes);
+    const processor = new Processor(module, memory.memory, { width: config.width, ticks });
+    return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
+  }
+
+  #load({ options, files }: MachineParts, config: BoardConfig): void {
+    const plan = planMachineBoot(options, files, {
+      memoryBytes: config.memoryBytes,
+      harts: config.harts,
+      extensions: parseCpuModel(config.cpu).extensions,
+      seed: bootSeed(options.seed),
+    });
+    this.board.load(plan);
+    releaseBootFiles(files, plan);
+  }
+
+  /** What the host does later it does not do to a partition that has left its machine. */
+  #whileItLasts(host: HostPorts): HostPorts {
+    const unlessGone = (act: () => void) => (): void => {
+      if (this.#last === undefined) act();
+    };
+    return {
+      ...host,
+      after: (delayMs, callback) => host.after(delayMs, unlessGone(callback)),
+      defer: (callback) => host.defer(unlessGone(callback)),
+    };
+  }
+
   get info(): MachineInfo {
-    const isRunning = this.board.world.run === RUN.running;
+    const isRunning = this.#last === undefined && this.board.world.run === RUN.running;
     return {
       name: this.#options.name ?? `machine-${process.pid}`,
       pid: process.pid,
@@ -224,6 +277,16 @@ export class LocalMachine implements MachineHandle {
     return { code: exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };
   }
 
+  async createPartition(options: PartitionOptions): Promise<MachineHandle> {
+    if (this.home.config.room === undefined || !this.home.isOpen)
+      throw new OperatorError(
+        'machine-closed',
+        this.home.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
+        'Make a machine with "room" for more.',
+      );
+    return await this.#another(options, this.home);
+  }
+
   async pause(): Promise<void> {
     this.#setPaused(true);
     while (!this.board.world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -251,7 +314,7 @@ export class LocalMachine implements MachineHandle {
   }
 
   async kill(): Promise<ExitStatus> {
-    if (this.board.world.run === RUN.running) {
+    if (this.#last === undefined && this.board.world.run === RUN.running) {
       this.#wasKilled = true;
       this.board.world.finish(RUN.crashed, 137);
     }
@@ -259,6 +322,10 @@ export class LocalMachine implements MachineHandle {
   }
 
   async stats(): Promise<MachineStats> {
+    return this.#last?.stats ?? this.#stats();
+  }
+
+  #stats(): MachineStats {
     return {
       ...boardStats(this.board),
       ...(this.#network ? { network: this.#network.network.stats() } : {}),
@@ -272,7 +339,7 @@ export class LocalMachine implements MachineHandle {
         `The machine has no hart ${hart}`,
         `Give a number from 0 to ${this.board.vcpus.length - 1}`,
       );
-    this.#explainer ??= new CodeExplainer(this.board, this.#signatures);
+    this.#explainer ??= new CodeExplainer(this.board, this.home.parts.signatures);
     return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
   }
 
@@ -282,7 +349,7 @@ export class LocalMachine implements MachineHandle {
 
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
-    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
+    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.home.parts.threads?.heaps()) ?? [])];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -303,8 +370,7 @@ export class LocalMachine implements MachineHandle {
     void serving
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
-        await this.#threads?.terminate();
-        this.board.freeLocks();
+        await this.home.leave(this);
         this.#io.serve();
         this.#trapLog?.close();
         this.#network?.close();
@@ -313,19 +379,33 @@ export class LocalMachine implements MachineHandle {
         await this.#gdb?.[Symbol.asyncDispose]();
         await Promise.all(this.#drives.map((drive) => drive.close()));
         signal?.removeEventListener('abort', abort);
+        await this.#vacate();
         this.#end.resolve(this.#status());
       });
   }
 
+  /** Where the machine goes on, what it had is free for others: when no disk or socket has anything to write there. */
+  async #vacate(): Promise<void> {
+    while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+    if (!this.home.isOpen) return;
+    this.#last = { stats: this.#stats(), status: this.#status() };
+    this.home.vacate(this.board);
+  }
+
   #status(): ExitStatus {
+    if (this.#last !== undefined) return this.#last.status;
     if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
     if (this.#wasKilled) return { reason: 'killed', code: 137 };
     return exitStatus(this.board.world);
   }
 
+  failed(error: unknown): void {
+    this.#fail(error);
+  }
+
   #fail(error: unknown): void {
     this.#failure ??= error instanceof Error ? error.message : String(error);
-    this.board.world.finish(RUN.crashed, 125);
+    if (this.#last === undefined) this.board.world.finish(RUN.crashed, 125);
   }
 
   #setPaused(paused: boolean): void {
@@ -333,23 +413,8 @@ export class LocalMachine implements MachineHandle {
   }
 
   /** A hart reached a breakpoint, or has made its step. */
-  #stopped(): void {
+  stopped(): void {
     void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
-  }
-
-  #startThreads(
-    threads: MachineThreads,
-    config: BoardConfig,
-    module: WebAssembly.Module,
-    signatures: EngineCode['signatures'],
-    epoch: bigint,
-  ): void {
-    const { memory, shape } = this.board.memory;
-    this.board.schedule();
-    threads.start(
-      { config, memory, shape, module, signatures, epoch },
-      { failed: (error) => this.#fail(error), stopped: () => this.#stopped() },
-    );
   }
 
   #steppedTicks(): number {
@@ -362,7 +427,7 @@ export class LocalMachine implements MachineHandle {
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped: () => this.#stopped() },
+      { ticks, stopped: () => this.stopped() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );

@@ -10,7 +10,8 @@ export interface WorkerStart extends ProcessorStart {
 
 /** What a processor tells the machine's main thread: that a vCPU stopped the machine. Why is in shared memory. */
 export interface StoppedMessage {
-  readonly vcpu: number;
+  readonly partition: number;
+  readonly hart: number;
 }
 
 parentPort?.once('message', (start: WorkerStart) => {
@@ -18,6 +19,6 @@ parentPort?.once('message', (start: WorkerStart) => {
     ticks: ticksSince(start.epoch),
     wallMs: () => Date.now(),
     collectGarbage: garbageCollector(),
-    stopped: (vcpu) => parentPort?.postMessage({ vcpu } satisfies StoppedMessage),
+    stopped: (partition, hart) => parentPort?.postMessage({ partition, hart } satisfies StoppedMessage),
   });
 });

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OperatorError } from '../base/errors.ts';
+import { Board } from './board.ts';
+import { boardConfig, partitionConfig } from './board-config.ts';
+import { readConfig, writeConfig } from './config-bytes.ts';
+import { EmptySlot } from './empty-slot.ts';
+import { slotLayout } from './slots.ts';
+
+const MiB = 2 ** 20;
+const ports = {
+  clock: { ticks: () => 0n, wallMs: () => 0 },
+  slotLayout,
+  slot: (slot: { id: string }, { name, block }: { name: string; block: { buffer: ArrayBufferLike; at: number } }) =>
+    new EmptySlot(`${name}/${slot.id}`, block),
+};
+
+test('a configuration in memory is what it was', () => {
+  const config = boardConfig({ cpus: 3, traps: ['wfi'], pin: [0], room: { partitions: 2 } });
+  assert.deepEqual(readConfig(writeConfig(config)), config);
+});
+
+test('partitions have arenas, vCPUs and numbers of their own, which serve the next when they are gone', () => {
+  const config = boardConfig({ memoryBytes: 2 * MiB, room: { partitions: 3, memoryBytes: 16 * MiB } });
+  const first = Board.create(config, ports);
+  const { commons } = first;
+  first.schedule();
+  const join = (cpus: number): Board => {
+    const board = Board.join(commons, partitionConfig({ cpus, memoryBytes: 2 * MiB }, config), ports);
+    board.schedule();
+    return board;
+  };
+  const second = join(3);
+  const third = join(2);
+  assert.deepEqual(
+    [first, second, third].map((board) => board.partition),
+    [0, 1, 2],
+  );
+  assert.throws(
+    () => join(1),
+    (error) => error instanceof OperatorError && error.code === 'machine-full',
+  );
+  // Another thread's view: found by its number alone.
+  const seen = Board.attach(commons, second.partition, ports);
+  assert.deepEqual(seen.config, second.config);
+  assert.deepEqual(
+    seen.vcpus.map(({ at }) => at),
+    second.vcpus.map(({ at }) => at),
+  );
+  assert.equal(seen.vcpus[2]?.state.partition, 1);
+  assert.deepEqual(commons.ownerOf(2), { partition: 1, hart: 1 });
+  assert.deepEqual(commons.ownerOf(4), { partition: 2, hart: 0 });
+  // The middle one goes, and leaves zeros.
+  second.guestMemory.setUp(0x8000_0000, Uint8Array.of(1, 2, 3));
+  const { frameNext } = commons.memory.header;
+  const host = second.map.host(0x80000, 'read');
+  for (const { scheduled } of second.vcpus) scheduled?.scheduler.remove(scheduled.number);
+  assert.equal(second.isScheduled, false);
+  commons.scheduler?.removeShare(1);
+  const change = commons.withdraw(1);
+  assert.equal(commons.isSeen(change, [0]), false);
+  commons.saw(0, change);
+  assert.equal(commons.isSeen(change, [0]), true);
+  assert.equal(commons.generation(1), undefined);
+  second.giveFrames();
+  commons.release(1);
+  assert.equal(commons.memory.header.poolCount, 1);
+  const next = join(1);
+  assert.equal(next.partition, 1);
+  assert.equal(next.vcpus[0]?.at, second.vcpus[0]?.at);
+  assert.equal(next.world.run, 0);
+  commons.memory.header.frameLimit = frameNext;
+  assert.equal(next.map.host(0x80001, 'write'), host);
+  assert.deepEqual([...commons.memory.u8.subarray(host, host + 4)], [0, 0, 0, 0]);
+  assert.equal(next.map.host(0x80002, 'write'), 0);
+});
+
+test('what the machine decides a partition may not say', () => {
+  const machine = boardConfig({ cpu: 'rv64,zba=off', translate: false, room: {} });
+  const own = partitionConfig({ cpus: 2, bios: 'none', weight: 3 }, machine);
+  assert.equal(own.cpu, 'rv64,zba=off');
+  assert.equal(own.translation, undefined);
+  assert.equal(own.features & machine.features, own.features);
+  assert.notEqual(own.features, machine.features);
+  for (const given of [{ processors: 1 }, { clock: 'real' as const }, { translate: true }])
+    assert.throws(() => partitionConfig(given, machine), { code: 'set-by-machine' });
+  assert.throws(() => boardConfig({ room: {}, clock: 'instructions' }), { code: 'no-processors' });
+  assert.throws(() => boardConfig({ room: { partitions: 0 } }), { code: 'bad-room' });
+  assert.throws(() => boardConfig({ room: { memoryBytes: 4096 } }), { code: 'bad-room' });
+});
