@@ -32,13 +32,21 @@ const guest = { bios, memoryBytes: 4 << 20, network: false } as const;
 
 let isBeyond = false;
 
-/** Milliseconds that each had in the time that is measured, and that time. */
-async function measure(machines: readonly MachineHandle[]): Promise<{ used: number[]; wallMs: number }> {
-  const read = async (): Promise<number[]> =>
+interface Measured {
+  /** Of each, in the time that is measured: milliseconds on the processor, as the scheduler counts; instructions. */
+  readonly used: readonly number[];
+  readonly instructions: readonly number[];
+  readonly wallMs: number;
+}
+
+async function measure(machines: readonly MachineHandle[]): Promise<Measured> {
+  const read = async (): Promise<{ usedMs: number; instructions: number }[]> =>
     await Promise.all(
       machines.map(async (machine) => {
-        const { vcpus } = (await machine.stats()) as { vcpus: { usedMs: number }[] };
-        return vcpus.reduce((sum, { usedMs }) => sum + usedMs, 0);
+        const { vcpus } = (await machine.stats()) as { vcpus: { usedMs: number; instructions: number }[] };
+        const sum = (of: (vcpu: (typeof vcpus)[number]) => number): number =>
+          vcpus.reduce((all, one) => all + of(one), 0);
+        return { usedMs: sum((one) => one.usedMs), instructions: sum((one) => one.instructions) };
       }),
     );
   // What is hot is translated by then.
@@ -47,7 +55,11 @@ async function measure(machines: readonly MachineHandle[]): Promise<{ used: numb
   const start = performance.now();
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const after = await read();
-  return { used: after.map((ms, i) => ms - (before[i] ?? 0)), wallMs: performance.now() - start };
+  return {
+    used: after.map(({ usedMs }, i) => usedMs - (before[i]?.usedMs ?? 0)),
+    instructions: after.map(({ instructions }, i) => instructions - (before[i]?.instructions ?? 0)),
+    wallMs: performance.now() - start,
+  };
 }
 
 function report(what: string, actual: number, expected: number): void {
@@ -67,14 +79,12 @@ try {
     });
     const rest = [1024, 2048].map((weight) => first.createPartition({ ...guest, cpus: harts, weight }));
     const all = [first, ...(await Promise.all(rest))];
-    const { used } = await measure(all);
-    const sum = used.reduce((a, b) => a + b);
-    for (const [i, weight] of [1, 2, 4].entries())
-      report(
-        `weight ${weight} of 7, ${harts} busy ${harts === 1 ? 'hart' : 'harts'} each`,
-        (used[i] ?? 0) / sum,
-        weight / 7,
-      );
+    const { used, instructions } = await measure(all);
+    for (const [what, parts] of Object.entries({ time: used, instructions })) {
+      const sum = parts.reduce((one, other) => one + other);
+      for (const [i, weight] of [1, 2, 4].entries())
+        report(`${what}: weight ${weight}, ${harts} busy a guest`, (parts[i] ?? 0) / sum, weight / 7);
+    }
     await Promise.all(all.map((machine) => machine.kill()));
   }
   {

@@ -243,27 +243,29 @@ export class MachineMemory {
     if (options.inOverlays) this.overlays.addBreakpoints(list);
   }
 
-  /**
-   * Frames come back, from a guest that is gone: what is known of their code is forgotten, and they hold zeros before
-   * anybody else has them. No vCPU may be running, and none of that guest's will run again.
-   */
-  giveFrames(numbers: Iterable<number>): void {
+  /** What is known of the code in frames of a guest that is gone is forgotten. No vCPU may be running. */
+  forgetFrames(numbers: Iterable<number>): void {
     withLock(this.i32, 'sourceLock', () => {
       for (const number of numbers) {
         const entries = this.decodedPage(number * FRAME_BYTES);
-        if (entries !== 0) {
-          dropRegions(this, entries);
-          this.forgetCode(entries);
-          this.u32[PLAN.frameTable / 4 + number] = 0;
-        }
-        this.u8.fill(0, number * FRAME_BYTES, (number + 1) * FRAME_BYTES);
-        this.#pool(() => {
-          this.u32[(number * FRAME_BYTES) / 4] = this.header.poolHead;
-          this.header.poolHead = number;
-          this.header.poolCount++;
-        });
+        if (entries === 0) continue;
+        dropRegions(this, entries);
+        this.forgetCode(entries);
+        this.u32[PLAN.frameTable / 4 + number] = 0;
       }
     });
+  }
+
+  /** Frames come back, of which nothing is known any more: they hold zeros before anybody else has them. */
+  giveFrames(numbers: Iterable<number>): void {
+    for (const number of numbers) {
+      this.u8.fill(0, number * FRAME_BYTES, (number + 1) * FRAME_BYTES);
+      this.#pool(() => {
+        this.u32[(number * FRAME_BYTES) / 4] = this.header.poolHead;
+        this.header.poolHead = number;
+        this.header.poolCount++;
+      });
+    }
   }
 
   /** A frame that was given back, of zeros; 0: there is none. */

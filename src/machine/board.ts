@@ -369,7 +369,8 @@ export class Board {
     const frames: number[] = [];
     for (const { host } of this.map.present()) frames.push(host / FRAME_BYTES);
     for (const { state } of this.vcpus) frames.push(...state.spares.subarray(0, state.spareFrames));
-    while (!this.commons.exclusion.exclude(() => this.memory.giveFrames(frames)));
+    while (!this.commons.exclusion.exclude(() => this.memory.forgetFrames(frames)));
+    this.memory.giveFrames(frames);
   }
 
   finish(wish: Finish): void {

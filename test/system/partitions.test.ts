@@ -11,6 +11,8 @@ import { listMachines } from '../../src/host/index.ts';
 import type { MachineHandle, PartitionOptions } from '../../src/host/machine/index.ts';
 import { createMachine } from '../../src/index.ts';
 import { assemble } from '../../src/isa/index.ts';
+import { requires } from '../capability.ts';
+import { debianImage } from './guest.testing.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-partitions-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -178,4 +180,32 @@ test('each is reached by its name, and paused alone', { timeout: 60_000 }, async
   await until(second, mine + 50);
   await second.kill();
   assert.ok(!(await listMachines()).some((machine) => machine.name === name));
+});
+
+test('two Debian guests of two harts on two processors, with disks of their own', {
+  ...requires('apt'),
+  timeout: 240_000,
+}, async () => {
+  const { kernel, initrd, commandLine } = await debianImage();
+  const linux = { kernel, initrd, append: commandLine, cpus: 2, memoryBytes: 256 * MiB };
+  const disks = ['one', 'two'].map((word) => {
+    const file = join(folder, `${word}.img`);
+    writeFileSync(file, Buffer.alloc(MiB, word));
+    return { drives: [{ file }], word };
+  });
+  const [one, two] = disks;
+  assert.ok(one && two);
+  const room = { memoryBytes: 1024 * MiB };
+  await using first = await createMachine({ ...linux, drives: one.drives, processors: 2, room });
+  await using second = await first.createPartition({ ...linux, drives: two.drives });
+  const say = async (machine: MachineHandle, script: string): Promise<string> =>
+    Buffer.from((await machine.exec(['sh', '-c', script])).stdout).toString();
+  const work = 'nproc; head -c 3 /dev/vda; for i in 1 2 3; do head -c 300000 /dev/zero | md5sum & done; wait';
+  const [mine, other] = await Promise.all([say(first, work), say(second, work)]);
+  assert.match(mine, /^2\none/);
+  assert.match(other, /^2\ntwo/);
+  assert.equal(mine.slice(5), other.slice(5));
+  assert.equal(mine.match(/[0-9a-f]{32}/g)?.length, 3);
+  assert.equal((await second.stop()).reason, 'poweroff');
+  assert.match(await say(first, 'echo alive'), /alive/);
 });

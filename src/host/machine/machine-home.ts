@@ -88,6 +88,7 @@ export class MachineHome {
     // A cap that was reached would hold back harts that only want to end.
     scheduler?.changeShare(board.partition, {});
     await this.#until(() => !board.isScheduled);
+    if (this.#hasEnded) return;
     scheduler?.removeShare(board.partition);
     const change = commons.withdraw(board.partition);
     const processors = Array.from({ length: scheduler?.processors ?? 0 }, (_, i) => i);

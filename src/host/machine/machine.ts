@@ -248,6 +248,7 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   writeConsole(bytes: Uint8Array): void {
+    if (this.#last !== undefined) return;
     this.#io.writeConsole(bytes);
   }
 
@@ -289,7 +290,8 @@ export class LocalMachine implements MachineHandle, Member {
 
   async pause(): Promise<void> {
     this.#setPaused(true);
-    while (!this.board.world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (this.#last === undefined && !this.board.world.isStill)
+      await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   async resume(): Promise<void> {
@@ -333,6 +335,12 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+    if (this.#last !== undefined)
+      throw new OperatorError(
+        'machine-ended',
+        'the guest has ended, and its memory serves others',
+        'Ask while it runs.',
+      );
     if (this.board.vcpus[hart] === undefined)
       throw new OperatorError(
         'no-such-hart',
@@ -389,6 +397,8 @@ export class LocalMachine implements MachineHandle, Member {
     while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
     if (!this.home.isOpen) return;
     this.#last = { stats: this.#stats(), status: this.#status() };
+    // What stood where now others may stand.
+    if (this.#debugger) this.board.memory.setBreakpoints([], { inOverlays: this.#config.overlays > 0 });
     this.home.vacate(this.board);
   }
 
@@ -409,7 +419,7 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   #setPaused(paused: boolean): void {
-    this.board.world.setPaused(paused);
+    if (this.#last === undefined) this.board.world.setPaused(paused);
   }
 
   /** A hart reached a breakpoint, or has made its step. */
