@@ -19,6 +19,7 @@ export interface MachineProcessStart {
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
+  readonly protection?: boolean;
 }
 
 export type MachineProcessMessage =

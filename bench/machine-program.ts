@@ -12,6 +12,11 @@ import { HostError } from '../src/base/errors.ts';
 import { cacheFolder } from '../src/host/debian/index.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** The command `kage`, built as it is published. Throws HostError `bench-build`. */
+export function kageProgram(say: (line: string) => void): string {
+  return join(machineProgram(say), '../../cli/kage.js');
+}
+
 const parts = ['machine-process', 'memory-account'];
 
 /** The program's path. Throws HostError `bench-build`. */

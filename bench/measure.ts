@@ -46,6 +46,8 @@ export interface MeasureOptions {
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
+  /** False: without protection tables. */
+  readonly protection?: boolean;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -193,6 +195,7 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+    ...(options.protection === undefined ? {} : { protection: options.protection }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     env: { ...MACHINE_ENVIRONMENT, ...process.env },

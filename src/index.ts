@@ -20,8 +20,11 @@
 import {
   createMachine as createUnreachableMachine,
   launchMachine,
+  launchRestored,
   type MachineHandle,
   type MachineOptions,
+  type RestoreOptions,
+  restoreMachine as restoreUnreachableMachine,
 } from './host/index.ts';
 
 export { HostError, OperatorError } from './base/errors.ts';
@@ -39,6 +42,7 @@ export {
   type GuestImage,
   type HotRegion,
   type ImageManifest,
+  inspectSnapshot,
   listImages,
   listMachines,
   type MachineHandle,
@@ -48,10 +52,19 @@ export {
   type PartitionOptions,
   type Progress,
   type ProgressListener,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
   type PullOptions,
   pullDebianImage,
   RemoteMachine,
+  type RestoreOptions,
   removeImage,
+  type SnapshotInfo,
+  type SnapshotOptions,
+  type SnapshotResult,
+  type Violation,
   type WorkOptions,
 } from './host/index.ts';
 
@@ -65,4 +78,15 @@ export {
  */
 export async function createMachine(options: MachineOptions): Promise<MachineHandle> {
   return await launchMachine(createUnreachableMachine, options);
+}
+
+/**
+ * Makes the machine of a snapshot (`machine.snapshot(file)`) in this process, and lets it go on where it stood: under
+ * the name that it had, unless another is given. The guest's clock is set, its random numbers are its own.
+ *
+ * Rejects with OperatorError: `snapshot-not-found`, `snapshot-not-recognized`, `snapshot-damaged`, `snapshot-version`,
+ * `snapshot-other-machine`, `snapshot-base`, `disk-changed`, and what `createMachine` may reject with.
+ */
+export async function restoreMachine(file: string, options: RestoreOptions = {}): Promise<MachineHandle> {
+  return await launchRestored(restoreUnreachableMachine, file, options);
 }

@@ -7,6 +7,7 @@ import {
   listImages,
   pullDebianImage,
   removeImage,
+  restoreMachine,
   startDemo,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
@@ -14,6 +15,7 @@ import { main } from './program.ts';
 
 const platform: Platform = {
   createMachine,
+  restoreMachine,
   startDemo,
   detachedEntry: new URL('../cli/detached.ts', import.meta.url),
   images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },

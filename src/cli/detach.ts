@@ -2,15 +2,25 @@
  * A machine in a process of its own (`kage run -d`): the parent hands over the options, and leaves when the machine
  * answers on its control socket or has said why it did not start.
  *
- *   parent: {kind: 'start', options} -> child
+ *   parent: {kind: 'start', options} | {kind: 'restore', file, options} -> child
  *   child:  {kind: 'started', name} | {kind: 'failed', code, message, fix} -> parent, which disconnects
  */
 import { fork } from 'node:child_process';
 import { HostError, OperatorError } from '../base/errors.ts';
-import { type CreateMachine, connectMachine, launchMachine, type MachineOptions } from '../host/index.ts';
+import {
+  type CreateMachine,
+  connectMachine,
+  launchMachine,
+  launchRestored,
+  type MachineOptions,
+  type RestoreMachine,
+  type RestoreOptions,
+} from '../host/index.ts';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from './machine-flags.ts';
 
-export type ToChild = { readonly kind: 'start'; readonly options: MachineOptions };
+export type ToChild =
+  | { readonly kind: 'start'; readonly options: MachineOptions }
+  | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions };
 export type ToParent =
   | { readonly kind: 'started'; readonly name: string }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly fix?: string };
@@ -19,7 +29,7 @@ export type ToParent =
 const graceMs = 10_000;
 
 /** Starts `entry` as a process that outlives this one; resolves with the machine's name when it answers. */
-export async function startDetached(entry: URL, options: MachineOptions, signal: AbortSignal): Promise<string> {
+export async function startDetached(entry: URL, start: ToChild, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   const execArgv = [...new Set([...process.execArgv, ...MACHINE_FLAGS])];
   const env = { ...MACHINE_ENVIRONMENT, ...process.env };
@@ -37,7 +47,7 @@ export async function startDetached(entry: URL, options: MachineOptions, signal:
         else if (message.fix === undefined) reject(new HostError(message.code, message.message));
         else reject(new OperatorError(message.code, message.message, message.fix));
       });
-      child.send({ kind: 'start', options } satisfies ToChild);
+      child.send(start);
     });
     await using machine = await connectMachine(name);
     await machine.info();
@@ -54,14 +64,17 @@ export async function startDetached(entry: URL, options: MachineOptions, signal:
 }
 
 /** The child's side: owns the machine until it ends, then ends this process. */
-export function ownDetachedMachine(create: CreateMachine): void {
+export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachine): void {
   let hasStarted = false;
   process.once('disconnect', () => {
     if (!hasStarted) process.exit(1); // nobody would ever know of this machine
   });
-  process.once('message', async ({ options }: ToChild) => {
+  process.once('message', async (start: ToChild) => {
     try {
-      const machine = await launchMachine(create, options);
+      const machine =
+        start.kind === 'start'
+          ? await launchMachine(create, start.options)
+          : await launchRestored(restore, start.file, start.options);
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
         process.on(name, () => void machine.stop({ graceMs }));
       }

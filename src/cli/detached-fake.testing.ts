@@ -2,4 +2,5 @@
 import { fakeCreate } from '../host/control/fake-machine.testing.ts';
 import { ownDetachedMachine } from './detach.ts';
 
-ownDetachedMachine(fakeCreate().create);
+const { create, restore } = fakeCreate();
+ownDetachedMachine(create, restore);

@@ -4,7 +4,7 @@ import { keepCompiledModules } from './code-cache.ts';
 
 keepCompiledModules();
 startProcessorAhead();
-const { createMachine } = await import('../host/index.ts');
+const { createMachine, restoreMachine } = await import('../host/index.ts');
 const { ownDetachedMachine } = await import('./detach.ts');
 
-ownDetachedMachine(createMachine);
+ownDetachedMachine(createMachine, restoreMachine);

@@ -1,6 +1,14 @@
 /** What a command of `kage` gets from its surroundings; tests give it streams and a platform of their own. */
 import type { Readable, Writable } from 'node:stream';
-import type { BuildOptions, CreateMachine, DemoOptions, DemoServer, GuestImage, WorkOptions } from '../host/index.ts';
+import type {
+  BuildOptions,
+  CreateMachine,
+  DemoOptions,
+  DemoServer,
+  GuestImage,
+  RestoreMachine,
+  WorkOptions,
+} from '../host/index.ts';
 
 export interface TerminalInput extends Readable {
   readonly isTTY?: boolean;
@@ -24,6 +32,7 @@ export interface Io {
 /** What the verbs act upon. */
 export interface Platform {
   readonly createMachine: CreateMachine;
+  readonly restoreMachine: RestoreMachine;
   /** The entry of a process that owns a detached machine. */
   readonly detachedEntry: URL;
   /** Serves the demo page. */

@@ -5,10 +5,10 @@ import { keepCompiledModules } from './code-cache.ts';
 import { startWithMachineFlags } from './machine-flags.ts';
 
 const [, , verb, ...rest] = process.argv;
-if (verb === 'run') startWithMachineFlags(process);
+const owns = verb === 'run' || verb === 'restore';
+if (owns) startWithMachineFlags(process);
 keepCompiledModules();
 // Ahead of what the flags say: a machine in the background belongs to another process, help to none. A thread that is
 // started for nothing, or not started, does no harm.
-if (verb === 'run' && !rest.some((word) => word === '-d' || word === '--detach' || word.includes('help')))
-  startProcessorAhead();
+if (owns && !rest.some((word) => word === '-d' || word === '--detach' || word.includes('help'))) startProcessorAhead();
 await import('./command.ts');

@@ -13,10 +13,12 @@ import { failureLine } from './failure.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import type { Format } from './output.ts';
+import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
 import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
 import { run } from './run.ts';
 import type { RunFlags } from './run-options.ts';
+import { type RestoreFlags, restore, type SnapshotFlags, snapshot } from './snapshots.ts';
 import { parseCount } from './values.ts';
 
 /** Runs one command line to its end and returns the exit code. Whatever fails is one line on stderr. */
@@ -100,6 +102,8 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       .action(async (names: readonly string[]) => end(await each(io, names, action)));
   }
 
+  addSnapshots(program, io, platform, command, end);
+
   verb(program, 'stats', 'show the counters of machines')
     .argument('[name...]', 'the machines; all of them by default')
     .addOption(formatOption())
@@ -116,6 +120,19 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .action(async (where: string, name: string | undefined, flags: ExplainFlags) =>
       end(await explain(io, where, name, flags)),
     );
+
+  verb(program, 'protect', 'take rights to memory from programs and devices of a machine')
+    .argument('<name>', 'the machine')
+    .option('--domain <domain>', 'whose: kernel, user, firmware, device:ID', collect)
+    .option('--range <address>', 'guest-physical: ADDR, ADDR-END or ADDR+SIZE, hexadecimal; of whole pages')
+    .option('--kernel-text', "the guest kernel's code, where the guest says it is")
+    .option('--deny <rights>', 'take these away: some of r, w, x')
+    .option('--allow <rights>', 'give these back')
+    .option('--log', 'show the accesses that were forbidden lately')
+    .option('--most <count>', 'of these, the latest; 100 by default')
+    .addOption(formatOption())
+    .addHelpText('after', protectHelp)
+    .action(async (name: string, flags: ProtectFlags) => end(await protect(io, name, flags)));
 
   verb(program, 'logs', 'show what a console said lately')
     .argument('<name>', 'the machine')
@@ -187,11 +204,58 @@ function addRun(
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')
+    .option('--protection <on|off>', 'off: no protection tables, for measuring; on by default')
+    .option('--protection-log <file>', 'a line for each access that "kage protect" forbade')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
+    .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew')
     .option('--no-agent', 'put no guest agent into the initrd')
     .option('--rm', 'accepted: a machine always goes when it ends')
     .addHelpText('after', runExamples)
     .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
+}
+
+function addSnapshots(
+  program: Command,
+  io: Io,
+  platform: Platform,
+  command: readonly string[],
+  end: (code: number) => void,
+): void {
+  verb(program, 'snapshot', 'write a whole machine to a file')
+    .argument('<name>', 'the machine; it goes on')
+    .argument('<file>', 'where to; what is there is replaced if it is a snapshot')
+    .option('--base <file>', 'an earlier snapshot: write only memory that differs from it')
+    .option('--stop', 'end the machine with its snapshot')
+    .option('--no-compress', 'three times as large, and restored faster')
+    .addOption(formatOption())
+    .addHelpText('after', snapshotExamples)
+    .action(async (name: string, file: string, flags: SnapshotFlags) => end(await snapshot(io, name, file, flags)));
+
+  program
+    .command('restore')
+    .summary('start the machine of a snapshot where it stood')
+    .description(
+      'Starts the machine of a snapshot where it stood, as "kage run" starts one: with its console on the terminal, ' +
+        'in the background, or for one command.',
+    )
+    .usage('[options] FILE [-- COMMAND...]')
+    .argument('<file>', 'what "kage snapshot" wrote')
+    .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('-d, --detach', 'run it in the background and print its name')
+    .option('-q, --quiet', 'no progress and no hints')
+    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
+    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default")
+    .option('--gdb <port>', 'listen for gdb on this port')
+    .option('--start-paused', 'wait for gdb, or for "kage resume"')
+    .option('--translate <on|off>', 'off: interpret everything')
+    .option('--hot-threshold <count>', 'translate what was reached this often')
+    .option('--promotion <off|auto|always>', 'sensitive instructions in translated code')
+    .option('--code-memory <size>', 'for decoded and translated code')
+    .addHelpText('after', snapshotExamples)
+    .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));
 }
 
 function addImages(program: Command, io: Io, platform: Platform, end: (code: number) => void): void {
@@ -254,6 +318,13 @@ Examples:
   kage stop web
 
 "kage VERB --help" says more.`;
+
+const snapshotExamples = `
+Examples:
+  kage snapshot web web.kage                     the machine goes on
+  kage snapshot web later.kage --base web.kage   what changed since
+  kage restore web.kage -n twin -d               in the background, under another name
+  kage restore web.kage -- uname -a              one command in it`;
 
 const runExamples = `
 Examples:

@@ -7,8 +7,10 @@ import {
   checkMachineName,
   debianImageName,
   type GuestImage,
+  isPublished,
   type MachineOptions,
   type WorkOptions,
+  whyItBoots,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
 import {
@@ -51,8 +53,11 @@ export interface RunFlags {
   readonly overlay?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
+  readonly protection?: string;
+  readonly protectionLog?: string;
   readonly hotThreshold?: string;
   readonly agent: boolean;
+  readonly bootSnapshot?: string;
   readonly exec?: string;
   readonly env?: readonly string[];
   readonly workdir?: string;
@@ -75,6 +80,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
   }
   if (flags.trapLog !== undefined && flags.trap === undefined) {
     throw new OperatorError('bad-usage', 'there is nothing to log', 'Say with --trap which instructions');
+  }
+  if (flags.protectionLog !== undefined && flags.protection === 'off') {
+    throw new OperatorError('bad-usage', 'there is nothing to log without protection', 'Leave out --protection off');
   }
   const drives = (flags.drive ?? [])
     .map(parseDrive)
@@ -105,9 +113,29 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
+    ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),
+    ...(flags.protectionLog === undefined ? {} : { protectionLog: flags.protectionLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.agent ? {} : { agent: false }),
   };
+}
+
+/**
+ * Whether the machine may start where an earlier one had booted: by default where a published kage boots an image of its
+ * own making. A clone, whose code changes under the same name, does it when asked.
+ */
+export function withBootSnapshot(
+  options: MachineOptions,
+  flags: Pick<RunFlags, 'bootSnapshot'>,
+  image: GuestImage | undefined,
+): MachineOptions {
+  const { bootSnapshot } = flags;
+  const asked = bootSnapshot === undefined ? undefined : parseSwitch(bootSnapshot, '--boot-snapshot');
+  const why = whyItBoots(options);
+  if (asked === true && why !== undefined)
+    throw new OperatorError('bad-usage', `--boot-snapshot on does not go with ${why}`, 'Leave one of them out');
+  const isOn = asked ?? (isPublished && image !== undefined && why === undefined);
+  return isOn ? { ...options, bootSnapshot: true } : options;
 }
 
 /** The image that a run needs, if any: fetched where it is Debian's, else it must be there. */

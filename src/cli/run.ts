@@ -8,7 +8,7 @@ import { joinTerminal } from './console.ts';
 import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
-import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
+import { imageFor, machineOptions, type RunFlags, withBootSnapshot, withImage } from './run-options.ts';
 import { parseEnvironment, parseWait } from './values.ts';
 
 /** Runs to the end and returns the exit code. `command`: what stood behind `--`. */
@@ -27,24 +27,59 @@ export async function run(
   const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
     progress.finish(),
   );
-  const options = withImage(asked, found);
+  const options = withBootSnapshot(withImage(asked, found), flags, found);
+  return await live(
+    io,
+    flags,
+    argv,
+    { environment, waitSeconds },
+    {
+      startDetached: () => startDetached(platform.detachedEntry, { kind: 'start', options }, io.signal),
+      launch: () => launchMachine(platform.createMachine, options),
+      drives: () => options.drives,
+    },
+  );
+}
+
+/** What of its flags a machine's life in this process needs. */
+export type LifeFlags = Pick<RunFlags, 'detach' | 'quiet' | 'workdir'>;
+
+export interface Birth {
+  /** In a process of its own; its name. */
+  startDetached(): Promise<string>;
+  launch(): Promise<MachineHandle>;
+  /** Its disks; asked when a command is to run. */
+  drives(): MachineOptions['drives'];
+}
+
+/** From a machine's start to its end: in the background, with its console on the terminal, or for one command. */
+export async function live(
+  io: Io,
+  flags: LifeFlags,
+  argv: readonly string[] | undefined,
+  { environment, waitSeconds }: { environment: Record<string, string>; waitSeconds: number | undefined },
+  birth: Birth,
+): Promise<number> {
   if (flags.detach) {
-    const name = await startDetached(platform.detachedEntry, options, io.signal);
-    io.stdout.write(`${name}\n`);
+    io.stdout.write(`${await birth.startDetached()}\n`);
     return 0;
   }
-  await using machine = await launchMachine(platform.createMachine, options);
+  const drives = argv === undefined ? undefined : birth.drives();
+  await using machine = await birth.launch();
   const onAbort = (): void => void machine.kill();
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
-  return await runCommand(io, machine, argv, options, waitSeconds, {
+  return await runCommand(io, machine, argv, drives, waitSeconds, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
   });
 }
 
-function commandOf(flags: RunFlags, command: readonly string[]): readonly string[] | undefined {
+export function commandOf(
+  flags: Pick<RunFlags, 'exec' | 'detach'>,
+  command: readonly string[],
+): readonly string[] | undefined {
   if (flags.exec !== undefined && command.length > 0) {
     throw new OperatorError('bad-usage', '--exec and a command behind -- are two commands', 'Give one of them');
   }
@@ -58,6 +93,8 @@ function commandOf(flags: RunFlags, command: readonly string[]): readonly string
 
 async function runConsole(io: Io, machine: MachineHandle, says: boolean): Promise<number> {
   if (says && io.stdin.isTTY) io.stderr.write(`${machine.info.name} starts; Ctrl-a x ends it, Ctrl-a h helps\r\n`);
+  // What a restored guest said before, as whoever attaches to a console sees it.
+  io.stdout.write(machine.consoleHistory());
   const remove = machine.onConsole((bytes) => io.stdout.write(bytes));
   let hasLeft = false;
   const giveBack = joinTerminal(io, {
@@ -82,7 +119,7 @@ async function runCommand(
   io: Io,
   machine: MachineHandle,
   argv: readonly string[],
-  options: MachineOptions,
+  drives: MachineOptions['drives'],
   waitSeconds: number | undefined,
   where: { environment: Record<string, string>; workingFolder?: string },
 ): Promise<number> {
@@ -104,7 +141,7 @@ async function runCommand(
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
   // Disks that outlive the machine want their file systems closed; all else may just go.
-  const keeps = options.drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
+  const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
   await (keeps ? machine.stop() : machine.kill());
   return code;
 }

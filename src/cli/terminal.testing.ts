@@ -70,7 +70,7 @@ export function fakePlatform(): {
   /** Images whose demo server was closed. */
   closed: string[];
 } {
-  const { create, machines } = fakeCreate();
+  const { create, restore, machines } = fakeCreate();
   const closed: string[] = [];
   const removed: string[] = [];
   return {
@@ -78,6 +78,7 @@ export function fakePlatform(): {
     closed,
     platform: {
       createMachine: create,
+      restoreMachine: restore,
       startDemo: async ({ image, port, isolation }) => ({
         address: `${image.name} ${port} ${isolation}`,
         [Symbol.asyncDispose]: async () => {

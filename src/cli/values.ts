@@ -49,6 +49,23 @@ export function parseAddress(value: string): bigint {
   return BigInt(`0x${digits}`);
 }
 
+/**
+ * `0x80200000`, `80200000-803fffff` (as in /proc/iomem), `0x80200000+2M`: guest-physical bytes, of which the whole pages
+ * are meant that hold them.
+ */
+export function parseRange(value: string): { readonly start: number; readonly end: number } {
+  const wrong = bad(`${value} is no range of memory`, 'Write it as 0x80200000, 0x80200000-0x803fffff or 0x80200000+2M');
+  const [, from = '', sign, to = ''] = /^((?:0x)?[0-9a-f]+)(?:([-+])(\w+))?$/i.exec(value) ?? [];
+  const hex = (digits: string): number => (/^(?:0x)?[0-9a-f]{1,13}$/i.test(digits) ? Number.parseInt(digits, 16) : -1);
+  const page = 4096;
+  const first = hex(from);
+  const sizeBytes = /^0x/i.test(to) ? hex(to) : /[bkmg]$/i.test(to) && sign === '+' ? parseSize(to, 'the size') : -1;
+  const end = sign === undefined ? first + 1 : sign === '-' ? hex(to) : sizeBytes < 0 ? -1 : first + sizeBytes;
+  if (first < 0 || end < first || end >= 2 ** 52) throw wrong;
+  const start = Math.floor(first / page) * page;
+  return { start, end: Math.max(Math.ceil(end / page) * page, start + page) };
+}
+
 /** Seconds to wait for a guest's agent; undefined: for as long as it takes. */
 export function parseWait(value: string | undefined): number | undefined {
   return value === undefined ? undefined : parseCount(value, '--wait', 1, 86_400);

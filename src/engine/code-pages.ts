@@ -10,11 +10,12 @@
  */
 import type { FunctionBuilder, I32, I64, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import type { DecodeTables } from './decode-tables.ts';
-import { defineDecodedPage } from './decoded-page.ts';
+import { defineDecodedPage, defineNoteCode } from './decoded-page.ts';
 import { ACCESS, DECODED_COVER, decodedHeader, headerLayout, OVERLAY_STATE, PLAN, RECORD, USE } from './memory-plan.ts';
 import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
+import { countWrite, endQuiet, isQuiet } from './quiet-code.ts';
 import { TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -31,6 +32,7 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
     const slot = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const decoded = f.let(f.ptr.from32(i32.load(slot, PLAN.frameTable)));
     f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');
+    f.if(isQuiet(f, decoded), () => f.return());
     const offset = f.let(i32.and(f.ptr.to32(address), i32.const(4095)));
     // From the instruction that starts two bytes before to the one at the last byte.
     const first = f.let(
@@ -63,6 +65,7 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
         },
       );
     });
+    countWrite(f, f.param<Ptr>(0).get, decoded, library.get('drop_regions'));
   });
   library.set('written', ref);
 }
@@ -84,6 +87,8 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   const codeHalf = library.get('code_half');
   const applyRecord = library.get('apply_record');
 
+  const noteCode = module.function('note_code', [P, P, P], [], (f) => defineNoteCode(f));
+
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(
     'decode',
@@ -98,6 +103,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const bits = f.local('i32');
       const entry = f.local('i64');
       f.loop((again) => {
+        endQuiet(f, f.param<Ptr>(0).get, page, noteCode);
         f.set(bits, f.call(codeHalf, header, offset) as I32);
         const isLong = f.let(i32.eq(i32.and(bits.get, i32.const(3)), i32.const(3)));
         f.if(
@@ -125,8 +131,8 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
           'unlikely',
         );
         f.atomicStore(slot, 0, entry.get);
-        // Somebody may have dropped the overlay meanwhile, or written the bytes, and emptied the entry before it was
-        // filled.
+        // Somebody may have dropped the overlay meanwhile, or written the bytes, or made the page quiet, and emptied the
+        // entry before it was filled.
         f.if(
           isOverlay,
           () => {
@@ -135,7 +141,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
           },
           () =>
             f.if(
-              i32.and(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), i32.const(1)),
+              i32.or(i32.ne(i32.and(bits.get, i32.const(0xffff)), i32.load16U(from)), isQuiet(f, page)),
               () => f.br(again),
               undefined,
               'unlikely',
@@ -229,7 +235,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   library.set('fetch_scratch', scratch);
 
   // fetch(vcpu, pc): the address of the entry at pc, fetchDelta set and the fetch buffer filled; 0 with a fault.
-  const page = module.function('decoded_page', [P, P], [P], (f) => defineDecodedPage(f));
+  const page = module.function('decoded_page', [P, P], [P], (f) => defineDecodedPage(f, noteCode));
   library.set(
     'fetch',
     module.function('fetch', [P, 'i64'], [P], (f) => {

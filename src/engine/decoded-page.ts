@@ -3,7 +3,7 @@
  * writes to the frame must be noticed. This vCPU forgets its own translations that write to it; others are told by a
  * mark (hypervisor/vcpu.ts).
  */
-import type { FunctionBuilder, I32, I64, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
 import {
   DECODED_HEADER_BYTES,
   DECODED_STRIDE,
@@ -23,7 +23,7 @@ const head = decodedHeader.offset;
 const SENTINEL = SPECIAL.pageEnd;
 
 /** decoded_page(vcpu, frame's host address): its page of entries, made if need be; 0: the pool is used up. */
-export function defineDecodedPage(f: FunctionBuilder): void {
+export function defineDecodedPage(f: FunctionBuilder, noteCode: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const frame = f.param<Ptr>(1).get;
@@ -59,7 +59,20 @@ export function defineDecodedPage(f: FunctionBuilder): void {
   f.i64.store(made, DECODED_HEADER_BYTES + 2049 * 8, f.i64.const(SENTINEL));
   const found = f.atomicCompareExchange(slot, PLAN.frameTable, 4, i32.const(0), entries);
   f.if(found, () => f.return(f.ptr.from32(found)), undefined, 'unlikely');
-  // From here on writes to the frame must be noticed: forget translations that write to it.
+  f.call(noteCode, vcpu, frame, f.ptr.from32(entries));
+  f.return(f.ptr.from32(entries));
+}
+
+/**
+ * note_code(vcpu, frame's host address, its entries): from here on writes to the frame must be noticed. This vCPU forgets
+ * its translations that write to it, others are told by a mark.
+ */
+export function defineNoteCode(f: FunctionBuilder): void {
+  const { i32 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const frame = f.param<Ptr>(1).get;
+  const entries = f.ptr.to32(f.param<Ptr>(2).get);
+  const header = f.ptr.const(PLAN.header);
   const tlb = f.pointerLocal();
   const own = f.ptr.from32(i32.mul(i32.load(vcpu, at.context), i32.const(BANKS * TLB_BANK_BYTES)));
   f.set(tlb, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), own));
@@ -81,7 +94,6 @@ export function defineDecodedPage(f: FunctionBuilder): void {
   const wide = (value: I32): I64 => f.convert('i64_extend_i32_u', value);
   const record = f.i64.or(f.i64.shl(wide(mark), f.i64.const(32)), wide(entries));
   f.atomicStore(ring, headerLayout.offset.recentMarks, record);
-  f.return(f.ptr.from32(entries));
 }
 
 /** Whether a breakpoint that is to be in an overlay lies in this frame: 1 or 0. */

@@ -62,13 +62,14 @@ export function generateEngine(
   };
   const device = module.importFunction('device', [module.pointerType], ['i32']);
   const call = module.importFunction('call', [module.pointerType], ['i32']);
+  const handed = module.importFunction('handed', ['i32', 'i32', 'i32'], []);
   const library = new Library({ hasCompressed: extensions.has('c'), emulates: emulated.size > 0 });
   defineArithmetic(module, library);
   defineFloat(module, library);
   defineRegions(module, library);
   defineOverlays(module, library);
   defineWritten(module, library);
-  defineMmu(module, library);
+  defineMmu(module, library, handed);
   defineSlots(module, library);
   definePromotion(module, library, { device, call });
   defineCodePages(module, library, tables);
@@ -138,6 +139,11 @@ export class Processor {
   onDevice: ((state: VcpuState) => boolean) | undefined;
   /** Promoted code: answers a call of the SBI; false: it is to leave the engine. */
   onCall: ((state: VcpuState) => boolean) | undefined;
+  /**
+   * Told that a page of a partition gets a frame (both by number), before anybody reaches it there; page -1: that the
+   * frame is nobody's again. Only where vCPUs have protection tables.
+   */
+  onHanded: ((partition: number, frame: number, page: number) => void) | undefined;
   /** Has the host collect this thread's garbage at once: much translated code was dropped. */
   collectGarbage: (() => void) | undefined;
 
@@ -155,6 +161,7 @@ export class Processor {
         sensitive: () => this.#state && this.onSensitive?.(this.#state),
         device: () => (this.#state && this.onDevice?.(this.#state) === true ? 1 : 0),
         call: () => (this.#state && this.onCall?.(this.#state) === true ? 1 : 0),
+        handed: (partition: number, frame: number, page: number) => this.onHanded?.(partition, frame, page),
       },
     });
     this.#exports = instance.exports as unknown as Exports;
@@ -245,9 +252,15 @@ export class Processor {
     this.#exports.written(this.#address(vcpu), this.#address(host), bytes);
   }
 
-  /** Guest-physical address of `va` for a load in `mode`, or undefined. Leaves no trap behind. */
+  /**
+   * Guest-physical address of `va` for a load in `mode`, or undefined. Leaves no trap behind. For a debugger, of a vCPU
+   * that stands still: it reads page tables that the guest itself may not read, too.
+   */
   translate(vcpu: number, state: VcpuState, va: bigint, mode: number): bigint | undefined {
+    const tables = state.protection.slice();
+    state.protection.fill(0n);
     const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
+    state.protection.set(tables);
     state.fault = 0;
     return gpa === -1n ? undefined : BigInt.asUintN(64, gpa);
   }

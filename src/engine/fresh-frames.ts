@@ -12,7 +12,7 @@
  * While a page is fresh only its vCPU's write buffer, and page slots filled from it, lead to the frame: they are dropped
  * when it goes. All changes of an entry are by compare-and-exchange, so that whoever reaches the page first decides.
  */
-import type { FunctionBuilder, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 import { BANKS, CONTEXTS, EXIT, FAULT, FRESH_PAGES, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -21,17 +21,25 @@ const at = vcpuState.offset;
 /** Bytes that are compared with zero at a time. */
 const PIECE_BYTES = 64;
 
-export function defineFreshFrames(module: ModuleBuilder, library: Library): void {
+/** `handed(partition, frame, page)` is told of frames that pages get; page -1: that they are given back. */
+export function defineFreshFrames(module: ModuleBuilder, library: Library, handed: FunctionRef): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
   // settle_page(vcpu, entry's address, isStore): the entry of a page that has a frame from now on. 0: no memory there,
   // or (with `fault`) no frame left.
-  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f));
+  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f, handed));
   // return_frames(vcpu): looks at the fresh pages, of which there are none behind. Not while the vCPU runs.
-  module.define(declare('return_frames', [P], []), (f) => defineReturn(f));
+  module.define(declare('return_frames', [P], []), (f) => defineReturn(f, handed));
 }
 
-function defineSettle(f: FunctionBuilder): void {
+/** Rights follow frames (protection-tables.ts): they are there before the page is, and gone before another has it. */
+function tellHanded(f: FunctionBuilder, handed: FunctionRef, vcpu: Ptr, number: I32, page: I32): void {
+  f.if(f.i32.eqz(f.i64.eqz(f.i64.load(vcpu, at.protection))), () =>
+    f.call(handed, f.i32.load(vcpu, at.partition), number, page),
+  );
+}
+
+function defineSettle(f: FunctionBuilder, handed: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const entry = f.param<Ptr>(1).get;
@@ -57,12 +65,15 @@ function defineSettle(f: FunctionBuilder): void {
       undefined,
       'unlikely',
     );
+    const page = f.ptr.to32(f.ptr.op('shr_u', f.ptr.op('sub', entry, f.ptr.load(vcpu, at.gpaMap)), f.ptr.const(2)));
+    tellHanded(f, handed, vcpu, number.get, page);
     const fresh = f.let(i32.load(vcpu, at.freshPages));
     const isFresh = f.let(i32.and(f.param<I32>(2).get, i32.ltU(fresh, i32.const(FRESH_PAGES))));
     const flags = i32.or(i32.const(GPA.present), i32.mul(isFresh, i32.const(GPA.fresh)));
     f.set(next, i32.or(i32.shl(number.get, i32.const(8)), i32.or(i32.and(old, i32.const(255)), flags)));
     f.if(i32.ne(f.atomicCompareExchange(entry, 0, 4, old, next.get), old), () => {
       // Another vCPU was faster: its frame stands.
+      tellHanded(f, handed, vcpu, number.get, i32.const(-1));
       keepFrame(f, vcpu, number.get);
       f.br(again);
     });
@@ -75,7 +86,7 @@ function defineSettle(f: FunctionBuilder): void {
   f.unreachable();
 }
 
-function defineReturn(f: FunctionBuilder): void {
+function defineReturn(f: FunctionBuilder, handed: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const left = f.local('i32');
@@ -99,6 +110,7 @@ function defineReturn(f: FunctionBuilder): void {
         );
         const isMine = f.let(i32.eq(f.atomicCompareExchange(entry, 0, 4, value, next), value));
         f.if(i32.and(isMine, isUnused), () => {
+          tellHanded(f, handed, vcpu, number, i32.const(-1));
           keepFrame(f, vcpu, number);
           f.set(returned, i32.const(1));
         });

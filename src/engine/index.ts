@@ -5,7 +5,13 @@ export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
-export { GuestPhysicalMap, MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
+export {
+  type FrameRights,
+  GuestPhysicalMap,
+  MachineMemory,
+  type MemoryOptions,
+  type MemoryShape,
+} from './machine-memory.ts';
 export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
@@ -34,7 +40,9 @@ export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
-export { dropRegion, entryOfRegion, withLock } from './region-links.ts';
+export { REACH } from './protection-code.ts';
+export { ALL_RIGHTS, type ProtectionPlan, ProtectionTables, type ProtectionUsage, RIGHT } from './protection-tables.ts';
+export { dropRegion, entryOfRegion, isQuietPage, withLock } from './region-links.ts';
 export {
   BANKS,
   CONTEXTS,
@@ -50,6 +58,8 @@ export {
   JUMP_SLOTS,
   MMIO_ANSWER,
   MOST_POLICIES,
+  PROTECTION_LOG_ENTRIES,
+  PROTECTION_LOG_WORDS,
   REQUEST,
   SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
@@ -58,6 +68,7 @@ export {
   TRAP_LOG_ENTRIES,
   VALIDATED,
   type VcpuState,
+  VIOLATION_KINDS,
   vcpuState,
   WALK_CACHE_BYTES,
 } from './vcpu-state.ts';

@@ -6,6 +6,7 @@
 import { assert } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { createLinearMemory } from '../base/linear-memory.ts';
+import { SharedLock } from '../base/lock.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
 import {
@@ -40,6 +41,8 @@ export interface MemoryOptions {
   readonly frames: number;
   /** Overlays (overlays.ts) at a time; none by default. */
   readonly overlays?: number;
+  /** The host's processors have total store order (headerLayout); not by default. */
+  readonly totalStoreOrder?: boolean;
 }
 
 /** What other threads need to wrap the memory: plain data beside the memory itself. */
@@ -55,6 +58,7 @@ export class MachineMemory {
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
+  readonly #codeLock: SharedLock;
   readonly header: View<typeof headerLayout.fields>;
   readonly overlays: Overlays;
   #nextBlock = 0;
@@ -99,6 +103,7 @@ export class MachineMemory {
     this.u32 = new Uint32Array(memory.buffer);
     this.i32 = new Int32Array(memory.buffer);
     this.u64 = new BigUint64Array(memory.buffer);
+    this.#codeLock = new SharedLock(this.i32, (PLAN.header + headerLayout.offset.codeLock) / 4);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
     this.overlays = new Overlays(memory.buffer);
   }
@@ -152,14 +157,27 @@ export class MachineMemory {
     return { regions, instructions };
   }
 
-  /** Forgets all decoded code. No vCPU may be running; a thread that translates finds out what happened. */
+  /**
+   * Forgets all decoded code. No vCPU may be running; each sees by `codeFlushes` that it is to forget what it knows of code
+   * before it makes use of that, and so does a thread that translates.
+   */
   dropCode(): void {
-    withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
+    this.withCode(() =>
+      withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode())),
+    );
+  }
+
+  /**
+   * All code is not dropped meanwhile: for changes to decoded code by who is not in the engine, whom nobody would wait for
+   * (devices, a vCPU that waits for others), from looking a page up to the last write to it. Not within itself.
+   */
+  withCode<T>(act: () => T): T {
+    return this.#codeLock.with(act);
   }
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock', 'poolLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 
@@ -216,10 +234,15 @@ export class MachineMemory {
   /**
    * Sets the breakpoints: linear addresses of instructions and the partitions that meet them, at most BREAKPOINTS.
    * With `inOverlays` they are substitutes, made when the frame is next executed; else decoded entries, which all
-   * partitions meet. No vCPU may be running, and all are to forget their fetch translations.
+   * partitions meet. None of their vCPUs may be running, and all are to forget their fetch translations.
    */
   setBreakpoints(list: readonly { address: number; partition: number }[], options: { inOverlays: boolean }): void {
     assert(list.length <= BREAKPOINTS, 'too many breakpoints');
+    // Other partitions' vCPUs run meanwhile, and may fill code memory.
+    this.withCode(() => this.#setBreakpoints(list, options));
+  }
+
+  #setBreakpoints(list: readonly { address: number; partition: number }[], options: { inOverlays: boolean }): void {
     const { header } = this;
     const places = Array.from({ length: header.breakpointCount }, (_, i) => ({
       address: header.breakpoints[i] ?? 0,
@@ -245,15 +268,7 @@ export class MachineMemory {
 
   /** What is known of the code in frames of a guest that is gone is forgotten. No vCPU may be running. */
   forgetFrames(numbers: Iterable<number>): void {
-    withLock(this.i32, 'sourceLock', () => {
-      for (const number of numbers) {
-        const entries = this.decodedPage(number * FRAME_BYTES);
-        if (entries === 0) continue;
-        dropRegions(this, entries);
-        this.forgetCode(entries);
-        this.u32[PLAN.frameTable / 4 + number] = 0;
-      }
-    });
+    this.withCode(() => withLock(this.i32, 'sourceLock', () => this.#forgetFrames(numbers)));
   }
 
   /** Frames come back, of which nothing is known any more: they hold zeros before anybody else has them. */
@@ -296,6 +311,16 @@ export class MachineMemory {
     return withLock(this.i32, 'poolLock', act);
   }
 
+  #forgetFrames(numbers: Iterable<number>): void {
+    for (const number of numbers) {
+      const entries = this.decodedPage(number * FRAME_BYTES);
+      if (entries === 0) continue;
+      dropRegions(this, entries);
+      this.forgetCode(entries);
+      this.u32[PLAN.frameTable / 4 + number] = 0;
+    }
+  }
+
   #setWanted(address: number, wanted: number): void {
     const page = this.u32[PLAN.frameTable / 4 + Math.floor(address / FRAME_BYTES)] ?? 0;
     if (page !== 0) this.u32[this.#decodedIndex(page, 'wanted')] = wanted;
@@ -326,6 +351,7 @@ export class MachineMemory {
     header.regionNext = 1;
     header.linkNext = 1;
     header.siteNext = 1;
+    header.totalStoreOrder = options.totalStoreOrder ? 1 : 0;
     header.codeEnd = header.decodedFirst + options.codeBytes;
     header.decodedLimit = header.codeEnd;
     header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
@@ -338,12 +364,24 @@ export class MachineMemory {
   }
 }
 
+/** What is told of frames that a map's pages get: a partition's protection. */
+export interface FrameRights {
+  /** Nobody else hands frames out, or changes rights, meanwhile. Not to be nested. */
+  exclusive<T>(act: () => T): T;
+  /** The page gets the frame, both by number; within `exclusive`. */
+  give(frame: number, page: number): void;
+  /** The frame is nobody's; within `exclusive`. */
+  take(frame: number): void;
+}
+
 /** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
 export class GuestPhysicalMap {
   readonly at: number;
   readonly pages: number;
   readonly #memory: MachineMemory;
   readonly #entries: Uint32Array;
+  /** Whoever has to know of frames, on this thread; generated code tells it by Processor.onHanded. */
+  rights: FrameRights | undefined;
 
   /** `at`: a block of `4 * pages` bytes. */
   constructor(memory: MachineMemory, at: number, pages: number) {
@@ -367,17 +405,45 @@ export class GuestPhysicalMap {
     let entry = Atomics.load(this.#entries, page);
     if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
     while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
-      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
-      let next = (entry & ~GPA.fresh) >>> 0;
       if ((entry & GPA.present) === 0) {
-        const fresh = this.#allocate();
-        if (fresh === 0) return 0;
-        next = ((fresh << 8) | (entry & 255) | GPA.present) >>> 0;
+        const { rights } = this;
+        entry = rights === undefined ? this.#fill(page) : rights.exclusive(() => this.#fill(page));
+        if (entry === 0) return 0;
+        continue;
       }
+      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
+      const next = (entry & ~GPA.fresh) >>> 0;
       const found = Atomics.compareExchange(this.#entries, page, entry, next);
       entry = found === entry ? next : found;
     }
     return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */
+  #fill(page: number): number {
+    const entry = Atomics.load(this.#entries, page);
+    if ((entry & GPA.present) !== 0) return entry;
+    const frame = this.#allocate();
+    if (frame === 0) return 0;
+    this.rights?.give(frame, page);
+    const next = ((frame << 8) | (entry & 255) | GPA.present) >>> 0;
+    const found = Atomics.compareExchange(this.#entries, page, entry, next);
+    if (found === entry) return next;
+    this.rights?.take(frame);
+    return found;
+  }
+
+  /** The number of the page's frame; 0: it has none. */
+  frame(page: number): number {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    return (entry & GPA.present) === 0 ? 0 : entry >>> 8;
+  }
+
+  /** What is declared of the page: nothing, memory, or memory that is only read. */
+  declared(page: number): 'nothing' | 'memory' | 'read-only' {
+    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
+    if ((entry & GPA.ram) === 0) return 'nothing';
+    return (entry & GPA.readOnly) === 0 ? 'memory' : 'read-only';
   }
 
   /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */

@@ -14,11 +14,11 @@ import { array, struct } from '../base/struct.ts';
 
 export const FRAME_BYTES = 4096;
 /**
- * A decoded page: a header (frame's host address; at 8, u32 number of the first link to regions), 2048 entries of
+ * A decoded page: a header (decodedHeader), 2048 entries of
  * 8 bytes, two sentinels, and two maps of a bit for each two bytes: of what regions were made of, and of the sensitive
  * instructions that are promoted. See decodedHeader.
  */
-export const DECODED_HEADER_BYTES = 64;
+export const DECODED_HEADER_BYTES = 128;
 export const DECODED_LINKS = 8;
 export const DECODED_COVER = 2048 * 8 + 64;
 export const DECODED_PROMOTED = DECODED_COVER + 256;
@@ -66,6 +66,11 @@ export const decodedHeader = struct('decoded-header', {
   next: 'u32',
   used: 'u32',
   epoch: 'u32',
+  /** Of a guest's frame: 1: nothing of it is decoded, and writes to it go unnoticed (quiet-code.ts). */
+  quiet: 'u32',
+  /** Writes since an instruction of it was last decoded; how often it became quiet. */
+  writes: 'u32',
+  quieted: 'u32',
 });
 
 /**
@@ -109,6 +114,8 @@ export const headerLayout = struct('header', {
   frameFirst: 'u32',
   frameNext: 'u32',
   frameLimit: 'u32',
+  /** 1: of loads and stores, the host's processors let none pass another but a load an earlier store (x86-64's order). */
+  totalStoreOrder: 'u32',
   /** Code marks made so far (see code-pages.ts). */
   marks: 'u32',
   codeFlushes: 'u32',
@@ -154,10 +161,14 @@ export const headerLayout = struct('header', {
   regionsFull: 'u32',
   /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */
   hotBell: 'i32',
+  /** Lock (base/lock.ts): held while all code is dropped, and by whoever changes code without being in the engine. */
+  codeLock: 'i32',
   /** Spin lock: 1 while a thread that translates looks at code, or code is being dropped. */
   sourceLock: 'i32',
   /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
   translationTimes: array('u32', 4),
+  /** Advanced when rights were taken away (or given back): each vCPU forgets its translations when it sees that. */
+  protectionEpoch: 'u32',
   /** Regions evicted: cold ones while code memory was nearly full, and all that stood when all code was dropped. */
   regionsEvicted: 'u32',
   /** Frames that were given back: lock, the first one's number (each names the next in its first word), how many. */

@@ -5,15 +5,19 @@
  * independently of this one.
  *
  *   va --TLB hit--> host address
- *    \--miss--> host_address: walk -> pmp -> gpa map -> host address, TLB filled      (or fault, or mmio)
+ *    \--miss--> host_address: walk -> pmp -> gpa map -> protection table -> host address, TLB filled
+ *                                                                               (or fault, or mmio)
  */
 import { FEATURE } from '../isa/index.ts';
-import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { defineAtomics } from './atomics.ts';
 import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
 import { definePmp } from './pmp.ts';
+import { checkFrame, defineForbid, neededRight, REACH } from './protection-code.ts';
+import { RIGHT } from './protection-tables.ts';
+import { isQuiet } from './quiet-code.ts';
 import { defineContext, noteLarge } from './translation-context.ts';
 import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -36,14 +40,15 @@ const PTE = {
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
 
-/** Names of the functions defined here, all of which take the vCPU's block first. */
-export function defineMmu(module: ModuleBuilder, library: Library): void {
+/** Names of the functions defined here, all of which take the vCPU's block first. `handed`: see fresh-frames.ts. */
+export function defineMmu(module: ModuleBuilder, library: Library, handed: FunctionRef): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
-  defineFreshFrames(module, library);
+  defineFreshFrames(module, library, handed);
   const settle = library.get('settle_page');
   const fault = declare('page_fault', [P, 'i32', 'i64', 'i32'], []);
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
+  const forbid = declare('forbid', [P, 'i64', 'i64', 'i32', 'i32', 'i32', P], []);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
@@ -93,6 +98,8 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const frame = f.ptr.op('shl', f.ptr.from32(i32.shrU(value.get, i32.const(8))), f.ptr.const(12));
     f.return(f.ptr.add(frame, f.ptr.from64(i64.and(gpa, i64.const(0xfff)))));
   });
+
+  module.define(forbid, (f) => defineForbid(f, fault));
 
   // pmp(vcpu, gpa, bytes, access, mode): 0 denied; 1 allowed, and for the whole page alike; 2 allowed.
   module.define(pmp, (f) => definePmp(f));
@@ -147,6 +154,14 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const shift = f.local('i64');
     const pteHost = f.pointerLocal();
     const pteAddress = f.local('i64');
+    // Page tables are the kernel's, whoever is translated for.
+    const asKernel = (right: number, kind: number): void => {
+      const [mode, needed] = [i32.const(1), i32.const(right)];
+      checkFrame(f, { vcpu: vcpu(f), address: pteHost.get, mode, needed }, () => {
+        f.call(forbid, vcpu(f), pteAddress.get, va, access, i32.const(1), i32.const(kind), pteHost.get);
+        f.return(i64.const(-1));
+      });
+    };
     f.loop((descend) => {
       f.set(level, i64.sub(level.get, i64.const(1)));
       f.set(shift, i64.add(i64.mul(level.get, i64.const(9)), i64.const(12)));
@@ -167,6 +182,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
         undefined,
         'unlikely',
       );
+      asKernel(RIGHT.read, REACH.walk);
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -240,6 +256,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
               () => fail(true),
             );
             f.if(f.ptr.eqz(f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr), () => fail(true));
+            asKernel(RIGHT.write, REACH.update);
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
             f.call(written, vcpu(f), pteHost.get, i32.const(8));
@@ -266,6 +283,7 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
     const { i32, i64 } = f;
     const va = f.param<I64>(1).get;
     const access = f.param<I32>(3).get;
+    i32.store(vcpu(f), at.violation, i32.const(0));
     const mode = f.local('i32');
     f.set(mode, f.convert('i32_wrap_i64', u64(f, 'mode')));
     const mstatus = f.let(u64(f, 'mstatus'));
@@ -304,13 +322,27 @@ export function defineMmu(module: ModuleBuilder, library: Library): void {
       undefined,
       'unlikely',
     );
+    checkFrame(f, { vcpu: vcpu(f), address, mode: mode.get, needed: neededRight(f, access) }, () => {
+      f.call(forbid, vcpu(f), gpa, va, access, mode.get, access, address);
+      f.return(f.ptr.const(0));
+    });
     i32.store(vcpu(f), at.cacheable, i32.eq(right, i32.const(1)));
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
-    const isCode = i32.and(isStore, i32.ne(i32.load(frame, PLAN.frameTable), i32.const(0)));
+    const isCode = f.local('i32');
+    f.set(isCode, i32.const(0));
+    f.if(isStore, () => {
+      const decoded = f.let(f.ptr.from32(i32.load(frame, PLAN.frameTable)));
+      f.if(
+        f.ptr.eqz(decoded),
+        () => {},
+        () => f.set(isCode, i32.eqz(isQuiet(f, decoded))),
+        'likely',
+      );
+    });
     f.if(
-      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(f.let(isCode))),
+      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)),
       () => {
         const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
         const page = f.let(i64.and(va, i64.const(-4096)));

@@ -53,6 +53,7 @@ const instance = new WebAssembly.Instance(module, {
     sensitive: () => {},
     device: () => 0,
     call: () => 0,
+    handed: () => {},
   },
 });
 const hostAddress = instance.exports['host_address'] as (

@@ -1,5 +1,13 @@
 /** Dropping regions from TypeScript, as generated code does (drop_regions in regions.ts): for devices and overlays. */
-import { DECODED_COVER, DECODED_HEADER_BYTES, DECODED_LINKS, headerLayout, PLAN, REGION_BYTES } from './memory-plan.ts';
+import {
+  DECODED_COVER,
+  DECODED_HEADER_BYTES,
+  DECODED_LINKS,
+  decodedHeader,
+  headerLayout,
+  PLAN,
+  REGION_BYTES,
+} from './memory-plan.ts';
 import { SPECIAL } from './operations.ts';
 
 export interface RegionMemory {
@@ -37,6 +45,11 @@ export function dropRegion({ u32, u64 }: RegionMemory, number: number): boolean 
   // The head may have been written and decoded anew meanwhile.
   if (u64[head / 8] === entryOfRegion(number)) u64[head / 8] = BigInt(SPECIAL.undecoded);
   return true;
+}
+
+/** Writes to the page with these decoded entries go unnoticed (quiet-code.ts): no region is to be installed. */
+export function isQuietPage({ u32 }: RegionMemory, entries: number): boolean {
+  return Atomics.load(u32, (entries - DECODED_HEADER_BYTES + decodedHeader.offset.quiet) / 4) !== 0;
 }
 
 /** Drops every region that has instructions of the page with these decoded entries. */

@@ -3,6 +3,7 @@ import { enterTrap, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
 import { NO_ROW } from './operations.ts';
+import { defineNoteViolation } from './protection-code.ts';
 import { FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -28,10 +29,13 @@ export function defineTraps(module: ModuleBuilder, library: Library): void {
       { number: 0, bytes: 4, isNear: false, row: NO_ROW },
       place(f, pc),
     );
+  const note = module.function('note_violation', [P, 'i64'], [], defineNoteViolation);
   library.set(
     'take_trap',
     module.function('take_trap', [P, 'i64'], [], (f) => {
       const m = machine(f, f.param<I64>(1).get);
+      const isViolation = m.get32('violation');
+      f.if(isViolation, () => f.call(note, f.param<Ptr>(0).get, f.param<I64>(1).get), undefined, 'unlikely');
       m.set32('fault', f.i32.const(FAULT.none));
       m.set32('mmioAnswer', f.i32.const(0));
       m.set32('pass', f.i32.const(0));

@@ -44,6 +44,14 @@ export const FRESH_PAGES = 1024;
 export const MOST_POLICIES = 32;
 /** Executions that a vCPU's log holds; a power of two. Each: pc, then mode << 48 | policy << 32 | bits. */
 export const TRAP_LOG_ENTRIES = 1024;
+/** Violations of protection tables are counted by the mode whose table it was, and within it by REACH. */
+export const VIOLATION_KINDS = 8;
+/**
+ * Violations that a vCPU's log holds; a power of two. Each: pc, virtual and guest-physical address, then privilege mode
+ * << 48 | mode of the table << 40 | REACH << 32 | frame.
+ */
+export const PROTECTION_LOG_ENTRIES = 256;
+export const PROTECTION_LOG_WORDS = 4;
 
 const ENGINE_FIELDS = {
   /** Addresses of the banks in use: recomputed by `context`. */
@@ -106,6 +114,8 @@ const ENGINE_FIELDS = {
   scratchBits: 'u32',
   /** Sequence number of the code marks that this vCPU has seen (see code-pages.ts). */
   seenMarks: 'u32',
+  /** Fences of translated code store here; nobody looks. */
+  fenceWord: 'u32',
   /** Futex: 1 while the vCPU may sleep no longer. */
   attention: 'i32',
   /** Bits of REQUEST, set atomically by others, served before the next instruction after an exit. */
@@ -123,6 +133,17 @@ const ENGINE_FIELDS = {
   policyCounts: array('u64', MOST_POLICIES),
   trapLogNext: 'u32',
   trapLog: array('u64', TRAP_LOG_ENTRIES * 2),
+  /** Address of the protection table of each privilege mode (protection-tables.ts); 0: everything is allowed. */
+  protection: array('u64', 4),
+  /** The last change of tables that this vCPU has taken note of. */
+  seenProtection: 'u32',
+  /** A violation whose trap may be about to be taken: 1 + REACH, mode of the table << 8; 0: none. Where it was. */
+  violation: 'u32',
+  violationFrame: 'u32',
+  violationGpa: 'u64',
+  violations: array('u32', 4 * VIOLATION_KINDS),
+  protectionLogNext: 'u32',
+  protectionLog: array('u64', PROTECTION_LOG_ENTRIES * PROTECTION_LOG_WORDS),
   /** A decoded instruction that has no slot of its own (straddling pages), and the sentinels behind it. */
   scratch: array('u64', 4),
   /** A jump target is worth translating when it was reached this often; 0: never. */

@@ -4,6 +4,7 @@ export {
   checkMachineName,
   connectMachine,
   launchMachine,
+  launchRestored,
   listMachines,
   RemoteMachine,
   runtimeFolder,
@@ -38,4 +39,16 @@ export {
   type MachineOptions,
   type MachineStats,
   type PartitionOptions,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
+  type RestoreMachine,
+  type RestoreOptions,
+  restoreMachine,
+  type SnapshotOptions,
+  type SnapshotResult,
+  type Violation,
 } from './machine/index.ts';
+export { isPublished } from './package-files.ts';
+export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

@@ -2,6 +2,14 @@
  * Where the package's own files lie. All paths climb to the folder of the rooms first: what is published joins modules to
  * files in other folders, one level deep as this one (tools/bundle.ts).
  */
+import { readFileSync } from 'node:fs';
+
+/** Of the package, as its manifest says. */
+export function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', codeFolder), 'utf8'));
+  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
+  return isManifest ? String(manifest.version) : 'unknown';
+}
 
 /** A machine's threads. */
 export const processorWorker = new URL('../host/machine/processor-worker.ts', import.meta.url);
@@ -18,3 +26,5 @@ export const isSource = import.meta.filename.endsWith('.ts');
 declare const KAGEMUSHA_BUILD: string;
 /** What was built: a digest of all its code. Undefined in a clone, where code changes under the same name. */
 export const build = typeof KAGEMUSHA_BUILD === 'string' ? KAGEMUSHA_BUILD : undefined;
+/** Whether this is the published package: its code is the same as long as its build is. */
+export const isPublished = build !== undefined;

@@ -78,7 +78,7 @@ export const worldBlock = struct('world', {
   rtcWakeMs: 'u64',
   /** The stop that came first since the last resume: STOP in bits 0 and 1, the vCPU above; 0: none yet. */
   stopped: 'i32',
-  /** 1: every vCPU is to stay outside the engine, until a debugger or an operator lets the machine go on. */
+  /** Not 0: every vCPU is to stay outside the engine: 1, until a debugger or an operator lets the machine go on; 2, while a snapshot is taken. */
   paused: 'i32',
 });
 export type WorldBlock = View<typeof worldBlock.fields>;

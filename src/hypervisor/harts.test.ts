@@ -61,6 +61,14 @@ function writes(harts: Harts, by: number, goesOn: boolean): void {
   harts.run(0, 1, { lines: 0n, goesOn });
 }
 
+/** Hart 0 writes to the page, where no code is. */
+function writesData(harts: Harts): void {
+  const { state } = must(harts.vcpus[0]);
+  state.pc = BigInt(BASE);
+  state.x[12] = BigInt(PATCHED + 0x800);
+  harts.run(0, 1, { lines: 0n, goesOn: true });
+}
+
 /** Hart 0 begins another slice, in which it writes nothing. */
 function comesOut(harts: Harts): void {
   harts.run(0, 2, { lines: 0n, goesOn: false });
@@ -86,6 +94,21 @@ for (const isTranslated of [false, true]) {
       comesOut(harts);
       assert.equal(added(harts), 60n);
       assert.ok(!harts.isUnaware(0));
+    });
+
+    test('what is written to a page that was quiet is executed once the writer has come out', () => {
+      const harts = machine(isTranslated);
+      assert.equal(added(harts, 42), 20n);
+      for (let i = 0; i < 100; i++) writesData(harts);
+      // It is quiet: this is not noticed, and need not be.
+      writes(harts, 3, true);
+      assert.equal(added(harts), 60n);
+      assert.ok(harts.isUnaware(0));
+      writes(harts, 5, true);
+      comesOut(harts);
+      assert.equal(added(harts), 100n);
+      writes(harts, 7, true);
+      assert.equal(added(harts), 140n);
     });
 
     test("what was written before the writer knew is executed after the reader's fence.i", () => {
@@ -156,7 +179,8 @@ for (const isTranslated of [false, true]) {
       writes(harts, 1, false);
       added(harts, 42);
       assert.ok(harts.isUnaware(0));
-      harts.forgetCode();
+      // By another, while hart 0 is outside: nobody tells it.
+      harts.dropCode();
       // Where decoded pages were, there may be anything now: modules, other pages.
       const from = harts.memory.header.decodedFirst;
       harts.memory.u8.fill(0xa5, from, from + (1 << 17));
@@ -165,3 +189,20 @@ for (const isTranslated of [false, true]) {
     });
   });
 }
+
+test('what is done for a hart outside the engine is done without what it knew of code that was dropped', () => {
+  const harts = machine(false);
+  comesOut(harts);
+  const [vcpu] = harts.vcpus;
+  const epoch = must(vcpu).state.fetchEpoch;
+  harts.memory.dropCode();
+  assert.equal(
+    must(vcpu).withCode(() => must(vcpu).state.fetchEpoch),
+    epoch + 1n,
+  );
+  assert.equal(
+    must(vcpu).withCode(() => must(vcpu).state.fetchEpoch),
+    epoch + 1n,
+    'once',
+  );
+});

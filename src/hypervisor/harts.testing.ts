@@ -151,10 +151,9 @@ export class Harts {
     return this.#thread(must(this.vcpus[id])).processor;
   }
 
-  /** As if nothing had been executed yet. */
-  forgetCode(): void {
+  /** All code is dropped, of which each vCPU hears when it enters next. */
+  dropCode(): void {
     this.memory.dropCode();
-    for (const vcpu of this.vcpus) vcpu.forgetCode();
   }
 
   /**

@@ -2,6 +2,18 @@
 export type { EmulationOptions } from './emulation.ts';
 export { Exclusion, exclusionBlock } from './exclusion.ts';
 export { EXIT_KINDS, GATE, HART, hartBlock, RUN, STOP, worldBlock } from './hart-block.ts';
+export {
+  BY_DEVICE,
+  BY_SBI,
+  DEVICE_LOG_ENTRIES,
+  DEVICE_LOG_WORDS,
+  DOMAIN,
+  type Domain,
+  Protection,
+  protectionBlock,
+  type RightsChange,
+} from './protection.ts';
+export { type DeniedRange, deniedTo, type PageRange } from './protection-rules.ts';
 export { type MmioPort, Runner, type RunnerOptions, type RunnerPorts, type Slice } from './runner.ts';
 export type { SbiPorts } from './sbi.ts';
 export { QUANTUM_MS, Scheduler, type Sleeper } from './scheduler.ts';

@@ -294,14 +294,14 @@ export class Runner {
         this.#awaitMarks(vcpu);
         return RAN;
       case 'illegal':
-        this.#illegal(vcpu, exit.bits);
+        vcpu.withCode(() => this.#illegal(vcpu, exit.bits));
         return RAN;
       case 'trapped':
-        this.#emulation.trapped(vcpu, exit.bits, exit.policy);
+        vcpu.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (this.#emulation.provide(vcpu)) vcpu.forgetFetch(vcpu.state.pc);
+        if (vcpu.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetFetch(vcpu.state.pc);
         return RAN;
       default:
         return unreachable(exit);
@@ -390,6 +390,7 @@ export class Runner {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
     if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
+    vcpu.acknowledgeProtection();
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 

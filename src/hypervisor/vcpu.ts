@@ -178,10 +178,26 @@ export class Vcpu {
    * its write translations are dropped and the frames decoded anew. To be called between runs.
    */
   acknowledgeCodeMarks(processor: Processor): void {
+    this.acknowledgeOverlays();
+    if (this.state.seenMarks === Atomics.load(this.#words, MARKS_MADE)) return;
+    // The vCPU may be outside the engine, waiting for others: nobody waits for it then who is about to drop all code.
+    this.withCode(() => this.#forgetMarked(processor));
+  }
+
+  /**
+   * As MachineMemory.withCode, for what is done for a vCPU that may be outside the engine: all code may have been dropped
+   * since it left, and what it knows of code is forgotten first. Its translations and marks name pages that are others' now.
+   */
+  withCode<T>(act: () => T): T {
+    return this.#memory.withCode(() => {
+      if (this.hart.seenFlushes !== this.#memory.header.codeFlushes) this.forgetCode();
+      return act();
+    });
+  }
+
+  #forgetMarked(processor: Processor): void {
     const marks = Atomics.load(this.#words, MARKS_MADE);
     const { state } = this;
-    this.acknowledgeOverlays();
-    if (state.seenMarks === marks) return;
     const missed = (marks - state.seenMarks) >>> 0;
     this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
     this.#clear('slots', BANKS * SLOT_BANK_BYTES);
@@ -222,6 +238,14 @@ export class Vcpu {
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
+  }
+
+  /** Protection tables changed: what was allowed before may not be any more. Before the vCPU enters the engine. */
+  acknowledgeProtection(): void {
+    const epoch = this.#memory.header.protectionEpoch;
+    if (this.state.seenProtection === epoch) return;
+    this.forgetTranslations();
+    this.state.seenProtection = epoch;
   }
 
   /** Some overlays have ended: their places can be used again once no fetch translation leads there. */

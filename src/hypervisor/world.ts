@@ -18,6 +18,9 @@ export interface Stop {
   readonly hart: number;
 }
 
+/** Why vCPUs are to stay outside, bits of the world's `paused`. */
+const PAUSE = { asked: 1, held: 2 } as const;
+
 const stopKinds: readonly Stop['kind'][] = ['breakpoint', 'step', 'interrupt'];
 
 export class World {
@@ -49,13 +52,24 @@ export class World {
     this.ringIo();
   }
 
+  /** For whichever reason. */
   get paused(): boolean {
     return Atomics.load(this.#words, this.#index('paused')) !== 0;
   }
 
   /** Paused vCPUs sleep outside the engine. */
   setPaused(paused: boolean): void {
-    Atomics.store(this.#words, this.#index('paused'), paused ? 1 : 0);
+    this.#pause(PAUSE.asked, paused);
+  }
+
+  /** As a pause, for a snapshot: it stands whatever an operator or a debugger wishes meanwhile. */
+  setHeld(held: boolean): void {
+    this.#pause(PAUSE.held, held);
+  }
+
+  #pause(bit: number, on: boolean): void {
+    if (on) Atomics.or(this.#words, this.#index('paused'), bit);
+    else Atomics.and(this.#words, this.#index('paused'), ~bit);
     for (const vcpu of this.vcpus) vcpu.wake();
   }
 

@@ -1,9 +1,11 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
+import { ProtectionTables } from '../engine/index.ts';
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig, MachineRoom } from './board.ts';
+import { machineFrames } from './commons.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -20,6 +22,8 @@ const MOST_VCPUS = 256;
 /** Room for a partition: of harts, and of blocks (its map takes 2 MiB and a 1024th of its memory, a hart 320 KiB). */
 const VCPUS_EACH = 4;
 const BLOCKS_EACH = 5 * MiB;
+/** Protection tables: of a guest with two disks. */
+const TABLES_EACH = 8;
 const DEFAULT_ROOM = 2048 * MiB;
 const MOST_THRESHOLD = 65535;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
@@ -52,6 +56,7 @@ export interface BoardOptions {
   readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
   readonly traps?: readonly string[];
+  readonly protection?: boolean;
 }
 
 /** The extensions that `--cpu` names. */
@@ -107,6 +112,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     overlays: options.overlay === false ? 0 : OVERLAYS,
+    protection: options.protection ?? true,
     slots,
   };
 }
@@ -147,7 +153,9 @@ function roomOf(
       'Give at least what its first partition has, in whole pages of 4 KiB.',
     );
   const vcpus = Math.min(partitions * VCPUS_EACH, MOST_VCPUS);
-  return { partitions, vcpus, memoryBytes, blockBytes: partitions * BLOCKS_EACH };
+  const room = { partitions, vcpus, memoryBytes, blockBytes: 0 };
+  const tables = { frames: machineFrames({ memoryBytes, harts: 0, room }), tables: TABLES_EACH };
+  return { ...room, blockBytes: partitions * (BLOCKS_EACH + ProtectionTables.sizeBytes(tables)) };
 }
 
 /** What a guest may claim of so many processors. */

@@ -29,9 +29,9 @@ export function boardRunner(
       sbi: {
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
-        readMemory: (gpa, into) => board.guestMemory.read(gpa, into),
-        isWritable: (gpa, bytes) => board.guestMemory.isWritable(gpa, bytes),
-        writeMemory: (gpa, from) => board.guestMemory.write(gpa, from),
+        readMemory: (gpa, into) => board.kernelMemory.read(gpa, into),
+        isWritable: (gpa, bytes) => board.kernelMemory.isWritable(gpa, bytes),
+        writeMemory: (gpa, from) => board.kernelMemory.write(gpa, from),
         finish: (wish) =>
           board.finish(
             wish === 'failure' ? { kind: 'failure', code: 1 } : { kind: wish === 'reboot' ? 'reset' : 'poweroff' },
@@ -41,6 +41,17 @@ export function boardRunner(
     { ...options, emulation: board.emulation },
     translator,
   );
+}
+
+/**
+ * What the processor's code hands out and gives back enters the tables of the partition whose vCPU it is: for every
+ * processor that runs vCPUs, or looks at them.
+ */
+export function tellOfFrames(
+  processor: Pick<Processor, 'onHanded'>,
+  boardOf: (partition: number) => Board | undefined,
+): void {
+  processor.onHanded = (partition, frame, page) => boardOf(partition)?.protection?.handed(frame, page);
 }
 
 /** What translates for the vCPUs that a thread runs, of whatever partition: here, or elsewhere (translation-thread.ts). */

@@ -4,6 +4,7 @@ import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engin
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
+import { type ProtectionDomain, type ProtectionReport, protectionReport } from './protection-report.ts';
 
 export interface VcpuStats {
   readonly id: number;
@@ -45,6 +46,13 @@ export interface PromotionStats {
   readonly calls: number;
 }
 
+/** Protection tables, by domain what they forbade (docs/mechanisms/protection-tables.md). */
+export interface ProtectionStats extends Pick<ProtectionReport, 'changes' | 'tables'> {
+  /** Ranges with something denied to a domain. */
+  readonly rules: number;
+  readonly domains: Readonly<Record<string, ProtectionDomain['violations']>>;
+}
+
 export interface TranslationStats {
   /** Regions: made, dropped because their code was written, evicted (cold while code memory was nearly full, or with all code), standing. */
   readonly regions: number;
@@ -83,6 +91,8 @@ export interface BoardStats {
   readonly translation: TranslationStats;
   readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
+  /** Protection tables (docs/mechanisms/protection-tables.md); absent where they are off. */
+  readonly protection?: ProtectionStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -119,8 +129,15 @@ export function boardStats(board: Board): BoardStats {
     translation: translationStats(board),
     promotion: promotionStats(board),
     overlay: overlayStats(board),
+    ...(board.protection === undefined ? {} : { protection: protectionStats(board) }),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
   };
+}
+
+function protectionStats(board: Board): ProtectionStats {
+  const { domains, rules, changes, tables } = protectionReport(board);
+  const violations = Object.fromEntries(domains.map((domain) => [domain.name, domain.violations]));
+  return { changes, rules: rules.length, tables, domains: violations };
 }
 
 function promotionStats({ memory, vcpus }: Board): PromotionStats {

@@ -3,6 +3,8 @@
  * of a machine builds the same board over the same memory, in the same order, so that all blocks fall at the same
  * addresses; the first one resets it. Only the I/O thread's board is given guest memory and backends, and serves
  * queues.
+ *
+ * Long: one thing is wired in one place, and what its blocks take is counted beside.
  */
 import { must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
@@ -14,19 +16,35 @@ import {
   type Device,
   type DeviceClock,
   type Finish,
+  GenerationId,
   type InterruptLine,
   Plic,
   Rtc,
   TestFinisher,
   Uart,
 } from '../devices/index.ts';
-import { FRAME_BYTES, FRESH_PAGES, GuestPhysicalMap, MachineMemory, type Policy, vcpuState } from '../engine/index.ts';
 import {
+  FRAME_BYTES,
+  GuestPhysicalMap,
+  MachineMemory,
+  type Policy,
+  type ProtectionPlan,
+  ProtectionTables,
+  REACH,
+  vcpuState,
+} from '../engine/index.ts';
+import {
+  BY_DEVICE,
+  BY_SBI,
+  DOMAIN,
   type EmulationOptions,
+  type Exclusion,
   HART,
   hartBlock,
   IRQ,
   type MmioPort,
+  Protection,
+  protectionBlock,
   RUN,
   type Scheduled,
   type Scheduler,
@@ -38,7 +56,7 @@ import {
 import { FEATURE, parseCpuModel } from '../isa/index.ts';
 import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
-import { Commons, type Seat } from './commons.ts';
+import { Commons, machineFrames, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
@@ -68,6 +86,8 @@ export interface BoardConfig {
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
   readonly overlays: number;
+  /** Every access is checked against its domain's protection table. */
+  readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
 }
@@ -107,6 +127,8 @@ export type MakeSlot = (
 export interface BoardPorts {
   readonly clock: DeviceClock;
   readonly slot: MakeSlot;
+  /** The host's processors have total store order: most fences cost nothing then. */
+  readonly hasTotalStoreOrder?: boolean;
   /** Layout of a slot's device, before it exists. */
   slotLayout(slot: SlotConfig): AnyLayout;
 }
@@ -149,11 +171,16 @@ export class Board {
   readonly world: World;
   readonly uart: Uart;
   readonly rtc: Rtc;
+  readonly generation: GenerationId;
   readonly plic: Plic;
   readonly aclint: Aclint;
   readonly slots: readonly Device[];
-  /** Guest-physical memory for DMA, boot and debuggers. */
+  /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
+  /** As the kernel has it, which the SBI reads and writes for. */
+  readonly kernelMemory: FrameMemory;
+  /** None where protection is off. */
+  readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
@@ -165,16 +192,18 @@ export class Board {
   /** Makes the memory and the first board. */
   static create(config: BoardConfig, ports: BoardPorts): Board {
     const { room } = config;
-    const memoryBytes = Math.max(room?.memoryBytes ?? 0, config.memoryBytes);
-    const harts = room?.vcpus ?? config.harts;
     const memory = MachineMemory.create({
       width: config.width,
       shared: config.shared,
-      blockBytes: Commons.sizeBytes(config) + CONFIG_BYTES + Board.#blockBytes(config, ports) + (room?.blockBytes ?? 0),
+      blockBytes:
+        Commons.sizeBytes(config) +
+        CONFIG_BYTES +
+        Board.#blockBytes(config, ports, machineFrames(config)) +
+        (room?.blockBytes ?? 0),
       codeBytes: config.codeBytes,
-      // Spare frames that one vCPU keeps must not be missed by another.
-      frames: (memoryBytes + (room?.partitions ?? 1) * VIRT.resetRom.sizeBytes) / FRAME_BYTES + harts * FRESH_PAGES,
+      frames: machineFrames(config),
       overlays: config.overlays,
+      totalStoreOrder: ports.hasTotalStoreOrder ?? false,
     });
     const commons = new Commons(config, memory);
     commons.scheduler?.start();
@@ -183,7 +212,7 @@ export class Board {
 
   /** Makes another board in a machine that there is: on the thread that made the machine. */
   static join(commons: Commons, config: BoardConfig, ports: BoardPorts): Board {
-    const seat = commons.seat(config, Board.#blockBytes(config, ports));
+    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames));
     const board = new Board(config, commons, seat, ports);
     board.#powerOn();
     return board;
@@ -211,7 +240,9 @@ export class Board {
       return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
     });
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    this.protection = this.#protect();
     this.guestMemory = new FrameMemory(memory, this.map);
+    this.kernelMemory = this.#memoryOf(DOMAIN.kernel, BY_SBI);
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
 
@@ -257,6 +288,9 @@ export class Board {
       },
     });
     this.#mapDevice(VIRT.rtc.base, this.rtc);
+    const { base, irq } = VIRT.generation;
+    this.generation = new GenerationId('vmgenid@102000', block(GenerationId.layout), line(irq));
+    this.#mapDevice(base, this.generation);
     this.#mapDevice(
       VIRT.test.base,
       new TestFinisher('test@100000', block(TestFinisher.layout), { finish: (wish) => this.finish(wish) }),
@@ -296,6 +330,11 @@ export class Board {
       overlay: overlays > 0,
       policyOf: (row) => numbers.get(row),
     };
+  }
+
+  /** Guest-physical memory as the device in that slot reaches it. */
+  deviceMemory(slot: SlotConfig): FrameMemory {
+    return this.#memoryOf(DOMAIN.firstDevice + this.config.slots.findIndex(({ id }) => id === slot.id), BY_DEVICE);
   }
 
   /** Every device, for reset, save and restore. */
@@ -359,6 +398,11 @@ export class Board {
     for (const { id } of this.vcpus) scheduler.add(this.#seat.firstVcpu + id, partition, id % scheduler.processors);
   }
 
+  /** The machine's barrier, for changes under vCPUs that run. */
+  get exclusion(): Exclusion {
+    return this.commons.exclusion;
+  }
+
   /** Whether processors may still run one of the harts. */
   get isScheduled(): boolean {
     return this.vcpus.some(({ scheduled }) => scheduled?.scheduler.has(scheduled.number) === true);
@@ -369,6 +413,10 @@ export class Board {
     const frames: number[] = [];
     for (const { host } of this.map.present()) frames.push(host / FRAME_BYTES);
     for (const { state } of this.vcpus) frames.push(...state.spares.subarray(0, state.spareFrames));
+    const { protection } = this;
+    protection?.exclusive(() => {
+      for (const frame of frames) protection.take(frame);
+    });
     while (!this.commons.exclusion.exclude(() => this.memory.forgetFrames(frames)));
     this.memory.giveFrames(frames);
   }
@@ -383,6 +431,7 @@ export class Board {
     const { config, map } = this;
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
+    this.protection?.powerOn();
     for (const { device } of this.#devices) device.reset();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
@@ -405,6 +454,23 @@ export class Board {
       hart.machineDeadline = (1n << 64n) - 1n;
       vcpu.forgetTranslations();
     }
+  }
+
+  #protect(): Protection | undefined {
+    const { config, memory, map, vcpus } = this;
+    if (!config.protection) return undefined;
+    const plan = protectionPlan(config, this.commons.frames);
+    const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
+    const devices = config.slots.map(({ id }) => id);
+    return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
+  }
+
+  #memoryOf(domain: number, by: number): FrameMemory {
+    const { protection } = this;
+    if (protection === undefined) return this.guestMemory;
+    return new FrameMemory(this.memory, this.map, (host, gpa, access) =>
+      protection.permits(domain, host, gpa, access === 'read' ? REACH.load : REACH.store, by),
+    );
   }
 
   #mapDevice(base: number, device: Device): SharedLock {
@@ -460,23 +526,32 @@ export class Board {
   }
 
   /** Bytes that the blocks of such a board take, alignment included. */
-  static #blockBytes(config: BoardConfig, ports: BoardPorts): number {
+  static #blockBytes(config: BoardConfig, ports: BoardPorts, frames: number): number {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     const sizes = [
       pages * 4,
       ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
       worldBlock.sizeBytes,
+      ...(config.protection
+        ? [ProtectionTables.sizeBytes(protectionPlan(config, frames)), protectionBlock.sizeBytes]
+        : []),
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
       Rtc.layout.sizeBytes,
+      GenerationId.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
       ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
+    const locks = (6 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
+}
+
+/** Tables of the programs, and of the devices: a guest may come to own any of the machine's frames. */
+function protectionPlan({ slots }: BoardConfig, frames: number): ProtectionPlan {
+  return { frames, tables: 3 + slots.length };
 }
 
 function plicBytes(harts: number): number {

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
+import type { Processor } from '../engine/index.ts';
+import { DOMAIN } from '../hypervisor/index.ts';
 import { Board } from './board.ts';
-import { boardConfig, partitionConfig } from './board-config.ts';
+import { type BoardOptions, boardConfig, partitionConfig } from './board-config.ts';
+import { tellOfFrames } from './board-runner.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { slotLayout } from './slots.ts';
@@ -87,4 +91,63 @@ test('what the machine decides a partition may not say', () => {
   assert.throws(() => boardConfig({ room: {}, clock: 'instructions' }), { code: 'no-processors' });
   assert.throws(() => boardConfig({ room: { partitions: 0 } }), { code: 'bad-room' });
   assert.throws(() => boardConfig({ room: { memoryBytes: 4096 } }), { code: 'bad-room' });
+});
+
+test('each partition has tables of its own, of which a frame that goes back to the machine is taken out', () => {
+  const config = boardConfig({ memoryBytes: 2 * MiB, room: { partitions: 3, memoryBytes: 256 * MiB } });
+  const first = Board.create(config, ports);
+  first.schedule();
+  const join = (options: BoardOptions): Board => {
+    const board = Board.join(first.commons, partitionConfig({ memoryBytes: 2 * MiB, ...options }, config), ports);
+    board.schedule();
+    return board;
+  };
+  const second = join({});
+  const page = 0x80000;
+  const mine = first.map.host(page, 'write') / 4096;
+  const others = second.map.host(page, 'write') / 4096;
+  const rights = ({ protection }: Board, frame: number): number => must(protection).frameRights(DOMAIN.kernel, frame);
+  assert.deepEqual([rights(first, mine), rights(first, others)], [7, 0]);
+  assert.deepEqual([rights(second, mine), rights(second, others)], [0, 7]);
+  // As generated code tells of them, for whichever vCPU the processor runs.
+  const told: Pick<Processor, 'onHanded'> = { onHanded: undefined };
+  tellOfFrames(told, (partition) => [first, second][partition]);
+  const spare = others + 1;
+  told.onHanded?.(1, spare, page + 1);
+  assert.deepEqual([rights(first, spare), rights(second, spare)], [0, 7]);
+  told.onHanded?.(1, spare, -1);
+  assert.deepEqual([rights(first, spare), rights(second, spare)], [0, 0]);
+  // Rights are changed behind the machine's barrier, one partition's alone.
+  const change = { domains: [DOMAIN.kernel], rights: 2, isAllowed: false, first: page, end: page + 1 };
+  assert.ok(must(second.protection).tryChange(second, change) !== undefined);
+  assert.deepEqual([rights(first, mine), rights(second, others)], [7, 5]);
+  assert.ok(
+    first.exclusion.exclude(() => {
+      assert.equal(must(first.protection).tryChange(first, change), undefined, 'somebody else is at it');
+    }),
+  );
+  // Any frame of the machine can be anybody's: tables reach to the last one.
+  const { frameFirst, frameLimit } = first.memory.header;
+  const last = frameLimit - 1;
+  assert.ok(last - frameFirst > 256 * 256);
+  must(second.protection).handed(last, page + 2);
+  assert.deepEqual([rights(second, last), rights(first, last)], [7, 0]);
+  second.giveFrames();
+  assert.equal(rights(second, others), 0, 'before its tables go');
+});
+
+test('a machine has room for the tables of as many partitions as it is made for', () => {
+  for (const [partitions, memoryBytes] of [
+    [3, 8 * MiB],
+    [16, 2048 * MiB],
+    [200, 1024 * MiB],
+  ] as const) {
+    const config = boardConfig({ memoryBytes: 2 * MiB, room: { partitions, memoryBytes } });
+    const { commons } = Board.create(config, ports);
+    const each = {
+      memoryBytes: Math.floor(memoryBytes / partitions / 2 / 4096) * 4096,
+      drives: [{ file: 'a' }, { file: 'b' }],
+    };
+    for (let i = 1; i < partitions; i++) Board.join(commons, partitionConfig(each, config), ports);
+  }
 });

@@ -11,11 +11,12 @@
 import { assert, must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { array, type Layout, roundUp, struct, structs, type View } from '../base/struct.ts';
-import { FRAME_BYTES, MachineMemory, type MemoryShape } from '../engine/index.ts';
+import { FRAME_BYTES, FRESH_PAGES, MachineMemory, type MemoryShape } from '../engine/index.ts';
 import { Exclusion, exclusionBlock, MOST_PROCESSORS, Scheduler, type SchedulerShape } from '../hypervisor/index.ts';
 import { ringHotBell } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
+import { VIRT } from './virt-map.ts';
 
 const ALIGNMENT = 64;
 
@@ -65,6 +66,8 @@ export class Commons {
   /** Absent where one thread runs all harts in turns. */
   readonly scheduler: Scheduler | undefined;
   readonly exclusion: Exclusion;
+  /** Frames that guests may come to own. */
+  readonly frames: number;
   readonly #block: View<ReturnType<typeof commonsFields>>;
   readonly #words: Int32Array;
   readonly #shape: SchedulerShape;
@@ -92,6 +95,7 @@ export class Commons {
   constructor(config: BoardConfig, memory: MachineMemory) {
     this.memory = memory;
     this.#shape = shapeOf(config);
+    this.frames = machineFrames(config);
     this.#memoryBytes = config.room?.memoryBytes ?? config.memoryBytes;
     memory.beginBlocks();
     this.scheduler =
@@ -265,6 +269,16 @@ export class Commons {
     }
     return at + size <= to ? at : undefined;
   }
+}
+
+/** Frames of all its guests. Spare frames that one vCPU keeps must not be missed by another. */
+export function machineFrames({
+  memoryBytes,
+  harts,
+  room,
+}: Pick<BoardConfig, 'memoryBytes' | 'harts' | 'room'>): number {
+  const bytes = Math.max(room?.memoryBytes ?? 0, memoryBytes) + (room?.partitions ?? 1) * VIRT.resetRom.sizeBytes;
+  return bytes / FRAME_BYTES + (room?.vcpus ?? harts) * FRESH_PAGES;
 }
 
 /** Where the machine is made for one guest it has room for that alone. */

@@ -206,6 +206,7 @@ class Explainer {
       ...this.#options,
       ...{ limits: { ...limits, followsCold, hasCompressed, siteOf: (entry) => siteAt(memory, entry) }, number },
       twins: limits.twins,
+      hasTotalStoreOrder: memory.header.totalStoreOrder !== 0,
     });
   }
 

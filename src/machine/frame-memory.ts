@@ -3,16 +3,22 @@
  * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
  */
 import type { GuestMemory } from '../devices/index.ts';
-import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, PLAN } from '../engine/index.ts';
+import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory } from '../engine/index.ts';
+
+/** Whether the frame at `host` may be accessed as the guest-physical address `gpa`. */
+export type FrameCheck = (host: number, gpa: number, access: 'read' | 'write') => boolean;
 
 export class FrameMemory implements GuestMemory {
   readonly #memory: MachineMemory;
   readonly #map: GuestPhysicalMap;
+  readonly #permits: FrameCheck | undefined;
   readonly #codeWrites: CodeWrite[] = [];
 
-  constructor(memory: MachineMemory, map: GuestPhysicalMap) {
+  /** `permits`: of a domain. Without, it is the operator's view: of who loads and debugs. */
+  constructor(memory: MachineMemory, map: GuestPhysicalMap, permits?: FrameCheck) {
     this.#memory = memory;
     this.#map = map;
+    this.#permits = permits;
   }
 
   read(gpa: number, into: Uint8Array): boolean {
@@ -81,6 +87,7 @@ export class FrameMemory implements GuestMemory {
       const offset = (gpa + done) % FRAME_BYTES;
       const host = this.#map.host(Math.floor((gpa + done) / FRAME_BYTES), access);
       if (host === 0) return null;
+      if (access !== 'setup' && this.#permits?.(host, gpa + done, access) === false) return null;
       const bytes = Math.min(FRAME_BYTES - offset, sizeBytes - done);
       if (access !== 'read') this.#dropCode(host, offset, bytes);
       if (runBytes > 0 && runStart + runBytes === host + offset) runBytes += bytes;
@@ -100,17 +107,21 @@ export class FrameMemory implements GuestMemory {
    * decoded in between is dropped by `settle`, which the machine calls before it lets a device complete.
    */
   #dropCode(host: number, offset: number, bytes: number): void {
-    const page = this.#memory.u32[PLAN.frameTable / 4 + host / FRAME_BYTES] ?? 0;
-    if (page === 0) return;
-    const write = { page, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
+    if (this.#memory.decodedPage(host) === 0) return;
+    const write = { host, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
     this.#codeWrites.push(write);
     this.#empty(write);
   }
 
-  #empty({ page, first, last }: CodeWrite): void {
-    this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
-    this.#memory.dropRegions(page);
-    this.#memory.dropOverlays(page, 'write');
+  /** All code may have been dropped since the write, and other code taken its place: so the page is looked up each time. */
+  #empty({ host, first, last }: CodeWrite): void {
+    this.#memory.withCode(() => {
+      const page = this.#memory.decodedPage(host);
+      if (page === 0) return;
+      this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
+      this.#memory.dropRegions(page);
+      this.#memory.dropOverlays(page, 'write');
+    });
   }
 
   /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */
@@ -127,7 +138,8 @@ function isZero(bytes: Uint8Array, start: number, end: number): boolean {
 }
 
 interface CodeWrite {
-  readonly page: number;
+  /** Linear address of the frame. */
+  readonly host: number;
   readonly first: number;
   readonly last: number;
 }

@@ -11,7 +11,7 @@ export {
   type TrapPolicy,
 } from './board.ts';
 export { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
-export { boardRunner, SLICE_STEPS } from './board-runner.ts';
+export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
 export { Commons, TRANSLATOR } from './commons.ts';
@@ -37,7 +37,50 @@ export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
-export { slotLayout } from './slots.ts';
+export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
+export {
+  latestViolations,
+  MOST_VIOLATIONS,
+  type ProtectionChange,
+  type ProtectionDomain,
+  type ProtectionReport,
+  type ProtectionRule,
+  protectionOf,
+  protectionReport,
+  rightsChange,
+} from './protection-report.ts';
+export { bareSlot, slotLayout } from './slots.ts';
+export {
+  type BasePages,
+  type ByteSource,
+  CHUNK,
+  type ChunkHeader,
+  type ChunkKind,
+  ChunkReader,
+  CODEC,
+  checkLayouts,
+  comparePages,
+  countData,
+  damaged,
+  decodeRuns,
+  encodeChunkHeader,
+  encodePrologue,
+  encodeRuns,
+  layoutDigests,
+  MOST_CHUNK_BYTES,
+  noBase,
+  notThisVersion,
+  pageChunks,
+  RUN,
+  type Run,
+  RunList,
+  readPages,
+  restoreBoard,
+  resumeBoard,
+  type SavedBoard,
+  type SnapshotCodecs,
+  saveBoard,
+} from './snapshot/index.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';

@@ -13,6 +13,7 @@ import {
 } from '../devices/index.ts';
 import type { FrameOffload, UserNetwork } from '../network/index.ts';
 import type { Board, SlotConfig } from './board.ts';
+import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
 import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
 
@@ -41,7 +42,8 @@ export class IoSlots {
   }
 
   make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): Device {
-    const memory = () => this.#parts.board().guestMemory;
+    let own: FrameMemory | undefined;
+    const memory = () => (own ??= this.#parts.board().deviceMemory(slot));
     const io = {
       memory: {
         read: (gpa: number, into: Uint8Array) => memory().read(gpa, into),

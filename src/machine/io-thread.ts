@@ -14,6 +14,7 @@ export class IoThread {
   readonly #input: Uint8Array[] = [];
   #dropAlarm: () => void = () => {};
   #isClosed = false;
+  #isHeld = false;
 
   constructor(board: Board, host: HostPorts) {
     this.#board = board;
@@ -35,8 +36,24 @@ export class IoThread {
     this.#dropAlarm();
   }
 
+  /** From now on nothing is served, so that no device changes guest memory; until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#board.world.ringIo();
+  }
+
+  /** What was typed and has not reached the UART. */
+  get waitingInput(): readonly Uint8Array[] {
+    return this.#input;
+  }
+
   /** Serves what has rung so far. */
   serve(): void {
+    if (this.#isHeld) return;
     const board = this.#board;
     const rung = board.world.takeDoorbells();
     if (rung === 0) return;

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { Aclint, Plic, Rtc, registersAsMarkdown, TestFinisher, Uart } from '../devices/index.ts';
+import { Aclint, GenerationId, Plic, Rtc, registersAsMarkdown, TestFinisher, Uart } from '../devices/index.ts';
 import { matchesGolden } from './machine.testing.ts';
 import { mapAsMarkdown } from './virt-map.ts';
 
@@ -16,6 +16,7 @@ const tables: Record<string, string> = {
   plic: registersAsMarkdown(Plic.registers(HARTS * 2)),
   aclint: registersAsMarkdown(Aclint.registers(HARTS)),
   rtc: registersAsMarkdown(Rtc.registers),
+  generation: registersAsMarkdown(GenerationId.registers),
   finisher: registersAsMarkdown(TestFinisher.registers),
 };
 

@@ -11,7 +11,7 @@ import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts
 import { NOBODY, type Runner, type Vcpu } from '../hypervisor/index.ts';
 import { AttachedBoards } from './attached-boards.ts';
 import { Board, type BoardConfig } from './board.ts';
-import { boardRunner, SLICE_STEPS, translatorOf } from './board-runner.ts';
+import { boardRunner, SLICE_STEPS, tellOfFrames, translatorOf } from './board-runner.ts';
 import { Commons } from './commons.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
@@ -70,6 +70,7 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
   const boards = new AttachedBoards(commons, self, attach, ({ board }) => {
     for (const vcpu of board.vcpus) translator?.stop(vcpu.state);
   });
+  tellOfFrames(processor, (partition) => boards.of(partition).board);
   const nowMs = (): number => ticks() / TICKS_PER_MS;
 
   /** Runs the vCPU until it has nothing to do, or another's turn has come: which one's. */

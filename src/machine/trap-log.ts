@@ -1,10 +1,10 @@
 /**
- * Executions that policies trapped (`--trap`), as vCPUs log them in their blocks: a ring each, written by the vCPU's
- * thread alone, in generated code or by the emulation module. Counts are exact; of the log, what the ring no longer
- * held when it was looked at is lost, and counted: a guest decides how much there is to log, not how much memory it takes.
+ * Executions that policies trapped (`--trap`), as vCPUs log them in their blocks: a ring each (ring-log.ts), written by
+ * the vCPU's thread alone, in generated code or by the emulation module. Counts are exact; the log may lose some.
  */
 import { must } from '../base/assert.ts';
 import { TRAP_LOG_ENTRIES, type VcpuState } from '../engine/index.ts';
+import { readRing } from './ring-log.ts';
 
 /** One execution. */
 export interface TrappedExecution {
@@ -42,25 +42,12 @@ export class TrapLog {
   /** Tells what was logged since the last time: vCPU by vCPU, each in order. */
   drain(each: (execution: TrappedExecution) => void): void {
     for (const vcpu of this.#board.vcpus) {
-      const end = next(vcpu);
-      let at = must(this.#read[vcpu.id]);
-      // The vCPU goes on writing: what it may be writing over is not read.
-      const missed = ((end - at) >>> 0) - (TRAP_LOG_ENTRIES - SLACK);
-      if (missed > 0) {
-        this.lost += missed;
-        at = (at + missed) >>> 0;
-      }
-      const entries: { position: number; pc: bigint; what: bigint }[] = [];
-      for (; at !== end; at = (at + 1) >>> 0) {
-        const slot = (at & (TRAP_LOG_ENTRIES - 1)) * 2;
-        entries.push({ position: at, pc: must(vcpu.state.trapLog[slot]), what: must(vcpu.state.trapLog[slot + 1]) });
-      }
-      const now = next(vcpu);
-      for (const { position, pc, what } of entries) {
-        if ((now - position) >>> 0 >= TRAP_LOG_ENTRIES) this.lost++;
-        else each({ ...this.#describe(what), vcpu: vcpu.id, pc });
-      }
-      this.#read[vcpu.id] = end;
+      const ring = () => ({ next: next(vcpu), words: vcpu.state.trapLog, entries: TRAP_LOG_ENTRIES, width: 2 });
+      const read = readRing(ring, must(this.#read[vcpu.id]), ([pc = 0n, what = 0n]) =>
+        each({ ...this.#describe(what), vcpu: vcpu.id, pc }),
+      );
+      this.lost += read.lost;
+      this.#read[vcpu.id] = read.next;
     }
   }
 
@@ -69,9 +56,6 @@ export class TrapLog {
     return { mode: Number(what >> 48n), name: policy?.name ?? '?', bits: Number(what & 0xffff_ffffn) };
   }
 }
-
-/** Entries that are left alone when the ring is nearly full. */
-const SLACK = 64;
 
 function next(vcpu: LoggedVcpu): number {
   return vcpu.state.trapLogNext;

@@ -27,6 +27,7 @@ export function planVirtBoot(boot: VirtBoot): BootPlan {
         ...(initrd === undefined ? {} : { initrd }),
         rngSeed: seed,
         pcie: false,
+        generation: true,
       }),
   });
 }

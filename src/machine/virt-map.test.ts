@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionError } from '../base/assert.ts';
-import { Aclint, Plic, Rtc, TestFinisher, Uart } from '../devices/index.ts';
+import { Aclint, GenerationId, Plic, Rtc, TestFinisher, Uart } from '../devices/index.ts';
 import { highPcieWindow, type MapRow, VIRT, virtioSlot } from './virt-map.ts';
 
 test('windows are in order and do not overlap, but for the APLIC that replaces the PLIC', () => {
@@ -22,6 +22,7 @@ test('devices fill their windows', () => {
     [VIRT.plic, new Plic('p', block(Plic.layout(4)), 4, { setExternal: () => {} })],
     [VIRT.clint, new Aclint('c', block(Aclint.layout(4)), 4, { clock, out })],
     [VIRT.rtc, new Rtc('r', block(Rtc.layout), { clock, line, wakeAt: () => {} })],
+    [VIRT.generation, new GenerationId('g', block(GenerationId.layout), line)],
     [VIRT.test, new TestFinisher('t', block(TestFinisher.layout), { finish: () => {} })],
   ];
   for (const [row, device] of sizes) assert.equal(device.sizeBytes, row.sizeBytes, row.name);

@@ -21,6 +21,7 @@ export const VIRT = {
   resetRom: { name: 'reset ROM', base: 0x1000, sizeBytes: 0xf000, holds: 'reset vector and fw_dynamic_info' },
   test: { name: 'test', base: 0x10_0000, sizeBytes: 0x1000, holds: 'test finisher: power off, reset, exit code' },
   rtc: { name: 'rtc', base: 0x10_1000, sizeBytes: 0x1000, irq: 11, holds: 'goldfish real-time clock' },
+  generation: { name: 'generation', base: 0x10_2000, sizeBytes: 0x1000, irq: 12, holds: 'generation id (vmgenid)' },
   clint: { name: 'clint', base: 0x200_0000, sizeBytes: 0x1_0000, holds: 'ACLINT: MSIP, mtimecmp, mtime' },
   pciePio: { name: 'pcie io', base: 0x300_0000, sizeBytes: 0x1_0000, holds: 'PCIe I/O ports' },
   plic: { name: 'plic', base: 0xc00_0000, sizeBytes: 0x60_0000, holds: 'PLIC: 95 sources, 2 contexts a hart' },

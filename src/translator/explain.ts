@@ -23,6 +23,7 @@ export interface ExplainOptions extends CodeDecoders {
   readonly number: number;
   /** Whether the host's relaxed multiply-add rounds once; what the host does by default. */
   readonly fuses?: boolean;
+  readonly hasTotalStoreOrder?: boolean;
 }
 
 /** Addresses are written `0x80000000`. */
@@ -78,6 +79,7 @@ export function explainRegion(
     number: options.number,
     name,
     fuses,
+    hasTotalStoreOrder: options.hasTotalStoreOrder ?? false,
     twins: options.twins,
   }).function;
   const texts = new Map<number, string>();

@@ -6,6 +6,7 @@
  *   loop: addi a0, a0, -1           steps: instructions that are executed before, so that code and jumps are known
  *         bnez a0, loop             cpu: the hart's extensions; size=second: limits of the second translation
  *                                   twins=on: with slow code for misses
+ *                                   order=total-store: of the host's processors
  *                                   promoted: labels of sensitive instructions, with commas
  *   === region
  *   ... blocks, and where control goes
@@ -62,6 +63,7 @@ export function generate(input: string): string {
           ...{ decoder: createDecoder(extensions), hasCompressed, signatures, number: 1, fuses: true },
           memory: memory.shape.description,
           twins: options['twins'] === 'on',
+          hasTotalStoreOrder: options['order'] === 'total-store',
           limits: {
             ...{ ...limits, followsCold: false, hasCompressed },
             siteOf: (entry, pc) => promotion.numberOf(entry, pc),

@@ -121,3 +121,9 @@ function roleOf(decoded: Decoded): Role {
       return row.name === 'cbo.zero' ? 'interpret' : 'inside';
   }
 }
+
+/** Whether a fence keeps a load (or device read, R or I) behind an earlier store (W or O). fence.tso (fm 1000) does not. */
+export function ordersLoadsBehindStores(bits: number): boolean {
+  const [mode, before, after] = [bits >>> 28, (bits >>> 24) & 15, (bits >>> 20) & 15];
+  return mode !== 8 && (before & 5) !== 0 && (after & 10) !== 0;
+}

@@ -38,7 +38,7 @@ export const DEFAULT_TRANSLATION: TranslatorOptions = {
   secondThreshold: 60_000,
   batch: 8,
   followsCold: false,
-  first: { instructions: 100, pages: 4, depth: 1 },
+  first: { instructions: 200, pages: 6, depth: 2 },
   second: { instructions: 500, pages: 12, depth: 6 },
   promoted: { instructions: 100, pages: 4, depth: 1 },
   promotion: 'auto',

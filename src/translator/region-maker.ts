@@ -15,6 +15,7 @@ import {
   dropRegion,
   entryOfRegion,
   hostFusesMultiplyAdd,
+  isQuietPage,
   type MachineMemory,
   PLAN,
   REGION_BYTES,
@@ -260,6 +261,7 @@ export class RegionMaker {
         number: first + i,
         name: `region${first + i}`,
         fuses: hostFusesMultiplyAdd(),
+        hasTotalStoreOrder: this.#memory.header.totalStoreOrder !== 0,
         twins,
       }),
     );
@@ -289,9 +291,12 @@ export class RegionMaker {
         for (let half = 0; half < instruction.length; half += 2) this.#cover(source, offset + half);
     // Whoever writes to the code from here on finds the cover (a sequentially consistent access on both sides).
     Atomics.add(u32, record, 0);
-    const isUnchanged = graph.blocks.every(({ instructions }) =>
-      instructions.every(({ offset, instruction }) => source.instruction(offset, this.#cache) === instruction),
-    );
+    const isNoticed = graph.pages.every(({ decoded }) => !isQuietPage(this.#memory, decoded));
+    const isUnchanged =
+      isNoticed &&
+      graph.blocks.every(({ instructions }) =>
+        instructions.every(({ offset, instruction }) => source.instruction(offset, this.#cache) === instruction),
+      );
     if (!isUnchanged) {
       // What stands there, a smaller region perhaps, stays, and stays known by its record.
       u32[record] = 0;

@@ -41,6 +41,8 @@ export interface RegionOptions {
   readonly name: string;
   /** The host's relaxed multiply-add rounds once. */
   readonly fuses: boolean;
+  /** The host's processors have total store order. */
+  readonly hasTotalStoreOrder: boolean;
   /** Blocks have a slow twin, so that a miss does not leave the region. */
   readonly twins: boolean;
 }

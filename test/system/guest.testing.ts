@@ -8,6 +8,8 @@ import {
   type ExecOptions,
   type MachineHandle,
   type MachineOptions,
+  type RestoreOptions,
+  restoreMachine,
 } from '../../src/host/machine/index.ts';
 
 /** `CODE_MEMORY_MIB=8 npm run test:system` gives every machine of the tests so little code memory. */
@@ -35,6 +37,11 @@ export class Guest implements AsyncDisposable {
 
   static async start(options: MachineOptions, limitMs = LIMIT_MS): Promise<Guest> {
     return new Guest(await createMachine({ ...codeMemory, ...options }), limitMs * PATIENCE);
+  }
+
+  /** The machine of a snapshot. */
+  static async restore(file: string, options: RestoreOptions = {}, limitMs = LIMIT_MS): Promise<Guest> {
+    return new Guest(await restoreMachine(file, options), limitMs * PATIENCE);
   }
 
   private constructor(machine: MachineHandle, limitMs: number) {

@@ -3,7 +3,7 @@
  * must be at their addresses, and say by their exit code if it is not.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -160,6 +160,36 @@ test('what a machine has no room for is refused, and what is there goes on', { t
   await assert.rejects(second.createPartition(program(spin)), { code: 'machine-closed' });
   await using alone = await createMachine(program(spin));
   await assert.rejects(alone.createPartition(program(spin)), { code: 'machine-closed' });
+});
+
+test('snapshots are of machines for one guest, kept boots too', { timeout: 60_000 }, async () => {
+  const file = join(folder, 'several.kage');
+  await using first = await createMachine({ ...program(spin), room: { memoryBytes: 32 * MiB } });
+  await using second = await first.createPartition(program(spin));
+  for (const machine of [first, second]) await assert.rejects(machine.snapshot(file), { code: 'snapshot-partitions' });
+  const boots = { ...program(spin), bootSnapshot: true } as PartitionOptions;
+  await assert.rejects(first.createPartition(boots), { code: 'snapshot-partitions' });
+  assert.ok(!existsSync(file));
+  assert.deepEqual([first.info.state, second.info.state], ['running', 'running']);
+});
+
+test('rights are taken from one partition alone, while others run on the same processor', {
+  timeout: 60_000,
+}, async () => {
+  await using first = await createMachine({ ...program(spin), processors: 1, room: { memoryBytes: 32 * MiB } });
+  const writer = await first.createPartition(program(canaries(0x321, 100_000)));
+  await using other = await first.createPartition(program(canaries(0x123, 100_000)));
+  const pages = { domains: ['firmware'], start: 0x8010_0000, end: 0x8020_0000 };
+  while ((await touched(writer)) < 2 * MiB) await new Promise((resolve) => setTimeout(resolve, 10));
+  await writer.protect({ action: 'deny', rights: 'w', ...pages });
+  const violations = async (machine: MachineHandle): Promise<number> => (await machine.violations()).length;
+  while ((await violations(writer)) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual([await violations(first), await violations(other)], [0, 0]);
+  await writer.kill();
+  await assert.rejects(writer.protection(), { code: 'machine-ended' });
+  // Who comes next has all rights to the frames.
+  const next = await first.createPartition(program(canaries(0x555, 3)));
+  assert.deepEqual(await next.exited, POWEROFF);
 });
 
 test('each is reached by its name, and paused alone', { timeout: 60_000 }, async () => {

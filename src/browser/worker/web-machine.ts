@@ -22,6 +22,7 @@ import {
   SLICE_STEPS,
   slotLayout,
   TurnLoop,
+  tellOfFrames,
 } from '../../machine/index.ts';
 import type { MachineRequest, Progress } from '../messages.ts';
 import { fetchFile } from './fetch-file.ts';
@@ -182,6 +183,7 @@ export class WebMachine {
   #processor(): Processor {
     const { config, memory, vcpus } = this.#board;
     const processor = new Processor(this.#module, memory.memory, { width: config.width, ticks: this.#ticks });
+    tellOfFrames(processor, () => this.#board);
     for (const vcpu of vcpus) processor.contextChanged(vcpu.at);
     return processor;
   }

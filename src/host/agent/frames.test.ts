@@ -21,6 +21,10 @@ test('requests are lines, with data behind those that carry it', () => {
   assert.equal(text(encodeRequest({ verb: 'in', id: 7, data: Buffer.from('a\nb') })), 'in 7 3\na\nb');
   assert.equal(text(encodeRequest({ verb: 'kill', id: 7, signal: 'TERM' })), 'kill 7 TERM\n');
   assert.equal(text(encodeRequest({ verb: 'eof', id: 7 })), 'eof 7\n');
+  const restored = { verb: 'restored', wallMs: 1_790_000_000_042, entropy: Uint8Array.of(0, 171, 255) } as const;
+  assert.equal(text(encodeRequest(restored)), 'restored 1790000000 042 00abff\n');
+  const longest = encodeRequest({ ...restored, entropy: new Uint8Array(64) });
+  assert.ok(longest.length <= 256, 'a line has no room for more');
 });
 
 test('replies are read alike however the stream is cut', () => {
@@ -187,4 +191,34 @@ test('no more input is on the way than the agent has slots for', async () => {
   say('took 1');
   await writing;
   assert.deepEqual([sent(), written.at(-1)], [10, 'eof 1\n']);
+});
+
+test('the first words come before any command, once the agent has answered', async () => {
+  const said: string[] = [];
+  const session = new AgentSession(
+    { write: (bytes) => said.push(text(bytes)) },
+    {
+      nonce: 'n',
+      clock: { after: () => () => {} },
+      firstId: 41,
+      firstWords: () => [{ verb: 'restored', wallMs: 1000, entropy: Uint8Array.of(1) }],
+    },
+  );
+  session.exec({ argv: ['ls'] });
+  session.onData(Buffer.from('\nready 1 - boot\n'));
+  assert.equal(said.length, 1, 'an agent that starts has answered nobody');
+  session.greet();
+  session.onData(Buffer.from('ready 1 n boot\n'));
+  session.greet();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(
+    said.map((words) =>
+      words
+        .split('\n')
+        .find((line) => line !== '')
+        ?.replace(/ \d+$/, ''),
+    ),
+    ['hello 1', 'hello 1', 'restored 1 000', 'exec 41'].map((line) => (line.startsWith('hello') ? `${line} n` : line)),
+  );
+  assert.equal(session.nextId, 42);
 });

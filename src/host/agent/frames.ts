@@ -19,7 +19,9 @@ export type Request =
   | { verb: 'in'; id: number; data: Uint8Array }
   | { verb: 'eof'; id: number }
   | { verb: 'kill'; id: number; signal: string }
-  | { verb: 'shutdown'; how: 'poweroff' | 'reboot' | 'halt' };
+  | { verb: 'shutdown'; how: 'poweroff' | 'reboot' | 'halt' }
+  /** The guest was restored from a snapshot: what time it is (ms since 1970), and what no other guest has. */
+  | { verb: 'restored'; wallMs: number; entropy: Uint8Array };
 
 /** What the guest says. */
 export type Reply =
@@ -56,6 +58,12 @@ export function encodeRequest(request: Request): Uint8Array {
       return frame(`kill ${request.id} ${request.signal}`);
     case 'shutdown':
       return frame(`shutdown ${request.how}`);
+    case 'restored': {
+      const { wallMs, entropy } = request;
+      assert(entropy.length <= 64, 'a line has no room for more');
+      const hex = Array.from(entropy, (byte) => byte.toString(16).padStart(2, '0')).join('');
+      return frame(`restored ${Math.floor(wallMs / 1000)} ${String(wallMs % 1000).padStart(3, '0')} ${hex}`);
+    }
   }
 }
 

@@ -25,6 +25,8 @@ export interface AgentSessionOptions {
   nonce: string;
   /** Executions are numbered from here; another number than an earlier session's that may have left some running. */
   firstId?: number;
+  /** Said to the agent as soon as it has answered, before any command. */
+  firstWords?: () => readonly Request[];
 }
 
 export interface AgentInfo {
@@ -72,6 +74,18 @@ export class AgentSession {
     this.#options = options;
     this.#nextId = options.firstId ?? 1;
     this.#ready.promise.catch(() => {}); // whoever asks for it is told; nobody has to ask
+    this.#hello();
+  }
+
+  /** The number of the next execution. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
+  /** Says hello now: the agent has just come to where it hears. */
+  greet(): void {
+    if (this.#failure || this.#reader.synchronized) return;
+    this.#stopHello?.();
     this.#hello();
   }
 
@@ -203,6 +217,7 @@ export class AgentSession {
     }
     this.#stopHello?.();
     this.#reader.synchronized = true;
+    for (const request of this.#options.firstWords?.() ?? []) this.#send(request);
     this.#ready.resolve({ version, bootId });
   }
 }

@@ -7,7 +7,6 @@ import { HostError } from '../../base/errors.ts';
 import type { MachineHandle } from '../machine/machine-api.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { Connection, UnknownMethod } from './connection.ts';
-import type { ConsoleHistory } from './console-history.ts';
 import {
   isMethod,
   type Method,
@@ -25,7 +24,6 @@ import { encodeData } from './shape.ts';
 export interface Served {
   readonly name: string;
   readonly machine: Promise<MachineHandle>;
-  readonly history: ConsoleHistory;
 }
 
 interface Stream {
@@ -80,6 +78,12 @@ export class ClientSession {
     explain: async (machine, { hart, pc }) =>
       await machine.explain({ hart, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
     hot: async (machine, { most }) => ({ regions: await machine.hotRegions(most) }),
+    protection: async (machine) => await machine.protection(),
+    protect: async (machine, change) => {
+      await machine.protect(change);
+      return {};
+    },
+    violations: async (machine, { most }) => ({ violations: await machine.violations(most) }),
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};
@@ -108,7 +112,8 @@ export class ClientSession {
       machine.writeConsole(params.data);
       return {};
     },
-    history: async () => ({ data: encodeData(this.#served.history.bytes()) }),
+    history: async (machine) => ({ data: encodeData(machine.consoleHistory()) }),
+    snapshot: async (machine, { file, ...options }) => await machine.snapshot(file, options),
   };
 
   async #exec(machine: MachineHandle, params: Params<'exec'>): Promise<Result<'exec'>> {
@@ -134,7 +139,7 @@ export class ClientSession {
   async #attach(machine: MachineHandle, number: number): Promise<Result<'attach'>> {
     const cancelled = Promise.withResolvers<void>();
     return await this.#during(number, { input: new ByteQueue(), cancel: cancelled.resolve }, async () => {
-      this.#output(number, 'console', this.#served.history.bytes());
+      this.#output(number, 'console', machine.consoleHistory());
       const remove = machine.onConsole((bytes) => this.#output(number, 'console', bytes));
       await Promise.race([cancelled.promise, machine.exited]);
       remove();

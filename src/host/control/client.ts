@@ -3,6 +3,7 @@
  * What comes back is checked as strictly as what goes in: the process on the other side may be compromised.
  */
 import { connect } from 'node:net';
+import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
@@ -13,6 +14,11 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  ProtectionChange,
+  ProtectionReport,
+  SnapshotOptions,
+  SnapshotResult,
+  Violation,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -92,6 +98,21 @@ export class RemoteMachine implements AsyncDisposable {
     return (await this.#call('hot', { most })).regions;
   }
 
+  /** Domains, what is denied to them, and what they tried, as MachineHandle.protection does. */
+  async protection(): Promise<ProtectionReport> {
+    return await this.#call('protection', {});
+  }
+
+  /** Takes rights from domains, or gives them back; resolves when that is in force on every hart and device. */
+  async protect(change: ProtectionChange): Promise<void> {
+    await this.#call('protect', change);
+  }
+
+  /** The latest accesses that protection tables forbade. */
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return (await this.#call('violations', { most })).violations;
+  }
+
   /** Resolves when the guest agent is ready. */
   async ready(): Promise<void> {
     await this.#call('ready', {});
@@ -103,6 +124,16 @@ export class RemoteMachine implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#call('resume', {});
+  }
+
+  /** As MachineHandle.snapshot; the machine's process writes the file. */
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const { base, ...rest } = options;
+    return await this.#call('snapshot', {
+      ...rest,
+      file: resolve(file),
+      ...(base === undefined ? {} : { base: resolve(base) }),
+    });
   }
 
   async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {

@@ -59,6 +59,19 @@ describe('a machine on its control socket', () => {
     await assert.rejects(remote.explain({ hart: 1 }), operatorError('no-such-hart'));
   });
 
+  test('shows protection, and changes it', async () => {
+    await launch('web');
+    await using remote = await connectMachine('web', folder);
+    assert.deepEqual(await remote.protection(), await machines[0]?.protection());
+    await remote.protect({ action: 'deny', domains: ['kernel'], start: 0x8020_0000, end: 0x8020_1000, rights: 'w' });
+    assert.deepEqual((await remote.protection()).rules, [
+      { domain: 'kernel', start: '0x80200000', end: '0x80201000', denied: 'w' },
+    ]);
+    assert.deepEqual(await remote.violations(), await machines[0]?.violations());
+    const wrong = remote.protect({ action: 'allow', domains: ['disk'], start: 0, end: 4096, rights: 'w' });
+    await assert.rejects(wrong, operatorError('no-such-domain'));
+  });
+
   test('runs commands with their streams apart, side by side', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);
@@ -224,6 +237,12 @@ describe('a hostile client', () => {
     ['"method":"constructor"', /no method constructor/],
     ['"method":"explain","params":{"hart":0,"pc":"main"}', /params\.pc is no address/],
     ['"method":"explain","params":{"hart":-1}', /params\.hart is not within/],
+    ['"method":"protect","params":{"action":"take"}', /params\.action is none of deny, allow/],
+    [
+      '"method":"protect","params":{"action":"deny","domains":["user"],"start":-4096,"end":0,"rights":"w"}',
+      /params\.start is not within/,
+    ],
+    ['"method":"violations","params":{"most":1e9}', /params\.most is not within/],
     ['"method":"exec","params":{"stream":1,"argv":"ls"}', /params\.argv is not a list/],
     ['"method":"exec","params":{"stream":1,"argv":[1]}', /params\.argv\[0\] is not a string/],
     ['"method":"exec","params":[]', /params is no object/],

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
+import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
   CodeExplanation,
   CreateMachine,
@@ -14,6 +15,13 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  ProtectionChange,
+  ProtectionReport,
+  ProtectionRule,
+  RestoreMachine,
+  SnapshotOptions,
+  SnapshotResult,
+  Violation,
 } from '../machine/machine-api.ts';
 
 const encoder = new TextEncoder();
@@ -24,8 +32,10 @@ export class FakeMachine implements MachineHandle {
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
   readonly typed: Uint8Array[] = [];
+  readonly rules: ProtectionRule[] = [];
   readonly #exit = Promise.withResolvers<ExitStatus>();
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
+  readonly #history = new ConsoleHistory();
   #state: MachineInfo['state'] = 'running';
 
   constructor(options: MachineOptions) {
@@ -53,8 +63,20 @@ export class FakeMachine implements MachineHandle {
     return () => this.#listeners.delete(listener);
   }
 
+  consoleHistory(): Uint8Array {
+    return this.#history.bytes();
+  }
+
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    this.calls.push(`snapshot ${file} ${JSON.stringify(options)}`);
+    if (file.endsWith('.full')) throw new OperatorError('snapshot-not-written', 'the disk is full', 'Make room');
+    if (options.stop) await this.kill();
+    return { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+  }
+
   /** What the guest prints. */
   say(text: string): void {
+    this.#history.push(encoder.encode(text));
     for (const listener of this.#listeners) listener(encoder.encode(text));
   }
 
@@ -121,6 +143,33 @@ export class FakeMachine implements MachineHandle {
       { at: '0x80200000', physical: '0x80200000', hart: 0, number: 3, instructions: 2, entered: 12, module: 1 },
       { number: 4, instructions: 9, entered: 5, module: 1 },
     ].slice(0, most);
+  }
+
+  /** Its kernel once stored where it may not. */
+  async protection(): Promise<ProtectionReport> {
+    const none = { fetch: 0, load: 0, store: 0, walk: 0, update: 0 };
+    return {
+      domains: [
+        { name: 'kernel', violations: { ...none, store: 1 } },
+        { name: 'user', violations: none },
+      ],
+      rules: this.rules,
+      changes: this.rules.length,
+      tables: { tables: 2, chunks: 1, bytes: 1032 },
+    };
+  }
+
+  async protect({ action, domains, start, end, rights }: ProtectionChange): Promise<void> {
+    const [domain = ''] = domains;
+    if (domain !== 'kernel' && domain !== 'user')
+      throw new OperatorError('no-such-domain', `there is no domain ${domain}`, 'Name one of kernel, user');
+    this.calls.push(`${action} ${domains.join()} ${rights} ${start.toString(16)}-${end.toString(16)}`);
+    if (action === 'deny')
+      this.rules.push({ domain, start: `0x${start.toString(16)}`, end: `0x${end.toString(16)}`, denied: rights });
+  }
+
+  async violations(most = 100): Promise<readonly Violation[]> {
+    return [fakeViolation].slice(0, most);
   }
 
   end(status: ExitStatus): void {
@@ -197,13 +246,18 @@ const fakeExplanation: CodeExplanation = {
   },
 };
 
+const fakeViolation: Violation = {
+  ...{ domain: 'kernel', by: 'supervisor', hart: 1, pc: '0x80200000', access: 'store', missing: 'w' },
+  ...{ address: '0xffffffff80001000', physical: '0x80201000', frame: 4711 },
+};
+
 const fakeNothing: CodeExplanation = {
   ...{ hart: 0, pc: '0x0', mode: 'supervisor', status: 'unmapped', summary: 'Nothing can be executed there.' },
   ...{ reached: 0, thresholds: [1000, 16_000], blocks: [] },
 };
 
 /** A CreateMachine that makes fakes; `machines` holds them in order. */
-export function fakeCreate(): { create: CreateMachine; machines: FakeMachine[] } {
+export function fakeCreate(): { create: CreateMachine; restore: RestoreMachine; machines: FakeMachine[] } {
   const machines: FakeMachine[] = [];
   return {
     machines,
@@ -212,6 +266,12 @@ export function fakeCreate(): { create: CreateMachine; machines: FakeMachine[] }
         throw new OperatorError('kernel-not-found', 'There is no kernel /no/kernel', 'Give the path of one');
       }
       const machine = new FakeMachine(options);
+      machines.push(machine);
+      return machine;
+    },
+    restore: async (file, options) => {
+      const machine = new FakeMachine(options ?? {});
+      machine.calls.push(`restored ${file}`);
       machines.push(machine);
       return machine;
     },

@@ -3,7 +3,15 @@
  * `createMachine` of the library is this, over the machine proper.
  */
 import { randomBytes } from 'node:crypto';
-import type { CreateMachine, MachineHandle, MachineOptions } from '../machine/machine-api.ts';
+import type {
+  CreateMachine,
+  Launch,
+  MachineHandle,
+  MachineOptions,
+  RestoreMachine,
+  RestoreOptions,
+} from '../machine/machine-api.ts';
+import { inspectSnapshot } from '../snapshots/index.ts';
 import { ControlServer } from './server.ts';
 
 export async function launchMachine(
@@ -12,9 +20,29 @@ export async function launchMachine(
   folder?: string,
 ): Promise<MachineHandle> {
   const name = options.name ?? `kage-${randomBytes(3).toString('hex')}`;
+  const another: Launch = (make, given) => launchMachine(make, given, folder);
+  return await launch(name, () => create({ ...options, name }, another), folder);
+}
+
+/** The same with a machine that is made of a snapshot: by the name that it had, unless another is given. */
+export async function launchRestored(
+  restore: RestoreMachine,
+  file: string,
+  options: RestoreOptions,
+  folder?: string,
+): Promise<MachineHandle> {
+  const name = options.name ?? inspectSnapshot(file).name;
+  return await launch(name, () => restore(file, { ...options, name }), folder);
+}
+
+async function launch(
+  name: string,
+  make: () => Promise<MachineHandle>,
+  folder: string | undefined,
+): Promise<MachineHandle> {
   const server = await ControlServer.claim(name, folder);
   try {
-    const machine = await create({ ...options, name }, (another, given) => launchMachine(another, given, folder));
+    const machine = await make();
     server.serve(machine);
     return machine;
   } catch (error) {

@@ -12,7 +12,22 @@
  */
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
-import { data, integer, limits, listOf, mapOf, object, oneOf, optional, record, type Shape, text } from './shape.ts';
+import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
+import {
+  data,
+  integer,
+  limits,
+  listOf,
+  mapOf,
+  number,
+  object,
+  oneOf,
+  optional,
+  record,
+  type Shape,
+  text,
+  truth,
+} from './shape.ts';
 
 export const protocolVersion = 1;
 
@@ -44,6 +59,10 @@ export const requests = {
   explain: { params: record({ hart: integer(0, 4095), pc: optional(addressText) }), result: explanation },
   /** The regions that were entered most. */
   hot: { params: record({ most: integer(1, 1000) }), result: record({ regions: listOf(hotRegion, 1000) }) },
+  /** Protection tables: domains and rules; a change, answered when it is in force everywhere; the audit log. */
+  protection: { params: nothing, result: protectionReport },
+  protect: { params: protectionChange, result: nothing },
+  violations: { params: mostViolations, result: violations },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },
@@ -67,6 +86,17 @@ export const requests = {
   type: { params: record({ data }), result: nothing },
   /** What the console said lately. */
   history: { params: nothing, result: record({ data }) },
+  /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
+  snapshot: {
+    params: record({ file: text(), base: optional(text()), stop: optional(truth), compress: optional(truth) }),
+    result: record({
+      id: text(64),
+      file: text(),
+      sizeBytes: integer(0, Number.MAX_SAFE_INTEGER),
+      pages: integer(0, Number.MAX_SAFE_INTEGER),
+      pausedMs: number(0, Number.MAX_SAFE_INTEGER),
+    }),
+  },
 } as const satisfies Record<string, { params: Shape<unknown>; result: Shape<unknown> }>;
 
 export type Method = keyof typeof requests;

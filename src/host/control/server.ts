@@ -10,7 +10,6 @@ import { HostError, OperatorError } from '../../base/errors.ts';
 import { withLock } from '../debian/index.ts';
 import type { MachineHandle } from '../machine/machine-api.ts';
 import { ClientSession, type Served } from './client-session.ts';
-import { ConsoleHistory } from './console-history.ts';
 import { runtimeFolder, socketPath } from './runtime-folder.ts';
 import { isAlive } from './sockets.ts';
 
@@ -29,7 +28,7 @@ export class ControlServer implements AsyncDisposable {
     this.name = name;
     this.path = path;
     this.#machine.promise.catch(() => {}); // clients that wait are told
-    this.#served = { name, machine: this.#machine.promise, history: new ConsoleHistory() };
+    this.#served = { name, machine: this.#machine.promise };
     this.#server = createServer((socket) => this.#welcome(socket));
   }
 
@@ -50,7 +49,6 @@ export class ControlServer implements AsyncDisposable {
 
   /** Serves the machine to all clients until it ends. */
   serve(machine: MachineHandle): void {
-    machine.onConsole((bytes) => this.#served.history.push(bytes));
     this.#machine.resolve(machine);
     machine.exited.then(() => this.close());
   }

@@ -43,6 +43,14 @@ export function integer(least: number, most: number): Shape<number> {
   };
 }
 
+export function number(least: number, most: number): Shape<number> {
+  return (value, at) => {
+    if (typeof value !== 'number' || !(value >= least && value <= most))
+      throw new ShapeError(`${at} is no number within ${least} and ${most}`);
+    return value;
+  };
+}
+
 export const truth: Shape<boolean> = (value, at) => {
   if (typeof value !== 'boolean') throw new ShapeError(`${at} is neither true nor false`);
   return value;

@@ -3,17 +3,28 @@ import { randomBytes } from 'node:crypto';
 import type { ConsolePort } from '../../devices/index.ts';
 import { AgentSession } from '../agent/index.ts';
 
+/** What a snapshot says of the conversation that it cut. */
+export interface SavedConversation {
+  readonly nextId: number;
+  /** The end of what the guest has begun to read. */
+  readonly waiting: Uint8Array;
+}
+
+const ENTROPY_BYTES = 64;
+
 export class AgentLink {
   readonly session: AgentSession;
   readonly #port: ConsolePort;
   #waiting: Uint8Array[] = [];
 
-  constructor(port: ConsolePort) {
+  constructor(port: ConsolePort, saved?: SavedConversation) {
     this.#port = port;
+    if (saved !== undefined && saved.waiting.length > 0) this.#waiting.push(saved.waiting);
     this.session = new AgentSession(
       { write: (bytes) => this.#write(bytes) },
       {
         nonce: randomBytes(12).toString('hex'),
+        ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: restored }),
         clock: {
           after: (delayMs, callback) => {
             const timer = setTimeout(callback, delayMs);
@@ -25,10 +36,19 @@ export class AgentLink {
     );
     port.onData = (bytes) => this.session.onData(bytes.slice());
     port.onDrain = () => this.#flush();
+    port.onOpen = () => {
+      this.#flush();
+      this.session.greet();
+    };
     // What was under way is lost with the guest's side; hellos are repeated.
     port.onClose = () => {
       this.#waiting = [];
     };
+  }
+
+  /** What the guest has not been given yet. */
+  get waiting(): readonly Uint8Array[] {
+    return this.#waiting;
   }
 
   #write(bytes: Uint8Array): void {
@@ -49,4 +69,9 @@ export class AgentLink {
       this.#waiting.shift();
     }
   }
+}
+
+/** The guest's clock stood still, and whoever has the same snapshot would draw the same numbers. */
+function restored(): [{ verb: 'restored'; wallMs: number; entropy: Uint8Array }] {
+  return [{ verb: 'restored', wallMs: Date.now(), entropy: randomBytes(ENTROPY_BYTES) }];
 }

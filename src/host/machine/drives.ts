@@ -1,18 +1,17 @@
 /** Opens the drives of a machine: all of them, or none. */
-import type { BlockBackend } from '../../devices/index.ts';
-import { openDisk } from '../storage/index.ts';
+import { type OpenDisk, openDisk } from '../storage/index.ts';
 import type { DriveOptions } from './machine-api.ts';
 
-export interface OpenedDrive {
-  readonly backend: BlockBackend;
-  close(): Promise<void>;
+export interface OpenedDrive extends OpenDisk {
+  readonly options: DriveOptions;
 }
 
 /** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. */
 export async function openDrives(drives: readonly DriveOptions[]): Promise<OpenedDrive[]> {
   const opened: OpenedDrive[] = [];
   try {
-    for (const drive of drives) opened.push(await openDisk({ path: drive.file, mode: modeOf(drive) }));
+    for (const drive of drives)
+      opened.push({ ...(await openDisk({ path: drive.file, mode: modeOf(drive) })), options: drive });
   } catch (error) {
     await Promise.all(opened.map((drive) => drive.close()));
     throw error;

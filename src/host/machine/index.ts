@@ -1,30 +1,105 @@
 /** The door of the machine process: starts machines, and the types that describe them. */
+import { existsSync, rmSync } from 'node:fs';
 import { agentOverlay, agentOverlayWords } from '../images/index.ts';
+import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, SavedMachine } from '../snapshots/index.ts';
 import { readBootFiles } from './boot-files.ts';
 import { openDrives } from './drives.ts';
 import { LocalMachine } from './machine.ts';
-import type { CreateMachine, Launch, MachineHandle, MachineOptions, PartitionOptions } from './machine-api.ts';
+import type {
+  CreateMachine,
+  Launch,
+  MachineHandle,
+  MachineOptions,
+  PartitionOptions,
+  RestoreMachine,
+  RestoreOptions,
+} from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
 
 export type * from './machine-api.ts';
 
 /** Starts a machine in this process. Rejects with OperatorError where the options do not fit. */
-export const createMachine: CreateMachine = async (options, launch = (create, given) => create(given)) =>
-  await start(options, launch, undefined);
+export const createMachine: CreateMachine = async (options, launch = (create, given) => create(given)) => {
+  const path = options.bootSnapshot === true ? bootSnapshotPath(options) : undefined;
+  if (path === undefined) return await bootMachine(options, launch);
+  const booted = await bootedMachine(path, options);
+  if (booted !== undefined) return booted;
+  const machine = await bootMachine(options, launch);
+  try {
+    prepareFolder();
+    machine.keepBoot(path);
+  } catch {
+    // Where the folder cannot be made, each machine boots.
+  }
+  return machine;
+};
 
-async function start(options: MachineOptions, launch: Launch, home: MachineHome | undefined): Promise<MachineHandle> {
+/** The machine as an earlier one like it had booted; undefined where there is none that can be used. */
+async function bootedMachine(path: string, options: MachineOptions): Promise<LocalMachine | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
+    const { processors, weight, cap, pin } = options;
+    const machine = await loadMachine(path, {
+      publish,
+      ...(name === undefined ? {} : { name }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(codeMemoryBytes === undefined ? {} : { codeMemoryBytes }),
+      ...(translate === undefined ? {} : { translate }),
+      ...(hotThreshold === undefined ? {} : { hotThreshold }),
+      ...(promotion === undefined ? {} : { promotion }),
+      ...(processors === undefined ? {} : { processors }),
+      ...(weight === undefined ? {} : { weight }),
+      ...(cap === undefined ? {} : { cap }),
+      ...(pin === undefined ? {} : { pin }),
+    });
+    keepBootSnapshot(path);
+    return machine;
+  } catch (error) {
+    if (!isFileAtFault(error)) throw error;
+    rmSync(path, { force: true });
+    return undefined;
+  }
+}
+
+async function bootMachine(options: MachineOptions, launch: Launch, home?: MachineHome): Promise<LocalMachine> {
   const drives = await openDrives(options.drives ?? []);
   try {
     const overlay = mayNeedAgent(options) ? await agentOverlay() : undefined;
     const files = readBootFiles(options, overlay);
     const append = `${options.append ?? ''} ${agentOverlayWords}`.trim();
-    const own = files.hasOverlay ? { ...options, append } : options;
     const another = async (given: PartitionOptions, within: MachineHome): Promise<MachineHandle> =>
-      await launch((named) => start(named, launch, within), given);
-    return await LocalMachine.start({ options: own, files, drives, another }, home);
+      await launch((named) => bootMachine(named, launch, within), given);
+    const own = files.hasOverlay ? { ...options, append } : options;
+    return await LocalMachine.start({ options: own, from: files, drives, another }, home);
   } catch (error) {
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
+  }
+}
+
+/** Makes the machine of a snapshot in this process. Rejects with OperatorError where the file or a disk does not fit. */
+export const restoreMachine: RestoreMachine = async (file, options = {}) => await loadMachine(file, options);
+
+/** Only machines for one guest have snapshots. */
+function roomless(): Promise<never> {
+  return Promise.reject(new Error('a restored machine has no room'));
+}
+
+async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMachine> {
+  const saved = SavedMachine.open(file, asked);
+  try {
+    const { options } = saved;
+    const drives = await openDrives(options.drives ?? []);
+    try {
+      await saved.fillDisks(drives);
+      return await LocalMachine.start({ options, from: saved, drives, another: roomless });
+    } catch (error) {
+      await Promise.all(drives.map((drive) => drive.close()));
+      throw error;
+    }
+  } finally {
+    saved.close();
   }
 }
 

@@ -3,9 +3,30 @@
  * machine.ts; the CLI, the control socket and src/index.ts use only this.
  */
 
-import type { CodeExplanation, CodeStatus, ExitStatus, HotRegion, PromotionMode } from '../../machine/index.ts';
+import type {
+  CodeExplanation,
+  CodeStatus,
+  ExitStatus,
+  HotRegion,
+  PromotionMode,
+  ProtectionChange,
+  ProtectionDomain,
+  ProtectionReport,
+  ProtectionRule,
+  Violation,
+} from '../../machine/index.ts';
 
-export type { CodeExplanation, CodeStatus, ExitStatus, HotRegion };
+export type {
+  CodeExplanation,
+  CodeStatus,
+  ExitStatus,
+  HotRegion,
+  ProtectionChange,
+  ProtectionDomain,
+  ProtectionReport,
+  ProtectionRule,
+  Violation,
+};
 
 /** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
 export interface DriveOptions {
@@ -68,6 +89,15 @@ export interface MachineOptions {
    * 2 GiB by default. It is reserved, and taken from the host where it is touched. Without, the machine is for one guest.
    */
   readonly room?: { readonly partitions?: number; readonly memoryBytes?: number };
+  /** Protection tables for the guest's kernel, user, firmware and devices. Default true; without, for measuring. */
+  readonly protection?: boolean;
+  /** A file that gets a line for each access that a protection table forbade. */
+  readonly protectionLog?: string;
+  /**
+   * Starts where an earlier machine with the same kernel, files and options had booted, and keeps this one's boot for
+   * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
+   */
+  readonly bootSnapshot?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -86,6 +116,7 @@ export type PartitionOptions = Omit<
   | 'trapLog'
   | 'gdbPort'
   | 'room'
+  | 'bootSnapshot'
 >;
 
 export interface ExecOptions {
@@ -120,6 +151,44 @@ export interface MachineInfo {
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
 export type MachineStats = { readonly [name: string]: unknown };
 
+export interface SnapshotOptions {
+  /** An earlier snapshot: only memory that differs from it is written, and it is needed to restore. */
+  readonly base?: string;
+  /** The machine ends with its snapshot. Default: it goes on. */
+  readonly stop?: boolean;
+  /** Default true. Without, the file is three times as large, and is restored faster. */
+  readonly compress?: boolean;
+}
+
+export interface SnapshotResult {
+  /** Increments name their base by it. */
+  readonly id: string;
+  readonly file: string;
+  readonly sizeBytes: number;
+  /** Pages of guest memory in it. */
+  readonly pages: number;
+  /** How long the guest stood still. */
+  readonly pausedMs: number;
+}
+
+/** What of a restored machine may be other than in its snapshot. */
+export type RestoreOptions = Pick<
+  MachineOptions,
+  | 'name'
+  | 'publish'
+  | 'processors'
+  | 'weight'
+  | 'cap'
+  | 'pin'
+  | 'gdbPort'
+  | 'startPaused'
+  | 'codeMemoryBytes'
+  | 'translate'
+  | 'hotThreshold'
+  | 'promotion'
+  | 'signal'
+>;
+
 export interface MachineHandle extends AsyncDisposable {
   readonly info: MachineInfo;
   /** Resolves when the machine has ended, however. Never rejects. */
@@ -127,6 +196,8 @@ export interface MachineHandle extends AsyncDisposable {
   /** Serial console: bytes out go to every listener (returns its removal); bytes in are queued. */
   onConsole(listener: (bytes: Uint8Array) => void): () => void;
   writeConsole(bytes: Uint8Array): void;
+  /** What the console said lately, 256 KiB of it at most. */
+  consoleHistory(): Uint8Array;
   /** Resolves when the guest agent says it is ready. */
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
@@ -142,6 +213,11 @@ export interface MachineHandle extends AsyncDisposable {
   stop(options?: { graceMs?: number }): Promise<ExitStatus>;
   /** Ends the machine at once. */
   kill(): Promise<ExitStatus>;
+  /**
+   * Writes the whole machine to a file, from which `restoreMachine` makes it again. The guest stands still meanwhile.
+   * Rejects with OperatorError where the file cannot be written, or the machine was made with `room`; the guest goes on.
+   */
+  snapshot(file: string, options?: SnapshotOptions): Promise<SnapshotResult>;
   stats(): Promise<MachineStats>;
   /**
    * What the translator makes of guest code at `pc` (where the hart stood lately, by default), as hart 0 or another sees
@@ -150,6 +226,15 @@ export interface MachineHandle extends AsyncDisposable {
   explain(where?: { readonly pc?: bigint; readonly hart?: number }): Promise<CodeExplanation>;
   /** Regions of translated code that were entered most often, at most `most` (20 by default). */
   hotRegions(most?: number): Promise<readonly HotRegion[]>;
+  /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
+  protection(): Promise<ProtectionReport>;
+  /**
+   * Takes rights to guest-physical memory from domains, or gives them back; for pages that get their frames later, too.
+   * When it resolves, the very next access of every hart and device is by the new rights.
+   */
+  protect(change: ProtectionChange): Promise<void>;
+  /** The latest accesses that tables forbade, at most `most` (100 by default). */
+  violations(most?: number): Promise<readonly Violation[]>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
@@ -160,3 +245,6 @@ export type Launch = (
   create: (options: MachineOptions) => Promise<MachineHandle>,
   options: MachineOptions,
 ) => Promise<MachineHandle>;
+
+/** `restoreMachine(file, options)` makes the machine of a snapshot in this process, and lets it go on. */
+export type RestoreMachine = (file: string, options?: RestoreOptions) => Promise<MachineHandle>;

@@ -6,7 +6,7 @@
  *                                                                last one leaves: the threads end
  */
 import type { EngineCode, Processor } from '../../engine/index.ts';
-import { type Board, type BoardConfig, type Commons, TRANSLATOR } from '../../machine/index.ts';
+import { type Board, type BoardConfig, type Commons, TRANSLATOR, tellOfFrames } from '../../machine/index.ts';
 import type { MachineThreads } from './machine-threads.ts';
 
 /** A partition, as its machine's threads speak of it. */
@@ -38,6 +38,7 @@ export class MachineHome {
 
   constructor(parts: HomeParts) {
     this.parts = parts;
+    tellOfFrames(parts.processor, (partition) => this.#members.get(partition)?.board);
   }
 
   get config(): BoardConfig {

@@ -1,12 +1,14 @@
 /**
  * A running machine in this process: its board, worker threads that are its processors (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ *
+ * Long: one method for each of the handle's, and where a machine begins and ends.
  */
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
@@ -25,18 +27,26 @@ import {
   hotRegions,
   IoSlots,
   IoThread,
+  latestViolations,
+  type ProtectionChange,
+  type ProtectionReport,
   partitionConfig,
+  protectionReport,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
+  TIMEBASE_HZ,
+  type Violation,
 } from '../../machine/index.ts';
 import { type FrameOffload, parsePublish } from '../../network/index.ts';
 import { cacheFolder } from '../debian/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { build } from '../package-files.ts';
+import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
+import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import { readyEngine } from './engine-cache.ts';
@@ -50,23 +60,29 @@ import type {
   MachineOptions,
   MachineStats,
   PartitionOptions,
+  SnapshotOptions,
+  SnapshotResult,
 } from './machine-api.ts';
 import { MachineHome, type Member } from './machine-home.ts';
+import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
+import { changeProtection } from './protection-change.ts';
+import { ProtectionLogFile } from './protection-log-file.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
 import { TrapLogFile } from './trap-log-file.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** Given back when the guest has its copy. */
-  readonly files: BootFiles;
+  /** What it boots from (given back when the guest has its copy), or the snapshot that it goes on from. */
+  readonly from: BootFiles | SavedMachine;
   /** Makes another partition of the machine. */
   readonly another: (options: PartitionOptions, home: MachineHome) => Promise<MachineHandle>;
 }
@@ -85,14 +101,19 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #end = Promise.withResolvers<ExitStatus>();
   readonly #config: BoardConfig;
   readonly #startedAt = new Date().toISOString();
+  readonly #history = new ConsoleHistory();
+  readonly #ticks: () => number;
   #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
   #trapLog: TrapLogFile | undefined;
+  #protectionLog: ProtectionLogFile | undefined;
   #failure: string | undefined;
   #wasKilled = false;
   /** What there was to say of it when it left a machine that goes on. */
   #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
+  #isTouched = false;
+  readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
   /**
@@ -137,7 +158,8 @@ export class LocalMachine implements MachineHandle, Member {
     /** The machine that it is a partition of; or the threads of one that is new, none with the instruction clock. */
     where: MachineHome | MachineThreads | undefined,
   ) {
-    const { options } = parts;
+    const { options, from } = parts;
+    const saved = from instanceof SavedMachine ? from : undefined;
     this.#options = options;
     this.#another = parts.another;
     this.#drives = parts.drives;
@@ -151,16 +173,18 @@ export class LocalMachine implements MachineHandle, Member {
       host,
     });
     const home = where instanceof MachineHome ? where : undefined;
-    const epoch = home?.parts.epoch ?? clockEpoch();
+    const epoch = home?.parts.epoch ?? clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
+    this.#ticks = ticks;
     const clock = {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
     };
     const boardPorts: BoardPorts = {
       clock,
+      hasTotalStoreOrder: process.arch === 'x64',
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     };
@@ -168,18 +192,27 @@ export class LocalMachine implements MachineHandle, Member {
     try {
       this.home = home ?? this.#makeHome(where as MachineThreads | undefined, epoch, ticks);
       this.#io = new IoThread(this.board, host);
+      this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-      this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)));
+      this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
       this.#config = config;
-      this.#load(parts, config);
+      if (from instanceof SavedMachine) {
+        from.loadState(this.board);
+        this.#history.push(from.console);
+      } else this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
       if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
+      if (options.protectionLog !== undefined)
+        this.#protectionLog = new ProtectionLogFile(this.board, options.protectionLog);
     } catch (error) {
       home?.vacate(this.board);
       throw error;
     }
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
+    // Its threads take as long to get ready as its memory does to come.
+    if (saved) this.board.world.setHeld(true);
+    else this.#renewGeneration(host, { tells: false });
     this.home.join(this);
     if (home) this.board.schedule();
     else if (config.clock === 'real') this.home.start(this.board);
@@ -188,6 +221,10 @@ export class LocalMachine implements MachineHandle, Member {
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
+    if (saved === undefined) return;
+    saved.loadMemory(this.board, this.#io, network?.network);
+    this.#renewGeneration(host, { tells: true });
+    this.board.world.setHeld(false);
   }
 
   /** A processor of this thread. */
@@ -207,13 +244,11 @@ export class LocalMachine implements MachineHandle, Member {
     return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
   }
 
-  #load({ options, files }: MachineParts, config: BoardConfig): void {
-    const plan = planMachineBoot(options, files, {
-      memoryBytes: config.memoryBytes,
-      harts: config.harts,
-      extensions: parseCpuModel(config.cpu).extensions,
-      seed: bootSeed(options.seed),
-    });
+  #boot(files: BootFiles): void {
+    const { memoryBytes, harts, cpu } = this.#config;
+    const { extensions } = parseCpuModel(cpu);
+    const seed = bootSeed(this.#options.seed);
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
     this.board.load(plan);
     releaseBootFiles(files, plan);
   }
@@ -249,16 +284,23 @@ export class LocalMachine implements MachineHandle, Member {
 
   writeConsole(bytes: Uint8Array): void {
     if (this.#last !== undefined) return;
+    this.#isTouched = true;
     this.#io.writeConsole(bytes);
+  }
+
+  consoleHistory(): Uint8Array {
+    return this.#history.bytes();
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
     await this.#agent.session.ready(signal);
+    await this.#snapshots.booted;
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const out: Uint8Array[] = [];
     const err: Uint8Array[] = [];
+    if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
     const execution = this.#agent.session.exec({
       argv,
       ...(options.environment ? { env: options.environment } : {}),
@@ -284,6 +326,12 @@ export class LocalMachine implements MachineHandle, Member {
         'machine-closed',
         this.home.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
         'Make a machine with "room" for more.',
+      );
+    if ((options as MachineOptions).bootSnapshot === true)
+      throw new OperatorError(
+        'snapshot-partitions',
+        'a partition that joins a machine boots: boots are kept of machines for one guest',
+        'Leave bootSnapshot out.',
       );
     return await this.#another(options, this.home);
   }
@@ -323,6 +371,44 @@ export class LocalMachine implements MachineHandle, Member {
     return await this.exited;
   }
 
+  /**
+   * Keeps the guest for later ones as it is when the agent answers for the first time, before any command. Not if
+   * somebody had to do with it before that: typed, or reached it over the network.
+   */
+  keepBoot(file: string): void {
+    this.#snapshots.keepBoot(file, this.#agent.session.ready(), () => {
+      const visitors = this.#network?.network.stats().now.tcpConnections ?? 0;
+      return !this.#isTouched && visitors === 0 && !this.board.world.paused;
+    });
+  }
+
+  async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    if (this.home.config.room !== undefined)
+      throw new OperatorError(
+        'snapshot-partitions',
+        'the machine was made for several guests, and a snapshot is of a machine with one',
+        'Make the machine without "room" for more partitions to take snapshots of it.',
+      );
+    const result = await this.#snapshots.take(file, options);
+    if (options.stop) await this.kill();
+    return result;
+  }
+
+  get #subject(): SnapshotSubject {
+    const { session } = this.#agent;
+    return {
+      name: this.info.name,
+      options: this.#options,
+      board: this.board,
+      io: this.#io,
+      network: this.#network?.network,
+      drives: this.#drives,
+      ticks: this.#ticks,
+      agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
+      console: () => this.#history.bytes(),
+    };
+  }
+
   async stats(): Promise<MachineStats> {
     return this.#last?.stats ?? this.#stats();
   }
@@ -335,12 +421,7 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
-    if (this.#last !== undefined)
-      throw new OperatorError(
-        'machine-ended',
-        'the guest has ended, and its memory serves others',
-        'Ask while it runs.',
-      );
+    this.#checkStays();
     if (this.board.vcpus[hart] === undefined)
       throw new OperatorError(
         'no-such-hart',
@@ -355,6 +436,26 @@ export class LocalMachine implements MachineHandle, Member {
     return hotRegions(this.board, most);
   }
 
+  async protection(): Promise<ProtectionReport> {
+    this.#checkStays();
+    return protectionReport(this.board);
+  }
+
+  async protect(change: ProtectionChange): Promise<void> {
+    this.#checkStays();
+    await changeProtection(this.board, change);
+  }
+
+  async violations(most = 100): Promise<readonly Violation[]> {
+    this.#checkStays();
+    return latestViolations(this.board, most);
+  }
+
+  #checkStays(): void {
+    if (this.#last === undefined) return;
+    throw new OperatorError('machine-ended', 'the guest has ended, and its memory serves others', 'Ask while it runs.');
+  }
+
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
     return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.home.parts.threads?.heaps()) ?? [])];
@@ -362,6 +463,14 @@ export class LocalMachine implements MachineHandle, Member {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+  }
+
+  /** The guest is another than any that its snapshot was, or will be, made into. */
+  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
+    const id = new Uint8Array(GENERATION_BYTES);
+    host.fillRandom(id);
+    const { generation } = this.board;
+    this.board.locked(generation, () => generation.renew(id, { tells }));
   }
 
   async #listenForGdb(port: number): Promise<void> {
@@ -381,6 +490,7 @@ export class LocalMachine implements MachineHandle, Member {
         await this.home.leave(this);
         this.#io.serve();
         this.#trapLog?.close();
+        this.#protectionLog?.close();
         this.#network?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
@@ -452,6 +562,7 @@ export class LocalMachine implements MachineHandle, Member {
       const slices = new Map<Vcpu, Slice>();
       for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
       this.#trapLog?.write();
+      this.#protectionLog?.write();
       if (board.world.run !== RUN.running) return;
       this.#io.serve();
       while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));

@@ -3,8 +3,9 @@
  * thrown away. Everything that was opened is closed together.
  */
 import type { BlockBackend } from '../../devices/index.ts';
+import type { Overlay } from './overlay.ts';
 import { openOverlayFile, openTemporaryOverlay } from './overlay-file.ts';
-import { openRawFile } from './raw-file.ts';
+import { fileIdentity, openRawFile } from './raw-file.ts';
 
 export interface DiskOptions {
   /** The raw file. */
@@ -23,6 +24,13 @@ export interface DiskOptions {
 
 export interface OpenDisk {
   readonly backend: BlockBackend;
+  /** What the guest writes, where that is kept in no file of the operator's. */
+  readonly temporary?: Overlay;
+  /**
+   * Of the file that must be as it is now if the disk is to be so again: the one that is written to, else the one below.
+   * What was flushed counts.
+   */
+  identity(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -32,7 +40,9 @@ export async function openDisk(options: DiskOptions): Promise<OpenDisk> {
   const lock = options.lockFolder === undefined ? {} : { lockFolder: options.lockFolder };
   const size = options.sizeBytes === undefined ? {} : { sizeBytes: options.sizeBytes };
   const file = await openRawFile(path, { readOnly: mode !== 'write', ...lock });
-  if (mode === 'write' || mode === 'read-only') return { backend: file, close: () => file.close() };
+  const close = (): Promise<void> => file.close();
+  if (mode === 'write') return { backend: file, identity: () => fileIdentity(path), close };
+  if (mode === 'read-only') return { backend: file, identity: async () => file.identity, close };
   try {
     const folder = options.temporaryFolder === undefined ? {} : { folder: options.temporaryFolder };
     const overlay =
@@ -41,6 +51,8 @@ export async function openDisk(options: DiskOptions): Promise<OpenDisk> {
         : await openOverlayFile(mode.overlay, file, { ...lock, ...size });
     return {
       backend: overlay.disk,
+      ...(mode === 'temporary' ? { temporary: overlay.disk } : {}),
+      identity: mode === 'temporary' ? async () => file.identity : () => fileIdentity(mode.overlay),
       close: async () => {
         try {
           await overlay.close();

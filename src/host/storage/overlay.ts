@@ -64,6 +64,18 @@ export class Overlay implements BlockBackend {
     return clusters * this.#shape.clusterBytes;
   }
 
+  get clusterBytes(): number {
+    return this.#shape.clusterBytes;
+  }
+
+  /** Clusters that are not the base's, in rising order: data here, or zeros. While nobody writes. */
+  *changes(): Generator<{ readonly cluster: number; readonly isZero: boolean }> {
+    for (let cluster = 0; cluster < clusterCount(this.#shape); cluster++) {
+      const state = this.#map[cluster];
+      if (state !== CLUSTER.BASE) yield { cluster, isZero: state === CLUSTER.ZERO };
+    }
+  }
+
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
     const end = offset + totalBytes(into);
     const pending: (Promise<void> | void)[] = [];

@@ -4,7 +4,7 @@
  * discard. Flush is fdatasync.
  */
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { type BlockBackend, SECTOR_BYTES } from '../../devices/index.ts';
 import { type DiskLock, lockDisk } from './disk-lock.ts';
@@ -23,10 +23,10 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
   const readOnly = options.readOnly ?? false;
   const handle = await openHandle(path, readOnly);
   try {
-    const stat = await handle.stat({ bigint: true });
-    checkShape(path, stat);
-    const lock = await lockDisk(path, stat, readOnly ? 'shared' : 'exclusive', options.lockFolder);
-    return new RawFile(new NodeFile(handle, path), lock, path, stat, readOnly);
+    const found = await handle.stat({ bigint: true });
+    checkShape(path, found);
+    const lock = await lockDisk(path, found, readOnly ? 'shared' : 'exclusive', options.lockFolder);
+    return new RawFile(new NodeFile(handle, path), lock, path, found, readOnly);
   } catch (error) {
     await handle.close();
     throw error;
@@ -91,6 +91,15 @@ function checkShape(path: string, stat: BigIntStats): void {
   }
 }
 
+/** What `RawFile.identity` would be if the file were opened now. */
+export async function fileIdentity(path: string): Promise<string> {
+  return identityOf(await stat(path, { bigint: true }));
+}
+
+function identityOf({ size, mtimeNs }: BigIntStats): string {
+  return `${size} bytes, modified at ${mtimeNs} ns`;
+}
+
 export class RawFile implements BlockBackend {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
@@ -107,7 +116,7 @@ export class RawFile implements BlockBackend {
     this.#lock = lock;
     this.path = path;
     this.sizeBytes = Number(stat.size);
-    this.identity = `${stat.size} bytes, modified at ${stat.mtimeNs} ns`;
+    this.identity = identityOf(stat);
     this.readOnly = readOnly;
   }
 

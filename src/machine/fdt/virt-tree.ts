@@ -45,6 +45,8 @@ export interface VirtDescription {
   readonly virtioSlots?: number;
   /** Whether there is a PCIe root. */
   readonly pcie?: boolean;
+  /** Whether there is a generation id, which QEMU's machine has not. */
+  readonly generation?: boolean;
   /** More nodes under /soc. */
   readonly extraSocNodes?: readonly TreeNode[];
 }
@@ -97,6 +99,13 @@ export function virtTree(of: VirtDescription): TreeNode {
     });
   });
 
+  const { base, sizeBytes, irq } = VIRT.generation;
+  const generationNode = node(unit('vmgenid', base), {
+    compatible: 'microsoft,vmgenid',
+    reg: reg(base, sizeBytes),
+    ...interrupt(irq),
+  });
+
   const soc = node('soc', { '#address-cells': 2, '#size-cells': 2, compatible: 'simple-bus', ranges: true }, [
     ...(of.startsIn === 'M' ? timerNodes(of.timer ?? 'clint', toHarts, reg) : []),
     plic,
@@ -110,6 +119,7 @@ export function virtTree(of: VirtDescription): TreeNode {
       reg: reg(VIRT.rtc.base, VIRT.rtc.sizeBytes),
       ...interrupt(VIRT.rtc.irq),
     }),
+    ...(of.generation === true ? [generationNode] : []),
     node(serial, {
       compatible: 'ns16550a',
       reg: reg(VIRT.uart.base, VIRT.uart.sizeBytes),

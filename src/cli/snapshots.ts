@@ -1,0 +1,71 @@
+/** `kage snapshot` and `kage restore`: a machine into a file, and out of it again. */
+import { resolve } from 'node:path';
+import { connectMachine, inspectSnapshot, launchRestored, type RestoreOptions } from '../host/index.ts';
+import { startDetached } from './detach.ts';
+import type { Io, Platform } from './io.ts';
+import { type Format, print, sizeText } from './output.ts';
+import { commandOf, live } from './run.ts';
+import { machineOptions, type RunFlags } from './run-options.ts';
+import { parseEnvironment, parseWait } from './values.ts';
+
+export interface SnapshotFlags {
+  readonly base?: string;
+  readonly stop?: boolean;
+  readonly compress: boolean;
+  readonly format: Format;
+}
+
+export async function snapshot(io: Io, name: string, file: string, flags: SnapshotFlags): Promise<number> {
+  await using machine = await connectMachine(name);
+  const result = await machine.snapshot(file, {
+    ...(flags.base === undefined ? {} : { base: flags.base }),
+    ...(flags.stop ? { stop: true } : {}),
+    ...(flags.compress ? {} : { compress: false }),
+  });
+  const { sizeBytes, pages, pausedMs } = result;
+  print(
+    io,
+    flags.format,
+    result,
+    () =>
+      `${result.file}: ${sizeText(sizeBytes)} with ${sizeText(pages * 4096)} of memory; the guest stood still for ${Math.ceil(pausedMs)} ms\n`,
+  );
+  return 0;
+}
+
+/** The flags of `run` that say nothing of what the machine is. */
+export type RestoreFlags = Pick<
+  RunFlags,
+  | 'name'
+  | 'publish'
+  | 'detach'
+  | 'quiet'
+  | 'exec'
+  | 'env'
+  | 'workdir'
+  | 'wait'
+  | 'gdb'
+  | 'startPaused'
+  | 'translate'
+  | 'hotThreshold'
+  | 'promotion'
+  | 'codeMemory'
+>;
+
+export async function restore(
+  io: Io,
+  platform: Platform,
+  given: string,
+  flags: RestoreFlags,
+  command: readonly string[],
+): Promise<number> {
+  const argv = commandOf(flags, command);
+  const options: RestoreOptions = machineOptions({ ...flags, agent: true });
+  const life = { environment: parseEnvironment(flags.env, io.environment), waitSeconds: parseWait(flags.wait) };
+  const file = resolve(given);
+  return await live(io, flags, argv, life, {
+    startDetached: () => startDetached(platform.detachedEntry, { kind: 'restore', file, options }, io.signal),
+    launch: () => launchRestored(platform.restoreMachine, file, options),
+    drives: () => inspectSnapshot(file).drives,
+  });
+}

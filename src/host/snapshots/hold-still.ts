@@ -1,0 +1,48 @@
+/**
+ * Brings a machine to where nothing of it changes by itself: no vCPU runs, no device serves its queues, no disk has
+ * anything under way. What the console said so far is out; what the guest has asked of its devices since stays in its
+ * queues, which are part of its memory.
+ */
+import { HostError } from '../../base/errors.ts';
+import { VirtioBlock } from '../../devices/index.ts';
+import { RUN } from '../../hypervisor/index.ts';
+import type { Board, IoThread } from '../../machine/index.ts';
+
+const LOOK_AGAIN_MS = 1;
+/** A disk that answers nothing for so long is taken for broken. */
+const MOST_WAIT_MS = 60_000;
+
+/** Resolves when it stands still; the function that it returns lets it go on, if nobody else pauses it. */
+export async function holdStill(board: Board, io: IoThread): Promise<() => void> {
+  const { world } = board;
+  world.setHeld(true);
+  const release = (): void => {
+    io.release();
+    world.setHeld(false);
+  };
+  try {
+    const late = performance.now() + MOST_WAIT_MS;
+    const until = async (holds: () => boolean): Promise<void> => {
+      while (!holds()) {
+        if (world.run !== RUN.running) throw ended();
+        if (performance.now() > late)
+          throw new HostError('machine-not-still', 'the machine does not stand still: a disk does not answer');
+        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      }
+    };
+    await until(() => world.isStill);
+    io.serve();
+    io.hold();
+    const disks = board.slots.filter((device) => device instanceof VirtioBlock);
+    await until(() => disks.every((disk) => disk.underWay === 0));
+    if (world.run !== RUN.running) throw ended();
+    return release;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function ended(): HostError {
+  return new HostError('machine-gone', 'the machine ended while its snapshot was taken');
+}

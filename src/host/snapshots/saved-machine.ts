@@ -1,0 +1,79 @@
+/**
+ * A machine as its snapshot has it, on the way to being one again: opened, its options known; its disks filled; its
+ * board's blocks loaded; then its memory, while its threads get ready.
+ */
+import { OperatorError } from '../../base/errors.ts';
+import { type Board, checkLayouts, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
+import type { UserNetwork } from '../../network/index.ts';
+import type { OpenedDrive } from '../machine/drives.ts';
+import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
+import type { SnapshotState } from './contents.ts';
+import { SnapshotFile } from './snapshot-file.ts';
+
+export class SavedMachine {
+  /** The machine's options, as they are to be now. */
+  readonly options: MachineOptions;
+  /** What the console had said lately. */
+  readonly console: Uint8Array;
+  readonly #file: SnapshotFile;
+  readonly #state: SnapshotState;
+
+  /** Throws OperatorError. The file stays open until `close`. */
+  static open(path: string, options: RestoreOptions = {}): SavedMachine {
+    const file = SnapshotFile.open(path);
+    try {
+      return new SavedMachine(file, options);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  private constructor(file: SnapshotFile, options: RestoreOptions) {
+    const { head } = file;
+    if (head.xlen !== 64 || head.harts !== head.options.cpus)
+      throw new OperatorError(
+        'snapshot-other-machine',
+        `the snapshot ${file.path} is of a machine of another kind: ${head.harts} harts of ${head.xlen} bits`,
+        'Restore it with the kage that took it.',
+      );
+    const { state, console } = file.readState();
+    this.#file = file;
+    this.#state = state;
+    this.console = console;
+    this.options = { ...head.options, name: head.name, ...options };
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  /** The clock's ticks when the machine stood still: its time goes on from there. */
+  get ticks(): bigint {
+    return this.#state.ticks;
+  }
+
+  get agent(): SnapshotState['agent'] {
+    return this.#state.agent;
+  }
+
+  /** Checks the disks, and puts what the guest wrote where it belongs. Before `load`. */
+  async fillDisks(drives: readonly OpenedDrive[]): Promise<void> {
+    await this.#file.readDisks(drives);
+  }
+
+  /** The blocks of a board that has not run yet. Its threads may start behind this, while it is held. */
+  loadState(board: Board): void {
+    const { path, head } = this.#file;
+    checkLayouts(board, head.layouts, path);
+    restoreBoard(board, this.#state.board, path);
+  }
+
+  /** Then everything else, and what there was under way is taken up: it may run. */
+  loadMemory(board: Board, io: IoThread, network: UserNetwork | undefined): void {
+    this.#file.readMemory(board);
+    if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
+    io.writeConsole(this.#state.input);
+    resumeBoard(board);
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * Snapshots of small machines. By the instruction clock a run is one thing to the instruction, so it is the oracle: a
+ * machine of which a snapshot is taken, and one that is made of it, must run as one that was left alone.
+ */
+import assert from 'node:assert/strict';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { OperatorError } from '../../base/errors.ts';
+import { Board, bareSlot, boardConfig, type IoThread, slotLayout } from '../../machine/index.ts';
+import { createMachine, restoreMachine } from '../machine/index.ts';
+import { LocalMachine } from '../machine/machine.ts';
+import type { MachineHandle, MachineOptions, SnapshotOptions } from '../machine/machine-api.ts';
+import { SavedMachine } from './index.ts';
+import { raceMachine } from './snapshot.testing.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'kagemusha-snapshot-'));
+const options = raceMachine(join(folder, 'race.bin'));
+const path = (name: string): string => join(folder, name);
+let taken = 0;
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Run {
+  readonly console: string;
+  readonly instructions: readonly number[];
+}
+
+/** To its end; `atByte`: act once the console has said so many bytes, while it is paused there. */
+async function finish(machine: MachineHandle, atByte = 0, act?: () => Promise<unknown>): Promise<Run> {
+  let acted: Promise<unknown> | undefined;
+  machine.onConsole(() => {
+    if (act === undefined || machine.consoleHistory().length < atByte) return;
+    acted ??= machine
+      .pause()
+      .then(act)
+      .finally(() => machine.resume());
+  });
+  assert.deepEqual(await machine.exited, { reason: 'poweroff', code: 0 });
+  await acted;
+  const { vcpus } = (await machine.stats()) as unknown as { vcpus: { instructions: number }[] };
+  const console = Buffer.from(machine.consoleHistory()).toString('latin1');
+  return { console, instructions: vcpus.map((vcpu) => vcpu.instructions) };
+}
+
+/** A snapshot of the race when it has said so much, the original run to its end. */
+async function take(atByte: number, more: SnapshotOptions = {}, given: MachineOptions = options) {
+  const file = path(`race-${taken++}.kage`);
+  const machine = await createMachine(given);
+  const run = await finish(machine, atByte, () => machine.snapshot(file, more));
+  return { file, run };
+}
+
+const load = (file: string): Board => {
+  const saved = SavedMachine.open(file);
+  try {
+    const clock = { ticks: () => 0n, wallMs: () => 0 };
+    const board = Board.create(boardConfig(saved.options), { clock, slotLayout, slot: bareSlot });
+    const io = { writeConsole: () => {} } as unknown as IoThread;
+    saved.loadState(board);
+    saved.loadMemory(board, io, undefined);
+    return board;
+  } finally {
+    saved.close();
+  }
+};
+
+const refused = (code: string) => (error: unknown) => {
+  assert.ok(error instanceof OperatorError, String(error));
+  assert.equal(error.code, code, error.message);
+  assert.ok(!error.message.includes('\n') && error.fix.length > 10);
+  return true;
+};
+
+describe('a machine that was a file for a while', () => {
+  let alone: Run;
+  before(async () => {
+    alone = await finish(await createMachine(options));
+    assert.ok(alone.console.length > 130, alone.console);
+  });
+
+  for (const atByte of [2, 40, 99])
+    test(`goes on to the instruction, taken after ${atByte} bytes; so does the original`, async () => {
+      const { file, run } = await take(atByte);
+      assert.deepEqual(run, alone);
+      assert.deepEqual(await finish(await restoreMachine(file)), alone);
+    });
+
+  test('uncompressed too, and twice over: of a machine that was restored', async () => {
+    const { file } = await take(20, { compress: false });
+    const second = path('second.kage');
+    const machine = await restoreMachine(file);
+    assert.deepEqual(await finish(machine, 90, () => machine.snapshot(second)), alone);
+    assert.deepEqual(await finish(await restoreMachine(second)), alone);
+  });
+
+  test('as increments of increments', async () => {
+    const [one, two, three] = ['one', 'two', 'three'].map((name) => path(`${name}.kage`));
+    assert.ok(one && two && three);
+    const sizes: number[] = [];
+    const first = await createMachine(options);
+    await finish(first, 20, async () => sizes.push((await first.snapshot(one)).pages));
+    const second = await restoreMachine(one);
+    const run = await finish(second, 90, async () => {
+      sizes.push((await second.snapshot(two, { base: one })).pages);
+      sizes.push((await second.snapshot(three, { base: two })).pages);
+    });
+    assert.deepEqual(run, alone);
+    const [whole = 0, changed = 0, same] = sizes;
+    assert.ok(changed > 0 && changed < whole + 60 && same === 0, `${sizes}: only what changed`);
+    for (const file of [two, three]) assert.deepEqual(await finish(await restoreMachine(file)), alone);
+    rmSync(one);
+    await assert.rejects(restoreMachine(three), refused('snapshot-base'));
+    await take(10).then(({ file }) => writeFileSync(one, readFileSync(file)));
+    await assert.rejects(restoreMachine(three), refused('snapshot-base'), 'another in its place');
+  });
+
+  test('as an increment in which a page has become zeros', async () => {
+    const machine = await createMachine({ ...options, startPaused: true });
+    assert.ok(machine instanceof LocalMachine);
+    const [one, two] = [path('full.kage'), path('emptied.kage')];
+    await machine.snapshot(one);
+    machine.board.guestMemory.write(0x8000_0000, new Uint8Array(4096));
+    assert.equal((await machine.snapshot(two, { base: one, stop: true })).pages, 0);
+    const bytes = new Uint8Array(4096).fill(1);
+    assert.ok(load(one).guestMemory.read(0x8000_0000, bytes) && bytes.some((byte) => byte !== 0));
+    assert.ok(load(two).guestMemory.read(0x8000_0000, bytes) && bytes.every((byte) => byte === 0));
+  });
+
+  test('and ends with its snapshot where that is asked for', async () => {
+    const machine = await createMachine({ ...options, startPaused: true });
+    const file = path('stopped.kage');
+    await machine.snapshot(file, { stop: true });
+    assert.deepEqual(await machine.exited, { reason: 'killed', code: 137 });
+    assert.deepEqual(await finish(await restoreMachine(file)), alone);
+  });
+
+  test('a machine that is paused stays so, and one that is let go on meanwhile goes on', async () => {
+    const machine = await createMachine({ ...options, startPaused: true });
+    await machine.snapshot(path('paused.kage'));
+    assert.equal(machine.info.state, 'paused');
+    const under = machine.snapshot(path('paused.kage'));
+    await machine.resume();
+    await under;
+    assert.deepEqual(await finish(machine), alone);
+  });
+});
+
+describe('what cannot be written', () => {
+  test('leaves the guest as it was, and nothing behind', async () => {
+    mkdirSync(path('there'));
+    writeFileSync(path('a-letter.txt'), 'dear');
+    const machine = await createMachine(options);
+    const before = readdirSync(folder).length;
+    const run = await finish(machine, 20, async () => {
+      await assert.rejects(machine.snapshot(path('not/there.kage')), refused('snapshot-not-written'));
+      await assert.rejects(machine.snapshot(path('there')), refused('snapshot-not-written'));
+      await assert.rejects(machine.snapshot('/proc/kage'), refused('snapshot-not-written'));
+      await assert.rejects(machine.snapshot(path('a-letter.txt')), refused('file-exists'));
+      await assert.rejects(machine.snapshot(path('x.kage'), { base: path('no.kage') }), refused('snapshot-not-found'));
+    });
+    assert.equal(readFileSync(path('a-letter.txt'), 'utf8'), 'dear');
+    assert.equal(readdirSync(folder).length, before);
+    assert.deepEqual(run, await finish(await createMachine(options)));
+  });
+
+  test('a snapshot is not replaced by its own increment, nor by a half of one', async () => {
+    const { file } = await take(20);
+    const was = readFileSync(file);
+    const machine = await createMachine({ ...options, startPaused: true });
+    await assert.rejects(machine.snapshot(file, { base: file }), refused('snapshot-base'));
+    const other = await createMachine({ ...options, memoryBytes: 16 << 20, startPaused: true });
+    await assert.rejects(other.snapshot(path('y.kage'), { base: file }), refused('snapshot-base'));
+    const ended = assert.rejects(machine.snapshot(file), /ended/);
+    await machine.kill();
+    await ended;
+    await other.kill();
+    assert.ok(readFileSync(file).equals(was));
+  });
+});
+
+describe('a file that is not sound', () => {
+  let file: string;
+  let bytes: Buffer;
+  before(async () => {
+    ({ file } = await take(30));
+    bytes = readFileSync(file);
+    load(file);
+  });
+  const bad = path('bad.kage');
+  const tryLoad = (content: Uint8Array): string => {
+    writeFileSync(bad, content);
+    try {
+      load(bad);
+    } catch (error) {
+      assert.ok(error instanceof OperatorError, String(error instanceof Error ? error.stack : error));
+      return error.code;
+    }
+    return 'loaded';
+  };
+
+  test('is refused with any of its bytes damaged', () => {
+    const codes = new Set<string>();
+    // Every byte of what is in front and at the end, and some of those between.
+    for (let at = 0; at < bytes.length; at += at < 200 || at > bytes.length - 100 ? 1 : 331) {
+      const copy = Buffer.from(bytes);
+      copy[at] = (copy[at] ?? 0) ^ (1 << (at % 8));
+      codes.add(tryLoad(copy));
+    }
+    assert.deepEqual([...codes].sort(), ['snapshot-damaged', 'snapshot-not-recognized']);
+  });
+
+  test('is refused when cut anywhere, or longer than it was', () => {
+    for (let length = 0; length < bytes.length; length += length < 200 ? 1 : 211) {
+      const code = tryLoad(bytes.subarray(0, length));
+      assert.equal(code, length < 8 ? 'snapshot-not-recognized' : 'snapshot-damaged', `${length}`);
+    }
+    assert.equal(tryLoad(Buffer.concat([bytes, Buffer.of(0)])), 'snapshot-damaged');
+    assert.equal(tryLoad(Buffer.from('a text, and a long one at that')), 'snapshot-not-recognized');
+  });
+
+  test('is not there, or is a folder', () => {
+    assert.throws(() => load(path('none.kage')), refused('snapshot-not-found'));
+    assert.throws(() => load(folder), refused('snapshot-not-recognized'));
+  });
+});
+
+describe('disks', () => {
+  const disk = path('disk.raw');
+  const machineWith = (drive: object): MachineOptions => ({
+    ...options,
+    startPaused: true,
+    drives: [{ file: disk, ...drive }],
+  });
+  const snapshotOf = async (drive: object, file: string): Promise<void> => {
+    const machine = await createMachine(machineWith(drive));
+    await machine.snapshot(file, { stop: true });
+  };
+  before(() => writeFileSync(disk, Buffer.alloc(1 << 20, 7)));
+
+  for (const drive of [{}, { readOnly: true }, { overlay: true }, { overlay: path('kept.overlay') }])
+    test(`${JSON.stringify(drive)}: restored where they are as they were, else refused`, async () => {
+      const file = path('disk.kage');
+      await snapshotOf(drive, file);
+      const again = await restoreMachine(file);
+      await again.kill();
+      const written = 'overlay' in drive && typeof drive.overlay === 'string' ? drive.overlay : disk;
+      const { mtimeMs } = statSync(written);
+      utimesSync(written, mtimeMs / 1000 + 5, mtimeMs / 1000 + 5);
+      await assert.rejects(restoreMachine(file), refused('disk-changed'));
+    });
+
+  test('one that is in use is refused, and one that is gone', async () => {
+    const file = path('used.kage');
+    await snapshotOf({}, file);
+    const user = await createMachine(machineWith({}));
+    await assert.rejects(restoreMachine(file), refused('disk-in-use'));
+    await user.kill();
+    rmSync(disk);
+    await assert.rejects(restoreMachine(file), refused('disk-not-found'));
+  });
+});

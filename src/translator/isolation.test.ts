@@ -1,0 +1,16 @@
+/** Programs beside secrets (engine/isolation.testing.ts) whose code is translated at once. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Isolation } from '../engine/isolation.testing.ts';
+import { createDecoder, DEFAULT_EXTENSIONS } from '../isa/index.ts';
+import { translating } from './translation.testing.ts';
+
+for (const width of [32, 64] as const)
+  test(`translated programs do the same whatever a forbidden page holds (memory${width})`, () => {
+    const translate = translating({ followsCold: true })({ decoder: createDecoder(DEFAULT_EXTENSIONS) });
+    const isolation = new Isolation(width, translate);
+    for (let seed = 1; seed <= 12; seed++) isolation.run(seed * width + 3);
+    assert.ok(isolation.regionsMade > 100, `${isolation.regionsMade} regions`);
+    for (const kind of ['fetch', 'load', 'store', 'walk'] as const)
+      assert.ok(isolation.violations[kind] > 5, `${kind}: ${isolation.violations[kind]}`);
+  });
