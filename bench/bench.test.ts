@@ -48,7 +48,8 @@ describe('workloads', () => {
 describe('what a guest says', () => {
   const read = (...lines: string[]) => {
     const reader = new ResultReader();
-    for (const [i, line] of lines.entries()) reader.line(line, { wallMs: 1000 * i, cpuMs: 700 * i }, 500 * i);
+    for (const [i, line] of lines.entries())
+      reader.line(line, { wallMs: 1000 * i, cpuMs: 700 * i }, { instructions: 500 * i, refills: 20 * i, walks: i });
     return reader;
   };
 
@@ -63,6 +64,8 @@ describe('what a guest says', () => {
         wholeSeconds: 1,
         cpuSeconds: 0.7,
         instructions: 500,
+        refills: 20,
+        walks: 1,
       },
     ]);
     assert.equal(reader.isDone, true);

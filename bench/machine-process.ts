@@ -7,7 +7,7 @@
 import { keepCompiledModules } from '../src/cli/code-cache.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
 import { startProcessorAhead } from '../src/host/machine/processor-worker-start.ts';
-import type { PromotionMode } from '../src/machine/index.ts';
+import type { BoardStats, PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import type { MemoryAccount } from './memory-account.ts';
 
 export interface MachineProcessStart {
@@ -19,11 +19,20 @@ export interface MachineProcessStart {
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
+  readonly shadows?: number;
+  readonly asidBits?: number;
+  readonly shadowModel?: ShadowModel;
   readonly protection?: boolean;
 }
 
 export type MachineProcessMessage =
-  | { readonly kind: 'line'; readonly text: string; readonly instructions: number }
+  | {
+      readonly kind: 'line';
+      readonly text: string;
+      readonly instructions: number;
+      readonly refills: number;
+      readonly walks: number;
+    }
   | { readonly kind: 'memory'; readonly account: MemoryAccount }
   | { readonly kind: 'end'; readonly reason: string; readonly stats: MachineStats };
 
@@ -43,7 +52,7 @@ async function main(): Promise<void> {
     partial = lines.pop() ?? '';
     if (lines.length === 0) return;
     void machine.stats().then((stats) => {
-      for (const text of lines) tell({ kind: 'line', text: text.trim(), instructions: instructionsOf(stats) });
+      for (const text of lines) tell({ kind: 'line', text: text.trim(), ...countsOf(stats) });
     });
   });
   process.stdin.on('data', (bytes: Buffer) => machine.writeConsole(bytes));
@@ -56,9 +65,14 @@ async function main(): Promise<void> {
   process.disconnect?.();
 }
 
-function instructionsOf(stats: MachineStats): number {
-  const vcpus = stats.vcpus as readonly { readonly instructions: number }[];
-  return vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0);
+/** Of all harts: instructions executed, misses of the translation buffers, walks among these. */
+function countsOf(stats: MachineStats): { instructions: number; refills: number; walks: number } {
+  const vcpus = stats.vcpus as BoardStats['vcpus'];
+  return {
+    instructions: vcpus.reduce((sum, vcpu) => sum + vcpu.instructions, 0),
+    refills: vcpus.reduce((sum, { shadows }) => sum + shadows.refillsByShadow + shadows.refillsByWalk, 0),
+    walks: vcpus.reduce((sum, { shadows }) => sum + shadows.refillsByWalk, 0),
+  };
 }
 
 await main();

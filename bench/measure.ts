@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { HostError } from '../src/base/errors.ts';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../src/cli/machine-flags.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
-import type { PromotionMode } from '../src/machine/index.ts';
+import type { PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
 import { programs } from './classes.ts';
 import type { Guest } from './guest.ts';
@@ -26,6 +26,9 @@ export interface Sample {
   readonly seconds: number;
   /** Instructions that our machine executed meanwhile, preparation included. */
   readonly instructions?: number;
+  /** Misses of our machine's translation buffers meanwhile, and walks of page tables among these. */
+  readonly refills?: number;
+  readonly walks?: number;
   /** Seconds from its beginning to its result, preparation included. */
   readonly wholeSeconds: number;
   /** What the process had of the processors meanwhile, all threads: the sturdier figure on a busy host. */
@@ -46,6 +49,9 @@ export interface MeasureOptions {
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
   readonly hotThreshold?: number;
+  readonly shadows?: number;
+  readonly asidBits?: number;
+  readonly shadowModel?: ShadowModel;
   /** False: without protection tables. */
   readonly protection?: boolean;
   readonly onSample?: (sample: Sample) => void;
@@ -87,7 +93,7 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   });
   child.stdin?.on('error', () => {}); // the guest may be gone before the answer arrives
   child.on('message', (message: MachineProcessMessage) => {
-    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message.instructions);
+    if (message.kind === 'line') reader.line(message.text, clocks(child.pid), message);
     else if (message.kind === 'end') stats.push(message.stats);
   });
   const watch = setInterval(() => {
@@ -109,6 +115,14 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   return { samples: reader.samples, peakBytes, stats };
 }
 
+/** What our machine had counted when a line came. */
+interface Counts {
+  readonly instructions?: number;
+  readonly refills: number;
+  readonly walks: number;
+}
+const NO_COUNTS: Counts = { refills: 0, walks: 0 };
+
 /** When a line came: the host's clock, and what the process had used of the processors. */
 export interface Clocks {
   readonly wallMs: number;
@@ -121,7 +135,7 @@ export class ResultReader {
   isDone = false;
   failure: string | undefined;
   #program = '';
-  #begun: { at: Clocks; instructions: number | undefined } | undefined;
+  #begun: { at: Clocks; counts: Counts } | undefined;
   #instructions: number | undefined;
   readonly #onSample: ((sample: Sample) => void) | undefined;
 
@@ -129,13 +143,14 @@ export class ResultReader {
     this.#onSample = onSample;
   }
 
-  line(text: string, at: Clocks, instructions?: number): void {
+  line(text: string, at: Clocks, counts: Counts = NO_COUNTS): void {
+    const { instructions, refills, walks } = counts;
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
     if (program !== undefined && programs.includes(program)) this.#program = program;
     if (text.startsWith('failed ')) this.failure ??= text;
     if (text === 'bench: done') this.isDone = true;
-    if (text.startsWith('begin ')) this.#begun = { at, instructions };
+    if (text.startsWith('begin ')) this.#begun = { at, counts };
     const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
     if (name === undefined || checksum === undefined || this.#begun === undefined) return;
     const sample: Sample = {
@@ -145,7 +160,9 @@ export class ResultReader {
       seconds: Number(seconds),
       wholeSeconds: (at.wallMs - this.#begun.at.wallMs) / 1000,
       cpuSeconds: (at.cpuMs - this.#begun.at.cpuMs) / 1000,
-      ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.instructions ?? 0) }),
+      ...(instructions === undefined ? {} : { instructions: instructions - (this.#begun.counts.instructions ?? 0) }),
+      refills: refills - this.#begun.counts.refills,
+      walks: walks - this.#begun.counts.walks,
     };
     this.#begun = undefined;
     this.#add(sample);
@@ -195,6 +212,9 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+    ...(options.shadows === undefined ? {} : { shadows: options.shadows }),
+    ...(options.asidBits === undefined ? {} : { asidBits: options.asidBits }),
+    ...(options.shadowModel === undefined ? {} : { shadowModel: options.shadowModel }),
     ...(options.protection === undefined ? {} : { protection: options.protection }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {

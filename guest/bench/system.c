@@ -95,6 +95,56 @@ static uint64_t ping_pong(uint64_t count)
 	return sum;
 }
 
+/* A byte round a ring of processes, and a block through a row of them as a shell's pipeline passes it on. */
+enum { RING = 24, PIPELINE = 5, BLOCK = 4096 };
+
+static uint64_t pass_on(uint64_t count, int processes, size_t bytes)
+{
+	static uint8_t block[BLOCK];
+	int ends[RING + 1][2];
+	pid_t children[RING];
+	uint64_t sum = 0;
+	for (int i = 0; i <= processes; i++)
+		if (pipe(ends[i]) < 0)
+			fail("pipe");
+	for (int i = 0; i < processes; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			for (uint64_t n = 0; n < count; n++) {
+				if (read(ends[i][0], block, bytes) != (ssize_t)bytes)
+					_exit(1);
+				block[n % bytes] = (uint8_t)(block[n % bytes] * 5 + i);
+				if (write(ends[i + 1][1], block, bytes) != (ssize_t)bytes)
+					_exit(1);
+			}
+			_exit(3);
+		}
+	}
+	for (uint64_t n = 0; n < count; n++) {
+		if (write(ends[0][1], block, bytes) != (ssize_t)bytes ||
+		    read(ends[processes][0], block, bytes) != (ssize_t)bytes)
+			fail("ring");
+		sum = fold(sum, block[n % bytes]);
+	}
+	for (int i = 0; i < processes; i++)
+		wait_for(children[i], 3);
+	for (int i = 0; i <= processes; i++) {
+		close(ends[i][0]);
+		close(ends[i][1]);
+	}
+	return sum;
+}
+
+static uint64_t ring(uint64_t count)
+{
+	return pass_on(count, RING, 1);
+}
+
+static uint64_t pipeline(uint64_t count)
+{
+	return pass_on(count, PIPELINE, BLOCK);
+}
+
 /* Two processes that give way to each other. */
 static uint64_t yields(uint64_t count)
 {
@@ -192,6 +242,8 @@ const struct workload workloads[] = {
 	{"clock", clock_reads, 5000000},
 	{"pipe", pipe_blocks, 60000},
 	{"ping-pong", ping_pong, 10000},
+	{"ring", ring, 800},
+	{"pipeline", pipeline, 3000},
 	{"yield", yields, 20000},
 	{"signals", signals, 40000},
 	{"fork", forks, 600},

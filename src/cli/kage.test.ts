@@ -1,40 +1,10 @@
-/**
- * The command line, with a machine of no guest behind it.
- *
- * Long: one table of verbs, each with its flags, output and errors.
- */
+/** The command line, with machines of no guest behind it. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { MachineOptions } from '../host/index.ts';
-import { fakeImage, fakePlatform, kage, TestTerminal } from './terminal.testing.ts';
+import { fakeImage, fakePlatform, kage, optionsOf, ownRuntimeFolder, TestTerminal, until } from './terminal.testing.ts';
 
-const runtime = mkdtempSync(join(tmpdir(), 'kagemusha-cli-'));
-const before_ = process.env['XDG_RUNTIME_DIR'];
-
-before(() => {
-  process.env['XDG_RUNTIME_DIR'] = runtime;
-});
-after(() => {
-  if (before_ === undefined) delete process.env['XDG_RUNTIME_DIR'];
-  else process.env['XDG_RUNTIME_DIR'] = before_;
-  rmSync(runtime, { recursive: true, force: true });
-});
-afterEach(async () => {
-  await until(() => readdirSync(runtime).flatMap((name) => readdirSync(join(runtime, name))).length === 0);
-});
-
-/** What `createMachine` is asked for by a command line of `kage run`. */
-async function optionsOf(...args: string[]): Promise<MachineOptions> {
-  const { platform, machines } = fakePlatform();
-  const { code, stderr } = await kage(['run', '-q', '-n', 'test', ...args, '--', 'exit', '0'], undefined, platform);
-  assert.equal(code, 0, stderr);
-  const { name, ...options } = machines[0]?.options ?? {};
-  assert.equal(name, 'test');
-  return options;
-}
+ownRuntimeFolder();
 
 describe('kage run: from flags to the machine', () => {
   const own = ['--kernel', 'K'];
@@ -324,40 +294,6 @@ describe('machines in the background', () => {
     assert.equal((await kage(['ps', '-q'])).stdout, '');
   });
 
-  test('protect: who lost what, who tried what; a change', async () => {
-    await kage(['run', '-q', '-d', '-n', 'web']);
-    const shown = await kage(['protect', 'web']);
-    assert.equal(
-      shown.stdout,
-      `Nothing is denied.
-
-Forbidden accesses:
-DOMAIN  FETCHES  LOADS  STORES  WALKS  UPDATES
-kernel  0        0      1       0      0
-user    0        0      0       0      0
-`,
-    );
-    const change = (...args: string[]): ReturnType<typeof kage> => kage(['protect', 'web', ...args]);
-    const quiet = { code: 0, stdout: '', stderr: '' };
-    assert.deepEqual(await change('--domain', 'kernel', '--range', '0x80200000+2M', '--deny', 'wx'), quiet);
-    assert.deepEqual(await change('--domain', 'user,kernel', '--range', '80200010-80200fff', '--allow', 'r'), quiet);
-    assert.deepEqual(await change('--domain', 'user', '--range', '80201000-80203000', '--deny', 'r'), quiet);
-    assert.match(
-      (await kage(['protect', 'web'])).stdout,
-      /^DOMAIN +DENIED +FROM +BELOW\nkernel +wx +0x80200000 +0x80400000\nuser +r +0x80201000 +0x80203000\n\n/,
-    );
-    assert.equal(
-      (await change('--log')).stdout,
-      'hart 1 supervisor 80200000 kernel may not w: store at ffffffff80001000, physical 80201000, frame 1267\n',
-    );
-    assert.equal((JSON.parse((await change('--log', '--format', 'json')).stdout) as unknown[]).length, 1);
-    const wrong = await change('--domain', 'disk', '--range', '0', '--deny', 'w');
-    assert.deepEqual([wrong.code, wrong.stderr], [125, 'kage: there is no domain disk. Name one of kernel, user.\n']);
-    const nowhere = await change('--domain', 'kernel', '--kernel-text', '--deny', 'w');
-    assert.match(nowhere.stderr, /does not say where its kernel lies\. Give the place/);
-    await kage(['kill', 'web']);
-  });
-
   test('explain: an address, where the hart was, the hottest regions; for people and for programs', async () => {
     await kage(['run', '-q', '-d', '-n', 'one']);
     const { code, stdout, stderr } = await kage(['explain', '0x80200000']);
@@ -409,69 +345,6 @@ func $region3 (param $vcpu i32)
     const { code, stderr } = await kage(['run', '-d', '--kernel', '/no/kernel']);
     assert.equal(code, 125);
     assert.equal(stderr, 'kage: There is no kernel /no/kernel. Give the path of one.\n');
-  });
-});
-
-describe('snapshots', () => {
-  test('of a machine that runs: what was written, and what could not be', async () => {
-    await kage(['run', '-q', '-d', '-n', 'web']);
-    const { code, stdout, stderr } = await kage(['snapshot', 'web', '/tmp/web.kage']);
-    assert.deepEqual([code, stderr], [0, '']);
-    assert.equal(stdout, '/tmp/web.kage: 4K with 4K of memory; the guest stood still for 1 ms\n');
-    const json = await kage(['snapshot', 'web', 'web.kage', '--base', 'old.kage', '--no-compress', '--format', 'json']);
-    assert.equal(
-      (JSON.parse(json.stdout) as { file: string }).file,
-      join(process.cwd(), 'web.kage'),
-      'as seen from here',
-    );
-    const full = await kage(['snapshot', 'web', '/tmp/web.full']);
-    assert.deepEqual(full, { code: 125, stdout: '', stderr: 'kage: the disk is full. Make room.\n' });
-    assert.equal((await kage(['snapshot', 'web', '/tmp/web.kage', '--stop'])).code, 0);
-    assert.equal((await kage(['ps', '-q'])).stdout, '');
-    assert.match((await kage(['snapshot', 'web', '/tmp/web.kage'])).stderr, /^kage: No machine named web is running/);
-  });
-
-  test('restored: in the background, or with its console here', async () => {
-    const detached = await kage(['restore', 'web.kage', '-n', 'twin', '-p', '8081:80', '-d']);
-    assert.deepEqual(detached, { code: 0, stdout: 'twin\n', stderr: '' });
-    assert.match((await kage(['ps'])).stdout, /twin +running .* 8081:80/);
-    await kage(['stop', 'twin']);
-
-    const { platform, machines } = fakePlatform();
-    const terminal = new TestTerminal();
-    const args = ['restore', 'web.kage', '-q', '-n', 'here', '--translate', 'off', '--gdb', '0'];
-    const running = kage(args, terminal, platform);
-    await until(() => machines.length === 1);
-    machines[0]?.say('and on');
-    machines[0]?.end({ reason: 'poweroff', code: 0 });
-    assert.equal((await running).code, 0);
-    assert.equal(terminal.printed, 'and on');
-    assert.deepEqual(machines[0]?.calls[0], `restored ${join(process.cwd(), 'web.kage')}`);
-    assert.deepEqual(machines[0]?.options, { name: 'here', translate: false, gdbPort: 0 });
-  });
-
-  test('what is no snapshot is one line with a way out', async () => {
-    for (const [args, says] of [
-      [['/nowhere.kage'], /^kage: there is no snapshot \/nowhere.kage\. Name a file/],
-      [[import.meta.filename], /^kage: .*kage.test.ts is not a snapshot of a machine\. Name a file/],
-      [['x.kage', '-d', '--', 'ls'], /^kage: a detached machine runs no command/],
-      [['x.kage', '-p', 'x'], /^kage: /],
-    ] as const) {
-      const { code, stdout, stderr } = await kage(['restore', ...args]);
-      assert.deepEqual([code, stdout], [125, '']);
-      assert.match(stderr, says);
-    }
-  });
-
-  test('of boots: asked for, or not, or refused', async () => {
-    assert.equal((await optionsOf()).bootSnapshot, undefined, 'in a clone');
-    assert.equal((await optionsOf('--boot-snapshot', 'on')).bootSnapshot, true);
-    assert.equal((await optionsOf('--boot-snapshot', 'off')).bootSnapshot, undefined);
-    for (const more of [['--seed', '1'], ['--gdb', '0'], ['--drive', 'd.img'], ['--no-agent'], ['--trap', 'wfi']]) {
-      const { code, stderr } = await kage(['run', '-q', '--boot-snapshot', 'on', ...more]);
-      assert.equal(code, 125);
-      assert.match(stderr, /^kage: --boot-snapshot on does not go with /);
-    }
   });
 });
 
@@ -553,6 +426,3 @@ describe('kage demo', () => {
 });
 
 /** Waits for a condition that other events bring about; the runner's own limit ends a wait in vain. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}

@@ -159,7 +159,7 @@ function addRun(
   act: (image: string | undefined, flags: RunFlags) => Promise<number>,
   end: (code: number) => void,
 ): void {
-  program
+  const run = program
     .command('run')
     .summary('start a machine, with its console on the terminal')
     .description(
@@ -178,13 +178,8 @@ function addRun(
     )
     .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
     .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
-    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect)
-    .option('-d, --detach', 'run it in the background and print its name')
-    .option('-q, --quiet', 'no progress and no hints')
-    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
-    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
-    .option('-w, --workdir <folder>', 'where the command runs')
-    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default")
+    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
+  addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')
     .option('--initrd <file>', 'its initial file system (-initrd)')
     .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
@@ -201,6 +196,9 @@ function addRun(
     .option('--translate <on|off>', 'off: interpret everything; on by default')
     .option('--hot-threshold <count>', 'translate what was reached this often; 12000 by default')
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
+    .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
+    .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
+    .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')
@@ -212,6 +210,17 @@ function addRun(
     .option('--rm', 'accepted: a machine always goes when it ends')
     .addHelpText('after', runExamples)
     .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
+}
+
+/** How a machine's life is to be lived: in the background, or for a command. */
+function addLife(command: Command): Command {
+  return command
+    .option('-d, --detach', 'run it in the background and print its name')
+    .option('-q, --quiet', 'no progress and no hints')
+    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
+    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default");
 }
 
 function addSnapshots(
@@ -231,7 +240,7 @@ function addSnapshots(
     .addHelpText('after', snapshotExamples)
     .action(async (name: string, file: string, flags: SnapshotFlags) => end(await snapshot(io, name, file, flags)));
 
-  program
+  const restored = program
     .command('restore')
     .summary('start the machine of a snapshot where it stood')
     .description(
@@ -241,18 +250,15 @@ function addSnapshots(
     .usage('[options] FILE [-- COMMAND...]')
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
-    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
-    .option('-d, --detach', 'run it in the background and print its name')
-    .option('-q, --quiet', 'no progress and no hints')
-    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
-    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
-    .option('-w, --workdir <folder>', 'where the command runs')
-    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default")
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect);
+  addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
     .option('--translate <on|off>', 'off: interpret everything')
     .option('--hot-threshold <count>', 'translate what was reached this often')
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code')
+    .option('--shadows <count>', 'shadow page tables of each hart, 1 to 64')
+    .option('--shadow-model <fence|tracked>', 'what drops translations: fences, or writes to page tables')
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));

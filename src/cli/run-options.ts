@@ -20,6 +20,7 @@ import {
   parseNetdev,
   parseProcessors,
   parsePromotion,
+  parseShadowModel,
   parseSize,
   parseSwitch,
 } from './values.ts';
@@ -51,6 +52,9 @@ export interface RunFlags {
   readonly translate?: string;
   readonly promotion?: string;
   readonly overlay?: string;
+  readonly shadows?: string;
+  readonly asidBits?: string;
+  readonly shadowModel?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
@@ -111,6 +115,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
+    ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
+    ...(flags.shadowModel === undefined ? {} : { shadowModel: parseShadowModel(flags.shadowModel) }),
+    ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
     ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),

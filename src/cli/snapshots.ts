@@ -49,6 +49,8 @@ export type RestoreFlags = Pick<
   | 'translate'
   | 'hotThreshold'
   | 'promotion'
+  | 'shadows'
+  | 'shadowModel'
   | 'codeMemory'
 >;
 

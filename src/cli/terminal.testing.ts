@@ -1,7 +1,12 @@
 /** Streams and a platform for tests of the verbs: what is typed, what is printed, machines that are fakes. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { after, afterEach, before } from 'node:test';
 import { fakeCreate } from '../host/control/fake-machine.testing.ts';
-import type { GuestImage } from '../host/index.ts';
+import type { GuestImage, MachineOptions } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { main } from './program.ts';
 
@@ -117,4 +122,35 @@ export async function kage(
   const code = await main(args, terminal.io, platform);
   await new Promise(setImmediate); // what was written has arrived
   return { code, stdout: terminal.printed, stderr: terminal.complained };
+}
+
+/** Tests of a file have a runtime folder of their own, which is empty behind each. */
+export function ownRuntimeFolder(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'kagemusha-cli-'));
+  const outer = process.env['XDG_RUNTIME_DIR'];
+  before(() => {
+    process.env['XDG_RUNTIME_DIR'] = folder;
+  });
+  after(() => {
+    if (outer === undefined) delete process.env['XDG_RUNTIME_DIR'];
+    else process.env['XDG_RUNTIME_DIR'] = outer;
+    rmSync(folder, { recursive: true, force: true });
+  });
+  afterEach(async () => {
+    await until(() => readdirSync(folder).flatMap((name) => readdirSync(join(folder, name))).length === 0);
+  });
+}
+
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** What `createMachine` is asked for by a command line of `kage run`. */
+export async function optionsOf(...args: string[]): Promise<MachineOptions> {
+  const { platform, machines } = fakePlatform();
+  const { code, stderr } = await kage(['run', '-q', '-n', 'test', ...args, '--', 'exit', '0'], undefined, platform);
+  assert.equal(code, 0, stderr);
+  const { name, ...options } = machines[0]?.options ?? {};
+  assert.equal(name, 'test');
+  return options;
 }

@@ -2,6 +2,7 @@
 import { OperatorError } from '../base/errors.ts';
 import type { DriveOptions, MachineOptions } from '../host/index.ts';
 
+type ShadowModel = NonNullable<MachineOptions['shadowModel']>;
 type PromotionMode = NonNullable<MachineOptions['promotion']>;
 
 const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
@@ -102,6 +103,11 @@ export function parseSwitch(value: string, key: string): boolean {
 export function parsePromotion(value: string): PromotionMode {
   if (value === 'off' || value === 'auto' || value === 'always') return value;
   throw bad(`--promotion ${value} is not possible`, 'Choose off, auto or always');
+}
+
+export function parseShadowModel(value: string): ShadowModel {
+  if (value === 'fence' || value === 'tracked') return value;
+  throw bad(`--shadow-model ${value} is not possible`, 'Choose fence or tracked');
 }
 
 /** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */

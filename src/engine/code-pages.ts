@@ -16,6 +16,7 @@ import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
 import { countWrite, endQuiet, isQuiet } from './quiet-code.ts';
+import { whenTracked } from './shadow-tracking.ts';
 import { TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -26,9 +27,15 @@ const SENTINEL = SPECIAL.pageEnd;
 /** written(host address, bytes): empties the entries whose instructions include any of these bytes. */
 export function defineWritten(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
+  // track_write: see shadow-tracking.ts.
+  const declare = library.declarer(module);
+  const tracked = declare('track_write', [P, P, P, 'i32'], []);
+  const noteCode = declare('note_code', [P, P, P], []);
   const ref = module.function('written', [P, P, 'i32'], [], (f) => {
     const { i32 } = f;
     const address = f.param<Ptr>(1).get;
+    const vcpu = f.param<Ptr>(0).get;
+    whenTracked(f, vcpu, address, (slot) => f.call(tracked, vcpu, slot, address, f.param<I32>(2).get));
     const slot = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const decoded = f.let(f.ptr.from32(i32.load(slot, PLAN.frameTable)));
     f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');
@@ -65,7 +72,7 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
         },
       );
     });
-    countWrite(f, f.param<Ptr>(0).get, decoded, library.get('drop_regions'));
+    countWrite(f, vcpu, decoded, { dropRegions: library.get('drop_regions'), noteCode });
   });
   library.set('written', ref);
 }
@@ -87,7 +94,8 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   const codeHalf = library.get('code_half');
   const applyRecord = library.get('apply_record');
 
-  const noteCode = module.function('note_code', [P, P, P], [], (f) => defineNoteCode(f));
+  const noteCode = library.get('note_code');
+  module.define(noteCode, (f) => defineNoteCode(f));
 
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(
@@ -259,6 +267,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
           f.i32.load(headerOf(f, decoded.get), head.wanted),
         ),
         () => {
+          endQuiet(f, vcpu, decoded.get, noteCode);
           f.set(decoded, f.call(library.get('overlay_page'), vcpu, decoded.get) as Ptr);
           f.if(f.ptr.eqz(decoded.get), () => f.return(decoded.get));
         },

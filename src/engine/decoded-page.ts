@@ -15,8 +15,8 @@ import {
 } from './memory-plan.ts';
 import { clearSlots } from './memory-slots.ts';
 import { SPECIAL } from './operations.ts';
-import { forgetOtherContexts } from './translation-context.ts';
-import { BANKS, EXIT, FAULT, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import { newWriteEpoch } from './shadow-fences.ts';
+import { EXIT, FAULT, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 
 const at = vcpuState.offset;
 const head = decodedHeader.offset;
@@ -74,9 +74,8 @@ export function defineNoteCode(f: FunctionBuilder): void {
   const entries = f.ptr.to32(f.param<Ptr>(2).get);
   const header = f.ptr.const(PLAN.header);
   const tlb = f.pointerLocal();
-  const own = f.ptr.from32(i32.mul(i32.load(vcpu, at.context), i32.const(BANKS * TLB_BANK_BYTES)));
-  f.set(tlb, f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.writeTlb)), own));
-  const end = f.let(f.ptr.add(tlb.get, f.ptr.const(BANKS * TLB_BANK_BYTES)));
+  f.set(tlb, f.ptr.load(vcpu, at.writeBank));
+  const end = f.let(f.ptr.add(tlb.get, f.ptr.const(TLB_BANK_BYTES)));
   f.loop((again) => {
     const tag = f.i64.load(tlb.get);
     const target = f.ptr.add(f.ptr.from64(tag), f.ptr.load(tlb.get, 8));
@@ -85,7 +84,8 @@ export function defineNoteCode(f: FunctionBuilder): void {
     f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
   });
   clearSlots(f, vcpu);
-  forgetOtherContexts(f, vcpu);
+  // The other banks, and other shadows', are emptied when they come into use.
+  newWriteEpoch(f, vcpu);
   // Other vCPUs may still write to it without being noticed: they are told (hypervisor/vcpu.ts).
   const mark = f.let(f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1)));
   // This one knows: its own translations are gone already.

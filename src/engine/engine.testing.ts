@@ -5,6 +5,7 @@ import { type Exit, generateEngine, Processor, type Signature } from './engine.t
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { forgetProfile } from './profile.ts';
+import { placeShadows, type ShadowOptions, shadowBytes } from './shadows.ts';
 import { MMIO_ANSWER, type VcpuState, vcpuState } from './vcpu-state.ts';
 
 export interface BareHartOptions {
@@ -19,6 +20,7 @@ export interface BareHartOptions {
   /** Extensions that are emulated, and places for overlays. */
   readonly emulated?: ReadonlySet<string>;
   readonly overlays?: number;
+  readonly shadows?: ShadowOptions;
   /** Bytes of blocks that the test asks for. */
   readonly blockBytes?: number;
 }
@@ -52,7 +54,7 @@ export class BareHart {
     this.memory = MachineMemory.create({
       width: options.width ?? 32,
       shared: options.shared ?? true,
-      blockBytes: pages * 4 + vcpuState.sizeBytes + 1024 + (options.blockBytes ?? 0),
+      blockBytes: pages * 4 + vcpuState.sizeBytes + shadowBytes(options.shadows) + 1024 + (options.blockBytes ?? 0),
       overlays: options.overlays ?? 0,
       codeBytes: options.codeBytes ?? 1 << 20,
       frames: options.ramBytes / FRAME_BYTES + 16,
@@ -73,6 +75,7 @@ export class BareHart {
       ticks: () => 0,
     });
     const { state } = this;
+    placeShadows(this.memory, state, this.memory.block(shadowBytes(options.shadows)), options.shadows);
     state.gpaMap = BigInt(this.map.at);
     state.gpaPages = BigInt(pages);
     state.features = featuresOf(options.extensions) & ~FEATURE.sbi;

@@ -18,6 +18,7 @@ import { Operations } from './operations.ts';
 import { defineOverlays } from './overlay-code.ts';
 import { definePromotion } from './promotion.ts';
 import { defineRegions } from './regions.ts';
+import { dropTranslations } from './shadows.ts';
 import { EXIT, type VcpuState, vcpuState } from './vcpu-state.ts';
 import { Library } from './wasm-machine.ts';
 
@@ -103,6 +104,9 @@ export type Exit =
       readonly value: bigint;
     };
 
+/** Linux's own limit: above it, it fences everything. */
+const MOST_FENCED_BYTES = 64n * 4096n;
+
 type Address = number | bigint;
 interface Exports {
   readonly table: WebAssembly.Table;
@@ -112,6 +116,9 @@ interface Exports {
   drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
+  fence_all(vcpu: Address): void;
+  flush_space(vcpu: Address, asid: bigint): void;
+  flush_page(vcpu: Address, va: bigint, asid: bigint): void;
   return_frames(vcpu: Address): void;
   timer(vcpu: Address): void;
   written(vcpu: Address, host: Address, bytes: number): void;
@@ -238,6 +245,22 @@ export class Processor {
     this.#exports.drop_regions(this.#address(vcpu), this.#address(page));
   }
 
+  /**
+   * A fence of `bytes` from `va` on, of an ASID or (-1) of all: page by page, or where that would take longer than to find
+   * the translations again, of all pages. Between runs.
+   */
+  fence(vcpu: number, state: VcpuState, va: bigint, bytes: bigint, asid: bigint): void {
+    const at = this.#address(vcpu);
+    state.fencesRemote++;
+    const isAll = (va === 0n && bytes === 0n) || bytes > MOST_FENCED_BYTES;
+    if (!isAll) {
+      const end = va + bytes;
+      for (let page = va & ~0xfffn; page < end; page += 4096n)
+        this.#exports.flush_page(at, BigInt.asIntN(64, page), asid);
+    } else if (asid < 0n) this.#exports.fence_all(at);
+    else this.#exports.flush_space(at, asid);
+  }
+
   flushTranslation(vcpu: number): void {
     this.#exports.flush_translation(this.#address(vcpu));
   }
@@ -257,16 +280,20 @@ export class Processor {
    * that stands still: it reads page tables that the guest itself may not read, too.
    */
   translate(vcpu: number, state: VcpuState, va: bigint, mode: number): bigint | undefined {
+    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
     const tables = state.protection.slice();
     state.protection.fill(0n);
     const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
     state.protection.set(tables);
+    // What it found on its way must not lead the guest past a check.
+    if (tables.some((table) => table !== 0n)) dropTranslations(state);
     state.fault = 0;
     return gpa === -1n ? undefined : BigInt.asUintN(64, gpa);
   }
 
   /** Where the instruction at `pc` lies in the machine's memory; undefined if it faults or has no page to itself. */
   fetchAddress(vcpu: number, state: VcpuState, pc: bigint): number | undefined {
+    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
     const host = Number(this.#exports.host_address(this.#address(vcpu), BigInt.asIntN(64, pc), 2, ACCESS.fetch));
     state.fault = 0;
     return host === 0 || state.cacheable === 0 ? undefined : host;

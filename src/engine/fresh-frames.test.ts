@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
+import { placeShadows, shadowBytes } from './shadows.ts';
 import { FRESH_PAGES, type VcpuState, vcpuState } from './vcpu-state.ts';
 
 const BASE = 0x8000_0000;
@@ -15,7 +16,7 @@ class Storer {
 
   constructor(width: 32 | 64) {
     const extensions = parseCpu('rv64');
-    const blockBytes = vcpuState.sizeBytes + 64;
+    const blockBytes = vcpuState.sizeBytes + shadowBytes() + 128;
     this.hart = new BareHart({ extensions, width, ramBase: BASE, ramBytes: PAGES * FRAME_BYTES, blockBytes });
     // csrw satp, x12; sd x11, 0(x10); j -8
     this.hart.write(BASE, new Uint8Array(Uint32Array.of(0x18061073, 0x00b53023, 0xff9ff06f).buffer));
@@ -54,6 +55,7 @@ class Storer {
     const { memory, processor } = this.hart;
     const at = memory.block(vcpuState.sizeBytes);
     const state = vcpuState.view(memory.buffer, at);
+    placeShadows(memory, state, memory.block(shadowBytes()));
     for (const field of ['gpaMap', 'gpaPages', 'features', 'mode'] as const) state[field] = this.hart.state[field];
     processor.contextChanged(at);
     return { at, state };

@@ -14,7 +14,8 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
-import { BANKS, CONTEXTS, EXIT, FAULT, FRESH_PAGES, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import { newWriteEpoch, setStale } from './shadow-fences.ts';
+import { EXIT, FAULT, FRESH_PAGES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -119,12 +120,9 @@ function defineReturn(f: FunctionBuilder, handed: FunctionRef): void {
   );
   i32.store(vcpu, at.freshPages, i32.const(0));
   f.if(returned.get, () => {
-    // Of all address spaces that are kept: the page may have been reached in any.
-    for (const [array, bytes] of [
-      ['writeTlb', TLB_BANK_BYTES],
-      ['slots', SLOT_BANK_BYTES],
-    ] as const)
-      f.memoryFill(f.ptr.add(vcpu, f.ptr.const(at[array])), i32.const(0xff), f.ptr.const(CONTEXTS * BANKS * bytes));
+    // The page may have been reached in any address space: all write buffers are emptied before they are used again.
+    newWriteEpoch(f, vcpu);
+    setStale(f, vcpu);
   });
 }
 

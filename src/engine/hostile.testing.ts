@@ -12,6 +12,7 @@ import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { Random } from './random.testing.ts';
 import { CODE, RAM_BASE, RAM_PAGES, randomWorld, TABLES } from './random-world.testing.ts';
+import { placeShadows, shadowBytes } from './shadows.ts';
 import { MMIO_ANSWER, vcpuState } from './vcpu-state.ts';
 
 const FIRST_PAGE = RAM_BASE / FRAME_BYTES;
@@ -28,13 +29,14 @@ export class Prison {
   readonly #own: GuestPhysicalMap;
   readonly #other: GuestPhysicalMap;
   readonly #vcpu: number;
+  readonly #shadows: number;
   readonly #processor: Processor;
   readonly exits = new Map<string, number>();
 
   readonly #hotCode: HotCode | undefined;
 
   constructor(width: 32 | 64, translate?: BareHartOptions['translate']) {
-    const blockBytes = MAP_PAGES * 8 + vcpuState.sizeBytes + 4096;
+    const blockBytes = MAP_PAGES * 8 + vcpuState.sizeBytes + shadowBytes() + 4096;
     this.#memory = MachineMemory.create({
       width,
       shared: false,
@@ -49,6 +51,7 @@ export class Prison {
     this.#own = map();
     // The block lies between the two maps: what runs out of it falls into one of them.
     this.#vcpu = this.#memory.block(vcpuState.sizeBytes);
+    this.#shadows = this.#memory.block(shadowBytes());
     this.#other = map();
     for (const guest of [this.#own, this.#other]) guest.declare(RAM_BASE, RAM_PAGES * FRAME_BYTES, { readOnly: false });
     this.#own.declare(RAM_BASE + READ_ONLY.first * FRAME_BYTES, READ_ONLY.pages * FRAME_BYTES, { readOnly: true });
@@ -81,6 +84,7 @@ export class Prison {
     const { buffer } = this.#memory;
     new Uint8Array(buffer, this.#vcpu, vcpuState.sizeBytes).fill(0);
     const state = vcpuState.view(buffer, this.#vcpu);
+    placeShadows(this.#memory, state, this.#shadows);
     for (const field of Object.keys(STATE_SCALARS) as StateField[]) state[field] = world.state[field] ?? 0n;
     state.x.set(world.x);
     state.f.set(world.f);

@@ -43,9 +43,24 @@ export { forgetProfile } from './profile.ts';
 export { REACH } from './protection-code.ts';
 export { ALL_RIGHTS, type ProtectionPlan, ProtectionTables, type ProtectionUsage, RIGHT } from './protection-tables.ts';
 export { dropRegion, entryOfRegion, isQuietPage, withLock } from './region-links.ts';
+export { DEFAULT_SHADOWS } from './shadow-layout.ts';
 export {
-  BANKS,
-  CONTEXTS,
+  dropTranslations,
+  dropWriteTranslations,
+  emptyFetchBuffer,
+  fetchTranslations,
+  globalEntries,
+  placeShadows,
+  type ShadowInfo,
+  type ShadowModel,
+  type ShadowOptions,
+  type ShadowStats,
+  shadowBytes,
+  shadowList,
+  shadowStats,
+  wroteTracked,
+} from './shadows.ts';
+export {
   EXIT,
   type ExitName,
   FAULT,
@@ -58,10 +73,11 @@ export {
   JUMP_SLOTS,
   MMIO_ANSWER,
   MOST_POLICIES,
+  MOST_SHADOWS,
   PROTECTION_LOG_ENTRIES,
   PROTECTION_LOG_WORDS,
+  REMOTE_FENCES,
   REQUEST,
-  SLOT_BANK_BYTES,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
@@ -70,6 +86,5 @@ export {
   type VcpuState,
   VIOLATION_KINDS,
   vcpuState,
-  WALK_CACHE_BYTES,
 } from './vcpu-state.ts';
 export { Library, WasmMachine } from './wasm-machine.ts';

@@ -132,6 +132,8 @@ class Loop {
         );
       });
       f.i32.store(this.#vcpu, at.resume, f.i32.const(0));
+      const isStale = f.i32.load(this.#vcpu, at.contextStale);
+      f.if(isStale, () => f.call(this.#fn('context'), this.#vcpu), undefined, 'unlikely');
       this.#setBanks();
       f.set(this.#target, f.i64.load(this.#vcpu, at.pc));
       f.loop((resolve) => {

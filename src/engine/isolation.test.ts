@@ -3,6 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Isolation } from './isolation.testing.ts';
 
+test('programs do the same whatever a forbidden page holds, with few shadows, whose page tables are tracked', () => {
+  const isolation = new Isolation(32, undefined, { model: 'tracked', count: 2 });
+  for (let seed = 1; seed <= 40; seed++) isolation.run(seed * 32);
+  for (const [kind, count] of Object.entries(isolation.violations)) assert.ok(count > 5, `${kind}: ${count}`);
+});
+
 for (const width of [32, 64] as const) {
   test(`programs do the same whatever a forbidden page holds (memory${width})`, () => {
     const isolation = new Isolation(width);

@@ -23,6 +23,7 @@ import { ALL_RIGHTS, ProtectionTables, RIGHT } from './protection-tables.ts';
 import { Random } from './random.testing.ts';
 import { CodeGenerator, POINTERS } from './random-code.testing.ts';
 import { CODE, DATA, RAM_BASE, RAM_BYTES, RAM_PAGES, randomWorld, TABLES, type World } from './random-world.testing.ts';
+import { placeShadows, type ShadowOptions } from './shadows.ts';
 import { PROTECTION_LOG_ENTRIES, PROTECTION_LOG_WORDS, VIOLATION_KINDS, vcpuState } from './vcpu-state.ts';
 
 const FIRST_PAGE = RAM_BASE / FRAME_BYTES;
@@ -56,10 +57,20 @@ export class Isolation {
   readonly #tables: ProtectionTables;
   readonly #own: readonly number[];
 
-  constructor(width: 32 | 64, translate?: BareHartOptions['translate']) {
+  readonly #shadows: ShadowOptions | undefined;
+
+  constructor(width: 32 | 64, translate?: BareHartOptions['translate'], shadows?: ShadowOptions) {
+    this.#shadows = shadows;
     const blockBytes = ProtectionTables.sizeBytes(plan) + 64;
     const ram = { ramBase: RAM_BASE, ramBytes: RAM_BYTES };
-    this.#hart = new BareHart({ extensions: DEFAULT_EXTENSIONS, ...ram, width, blockBytes, translate });
+    this.#hart = new BareHart({
+      extensions: DEFAULT_EXTENSIONS,
+      ...ram,
+      width,
+      blockBytes,
+      translate,
+      ...(shadows && { shadows }),
+    });
     const { memory, map } = this.#hart;
     this.#tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
     this.#own = MODES.map(() => this.#tables.create());
@@ -161,9 +172,10 @@ export class Isolation {
     const { memory, state, at, map, processor } = this.#hart;
     this.#hart.dropCode();
     const features = (featuresOf(DEFAULT_EXTENSIONS) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
-    const { gpaMap, gpaPages, hotThreshold, hotterThreshold } = state;
+    const { gpaMap, gpaPages, hotThreshold, hotterThreshold, shadowPool } = state;
     memory.u8.fill(0, at, at + vcpuState.sizeBytes);
     Object.assign(state, { gpaMap, gpaPages, hotThreshold, hotterThreshold, features, clockMode: 1 });
+    placeShadows(memory, state, Number(shadowPool), this.#shadows);
     for (const field of Object.keys(STATE_SCALARS) as StateField[]) state[field] = world.state[field] ?? 0n;
     state.x.set(world.x);
     state.f.set(world.f);

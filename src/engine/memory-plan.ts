@@ -167,6 +167,9 @@ export const headerLayout = struct('header', {
   sourceLock: 'i32',
   /** What translation took so far, by phase, in microseconds: finding regions, writing, compiling, installing. */
   translationTimes: array('u32', 4),
+  /** Table of tracked page tables (shadow-tracking.ts), 0: none; how often others than the hart wrote to one. */
+  trackTable: 'u32',
+  trackWrites: 'u32',
   /** Advanced when rights were taken away (or given back): each vCPU forgets its translations when it sees that. */
   protectionEpoch: 'u32',
   /** Regions evicted: cold ones while code memory was nearly full, and all that stood when all code was dropped. */

@@ -17,7 +17,7 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
-import { BANKS, FAULT, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { FAULT, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -159,9 +159,7 @@ function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): 
   f.i64.store(to, SLOT.invalid, f.i64.const(0));
 }
 
-/** Empties the slots of the address space in use, their scores with them. */
+/** Empties the slots in use, their scores with them. */
 export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
-  const bytes = BANKS * SLOT_BANK_BYTES;
-  const own = f.ptr.from32(f.i32.mul(f.i32.load(vcpu, at.context), f.i32.const(bytes)));
-  f.memoryFill(f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at.slots)), own), f.i32.const(0xff), f.ptr.const(bytes));
+  f.memoryFill(f.ptr.load(vcpu, at.slotBank), f.i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
 }

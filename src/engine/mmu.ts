@@ -5,8 +5,8 @@
  * independently of this one.
  *
  *   va --TLB hit--> host address
- *    \--miss--> host_address: walk -> pmp -> gpa map -> protection table -> host address, TLB filled
- *                                                                               (or fault, or mmio)
+ *    \--miss--> host_address: shadow's table, or walk -> pmp -> gpa map -> protection table -> host address, TLB filled
+ *                                                                                             (or fault, or mmio)
  */
 import { FEATURE } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
@@ -14,29 +14,20 @@ import { defineAtomics } from './atomics.ts';
 import { defineFreshFrames } from './fresh-frames.ts';
 import { defineLoad, defineStore } from './memory-access.ts';
 import { ACCESS, GPA, PLAN } from './memory-plan.ts';
+import { PTE } from './page-table.ts';
 import { definePmp } from './pmp.ts';
 import { checkFrame, defineForbid, neededRight, REACH } from './protection-code.ts';
 import { RIGHT } from './protection-tables.ts';
 import { isQuiet } from './quiet-code.ts';
-import { defineContext, noteLarge } from './translation-context.ts';
-import { FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { PAGE_SHIFTS, shadowLayout } from './shadow-layout.ts';
+import { defineShadowTable } from './shadow-table.ts';
+import { defineTracking, whenTracked } from './shadow-tracking.ts';
+import { defineContext } from './translation-context.ts';
+import { FAULT, STALE, TLB_ENTRIES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 
-/** PTE bits. */
-const PTE = {
-  v: 1n,
-  r: 2n,
-  w: 4n,
-  x: 8n,
-  u: 16n,
-  a: 64n,
-  d: 128n,
-  n: 1n << 63n,
-  pbmt: 3n << 61n,
-  reserved: 0x7fn << 54n,
-} as const;
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
 
@@ -50,6 +41,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
   const forbid = declare('forbid', [P, 'i64', 'i64', 'i32', 'i32', 'i32', P], []);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
+  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], []);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
   const written = library.get('written');
@@ -135,20 +127,26 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     // the time of programs that touch many pages, bench/). They belong to an address space, like
     // the TLB, and are dropped by fences of more than a page (those of a page are of leaves alone).
     const cached = (shiftBy: number, offset: number): { slot: Ptr; tag: I64 } => {
-      const index = i64.shl(i64.and(i64.shrU(va, i64.const(shiftBy)), i64.const(63)), i64.const(4));
+      const index = i64.shl(i64.and(i64.shrU(va, i64.const(shiftBy)), i64.const(63)), i64.const(5));
       const slot = f.let(f.ptr.add(f.ptr.load(vcpu(f), at.walkBank), f.ptr.from64(i64.add(i64.const(offset), index))));
       return { slot, tag: f.let(i64.shrU(va, i64.const(shiftBy))) };
     };
     const last = cached(21, 0);
-    const above = cached(30, 1024);
+    const above = cached(30, WALK_CACHE_BYTES / 2);
+    const epoch = f.let(i64.load(f.ptr.load(vcpu(f), at.shadow), shadowLayout.offset.epoch));
+    const isGlobal = f.local('i64');
+    f.set(isGlobal, i64.const(0));
+    const isFound = ({ slot, tag }: { slot: Ptr; tag: I64 }): I32 =>
+      i32.and(i64.eq(i64.load(slot), tag), i64.eq(i64.load(slot, 16), epoch));
     const resume = ({ slot }: { slot: Ptr }, at: number): void => {
-      f.set(table, i64.load(slot, 8));
+      f.set(table, i64.and(i64.load(slot, 8), i64.const(-4096)));
+      f.set(isGlobal, i64.and(i64.load(slot, 8), i64.const(1)));
       f.set(level, i64.const(at));
     };
     f.if(
-      i64.eq(i64.load(last.slot), last.tag),
+      isFound(last),
       () => resume(last, 1),
-      () => f.if(i64.eq(i64.load(above.slot), above.tag), () => resume(above, 2)),
+      () => f.if(isFound(above), () => resume(above, 2)),
     );
     const pte = f.local('i64');
     const shift = f.local('i64');
@@ -183,6 +181,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         'unlikely',
       );
       asKernel(RIGHT.read, REACH.walk);
+      const track = (): void =>
+        f.call(trackEntry, vcpu(f), pteHost.get, va, f.convert('i32_wrap_i64', level.get)) as unknown as undefined;
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -199,6 +199,9 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
           undefined,
           'unlikely',
         );
+        f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
+        // A pointer's G holds for all below it.
+        f.set(isGlobal, i64.or(isGlobal.get, i64.and(i64.shrU(pte.get, i64.const(5)), i64.const(1))));
         f.if(i32.eqz(bit(f, pte.get, PTE.r | PTE.x)), () => {
           // A pointer to the next level: A, D, U, N and PBMT are reserved in it.
           f.if(
@@ -211,7 +214,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
           for (const [number, { slot, tag }] of [[1, last] as const, [2, above] as const]) {
             f.if(i64.eq(level.get, i64.const(number)), () => {
               i64.store(slot, 0, tag);
-              i64.store(slot, 8, table.get);
+              i64.store(slot, 8, i64.or(table.get, isGlobal.get));
+              i64.store(slot, 16, epoch);
             });
           }
           f.br(descend);
@@ -240,9 +244,6 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
           i64.ne(i64.and(ppn, i64.const(15)), i64.const(8)),
         );
         f.if(i32.and(napot, napotBad), () => fail(false), undefined, 'unlikely');
-        // Fences of one page then drop more than that page.
-        const isLarge = i32.or(napot, i64.ne(level.get, i64.const(0)));
-        f.if(i32.and(isLarge, i32.eqz(i64.ltS(va, i64.const(0)))), () => noteLarge(f, vcpu(f)), undefined, 'unlikely');
         const wanted = f.let(
           f.select(i32.eq(access, i32.const(ACCESS.store)), i64.const(PTE.a | PTE.d), i64.const(PTE.a)),
         );
@@ -260,10 +261,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
             f.call(written, vcpu(f), pteHost.get, i32.const(8));
+            f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
           },
           undefined,
           'unlikely',
         );
+        i32.store(vcpu(f), at.leafSize, sizeNumber(f, f.convert('i32_wrap_i64', level.get), napot));
+        i32.store(vcpu(f), at.leafGlobal, f.convert('i32_wrap_i64', isGlobal.get));
+        i64.store(vcpu(f), at.leafAt, f.ptr.to64(pteHost.get));
         const page = f.let(
           f.select(
             napot,
@@ -271,6 +276,10 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
             i64.or(ppn, i64.and(i64.shrU(va, i64.const(12)), below)),
           ),
         );
+        // Of a NAPOT range, this page alone: the PTEs of the others are their own, and may differ.
+        const number = i64.shl(f.select(napot, page, ppn), i64.const(10));
+        const rights = i64.and(i64.or(pte.get, wanted), i64.const(0x3ffn));
+        i64.store(vcpu(f), at.leafPte, i64.or(number, rights));
         f.return(i64.or(i64.shl(page, i64.const(12)), i64.and(va, i64.const(0xfff))));
       });
     });
@@ -279,6 +288,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
 
   // host_address(vcpu, va, bytes, access): for an access within one page. 0: see `fault`; where that is none, the
   // address is a device's and exitGpa holds it. Fills the read or write buffer.
+  defineShadowTable(module, library);
   module.define(host, (f) => {
     const { i32, i64 } = f;
     const va = f.param<I64>(1).get;
@@ -297,7 +307,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         f.set(mode, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3)));
       },
     );
-    const gpa = f.let(f.call(walk, vcpu(f), va, access, mode.get) as I64);
+    const gpa = f.let(f.call(library.get('shadow_translate'), vcpu(f), va, access, mode.get) as I64);
     f.if(i64.eq(gpa, i64.const(-1)), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
     const right = f.let(f.call(pmp, vcpu(f), gpa, f.param<I32>(2).get, access, mode.get) as I32);
     f.if(
@@ -326,7 +336,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
       f.call(forbid, vcpu(f), gpa, va, access, mode.get, access, address);
       f.return(f.ptr.const(0));
     });
-    i32.store(vcpu(f), at.cacheable, i32.eq(right, i32.const(1)));
+    // A page that must not get into these buffers gets into others when the context is looked at (shadow-table.ts).
+    const isCacheable = f.let(
+      i32.and(
+        i32.eq(right, i32.const(1)),
+        i32.eqz(i32.and(i32.load(vcpu(f), at.contextStale), i32.const(STALE.banks))),
+      ),
+    );
+    i32.store(vcpu(f), at.cacheable, isCacheable);
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
@@ -340,19 +357,18 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         () => f.set(isCode, i32.eqz(isQuiet(f, decoded))),
         'likely',
       );
+      // Nor is a page table written to without notice, be it quiet or not.
+      whenTracked(f, vcpu(f), address, () => f.set(isCode, i32.const(1)));
     });
-    f.if(
-      i32.and(i32.and(i32.eq(right, i32.const(1)), i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)),
-      () => {
-        const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
-        const page = f.let(i64.and(va, i64.const(-4096)));
-        const entry = f.let(
-          f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
-        );
-        i64.store(entry, 0, page);
-        f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
-      },
-    );
+    f.if(i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)), () => {
+      const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
+      const page = f.let(i64.and(va, i64.const(-4096)));
+      const entry = f.let(
+        f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
+      );
+      i64.store(entry, 0, page);
+      f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
+    });
     f.return(address);
   });
 
@@ -361,5 +377,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const store = declare('store_slow', [P, 'i64', 'i32', 'i64'], []);
   module.define(store, (f) => defineStore(f, host, fault, written));
   defineContext(module, library);
+  defineTracking(module, library, trackEntry);
   defineAtomics(module, library, { host, fault, written });
+}
+
+/** The number of a leaf's size: of a level's pages, or of a NAPOT range. */
+function sizeNumber(f: FunctionBuilder, level: I32, napot: I32): I32 {
+  const { i32 } = f;
+  const numberOf = (shift: (typeof PAGE_SHIFTS)[number]): number => PAGE_SHIFTS.indexOf(shift);
+  const larger = i32.add(level, i32.const(numberOf(21) - 1));
+  return f.select(napot, i32.const(numberOf(16)), f.select(level, larger, i32.const(numberOf(12))));
 }

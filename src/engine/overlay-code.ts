@@ -23,7 +23,7 @@ import {
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
-import { forgetOtherContexts, newFetchEpoch } from './translation-context.ts';
+import { dropLater, newFetchEpoch } from './shadow-fences.ts';
 import { EXIT, FAULT, TLB_ENTRIES, TRAP_LOG_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -99,7 +99,7 @@ export function defineOverlays(module: ModuleBuilder, library: Library): void {
       const vcpu = f.param<Ptr>(0).get;
       i64.store(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), f.ptr.from64(index)), 0, i64.const(-1));
       newFetchEpoch(f, vcpu);
-      forgetOtherContexts(f, vcpu);
+      dropLater(f, vcpu);
     }),
   );
 

@@ -24,12 +24,13 @@ import { PTE_CASES, WALK_CASES } from '../isa/privileged/cases/walk-cases.testin
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
+import { placeShadows, shadowBytes } from './shadows.ts';
 import { vcpuState } from './vcpu-state.ts';
 
 const RAM_BYTES = 0x1000_0000;
 const FRAMES = 4096;
 const PAGES = (Number(RAM_START) + RAM_BYTES) / FRAME_BYTES;
-const BLOCK = PAGES * 4 + vcpuState.sizeBytes + 4096;
+const BLOCK = PAGES * 4 + vcpuState.sizeBytes + 4096 + shadowBytes();
 const memory = MachineMemory.create({
   width: 32,
   shared: false,
@@ -40,6 +41,7 @@ const memory = MachineMemory.create({
 const map = new GuestPhysicalMap(memory, memory.block(PAGES * 4), PAGES);
 map.declare(Number(RAM_START), RAM_BYTES, { readOnly: false });
 const vcpu = memory.block(vcpuState.sizeBytes);
+const shadows = memory.block(shadowBytes());
 const state = vcpuState.view(memory.buffer, vcpu);
 const code = generateEngine(memory.shape.description, DEFAULT_EXTENSIONS);
 code.tables.write(memory.buffer);
@@ -66,6 +68,7 @@ const view = new DataView(memory.buffer);
 
 function reset(): void {
   new Uint8Array(memory.buffer, vcpu, vcpuState.sizeBytes).fill(0);
+  placeShadows(memory, state, shadows);
   state.gpaMap = BigInt(map.at);
   state.gpaPages = BigInt(map.pages);
   state.stimecmp = 0n;

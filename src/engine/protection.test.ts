@@ -9,6 +9,7 @@ import { BareHart } from './engine.testing.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { REACH } from './protection-code.ts';
 import { ALL_RIGHTS, ProtectionTables, RIGHT } from './protection-tables.ts';
+import { dropTranslations } from './shadows.ts';
 import { FAULT, PROTECTION_LOG_WORDS, VIOLATION_KINDS } from './vcpu-state.ts';
 
 const RAM = 0x8000_0000;
@@ -45,9 +46,13 @@ class ProtectedHart {
   }
 
   allow(mode: number, gpa: number, rights: number): void {
-    const { map, processor, at } = this.hart;
-    this.tables.set(map.frame(gpa / FRAME_BYTES), [this.#own.get(mode) ?? assert.fail()], [rights]);
-    processor.contextChanged(at);
+    this.allowUntold(mode, gpa, rights);
+    this.hart.processor.contextChanged(this.hart.at);
+  }
+
+  /** As `allow`, and nothing is dropped. */
+  allowUntold(mode: number, gpa: number, rights: number): void {
+    this.tables.set(this.hart.map.frame(gpa / FRAME_BYTES), [this.#own.get(mode) ?? assert.fail()], [rights]);
   }
 
   enter(mode: number, pc = CODE): void {
@@ -210,6 +215,54 @@ describe('page walks are the kernel’s', () => {
       assert.equal(own.access(kind, 8), undefined);
       assert.notEqual(entry(), before);
     });
+});
+
+describe('shadow tables hold no rights to frames', () => {
+  // The buffers have 256 entries: the page after so many shares the first one's.
+  const FAR = 256 * FRAME_BYTES;
+
+  for (const mode of [0, 1])
+    test(`in mode ${mode}: what a shadow answers is checked as what a walk finds`, () => {
+      const flags = mode === 0 ? LEAF : LEAF & ~16n;
+      const { own } = mapped(flags);
+      const { state } = own.hart;
+      own.hart.write(
+        TABLES + 2 * FRAME_BYTES + 256 * 8,
+        new Uint8Array(BigUint64Array.of(pte(DATA + FRAME_BYTES, flags)).buffer),
+      );
+      own.enter(mode);
+      for (const kind of ['load', 'store'] as const) {
+        assert.deepEqual([own.access(kind, 8), own.access(kind, FAR)], [undefined, undefined]);
+        own.allowUntold(mode, DATA, 0);
+        const walks = state.refillsWalk;
+        const answers = state.refillsShadow;
+        assert.equal(own.access(kind, 8), kind === 'load' ? 5 : 7);
+        assert.deepEqual([state.refillsWalk, state.refillsShadow], [walks, answers + 1n], 'the shadow was asked');
+        own.allowUntold(mode, DATA, ALL_RIGHTS);
+        assert.equal(own.access(kind, 8), undefined);
+      }
+    });
+
+  test('a change of protection drops what was read from page tables', () => {
+    const { own } = mapped(LEAF & ~16n);
+    const { state, processor, at } = own.hart;
+    own.enter(1);
+    assert.equal(own.access('load', 8), undefined);
+    own.allowUntold(1, TABLES, 0);
+    dropTranslations(state);
+    processor.run(at, state, 0);
+    assert.equal(own.access('load', 8), 5);
+  });
+
+  test('what a debugger finds on its way is not there for the guest', () => {
+    const { own } = mapped(LEAF & ~16n);
+    const { state, processor, at } = own.hart;
+    own.enter(1);
+    own.allow(1, TABLES, 0);
+    assert.equal(processor.translate(at, state, 8n, 1), BigInt(DATA + 8));
+    processor.run(at, state, 0);
+    assert.equal(own.access('load', 8), 5);
+  });
 });
 
 describe('PMP and the table', () => {

@@ -26,15 +26,20 @@ export function isQuiet(f: FunctionBuilder, entries: Ptr): I32 {
 }
 
 /** A write to the frame was noticed: when there were many, and nothing was decoded in between, the page becomes quiet. */
-export function countWrite(f: FunctionBuilder, vcpu: Ptr, entries: Ptr, dropRegions: FunctionRef): void {
+export function countWrite(
+  f: FunctionBuilder,
+  vcpu: Ptr,
+  entries: Ptr,
+  { dropRegions, noteCode }: { readonly dropRegions: FunctionRef; readonly noteCode: FunctionRef },
+): void {
   const { i32 } = f;
   const header = f.let(headerOf(f, entries));
   const writes = f.let(i32.add(i32.load(header, head.writes), i32.const(1)));
   i32.store(header, head.writes, writes);
   const quieted = f.let(i32.load(header, head.quieted));
   // What overlays stand for is to be noticed as long as they stand.
-  const isCompared = i32.or(i32.load(header, head.overlays), i32.load(header, head.wanted));
-  const isEnough = i32.and(i32.gtU(writes, i32.shl(i32.const(PATIENCE), quieted)), i32.eqz(isCompared));
+  const hasOverlays = (): I32 => i32.or(i32.load(header, head.overlays), i32.load(header, head.wanted));
+  const isEnough = i32.and(i32.gtU(writes, i32.shl(i32.const(PATIENCE), quieted)), i32.eqz(hasOverlays()));
   f.if(
     isEnough,
     () => {
@@ -46,13 +51,15 @@ export function countWrite(f: FunctionBuilder, vcpu: Ptr, entries: Ptr, dropRegi
       f.memoryFill(entries, i32.const(0), f.ptr.const(ENTRIES_BYTES));
       f.atomicFence();
       f.if(i32.load(header, head.links), () => f.call(dropRegions, vcpu, entries));
+      // Somebody may have made one meanwhile: it looks at the flag behind that (fetch), or it is seen here.
+      f.if(hasOverlays(), () => endQuiet(f, vcpu, entries, noteCode), undefined, 'unlikely');
     },
     undefined,
     'unlikely',
   );
 }
 
-/** An instruction of the page is about to be decoded: writes must be noticed again. */
+/** An instruction of the page is about to be decoded, there or in an overlay: writes must be noticed again. */
 export function endQuiet(f: FunctionBuilder, vcpu: Ptr, entries: Ptr, noteCode: FunctionRef): void {
   const { i32 } = f;
   const header = f.let(headerOf(f, entries));

@@ -108,6 +108,10 @@ export class SlowHart extends ReferenceHart {
     super.touchBlock(address);
   }
 
+  override protectionChanged(): void {
+    this.ram.isDirty = false;
+  }
+
   /** What a fence of one page or address space orders is less than what was written, perhaps. */
   override fenceTranslation(va?: bigint, asid?: bigint): void {
     if (va === undefined && asid === undefined) this.ram.isDirty = false;

@@ -6,6 +6,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
+import { DECODED_HEADER_BYTES, decodedHeader } from './memory-plan.ts';
+import { DEFAULT_SHADOWS } from './shadow-layout.ts';
+import { type ShadowOptions, shadowList, shadowStats, wroteTracked } from './shadows.ts';
 
 const RAM = 0x8000_0000;
 const PAGE = 4096;
@@ -52,8 +55,10 @@ const enter = ({ number, asid }: { number: number; asid: number }): void =>
   execute('csrw satp, a0', { 10: satp(number, asid) });
 const [X, Y] = [0x4000, 0x7000];
 
-beforeEach(() => {
-  hart = new BareHart({ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: 64 * PAGE });
+beforeEach(() => start());
+
+function start(shadows: ShadowOptions = {}): void {
+  hart = new BareHart({ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: 64 * PAGE, shadows });
   for (const number of [0, 1]) {
     hart.write(space(number), word(pointer(space(number) + PAGE)));
     hart.write(space(number) + PAGE, word(pointer(space(number) + 2 * PAGE)));
@@ -70,7 +75,7 @@ beforeEach(() => {
   // The page table leads elsewhere from now on; no fence has been executed.
   map(A.number, X, 2);
   map(A.number, Y, 2);
-});
+}
 
 describe('a fence drops what it names', () => {
   const fences: readonly { name: string; source: string; registers?: Record<number, bigint>; drops: number[] }[] = [
@@ -112,12 +117,12 @@ describe('a fence drops what it names', () => {
 
 describe('address spaces are kept', () => {
   test('a change to one that was in use lately drops nothing', () => {
-    const before = hart.state.contextHits;
+    const before = hart.state.shadowHits;
     enter(B);
     assert.equal(load(X), 1);
     enter(A);
     assert.deepEqual([load(X), load(Y)], [1, 1]);
-    assert.equal(hart.state.contextHits, before + 1);
+    assert.equal(hart.state.shadowHits, before + 1);
   });
 
   test('the same root with another ASID is another space', () => {
@@ -135,7 +140,7 @@ describe('address spaces are kept', () => {
       kept: false,
     },
     { name: 'a fence of the ASID in use leaves them', source: 'sfence.vma x0, a0', registers: { 10: 6n }, kept: true },
-    { name: 'a change of MXR forgets them', source: 'li a0, 0x80000\ncsrs mstatus, a0', kept: false },
+    { name: 'a change of MXR leaves them', source: 'li a0, 0x80000\ncsrs mstatus, a0\ncsrc mstatus, a0', kept: true },
   ] as { name: string; source: string; registers?: Record<number, bigint>; kept: boolean }[]) {
     test(name, () => {
       enter(B);
@@ -146,7 +151,7 @@ describe('address spaces are kept', () => {
   }
 
   test('more spaces than there is room for: each is right, and the oldest begins anew', () => {
-    for (let asid = 10; asid < 20; asid++) {
+    for (let asid = 10; asid < 11 + DEFAULT_SHADOWS; asid++) {
       enter({ number: B.number, asid });
       assert.equal(load(X), 1);
     }
@@ -179,5 +184,206 @@ describe('address spaces are kept', () => {
     enter(A);
     execute('sw a2, 0(a1)', { 11: BigInt(X), 12: nop });
     assert.equal(run(), 0n);
+  });
+});
+
+describe('shadows', () => {
+  const stats = () => shadowStats(hart.state);
+  const roots = () => shadowList(hart.memory, hart.state);
+  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+  test('a hit registers what is there and writes no entry', () => {
+    enter(B);
+    assert.equal(load(X), 1);
+    const before = stats();
+    const shadow = hart.state.shadow;
+    enter(A);
+    assert.notEqual(hart.state.shadow, shadow);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    enter(B);
+    assert.equal(hart.state.shadow, shadow, 'the same base is registered');
+    assert.equal(load(X), 1);
+    const after = stats();
+    assert.deepEqual([after.hits - before.hits, after.misses - before.misses], [2, 0]);
+    assert.equal(after.entriesWritten, before.entriesWritten);
+    assert.equal(after.builds, before.builds);
+    assert.equal(after.entriesWrittenByHits, 0);
+    assert.deepEqual(
+      [after.refillsByShadow - before.refillsByShadow, after.refillsByWalk - before.refillsByWalk],
+      [0, 0],
+      'its buffers are as they were',
+    );
+  });
+
+  test('a miss allocates, records the root, builds, registers', () => {
+    const before = stats();
+    const known = roots().length;
+    const shadow = hart.state.shadow;
+    enter(B);
+    const [first] = roots();
+    assert.equal(roots().length, known + 1);
+    assert.deepEqual([first?.satp, first?.asid, first?.inUse, first?.entries], [hex(satp(1, 6)), 6, true, 0]);
+    assert.notEqual(hart.state.shadow, shadow);
+    const missed = stats();
+    assert.deepEqual([missed.misses - before.misses, missed.builds - before.builds], [1, 1]);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    const built = stats();
+    assert.deepEqual([built.entriesWritten - missed.entriesWritten, roots()[0]?.entries], [2, 2]);
+    assert.equal(built.refillsByWalk - missed.refillsByWalk, 2);
+  });
+
+  test('the one used least recently makes room', () => {
+    for (let asid = 20; asid < 20 + DEFAULT_SHADOWS - 1; asid++) enter({ number: 1, asid });
+    enter(A);
+    const before = stats();
+    enter({ number: 1, asid: 199 });
+    assert.equal(stats().evictions - before.evictions, 1);
+    const satps = roots().map((root) => root.satp);
+    assert.equal(satps.length, DEFAULT_SHADOWS);
+    assert.ok(
+      satps.includes(hex(satp(0, 5))) && satps.includes(hex(satp(1, 199))) && !satps.includes(hex(satp(1, 20))),
+    );
+  });
+
+  test('pages that share an entry of a buffer are found in the table', () => {
+    const far = X + 256 * PAGE;
+    map(A.number, far, 3);
+    assert.equal(load(far), 3);
+    const before = stats();
+    for (let i = 0; i < 5; i++) assert.deepEqual([load(X), load(far)], [1, 3]);
+    const after = stats();
+    assert.equal(after.refillsByShadow - before.refillsByShadow, 10);
+    assert.equal(after.refillsByWalk, before.refillsByWalk);
+  });
+
+  test('privilege, SUM and MXR drop nothing', () => {
+    const before = stats();
+    const [SUM, MXR] = [1n << 18n, 1n << 19n];
+    for (const bits of [MPRV_AS_USER | MXR, MPRV_AS_USER | SUM | (1n << 11n), MPRV_AS_USER, MPRV_AS_USER | MXR]) {
+      execute('csrw mstatus, a0', { 10: bits });
+      assert.equal(load(X), 1);
+    }
+    assert.equal(stats().refillsByWalk, before.refillsByWalk);
+  });
+
+  test('global pages are found by all address spaces; fences of an ASID leave them, those of the page do not', () => {
+    const high = -(1n << 38n);
+    const upper = TABLES + 12 * PAGE;
+    for (const number of [0, 1]) hart.write(space(number) + 256 * 8, word(pointer(upper)));
+    hart.write(upper, word(pointer(upper + PAGE)));
+    const put = (index: number, data: number): void =>
+      hart.write(upper + PAGE + index * 8, word((leaf(DATA + data * PAGE) & ~0x10n) | 0x20n));
+    put(0, 4);
+    put(1, 5);
+    execute('csrw mstatus, a0', { 10: MPRV_AS_USER | (1n << 11n) });
+    const look = (index: number): number => {
+      execute('ld a0, 0(a1)', { 11: BigInt.asUintN(64, high + BigInt(index * PAGE)) });
+      return Number(hart.state.x[10]);
+    };
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    const before = stats();
+    enter(B);
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    execute('sfence.vma x0, a0', { 10: 6n });
+    put(0, 6);
+    put(1, 6);
+    assert.deepEqual([look(0), look(1)], [4, 5]);
+    assert.equal(stats().refillsByWalk, before.refillsByWalk, 'nobody walked');
+    execute('sfence.vma a0, x0', { 10: BigInt.asUintN(64, high) });
+    assert.deepEqual([look(0), look(1)], [6, 5], 'that page alone');
+  });
+
+  test('a fence that another hart asks for drops its range, of its ASID', () => {
+    const fence = (va: number, bytes: bigint, asid: bigint): void =>
+      hart.processor.fence(hart.at, hart.state, BigInt(va), bytes, asid);
+    fence(X, 4096n, 6n);
+    assert.deepEqual([load(X), load(Y)], [1, 1]);
+    fence(X, 4096n, 5n);
+    assert.deepEqual([load(X), load(Y)], [2, 1]);
+    fence(Y - PAGE, 8192n, -1n);
+    assert.equal(load(Y), 2);
+    map(A.number, X, 3);
+    fence(0, (1n << 64n) - 1n, 5n);
+    assert.equal(load(X), 3);
+  });
+});
+
+describe('write-tracked shadows', () => {
+  const stats = () => shadowStats(hart.state);
+  const pteOf = (va: number): number => space(0) + 2 * PAGE + (va / PAGE) * 8;
+  beforeEach(() => {
+    start({ model: 'tracked', asidBits: 0 });
+    assert.deepEqual([load(X), load(Y)], [2, 2], 'what was written is true at once');
+  });
+
+  test('a fence and a change of root keep what is still true', () => {
+    const before = stats();
+    for (const each of [B, A, B, A]) {
+      enter(each);
+      execute('sfence.vma');
+      execute('sfence.vma x0, a0', { 10: 0n });
+    }
+    assert.deepEqual([load(X), load(Y)], [2, 2]);
+    const after = stats();
+    assert.equal(after.refillsByWalk, before.refillsByWalk);
+    assert.equal(after.builds, before.builds + 1, 'the shadow of B');
+  });
+
+  test('a write drops the entry of its PTE, and of none that no walk used', () => {
+    const before = stats();
+    map(A.number, 0x9000, 3);
+    assert.equal(stats().tracked.drops, before.tracked.drops);
+    map(A.number, X, 4);
+    assert.equal(stats().tracked.drops, before.tracked.drops + 1);
+    assert.deepEqual([load(X), load(Y), load(0x9000)], [4, 2, 3]);
+    assert.equal(stats().refillsByWalk, before.refillsByWalk + 2);
+  });
+
+  test('a page table in a frame of code that has become quiet is written with notice', () => {
+    const table = space(0) + 2 * PAGE;
+    const entries = (): number => hart.memory.decodedPage(hart.map.host(table / PAGE, 'write'));
+    // An instruction at the end of the table is executed; then the frame is only written, until it is quiet.
+    const code = table + PAGE - 8;
+    hart.write(code, assemble('nop', BigInt(code)).bytes);
+    hart.state.pc = BigInt(code);
+    hart.run(1);
+    const quiet = (): number =>
+      hart.memory.u32[(entries() - DECODED_HEADER_BYTES + decodedHeader.offset.quiet) / 4] ?? 0;
+    for (let write = 0; write < 100 && quiet() === 0; write++) {
+      execute('csrrc x0, mstatus, a2\nsd a0, 0(a1)\ncsrrs x0, mstatus, a2', {
+        10: leaf(DATA),
+        11: BigInt(pteOf(0x9000)),
+        12: MPRV_AS_USER,
+      });
+    }
+    assert.deepEqual([entries() === 0, quiet()], [false, 1]);
+    for (const data of [3, 4, 5]) {
+      execute('csrrc x0, mstatus, a2\nsd a0, 0(a1)\ncsrrs x0, mstatus, a2', {
+        10: leaf(DATA + data * PAGE),
+        11: BigInt(pteOf(X)),
+        12: MPRV_AS_USER,
+      });
+      assert.equal(load(X), data);
+    }
+  });
+
+  test('what a device writes is true after the next fence', () => {
+    const host = hart.map.host(Math.floor(pteOf(X) / PAGE), 'write');
+    hart.memory.u8.set(word(leaf(DATA + 5 * PAGE)), host + (pteOf(X) % PAGE));
+    wroteTracked(hart.memory, host);
+    assert.equal(load(X), 2);
+    execute('sfence.vma');
+    assert.equal(load(X), 5);
+  });
+
+  test('a frame that is written all the time is given up, and in the end for good: fences drop then', () => {
+    for (let round = 0; round < 12; round++) {
+      for (let write = 0; write < 300; write++) map(A.number, 0x9000, write % 8);
+      assert.deepEqual([load(X), load(Y), load(0x9000)], [2, 2, 299 % 8]);
+    }
+    assert.equal(stats().tracked.demotions, 1);
+    map(A.number, X, 6);
+    execute('sfence.vma');
+    assert.equal(load(X), 6);
   });
 });

@@ -1,205 +1,231 @@
 /**
- * Which translation buffers are in use, and dropping what they hold: after changes of mode, mstatus, satp; fences.
+ * Which shadow and which of its buffers are in use: after changes of mode, mstatus, satp.
  *
- * A vCPU keeps the translations of several address spaces, each with buffers, slots and a walk cache of its own, by the
- * whole of satp. A change of satp to one that is kept changes pointers, and drops nothing ("satp write: nothing", as
- * the manual allows: translations are dropped by fences). Whatever must be dropped everywhere is dropped in the space in
- * use, and the others are forgotten: they are emptied when their satp comes again. A fence for an ASID leaves the
- * spaces of other ASIDs, one for a page of user memory leaves the other pages.
+ * A change of satp looks its value up among the hart's shadows. A hit registers the shadow, which changes pointers and
+ * writes no entry; a miss allocates one (the least recently used makes room), records its root and begins it anew:
+ * it is built as pages are touched. What fences dropped while a shadow was not in use is dropped now (shadow-fences.ts).
  *
- *   satp --> contextSatps[i] == satp? --yes--> banks of i, fetchEpoch as it was
- *                                    \--no---> the next i is emptied, a new fetchEpoch
+ *   satp --> shadowRoots[i] == satp? --yes--> registered: base addresses of its buffers, its fetchEpoch
+ *                                    \--no---> the least recently used i: recorded, a new epoch, registered
+ *
+ * Supervisor's pages are the same in all address spaces where they are global, so that mode's buffers are the hart's;
+ * a shadow that has other pages for that mode has buffers of its own (isPrivate). Buffers are emptied when they come
+ * into use and are of another epoch than their shadow.
  */
-import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { clearSlots } from './memory-slots.ts';
-import {
-  BANKS,
-  CONTEXTS,
-  SLOT_BANK_BYTES,
-  TLB_BANK_BYTES,
-  TLB_ENTRIES,
-  vcpuState,
-  WALK_CACHE_BYTES,
-} from './vcpu-state.ts';
+import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { defineFences, newEpoch } from './shadow-fences.ts';
+import { RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout } from './shadow-layout.ts';
+import { count } from './shadow-table.ts';
+import { BANK, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
+const own = shadowLayout.offset;
 /** mstatus bits. */
 const MPRV = 1n << 17n;
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
-const ASID_SHIFT = 44;
-const TLBS = ['readTlb', 'writeTlb', 'fetchTlb'] as const;
-
-/** The address of an array's part for the context in use, of `bytes`. */
-function ofContext(f: FunctionBuilder, vcpu: Ptr, field: (typeof TLBS)[number] | 'walkCache', bytes: number): Ptr {
-  const own = f.ptr.from32(f.i32.mul(f.i32.load(vcpu, at.context), f.i32.const(bytes)));
-  return f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at[field])), own);
-}
-
-/** What was validated before must be again. */
-export function newFetchEpoch(f: FunctionBuilder, vcpu: Ptr): void {
-  const epoch = f.let(f.i64.add(f.i64.load(vcpu, at.lastEpoch), f.i64.const(1)));
-  f.i64.store(vcpu, at.lastEpoch, epoch);
-  f.i64.store(vcpu, at.fetchEpoch, epoch);
-}
-
-/** Translations of the other address spaces are not to be used any more. */
-export function forgetOtherContexts(f: FunctionBuilder, vcpu: Ptr): void {
-  for (let i = 0; i < CONTEXTS; i++) f.i64.store(vcpu, at.contextSatps + i * 8, f.i64.const(-1));
-  const own = f.ptr.from32(f.i32.shl(f.i32.load(vcpu, at.context), f.i32.const(3)));
-  f.i64.store(f.ptr.add(vcpu, own), at.contextSatps, f.i64.load(vcpu, at.seenSatp));
-}
-
-/** The address space in use has a translation that is part of a larger page of user memory. */
-export function noteLarge(f: FunctionBuilder, vcpu: Ptr): void {
-  const own = f.ptr.from32(f.i32.shl(f.i32.load(vcpu, at.context), f.i32.const(2)));
-  f.i32.store(f.ptr.add(vcpu, own), at.contextLarge, f.i32.const(1));
-}
-
-/** Empties the buffers of the address space in use. */
-function clearContext(f: FunctionBuilder, vcpu: Ptr): void {
-  clearSlots(f, vcpu);
-  newFetchEpoch(f, vcpu);
-  const fill = (address: Ptr, bytes: number): void => f.memoryFill(address, f.i32.const(0xff), f.ptr.const(bytes));
-  fill(ofContext(f, vcpu, 'walkCache', WALK_CACHE_BYTES), WALK_CACHE_BYTES);
-  for (const tlb of TLBS) fill(ofContext(f, vcpu, tlb, BANKS * TLB_BANK_BYTES), BANKS * TLB_BANK_BYTES);
-  const own = f.ptr.from32(f.i32.shl(f.i32.load(vcpu, at.context), f.i32.const(2)));
-  f.i32.store(f.ptr.add(vcpu, own), at.contextLarge, f.i32.const(0));
-}
+const NO_ROOT = -1n;
 
 /**
- * context(vcpu): chooses the banks for the mode and satp, and drops what MXR's change made stale. flush_translation:
- * drops everything; flush_space(vcpu, asid): what has that ASID; flush_page(vcpu, va, asid): of a page, asid -1: of all.
+ * context(vcpu): chooses shadow and buffers for satp and the mode. set_banks(vcpu): the buffers alone; to be called after
+ * anything was dropped. Fences: see defineFences.
  */
 export function defineContext(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
-  const clear = module.function('clear_context', [P], [], (f) => clearContext(f, f.param<Ptr>(0).get));
-  const flush = declare('flush_translation', [P], []);
-  module.define(flush, (f) => {
+  const banks = declare('set_banks', [P], []);
+  defineFences(module, library, banks);
+  const emptyData = module.function('empty_data', [P, P, 'i32'], [], (f) => defineEmptyData(f));
+  const emptyFetch = module.function('empty_fetch', [P, P, 'i32'], [], (f) => defineEmptyFetch(f));
+  module.define(banks, (f) => defineBanks(f, emptyData, emptyFetch));
+  const select = module.function('select_shadow', [P], [], (f) => defineSelect(f, library));
+  module.define(declare('context', [P], []), (f) => {
     const vcpu = f.param<Ptr>(0).get;
-    f.call(clear, vcpu);
-    forgetOtherContexts(f, vcpu);
+    f.if(f.i32.load(vcpu, at.contextStale), () => f.call(library.get('drop_stale'), vcpu), undefined, 'unlikely');
+    f.if(f.i64.ne(f.i64.load(vcpu, at.satp), f.i64.load(vcpu, at.seenSatp)), () => f.call(select, vcpu));
+    f.call(banks, vcpu);
   });
-  module.define(declare('flush_space', [P, 'i64'], []), (f) => defineFlushSpace(f, clear));
-  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) =>
-    defineFlushPage(f, library.get('flush_space'), flush),
-  );
-  const select = module.function('select_context', [P], [], (f) => defineSelect(f, clear));
-  module.define(declare('context', [P], []), (f) => defineBanks(f, flush, select));
 }
 
-/** Whether a satp has the ASID. */
-function hasAsid(f: FunctionBuilder, satp: I64, asid: I64): I32 {
-  return f.i64.eq(f.i64.and(f.i64.shrU(satp, f.i64.const(ASID_SHIFT)), f.i64.const(0xffff)), asid);
+function shadowAt(f: FunctionBuilder, vcpu: Ptr, index: I32): Ptr {
+  const bytes = f.i32.mul(f.i32.add(index, f.i32.const(RESERVED_SHADOWS)), f.i32.const(SHADOW_BYTES));
+  return f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.from32(bytes));
 }
 
-function defineFlushSpace(f: FunctionBuilder, clear: FunctionRef): void {
-  const { i64 } = f;
-  const vcpu = f.param<Ptr>(0).get;
-  const asid = f.param<I64>(1).get;
-  forgetOthersOf(f, vcpu, asid);
-  f.if(hasAsid(f, i64.load(vcpu, at.seenSatp), asid), () => f.call(clear, vcpu));
+/** An element of the directory's arrays. */
+function element(f: FunctionBuilder, vcpu: Ptr, index: I32): Ptr {
+  return f.ptr.add(vcpu, f.ptr.from32(f.i32.shl(index, f.i32.const(3))));
 }
 
-/** Address spaces of an ASID are forgotten, but for the one in use. */
-function forgetOthersOf(f: FunctionBuilder, vcpu: Ptr, asid: I64): void {
-  const { i32, i64 } = f;
-  const current = f.let(i32.load(vcpu, at.context));
-  for (let i = 0; i < CONTEXTS; i++) {
-    const isOther = i32.ne(current, i32.const(i));
-    f.if(i32.and(isOther, hasAsid(f, i64.load(vcpu, at.contextSatps + i * 8), asid)), () =>
-      i64.store(vcpu, at.contextSatps + i * 8, i64.const(-1)),
-    );
-  }
-}
-
-function defineFlushPage(f: FunctionBuilder, flushSpace: FunctionRef, flush: FunctionRef): void {
-  const { i32, i64 } = f;
-  const vcpu = f.param<Ptr>(0).get;
-  const va = f.param<I64>(1).get;
-  const asid = f.param<I64>(2).get;
-  const isEvery = f.let(i64.eq(asid, i64.const(-1)));
-  // The kernel's pages are large, and a page that is part of a larger one is not dropped alone.
-  const own = f.ptr.from32(i32.shl(i32.load(vcpu, at.context), i32.const(2)));
-  const isLarge = i32.or(i64.ltS(va, i64.const(0)), i32.load(f.ptr.add(vcpu, own), at.contextLarge));
-  f.if(isLarge, () => {
-    f.if(
-      isEvery,
-      () => f.call(flush, vcpu),
-      () => f.call(flushSpace, vcpu, asid),
-    );
-    f.return();
-  });
-  f.if(
-    isEvery,
-    () => forgetOtherContexts(f, vcpu),
-    () => {
-      forgetOthersOf(f, vcpu, asid);
-      f.if(i32.eqz(hasAsid(f, i64.load(vcpu, at.seenSatp), asid)), () => f.return());
-    },
-  );
-  const page = f.let(i64.and(va, i64.const(-4096)));
-  const index = f.let(f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))));
-  for (const tlb of TLBS) {
-    const entry = f.let(f.ptr.add(ofContext(f, vcpu, tlb, BANKS * TLB_BANK_BYTES), index));
-    for (let bank = 0; bank < BANKS; bank++)
-      f.if(i64.eq(i64.load(entry, bank * TLB_BANK_BYTES), page), () => {
-        i64.store(entry, bank * TLB_BANK_BYTES, i64.const(-1));
-        if (tlb === 'fetchTlb') newFetchEpoch(f, vcpu);
-      });
-  }
-  clearSlots(f, vcpu);
-}
-
-function defineSelect(f: FunctionBuilder, clear: FunctionRef): void {
+function defineSelect(f: FunctionBuilder, library: Library): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const satp = f.let(i64.load(vcpu, at.satp));
-  const count = (field: 'contextHits' | 'contextMisses'): void =>
-    i32.store(vcpu, at[field], i32.add(i32.load(vcpu, at[field]), i32.const(1)));
-  const own = (context: I32): Ptr => f.ptr.add(vcpu, f.ptr.from32(i32.shl(context, i32.const(3))));
-  i64.store(own(i32.load(vcpu, at.context)), at.contextEpochs, i64.load(vcpu, at.fetchEpoch));
+  const shadows = f.let(i32.load(vcpu, at.shadowCount));
+  const clock = f.let(i64.add(i64.load(vcpu, at.shadowClock), i64.const(1)));
+  i64.store(vcpu, at.shadowClock, clock);
   i64.store(vcpu, at.seenSatp, satp);
-  for (let i = 0; i < CONTEXTS; i++)
-    f.if(i64.eq(i64.load(vcpu, at.contextSatps + i * 8), satp), () => {
-      i32.store(vcpu, at.context, i32.const(i));
-      i64.store(vcpu, at.fetchEpoch, i64.load(vcpu, at.contextEpochs + i * 8));
-      count('contextHits');
-      f.return();
-    });
-  const next = f.let(i32.and(i32.add(i32.load(vcpu, at.contextNext), i32.const(1)), i32.const(CONTEXTS - 1)));
-  i32.store(vcpu, at.contextNext, next);
-  i32.store(vcpu, at.context, next);
-  i64.store(own(next), at.contextSatps, satp);
-  f.call(clear, vcpu);
-  count('contextMisses');
+  const register = (shadow: Ptr): void => {
+    f.ptr.store(vcpu, at.shadow, shadow);
+    f.call(library.get('catch_up'), vcpu, shadow);
+    i32.store(shadow, own.registrations, i32.add(i32.load(shadow, own.registrations), i32.const(1)));
+  };
+  // Without translation there is nothing to be tied to: the shadow for it is always there.
+  f.if(i64.eqz(i64.shrU(satp, i64.const(60))), () => {
+    register(f.let(f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.const(SHADOW_BYTES))));
+    f.return();
+  });
+  // Global is what all address spaces of a mode have.
+  const mode = f.let(i64.shrU(satp, i64.const(60)));
+  f.if(i64.ne(mode, i64.load(vcpu, at.globalMode)), () => {
+    i64.store(vcpu, at.globalMode, mode);
+    newEpoch(f, vcpu, f.let(f.ptr.load(vcpu, at.shadowPool)));
+  });
+  const index = f.local('i32');
+  const oldest = f.local('i32');
+  const age = f.local('i64');
+  f.set(index, i32.const(0));
+  f.set(oldest, i32.const(0));
+  f.set(age, i64.const(-1));
+  f.while(
+    () => i32.ltU(index.get, shadows),
+    () => {
+      const slot = f.let(element(f, vcpu, index.get));
+      f.if(i64.eq(i64.load(slot, at.shadowRoots), satp), () => {
+        const written = f.let(i32.load(vcpu, at.entriesWritten));
+        i64.store(slot, at.shadowUses, clock);
+        register(f.let(shadowAt(f, vcpu, index.get)));
+        count(f, vcpu, 'shadowHits');
+        const wrote = i32.sub(i32.load(vcpu, at.entriesWritten), written);
+        i32.store(vcpu, at.hitWrites, i32.add(i32.load(vcpu, at.hitWrites), wrote));
+        f.return();
+      });
+      const used = f.let(i64.load(slot, at.shadowUses));
+      f.if(i64.ltU(used, age.get), () => {
+        f.set(age, used);
+        f.set(oldest, index.get);
+      });
+      f.set(index, i32.add(index.get, i32.const(1)));
+    },
+  );
+  const slot = f.let(element(f, vcpu, oldest.get));
+  f.if(i64.ne(i64.load(slot, at.shadowRoots), i64.const(NO_ROOT)), () => count(f, vcpu, 'shadowEvictions'));
+  i64.store(slot, at.shadowRoots, satp);
+  i64.store(slot, at.shadowUses, clock);
+  const shadow = f.let(shadowAt(f, vcpu, oldest.get));
+  i32.store(shadow, own.registrations, i32.const(0));
+  i32.store(shadow, own.entriesWritten, i32.const(0));
+  i32.store(shadow, own.isPrivate, i32.load(vcpu, at.privateHint));
+  newEpoch(f, vcpu, shadow);
+  register(shadow);
+  count(f, vcpu, 'shadowMisses');
 }
 
-function defineBanks(f: FunctionBuilder, flush: FunctionRef, select: FunctionRef): void {
+/** The number of a bank of data's buffers, and the shadow that it is of. */
+function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: FunctionRef): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const mstatus = f.let(i64.load(vcpu, at.mstatus));
   const mode = f.let(f.convert('i32_wrap_i64', i64.load(vcpu, at.mode)));
-  const mxr = f.let(i64.and(mstatus, i64.const(MXR)));
-  f.if(i64.ne(mxr, i64.load(vcpu, at.seenMxr)), () => {
-    i64.store(vcpu, at.seenMxr, mxr);
-    f.call(flush, vcpu);
+  const space = f.let(f.ptr.load(vcpu, at.shadow));
+  const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
+  const supervisors = f.let(f.select(i32.load(space, own.isPrivate), space, hart));
+  const bit = (mask: bigint): I32 => i64.ne(i64.and(mstatus, i64.const(mask)), i64.const(0));
+  const data = f.local('i32');
+  f.set(data, mode);
+  const bank = f.local('i32');
+  const owner = f.pointerLocal();
+  f.if(
+    i32.eq(mode, i32.const(3)),
+    () => {
+      f.if(bit(MPRV), () =>
+        f.set(data, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3))),
+      );
+    },
+    undefined,
+    'unlikely',
+  );
+  f.set(bank, data.get);
+  f.set(owner, space);
+  f.if(i32.eq(data.get, i32.const(1)), () =>
+    f.if(
+      bit(SUM),
+      () => f.set(bank, i32.const(BANK.sum)),
+      () => f.set(owner, supervisors),
+    ),
+  );
+  f.if(
+    i32.eq(data.get, i32.const(3)),
+    () => f.set(owner, hart),
+    () =>
+      f.if(
+        bit(MXR),
+        () => {
+          // One bank for all modes: it is emptied when another mode's pages are in it.
+          const key = f.let(i32.add(bank.get, i32.const(1)));
+          f.set(bank, i32.const(BANK.mxr));
+          f.set(owner, space);
+          f.if(i32.ne(i32.load(space, own.mxrKey), key), () => {
+            i32.store(space, own.mxrKey, key);
+            i64.store(space, own.dataEpochs + BANK.mxr * 8, i64.const(0));
+          });
+        },
+        undefined,
+        'unlikely',
+      ),
+    'unlikely',
+  );
+  const epochs = f.let(f.ptr.add(owner.get, f.ptr.from32(i32.shl(bank.get, i32.const(3)))));
+  const isOther = i64.ne(i64.load(epochs, own.dataEpochs), i64.load(owner.get, own.epoch));
+  const isOlder = i64.ne(i64.load(epochs, own.writeEpochs), i64.load(vcpu, at.writeEpoch));
+  f.if(i32.or(isOther, isOlder), () => f.call(emptyData, vcpu, owner.get, bank.get), undefined, 'unlikely');
+  const fetches = f.let(
+    f.select(i32.eq(mode, i32.const(1)), supervisors, f.select(i32.eq(mode, i32.const(3)), hart, space)),
+  );
+  const epoch = i64.load(f.ptr.add(fetches, f.ptr.from32(i32.shl(mode, i32.const(3)))), own.fetchEpochs);
+  f.if(
+    i64.ne(epoch, i64.load(fetches, own.epoch)),
+    () => f.call(emptyFetch, vcpu, fetches, mode),
+    undefined,
+    'unlikely',
+  );
+  const tlb = f.let(f.ptr.add(owner.get, f.ptr.from32(i32.mul(bank.get, i32.const(TLB_BANK_BYTES)))));
+  f.ptr.store(vcpu, at.readBank, f.ptr.add(tlb, f.ptr.const(own.readTlb)));
+  f.ptr.store(vcpu, at.writeBank, f.ptr.add(tlb, f.ptr.const(own.writeTlb)));
+  const slots = f.ptr.add(owner.get, f.ptr.from32(i32.mul(bank.get, i32.const(SLOT_BANK_BYTES))));
+  f.ptr.store(vcpu, at.slotBank, f.ptr.add(slots, f.ptr.const(own.slots)));
+  const fetch = f.ptr.add(fetches, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
+  f.ptr.store(vcpu, at.fetchBank, f.ptr.add(fetch, f.ptr.const(own.fetchTlb)));
+  f.ptr.store(vcpu, at.fetchShadow, fetches);
+  f.ptr.store(vcpu, at.walkBank, f.ptr.add(space, f.ptr.const(own.walkCache)));
+  i64.store(vcpu, at.fetchEpoch, i64.load(fetches, own.fetchEpoch));
+}
+
+/** empty_data(vcpu, shadow, bank): of another epoch all of it, else (the writeEpoch moved) what writes go through. */
+function defineEmptyData(f: FunctionBuilder): void {
+  const { i32, i64 } = f;
+  const [vcpu, shadow, bank] = [f.param<Ptr>(0).get, f.param<Ptr>(1).get, f.param<I32>(2).get];
+  const epochs = f.let(f.ptr.add(shadow, f.ptr.from32(i32.shl(bank, i32.const(3)))));
+  const epoch = f.let(i64.load(shadow, own.epoch));
+  const fill = (field: 'readTlb' | 'writeTlb' | 'slots', bytes: number): void => {
+    const from = f.ptr.add(shadow, f.ptr.from32(i32.mul(bank, i32.const(bytes))));
+    f.memoryFill(f.ptr.add(from, f.ptr.const(own[field])), i32.const(0xff), f.ptr.const(bytes));
+  };
+  f.if(i64.ne(i64.load(epochs, own.dataEpochs), epoch), () => {
+    i64.store(epochs, own.dataEpochs, epoch);
+    fill('readTlb', TLB_BANK_BYTES);
   });
-  f.if(i64.ne(i64.load(vcpu, at.satp), i64.load(vcpu, at.seenSatp)), () => f.call(select, vcpu));
-  const isMprv = i32.and(i32.eq(mode, i32.const(3)), i64.ne(i64.and(mstatus, i64.const(MPRV)), i64.const(0)));
-  const mpp = i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3));
-  const data = f.let(f.select(isMprv, mpp, mode));
-  const sum = i64.ne(i64.and(mstatus, i64.const(SUM)), i64.const(0));
-  const number = f.select(i32.eq(data, i32.const(1)), i32.add(i32.const(1), sum), data);
-  const first = f.let(i32.mul(i32.load(vcpu, at.context), i32.const(BANKS)));
-  const bank = f.let(i32.add(first, number));
-  const part = (field: (typeof TLBS)[number] | 'slots', index: I32, bytes: number): Ptr =>
-    f.ptr.add(f.ptr.add(vcpu, f.ptr.const(at[field])), f.ptr.from32(i32.mul(index, i32.const(bytes))));
-  f.ptr.store(vcpu, at.slotBank, part('slots', bank, SLOT_BANK_BYTES));
-  f.ptr.store(vcpu, at.readBank, part('readTlb', bank, TLB_BANK_BYTES));
-  f.ptr.store(vcpu, at.writeBank, part('writeTlb', bank, TLB_BANK_BYTES));
-  f.ptr.store(vcpu, at.fetchBank, part('fetchTlb', i32.add(first, mode), TLB_BANK_BYTES));
-  f.ptr.store(vcpu, at.walkBank, ofContext(f, vcpu, 'walkCache', WALK_CACHE_BYTES));
+  i64.store(epochs, own.writeEpochs, i64.load(vcpu, at.writeEpoch));
+  fill('writeTlb', TLB_BANK_BYTES);
+  fill('slots', SLOT_BANK_BYTES);
+}
+
+function defineEmptyFetch(f: FunctionBuilder): void {
+  const { i32, i64 } = f;
+  const [shadow, mode] = [f.param<Ptr>(1).get, f.param<I32>(2).get];
+  const epochs = f.ptr.add(shadow, f.ptr.from32(i32.shl(mode, i32.const(3))));
+  i64.store(epochs, own.fetchEpochs, i64.load(shadow, own.epoch));
+  const from = f.ptr.add(shadow, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
+  f.memoryFill(f.ptr.add(from, f.ptr.const(own.fetchTlb)), i32.const(0xff), f.ptr.const(TLB_BANK_BYTES));
 }

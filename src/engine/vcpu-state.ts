@@ -10,10 +10,15 @@ export const TLB_ENTRIES = 256;
 /** An entry: u64 tag (page address, bit 0 set: invalid), u64 value (delta to the host address, or decoded page). */
 export const TLB_ENTRY_BYTES = 16;
 export const TLB_BANK_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
-/** Banks: user, supervisor, supervisor with SUM, machine. Fetches use supervisor's for both. */
-export const BANKS = 4;
-/** Address spaces whose translations are kept, by satp (translation-context.ts): banks, slots, walk caches of each. */
-export const CONTEXTS = 4;
+/** Banks of buffers: by mode, supervisor's with SUM, any mode's with MXR. Fetches use those of the modes. */
+export const BANK = { user: 0, supervisor: 1, sum: 2, machine: 3, mxr: 4 } as const;
+export const BANKS = 5;
+/** Shadows of a hart (shadow-layout.ts), at most. */
+export const MOST_SHADOWS = 64;
+/** Fences of single pages that shadows which are not in use can catch up with; a power of two. */
+export const FENCE_LOG = 64;
+/** Fences that other harts may ask for between two looks. */
+export const REMOTE_FENCES = 16;
 /** A page slot: what the last page reached through one base register is (memory-slots.ts). */
 export const SLOT_BYTES = 32;
 /** Slots of a bank: one for each base register, those for reads, then those for writes. */
@@ -34,8 +39,8 @@ export const HOT_QUEUE_WORDS = 3;
 export const VALIDATED = 1024;
 /** Counters of how often sensitive instructions were emulated, by a hash of their address (profile.ts). */
 export const SITE_COUNTERS = 4096;
-/** Two caches of 64 entries of 16 bytes (mmu.ts). */
-export const WALK_CACHE_BYTES = 2 * 64 * 16;
+/** Two caches of 64 entries of 32 bytes (mmu.ts). */
+export const WALK_CACHE_BYTES = 2 * 64 * 32;
 
 /** Pages that a vCPU may have as fresh at a time, and frames that it keeps for the next ones (fresh-frames.ts). */
 export const FRESH_PAGES = 1024;
@@ -93,23 +98,68 @@ const ENGINE_FIELDS = {
   timeOffset: 'u64',
   /** Other vCPUs share the code: fence.i leaves the engine. */
   hasPeers: 'u32',
+  /** The satp that the shadow in use belongs to. */
   seenSatp: 'u64',
-  /** The address space in use, and the one that is given up next. */
-  context: 'u32',
-  contextNext: 'u32',
-  /** The satp of each, all ones: none; fetchEpoch when it was last in use; whether it holds parts of user superpages. */
-  contextSatps: array('u64', CONTEXTS),
-  contextEpochs: array('u64', CONTEXTS),
-  contextLarge: array('u32', CONTEXTS),
-  /** The newest fetchEpoch of any. */
+  /** Shadows (shadow-layout.ts): where the hart's lie, the one in use, how many are handed out. */
+  shadowPool: 'u64',
+  shadow: 'u64',
+  shadowCount: 'u32',
+  /** 0: fences drop; 1: writes to page tables are tracked (shadow-tracking.ts), in this table. */
+  shadowModel: 'u32',
+  trackTable: 'u64',
+  /** Of the header's trackWrites, those that a fence has seen; 1: there are global pages below the upper half. */
+  trackSeen: 'u32',
+  lowGlobals: 'u32',
+  /** satp.MODE that the global pages are of: those of another are others. */
+  globalMode: 'u64',
+  /** The shadow whose fetch buffer is in use: its fetchEpoch is the vCPU's. */
+  fetchShadow: 'u64',
+  /** Of each: its satp (all ones: none), and when it was last registered, by shadowClock. */
+  shadowRoots: array('u64', MOST_SHADOWS),
+  shadowUses: array('u64', MOST_SHADOWS),
+  shadowClock: 'u64',
+  /** The newest epoch of any kind. */
   lastEpoch: 'u64',
-  /** Address of the walk cache in use. */
+  /** Shadows that are older are to be dropped; write buffers that are older emptied. */
+  dropEpoch: 'u64',
+  writeEpoch: 'u64',
+  /** Bits of STALE: the buffers in use are looked at before the next slice, or change of context. */
+  contextStale: 'u32',
+  /** A new shadow has buffers of its own for supervisor mode, as the last one turned out to need them. */
+  privateHint: 'u32',
+  /** How many single pages were fenced, modulo 2^32; a ring of fences: page | 1 if it was part of a larger one, ASID (-1: any). */
+  fenceCount: 'u32',
+  fenceLog: array('u64', FENCE_LOG * 2),
+  /** The leaf that the last walk found: PTE, number of its size, 1 if it is global, its PTE's host address. */
+  leafPte: 'u64',
+  leafSize: 'u32',
+  leafGlobal: 'u32',
+  leafAt: 'u64',
+  /** Fences that other harts ask for, under a lock: how many (more than there is room for: everything), va, bytes, ASID. */
+  remoteLock: 'i32',
+  remoteCount: 'u32',
+  remoteFences: array('u64', REMOTE_FENCES * 3),
+  /** Address of the cache of page tables in use. */
   walkBank: 'u64',
-  /** Counters: changes to an address space whose translations were kept, and to others. */
-  contextHits: 'u32',
-  contextMisses: 'u32',
-  seenMxr: 'u64',
-  seenPmp: 'u64',
+  /** Counters of shadows; see ShadowStats (shadows.ts). */
+  shadowHits: 'u32',
+  shadowMisses: 'u32',
+  shadowEvictions: 'u32',
+  shadowBuilds: 'u32',
+  entriesWritten: 'u32',
+  hitWrites: 'u32',
+  tableEvictions: 'u32',
+  refillsShadow: 'u64',
+  refillsWalk: 'u64',
+  fencesAll: 'u32',
+  fencesSpace: 'u32',
+  fencesPage: 'u32',
+  fencesRemote: 'u32',
+  fencesLate: 'u32',
+  trackedFrames: 'u32',
+  trackedWrites: 'u32',
+  trackedDrops: 'u32',
+  demotions: 'u32',
   /** Bits of the instruction in `scratch`. */
   scratchBits: 'u32',
   /** Sequence number of the code marks that this vCPU has seen (see code-pages.ts). */
@@ -178,12 +228,6 @@ const ENGINE_FIELDS = {
   hotQueue: array('u64', HOT_QUEUE * HOT_QUEUE_WORDS),
   /** Pairs of fetchEpoch and page address | mode. */
   validated: array('u64', VALIDATED * 2),
-  slots: array('u64', (CONTEXTS * BANKS * SLOT_BANK_BYTES) / 8),
-  /** Tables that walks found: 64 entries by 2 MiB, 64 by 1 GiB; u64 tag (all ones: invalid), u64 table address. */
-  walkCache: array('u64', (CONTEXTS * WALK_CACHE_BYTES) / 8),
-  readTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
-  writeTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
-  fetchTlb: array('u64', (CONTEXTS * BANKS * TLB_BANK_BYTES) / 8),
 } as const satisfies Fields;
 
 export const vcpuState = struct('vcpu', { ...STATE_FIELDS, ...ENGINE_FIELDS });
@@ -210,7 +254,9 @@ export const EXIT = {
 export type ExitName = keyof typeof EXIT;
 
 export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;
+/** Why the context is to be looked at: dropEpoch or writeEpoch moved; other buffers are to be used (isPrivate). */
+export const STALE = { epochs: 1, banks: 2 } as const;
 /** Refused: nothing is there; the instruction faults. */
 export const MMIO_ANSWER = { none: 0, read: 1, written: 2, refused: 3 } as const;
 /** What one vCPU may ask of another. */
-export const REQUEST = { flushTranslation: 1, flushWrites: 2, softwareInterrupt: 4 } as const;
+export const REQUEST = { flushWrites: 1, softwareInterrupt: 2, fence: 4 } as const;

@@ -329,11 +329,15 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.f.call(this.fn('context'), this.vcpu);
     this.set32('reenter', this.f.i32.const(1));
   }
+  protectionChanged(): void {
+    this.f.call(this.fn('flush_translation'), this.vcpu);
+    this.set32('reenter', this.f.i32.const(1));
+  }
   fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
     const space = asid === undefined ? this.const(-1) : this.and(asid, this.const(0xffff));
     if (va !== undefined) this.f.call(this.fn('flush_page'), this.vcpu, va, space);
     else if (asid !== undefined) this.f.call(this.fn('flush_space'), this.vcpu, space);
-    else this.f.call(this.fn('flush_translation'), this.vcpu);
+    else this.f.call(this.fn('fence_all'), this.vcpu);
     this.set32('reenter', this.f.i32.const(1));
   }
   timerChanged(): void {

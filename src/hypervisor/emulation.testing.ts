@@ -27,7 +27,7 @@ export function emulationOf(
       if (exit.kind === 'trapped') emulation.trapped(vcpu, exit.bits, exit.policy);
       else if (exit.kind === 'overlay') {
         assert(emulation.provide(vcpu), 'there is no place for an overlay');
-        vcpu.forgetFetch(vcpu.state.pc);
+        vcpu.forgetTranslations();
       } else {
         assert(exit.kind === 'illegal', `the engine left: ${exit.kind}`);
         // There are no devices here.

@@ -126,7 +126,7 @@ export class Emulation {
     if (address === undefined) return false;
     const offender = { ...what, partition: state.partition, address };
     if (!this.#memory.overlays.substitute(offender, this.#isForgotten(vcpu))) return false;
-    vcpu.forgetFetch(state.pc);
+    vcpu.forgetTranslations();
     return true;
   }
 

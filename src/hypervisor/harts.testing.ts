@@ -11,6 +11,8 @@ import {
   MachineMemory,
   MMIO_ANSWER,
   Processor,
+  placeShadows,
+  shadowBytes,
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
@@ -61,7 +63,7 @@ export class Harts {
       ...{ width, shared: true, codeBytes: options.codeBytes, frames: options.ramBytes / FRAME_BYTES + 16 },
       blockBytes:
         pages * 4 +
-        harts * (vcpuState.sizeBytes + hartBlock.sizeBytes + 128) +
+        harts * (vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes + 192) +
         worldBlock.sizeBytes +
         exclusionBlock.sizeBytes +
         320,
@@ -73,6 +75,7 @@ export class Harts {
     this.map.declare(options.ramBase, options.ramBytes, { readOnly: false });
     this.vcpus = Array.from({ length: harts }, (_, id) => {
       const vcpu = new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes));
+      placeShadows(memory, vcpu.state, memory.block(shadowBytes()));
       vcpu.state.gpaMap = BigInt(this.map.at);
       vcpu.state.gpaPages = BigInt(pages);
       vcpu.state.clockMode = 1;

@@ -13,7 +13,6 @@
  */
 import { must } from '../base/assert.ts';
 import type { BareHartOptions } from '../engine/engine.testing.ts';
-import { REQUEST } from '../engine/index.ts';
 import { Random } from '../engine/random.testing.ts';
 import { CodeGenerator } from '../engine/random-code.testing.ts';
 import {
@@ -245,7 +244,7 @@ class Machines {
   #shootDown(hart: number, progress: InterleavingProgress): void {
     for (const [id, { ram }] of this.#slow.entries()) {
       if (id === hart || !ram.isDirty) continue;
-      must(this.#harts.vcpus[id]).request(REQUEST.flushTranslation);
+      must(this.#harts.vcpus[id]).requestFence(0n, (1n << 64n) - 1n, -1n);
       ram.isDirty = false;
       progress.shootdowns++;
     }

@@ -53,6 +53,32 @@ for (const translates of [false, true]) {
         });
       }
 
+      test('in a frame whose writes went unnoticed: the newest instruction stands behind them', () => {
+        for (const overlays of [4, 0]) {
+          const bench = benchOf({ overlays });
+          const code = BASE + 0x1000;
+          bench.program('1: sw a2, 0(a1)\n addi a3, a3, -1\n bnez a3, 1b\n jr a4\n 2: wfi');
+          bench.program('addi a0, x0, 1\n wfi', code);
+          /** Writes the word so many times beside the code, or into it, and goes there, or waits. */
+          const write = (offset: number, bits: number, times: number, next: number): string | undefined => {
+            bench.vcpus[0].state.x.set([code + offset, bits, times, next].map(BigInt), 11);
+            return bench.run(0, BASE).exits.at(-1);
+          };
+          const put = (value: number): number => (value << 20) | 0x513;
+          const [idle, data] = [BASE + 16, 0x800];
+          assert.equal(write(data, 0, 1, code), 'wait');
+          assert.equal(bench.x(0, A0), 1n);
+          assert.equal(write(data, 0, 100, idle), 'wait');
+          bench.memory.setBreakpoints([{ address: bench.host(code + 4), partition: 0 }], { inOverlays: overlays > 0 });
+          for (const vcpu of bench.vcpus) vcpu.forgetTranslations();
+          for (const value of [2, 3, 4]) {
+            assert.equal(write(0, put(value), 1, code), 'breakpoint');
+            assert.equal(bench.x(0, A0), BigInt(value), `with ${overlays} overlays`);
+            assert.equal(write(data, 0, 100, idle), 'wait');
+          }
+        }
+      });
+
       test('come into code that has been running, in whatever page it began', () => {
         for (const overlays of [4, 0]) {
           const bench = benchOf({ overlays });

@@ -16,6 +16,8 @@ import {
   PLAN,
   type Policy,
   Processor,
+  placeShadows,
+  shadowBytes,
   vcpuState,
 } from '../engine/index.ts';
 import { assemble, type CpuModel, createDecoder, type Decoded, featuresOf, parseCpuModel } from '../isa/index.ts';
@@ -55,7 +57,7 @@ export class OverlayBench {
     const mapBytes = (FIRST + PAGES) * 4;
     this.memory = MachineMemory.create({
       ...{ width: 32, shared: true, codeBytes: 1 << 20, frames: 2 * PAGES, overlays },
-      blockBytes: 2 * (mapBytes + vcpuState.sizeBytes + hartBlock.sizeBytes) + 4096,
+      blockBytes: 2 * (mapBytes + vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes) + 4096,
     });
     const code = generateEngine(this.memory.shape.description, model.extensions, model.emulated);
     code.tables.write(this.memory.buffer);
@@ -90,6 +92,7 @@ export class OverlayBench {
         this.memory.block(vcpuState.sizeBytes),
         this.memory.block(hartBlock.sizeBytes),
       );
+      placeShadows(this.memory, made.state, this.memory.block(shadowBytes()));
       const map = must(this.#maps[id]);
       Object.assign(made.state, {
         ...{ gpaMap: BigInt(map.at), gpaPages: BigInt(map.pages), features: featuresOf(model.extensions) },
@@ -164,7 +167,7 @@ export class OverlayBench {
         while (this.emulation.illegal(vcpu, exit.bits) === 'unfinished') state.mmioAnswer = MMIO_ANSWER.refused;
       } else if (exit.kind === 'trapped') this.emulation.trapped(vcpu, exit.bits, exit.policy);
       else if (exit.kind === 'overlay') {
-        if (this.emulation.provide(vcpu)) vcpu.forgetFetch(state.pc);
+        if (this.emulation.provide(vcpu)) vcpu.forgetTranslations();
       } else if (exit.kind !== 'fenceInstruction') return { exits, last: exit };
       if (state.steps >= end) return { exits, last: { kind: 'budget' } };
     }

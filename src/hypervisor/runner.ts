@@ -294,14 +294,14 @@ export class Runner {
         this.#awaitMarks(vcpu);
         return RAN;
       case 'illegal':
-        vcpu.withCode(() => this.#illegal(vcpu, exit.bits));
+        this.#illegal(vcpu, exit.bits);
         return RAN;
       case 'trapped':
         vcpu.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (vcpu.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetFetch(vcpu.state.pc);
+        if (vcpu.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetTranslations();
         return RAN;
       default:
         return unreachable(exit);
@@ -388,7 +388,8 @@ export class Runner {
 
   #serveRequests(vcpu: Vcpu): void {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
-    if ((requests & REQUEST.flushTranslation) !== 0) vcpu.forgetTranslations();
+    if ((requests & REQUEST.fence) !== 0)
+      for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
     vcpu.acknowledgeProtection();
     vcpu.acknowledgeCodeMarks(this.#processor);
@@ -420,7 +421,7 @@ export class Runner {
   }
 
   #illegal(vcpu: Vcpu, bits: number): void {
-    while (this.#emulation.illegal(vcpu, bits) === 'unfinished') {
+    while (vcpu.withCode(() => this.#emulation.illegal(vcpu, bits)) === 'unfinished') {
       const { state } = vcpu;
       if (state.exitKind !== EXIT.mmio) {
         if (this.#memory.refill(state)) continue;

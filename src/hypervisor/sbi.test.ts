@@ -128,13 +128,39 @@ describe('masks of harts', () => {
       assert.deepEqual(bench.call(IPI, 0n, mask, base), [harts ? success : invalidParam, 0n]);
       assert.deepEqual(asked(REQUEST.softwareInterrupt), harts ?? []);
       assert.deepEqual(bench.call(RFENCE, 1n, mask, base, 0n, ALL), [harts ? success : invalidParam, 0n]);
-      assert.deepEqual(asked(REQUEST.flushTranslation), harts ?? []);
+      assert.deepEqual(asked(REQUEST.fence), harts ?? []);
       assert.deepEqual(bench.awaited, harts ? [harts] : []);
       assert.deepEqual(bench.awaitedMarks, [], 'sfence.vma is no fence.i');
       bench.call(RFENCE, 0n, mask, base);
       assert.deepEqual(bench.awaitedMarks, harts ? [0] : []);
     });
   }
+});
+
+describe('a remote fence says what it is for', () => {
+  const [VA, BYTES] = [0xffff_ffd8_0000_1000n, 0x3000n];
+
+  test('range, and ASID where it names one', () => {
+    const bench = new Bench();
+    bench.call(RFENCE, 1n, 2n, 0n, VA, BYTES);
+    bench.call(RFENCE, 2n, 2n, 0n, VA, BYTES, 0xff_0007n);
+    bench.call(RFENCE, 1n, 2n, 0n, 0n, ALL);
+    assert.deepEqual(bench.hart(1).takeFences(), [
+      { va: VA, bytes: BYTES, asid: -1n },
+      { va: VA, bytes: BYTES, asid: 7n },
+      { va: 0n, bytes: ALL, asid: -1n },
+    ]);
+    assert.deepEqual(bench.hart(1).takeFences(), []);
+    assert.deepEqual(bench.hart(2).takeFences(), []);
+  });
+
+  test('more than there is room for become one of everything', () => {
+    const bench = new Bench();
+    for (let i = 0; i < 40; i++) bench.call(RFENCE, 2n, 2n, 0n, VA, BYTES, 7n);
+    assert.deepEqual(bench.hart(1).takeFences(), [{ va: 0n, bytes: ALL, asid: -1n }]);
+    bench.call(RFENCE, 1n, 2n, 0n, VA, BYTES);
+    assert.equal(bench.hart(1).takeFences().length, 1, 'then there is room again');
+  });
 });
 
 describe('harts', () => {

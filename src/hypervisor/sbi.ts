@@ -148,7 +148,10 @@ function remoteFence(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result {
   if (fn > 2n) return error(SBI_ERROR.notSupported);
   const targets = selectHarts(arg(vcpu, 0), arg(vcpu, 1), ports);
   if (!targets) return error(SBI_ERROR.invalidParam);
-  for (const target of targets) target.request(fn === 0n ? REQUEST.flushWrites : REQUEST.flushTranslation);
+  for (const target of targets) {
+    if (fn === 0n) target.request(REQUEST.flushWrites);
+    else target.requestFence(arg(vcpu, 2), arg(vcpu, 3), fn === 2n ? arg(vcpu, 4) & 0xffffn : -1n);
+  }
   ports.awaitRequests(vcpu, targets);
   if (fn === 0n) ports.awaitMarks(vcpu);
   return ok();

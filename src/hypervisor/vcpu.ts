@@ -2,21 +2,21 @@
  * One vCPU as a thread sees it: its blocks, its interrupt lines, what wakes it. Everything it knows is in shared memory;
  * all threads hold a Vcpu object for the same vCPU, and one at a time runs it.
  */
+import { SharedLock } from '../base/lock.ts';
 import {
-  BANKS,
+  dropTranslations,
+  dropWriteTranslations,
+  emptyFetchBuffer,
   forgetProfile,
   headerLayout,
   MARKS,
   type MachineMemory,
   PLAN,
   type Processor,
+  REMOTE_FENCES,
   REQUEST,
-  SLOT_BANK_BYTES,
-  TLB_BANK_BYTES,
-  TLB_ENTRIES,
   type VcpuState,
   vcpuState,
-  WALK_CACHE_BYTES,
 } from '../engine/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -29,6 +29,14 @@ export interface Scheduled {
   readonly scheduler: Scheduler;
   readonly number: number;
 }
+
+/** A fence that another hart asks for: see Vcpu.requestFence. */
+export interface RemoteFence {
+  readonly va: bigint;
+  readonly bytes: bigint;
+  readonly asid: bigint;
+}
+const EVERYTHING: RemoteFence = { va: 0n, bytes: (1n << 64n) - 1n, asid: -1n };
 
 const MARKS_MADE = (PLAN.header + headerLayout.offset.marks) / 4;
 
@@ -43,6 +51,7 @@ export class Vcpu {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #hartAt: number;
+  readonly #remote: SharedLock;
 
   constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
     this.id = id;
@@ -53,6 +62,7 @@ export class Vcpu {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#hartAt = hartAt;
+    this.#remote = new SharedLock(this.#words, (at + vcpuState.offset.remoteLock) / 4);
   }
 
   /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
@@ -87,6 +97,34 @@ export class Vcpu {
   request(bits: number): void {
     Atomics.or(this.#words, (this.at + vcpuState.offset.requests) / 4, bits);
     this.wake();
+  }
+
+  /**
+   * Asks for a fence of `bytes` from `va` on (0 and all ones: of everything), of one ASID or (-1) of all. Any thread; the
+   * vCPU does it before its next instruction. More than there is room for become one of everything.
+   */
+  requestFence(va: bigint, bytes: bigint, asid: bigint): void {
+    this.#remote.with(() => {
+      const { state } = this;
+      const { remoteCount, remoteFences } = state;
+      if (remoteCount < REMOTE_FENCES) remoteFences.set([va, bytes, asid], remoteCount * 3);
+      state.remoteCount = Math.min(remoteCount, REMOTE_FENCES) + 1;
+    });
+    this.request(REQUEST.fence);
+  }
+
+  /** The fences that others asked for, which are the caller's to do. */
+  takeFences(): readonly RemoteFence[] {
+    return this.#remote.with(() => {
+      const { remoteCount, remoteFences } = this.state;
+      this.state.remoteCount = 0;
+      if (remoteCount > REMOTE_FENCES) return [EVERYTHING];
+      return Array.from({ length: remoteCount }, (_, i) => ({
+        va: remoteFences[i * 3] ?? 0n,
+        bytes: remoteFences[i * 3 + 1] ?? 0n,
+        asid: BigInt.asIntN(64, remoteFences[i * 3 + 2] ?? 0n),
+      }));
+    });
   }
 
   get requests(): number {
@@ -136,13 +174,8 @@ export class Vcpu {
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */
   forgetTranslations(): void {
-    this.#clear('readTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('walkCache', WALK_CACHE_BYTES);
-    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
+    dropTranslations(this.state);
+    emptyFetchBuffer(this.#memory, this.state);
   }
 
   /**
@@ -154,23 +187,6 @@ export class Vcpu {
     forgetProfile(this.state);
     this.state.seenMarks = this.#memory.header.marks;
     this.hart.seenFlushes = this.#memory.header.codeFlushes;
-  }
-
-  /** Empties an array's part of `bytes` for the address space in use. */
-  #clear(name: 'readTlb' | 'writeTlb' | 'fetchTlb' | 'walkCache' | 'slots', bytes: number): void {
-    const from = this.at + vcpuState.offset[name] + this.state.context * bytes;
-    this.#memory.u8.fill(0xff, from, from + bytes);
-  }
-
-  /** What is kept of address spaces that are not in use is forgotten, as in engine/translation-context.ts. */
-  #forgetOtherContexts(): void {
-    const { contextSatps, context, seenSatp } = this.state;
-    contextSatps.fill((1n << 64n) - 1n);
-    contextSatps[context] = seenSatp;
-  }
-
-  #renewFetchEpoch(): void {
-    this.state.fetchEpoch = ++this.state.lastEpoch;
   }
 
   /**
@@ -199,9 +215,7 @@ export class Vcpu {
     const marks = Atomics.load(this.#words, MARKS_MADE);
     const { state } = this;
     const missed = (marks - state.seenMarks) >>> 0;
-    this.#clear('writeTlb', BANKS * TLB_BANK_BYTES);
-    this.#clear('slots', BANKS * SLOT_BANK_BYTES);
-    this.#forgetOtherContexts();
+    dropWriteTranslations(this.state);
     for (const page of this.#markedPages(marks, missed) ?? this.#memory.decodedPages()) {
       processor.dropRegions(this.at, page);
       this.#memory.forgetCode(page);
@@ -225,16 +239,6 @@ export class Vcpu {
     return pages;
   }
 
-  /** Drops the fetch translations of the page at `pc`: it is looked up anew, and its overlay found. Between runs. */
-  forgetFetch(pc: bigint): void {
-    const { fetchTlb, context } = this.state;
-    const index = Number((pc >> 12n) & BigInt(TLB_ENTRIES - 1)) * 2;
-    for (let bank = context * BANKS; bank < (context + 1) * BANKS; bank++)
-      fetchTlb[bank * TLB_ENTRIES * 2 + index] = (1n << 64n) - 1n;
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
-  }
-
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
@@ -252,9 +256,7 @@ export class Vcpu {
   acknowledgeOverlays(): void {
     const epoch = this.#memory.header.overlayEpoch;
     if (this.state.seenOverlays === epoch) return;
-    this.#clear('fetchTlb', BANKS * TLB_BANK_BYTES);
-    this.#forgetOtherContexts();
-    this.#renewFetchEpoch();
+    this.forgetTranslations();
     this.state.seenOverlays = epoch;
   }
 }

@@ -143,7 +143,7 @@ export interface Machine<V, C> {
   /** The privilege mode: 0 user, 1 supervisor, 3 machine. */
   mode(): V;
   /**
-   * State on which address translation or interrupts depend has changed (mode, mstatus, satp, mie ...; what caches must forget comes as fenceTranslation besides): caches
+   * State on which address translation or interrupts depend has changed (mode, mstatus, satp, mie ...; what caches must forget comes as protectionChanged or fenceTranslation besides): caches
    * keyed by it are selected anew and pending interrupts looked at before the next instruction.
    */
   contextChanged(): void;
@@ -152,6 +152,8 @@ export interface Machine<V, C> {
    * deadline, before the next instruction. The rest of this instruction still takes place.
    */
   timerChanged(): void;
+  /** PMP, or what makes a page-table entry valid, has changed: nothing that was translated before holds any more. */
+  protectionChanged(): void;
   /** sfence.vma and its kin: `undefined` means all. */
   fenceTranslation(va: V | undefined, asid: V | undefined): void;
   fenceInstruction(): void;

@@ -70,6 +70,8 @@ export const STATE_SCALARS = {
   lines: 'u64',
   /** Extensions and options that semantics ask for at run time (bits of FEATURE). */
   features: 'u64',
+  /** Bits of satp's ASID that the hart is without: they read as zero. Fixed at reset. */
+  asidAbsent: 'u64',
 } as const satisfies Fields;
 
 export type StateField = keyof typeof STATE_SCALARS;

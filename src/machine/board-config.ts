@@ -1,6 +1,13 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
-import { ProtectionTables } from '../engine/index.ts';
+import {
+  DEFAULT_SHADOWS,
+  MOST_SHADOWS,
+  ProtectionTables,
+  type ShadowModel,
+  type ShadowOptions,
+  shadowBytes,
+} from '../engine/index.ts';
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
@@ -19,13 +26,17 @@ const MOST_HARTS = 16;
 const LEAST_CAP = 0.01;
 const MOST_PARTITIONS = 200;
 const MOST_VCPUS = 256;
-/** Room for a partition: of harts, and of blocks (its map takes 2 MiB and a 1024th of its memory, a hart 320 KiB). */
+/** Room for a partition: of harts, and of blocks but shadows (its map takes 2 MiB and a 1024th of its memory, a hart 100 KiB). */
 const VCPUS_EACH = 4;
-const BLOCKS_EACH = 5 * MiB;
+const BLOCKS_EACH = 4 * MiB;
+/** For the shadow tables of all harts of a machine with room, where the number of them is not given. */
+const SHADOWS_TOGETHER = 256 * MiB;
+const LEAST_SHARED_SHADOWS = 4;
 /** Protection tables: of a guest with two disks. */
 const TABLES_EACH = 8;
 const DEFAULT_ROOM = 2048 * MiB;
 const MOST_THRESHOLD = 65535;
+const MOST_ASID_BITS = 16;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
 const OVERLAYS = 256;
 
@@ -55,6 +66,9 @@ export interface BoardOptions {
   readonly hotThreshold?: number;
   readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
+  readonly shadows?: number;
+  readonly asidBits?: number;
+  readonly shadowModel?: ShadowModel;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
 }
@@ -96,11 +110,13 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     );
   const { extensions, emulated } = parseCpuModel(options.cpu ?? DEFAULT_CPU);
   const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
+  const room = options.room === undefined ? undefined : roomOf(options.room, memoryBytes, processors);
+  const shadows = shadowsOf(options, room);
   return {
     harts,
     processors,
     share: shareOf(options, processors),
-    ...(options.room === undefined ? {} : { room: roomOf(options.room, memoryBytes, processors) }),
+    ...(room === undefined ? {} : { room: withBlocks(room, shadows) }),
     memoryBytes,
     codeBytes,
     width: 32,
@@ -111,10 +127,43 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     cpu: options.cpu ?? DEFAULT_CPU,
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
+    shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
     slots,
   };
+}
+
+function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
+  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
+  const shadows = options.shadows ?? (room === undefined ? DEFAULT_SHADOWS : sharedShadows(room));
+  if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
+    throw new OperatorError(
+      'bad-shadows',
+      `${shadows} shadow tables are not possible`,
+      `Give --shadows a number from 1 to ${MOST_SHADOWS}.`,
+    );
+  if (!Number.isInteger(asidBits) || asidBits < 0 || asidBits > MOST_ASID_BITS)
+    throw new OperatorError(
+      'bad-asid-bits',
+      `an ASID of ${asidBits} bits is not possible`,
+      `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
+    );
+  // What is written is looked up in one table for all who write: the machine's.
+  if (shadowModel === 'tracked' && (cpus > 1 || room !== undefined))
+    throw new OperatorError(
+      'bad-shadow-model',
+      'write-tracked shadow tables serve machines with one hart, for one guest',
+      'Give -c 1 in a machine of its own, or leave out --shadow-model.',
+    );
+  return { count: shadows, asidBits, model: shadowModel };
+}
+
+/** Shadows of a hart by default: in a machine of many harts each has fewer. */
+function sharedShadows({ vcpus }: MachineRoom): number {
+  let count = DEFAULT_SHADOWS;
+  while (count > LEAST_SHARED_SHADOWS && vcpus * shadowBytes({ count }) > SHADOWS_TOGETHER) count--;
+  return count;
 }
 
 /** A thread for each hart, but no more than the host can run: two on one of its processors would wait for each other. */
@@ -153,9 +202,14 @@ function roomOf(
       'Give at least what its first partition has, in whole pages of 4 KiB.',
     );
   const vcpus = Math.min(partitions * VCPUS_EACH, MOST_VCPUS);
-  const room = { partitions, vcpus, memoryBytes, blockBytes: 0 };
+  return { partitions, vcpus, memoryBytes, blockBytes: 0 };
+}
+
+function withBlocks(room: MachineRoom, shadows: ShadowOptions): MachineRoom {
+  const { partitions, vcpus, memoryBytes } = room;
   const tables = { frames: machineFrames({ memoryBytes, harts: 0, room }), tables: TABLES_EACH };
-  return { ...room, blockBytes: partitions * (BLOCKS_EACH + ProtectionTables.sizeBytes(tables)) };
+  const each = BLOCKS_EACH + ProtectionTables.sizeBytes(tables);
+  return { ...room, blockBytes: partitions * each + vcpus * shadowBytes(shadows) };
 }
 
 /** What a guest may claim of so many processors. */
@@ -211,11 +265,13 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
     );
   const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
   const own = boardConfig({ ...options, cpu, processors }, shared, processors);
+  const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
   const sbi = own.features & FEATURE.sbi;
   const { translation: _, ...rest } = own;
   return {
     ...rest,
     ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
+    shadows: shadowsOf({ ...options, shadows }, machine.room),
     features: (features & ~FEATURE.sbi) | sbi,
     ...(translation === undefined ? {} : { translation }),
   };

@@ -1,6 +1,17 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
-import { type OverlayCounters, PLAN, REGIONS, SITE_BYTES, SITES } from '../engine/index.ts';
+import {
+  globalEntries,
+  type OverlayCounters,
+  PLAN,
+  REGIONS,
+  type ShadowInfo,
+  type ShadowStats,
+  SITE_BYTES,
+  SITES,
+  shadowList,
+  shadowStats,
+} from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
@@ -13,9 +24,11 @@ export interface VcpuStats {
   readonly instructions: number;
   /** Of these, those that translated code executed. */
   readonly translated: number;
-  /** Changes of satp to an address space whose translations were kept, and to others. */
-  readonly spacesKept: number;
-  readonly spacesEmptied: number;
+  readonly shadows: ShadowStats & {
+    /** Global translations, and which shadow belongs to which root of the guest, the last used first. */
+    readonly globalEntries: number;
+    readonly roots: readonly ShadowInfo[];
+  };
   readonly sbiCalls: number;
   readonly sleeps: number;
   /** Milliseconds on a processor; 0 where one thread runs all harts in turns. */
@@ -105,8 +118,11 @@ export function boardStats(board: Board): BoardStats {
       pc: `0x${vcpu.state.pc.toString(16)}`,
       instructions: Number(vcpu.state.instret),
       translated: Number(vcpu.state.regionSteps),
-      spacesKept: vcpu.state.contextHits,
-      spacesEmptied: vcpu.state.contextMisses,
+      shadows: {
+        ...shadowStats(vcpu.state),
+        globalEntries: globalEntries(board.memory, vcpu.state),
+        roots: shadowList(board.memory, vcpu.state),
+      },
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
       usedMs: Math.round(vcpu.scheduled?.scheduler.used(vcpu.scheduled.number) ?? 0),

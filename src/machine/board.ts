@@ -30,7 +30,10 @@ import {
   type Policy,
   type ProtectionPlan,
   ProtectionTables,
+  placeShadows,
   REACH,
+  type ShadowOptions,
+  shadowBytes,
   vcpuState,
 } from '../engine/index.ts';
 import {
@@ -82,6 +85,8 @@ export interface BoardConfig {
   readonly cpu: string;
   /** How hot code is translated; absent: it is interpreted. */
   readonly translation?: TranslatorOptions;
+  /** Shadow tables of each hart. */
+  readonly shadows: ShadowOptions;
   /** What is trapped by policy. */
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
@@ -185,6 +190,8 @@ export class Board {
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
   readonly #seat: Seat;
+  /** Linear addresses of the harts' shadows. */
+  readonly #shadowBlocks: readonly number[];
   #lastHit: Mapped | undefined;
   /** Accesses to addresses where nothing is. */
   unmapped = 0;
@@ -239,6 +246,7 @@ export class Board {
       const scheduled: Scheduled | undefined = scheduler && { scheduler, number: seat.firstVcpu + id };
       return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
     });
+    this.#shadowBlocks = this.vcpus.map(() => memory.block(shadowBytes(config.shadows)));
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
     this.protection = this.#protect();
     this.guestMemory = new FrameMemory(memory, this.map);
@@ -452,7 +460,7 @@ export class Board {
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;
-      vcpu.forgetTranslations();
+      placeShadows(this.memory, state, must(this.#shadowBlocks[vcpu.id]), config.shadows);
     }
   }
 
@@ -530,7 +538,9 @@ export class Board {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     const sizes = [
       pages * 4,
-      ...new Array<number>(config.harts).fill(vcpuState.sizeBytes + hartBlock.sizeBytes + 64),
+      ...new Array<number>(config.harts).fill(
+        vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192,
+      ),
       worldBlock.sizeBytes,
       ...(config.protection
         ? [ProtectionTables.sizeBytes(protectionPlan(config, frames)), protectionBlock.sizeBytes]

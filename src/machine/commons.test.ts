@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
-import type { Processor } from '../engine/index.ts';
+import { type Processor, shadowBytes } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
 import { Board } from './board.ts';
 import { type BoardOptions, boardConfig, partitionConfig } from './board-config.ts';
@@ -58,6 +58,10 @@ test('partitions have arenas, vCPUs and numbers of their own, which serve the ne
   second.guestMemory.setUp(0x8000_0000, Uint8Array.of(1, 2, 3));
   const { frameNext } = commons.memory.header;
   const host = second.map.host(0x80000, 'read');
+  const pools = second.vcpus.map(({ state }) => Number(state.shadowPool));
+  assert.equal(new Set(pools).size, 3, 'each hart has shadows of its own');
+  const shadows = commons.memory.u8.subarray(pools[0], must(pools[0]) + shadowBytes(second.config.shadows));
+  shadows.fill(0xa5, 0, 4096);
   for (const { scheduled } of second.vcpus) scheduled?.scheduler.remove(scheduled.number);
   assert.equal(second.isScheduled, false);
   commons.scheduler?.removeShare(1);
@@ -69,6 +73,7 @@ test('partitions have arenas, vCPUs and numbers of their own, which serve the ne
   second.giveFrames();
   commons.release(1);
   assert.equal(commons.memory.header.poolCount, 1);
+  assert.ok(shadows.every((byte) => byte === 0));
   const next = join(1);
   assert.equal(next.partition, 1);
   assert.equal(next.vcpus[0]?.at, second.vcpus[0]?.at);
@@ -91,6 +96,16 @@ test('what the machine decides a partition may not say', () => {
   assert.throws(() => boardConfig({ room: {}, clock: 'instructions' }), { code: 'no-processors' });
   assert.throws(() => boardConfig({ room: { partitions: 0 } }), { code: 'bad-room' });
   assert.throws(() => boardConfig({ room: { memoryBytes: 4096 } }), { code: 'bad-room' });
+});
+
+test('a hart has fewer shadows in a machine of many, and a guest as many as it asks for', () => {
+  const count = (room: { partitions?: number }, own?: BoardOptions): number | undefined => {
+    const machine = boardConfig({ room });
+    return (own ? partitionConfig(own, machine) : machine).shadows.count;
+  };
+  assert.deepEqual([count({}), count({ partitions: 60 }), count({ partitions: 200 })], [32, 8, 7]);
+  assert.deepEqual([count({ partitions: 60 }, {}), count({ partitions: 60 }, { shadows: 3 })], [8, 3]);
+  assert.throws(() => count({}, { shadowModel: 'tracked' }), { code: 'bad-shadow-model' });
 });
 
 test('each partition has tables of its own, of which a frame that goes back to the machine is taken out', () => {

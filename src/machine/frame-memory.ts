@@ -3,7 +3,7 @@
  * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
  */
 import type { GuestMemory } from '../devices/index.ts';
-import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory } from '../engine/index.ts';
+import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, wroteTracked } from '../engine/index.ts';
 
 /** Whether the frame at `host` may be accessed as the guest-physical address `gpa`. */
 export type FrameCheck = (host: number, gpa: number, access: 'read' | 'write') => boolean;
@@ -13,6 +13,8 @@ export class FrameMemory implements GuestMemory {
   readonly #map: GuestPhysicalMap;
   readonly #permits: FrameCheck | undefined;
   readonly #codeWrites: CodeWrite[] = [];
+  /** Frames that are being written, where writes to page tables are tracked. */
+  readonly #writtenFrames: number[] = [];
 
   /** `permits`: of a domain. Without, it is the operator's view: of who loads and debugs. */
   constructor(memory: MachineMemory, map: GuestPhysicalMap, permits?: FrameCheck) {
@@ -107,6 +109,7 @@ export class FrameMemory implements GuestMemory {
    * decoded in between is dropped by `settle`, which the machine calls before it lets a device complete.
    */
   #dropCode(host: number, offset: number, bytes: number): void {
+    if (this.#memory.header.trackTable !== 0) this.#writtenFrames.push(host);
     if (this.#memory.decodedPage(host) === 0) return;
     const write = { host, first: Math.max(0, (offset >> 1) - 1), last: (offset + bytes - 1) >> 1 };
     this.#codeWrites.push(write);
@@ -124,10 +127,12 @@ export class FrameMemory implements GuestMemory {
     });
   }
 
-  /** After borrowed spans were written: entries that were decoded meanwhile are emptied again. */
+  /** After borrowed spans were written: entries that were decoded meanwhile are emptied again, page tables are told of. */
   settle(): void {
     for (const write of this.#codeWrites) this.#empty(write);
     this.#codeWrites.length = 0;
+    for (const host of this.#writtenFrames) wroteTracked(this.#memory, host);
+    this.#writtenFrames.length = 0;
   }
 }
 

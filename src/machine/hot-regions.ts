@@ -1,5 +1,5 @@
 /** The regions that were entered most often: where to look first. Reads the machine's memory, and writes nothing. */
-import { CONTEXTS, FRAME_BYTES, OVERLAY, PLAN, REGION_BYTES } from '../engine/index.ts';
+import { FRAME_BYTES, fetchTranslations, OVERLAY, PLAN, REGION_BYTES } from '../engine/index.ts';
 import type { Board } from './board.ts';
 import { eachExecutable } from './executable-pages.ts';
 import type { HotRegion } from './explanation.ts';
@@ -8,7 +8,6 @@ import type { HotRegion } from './explanation.ts';
 const ENTRIES_BYTES = (FRAME_BYTES / 2) * 8;
 /** The lowest bits of a fetch translation's tag: set where there is none. */
 const OFFSET = 0xfffn;
-const NO_SATP = (1n << 64n) - 1n;
 
 /** Where a page of code can be fetched from. */
 interface Seen {
@@ -57,16 +56,11 @@ function decodedPages({ memory, map }: Board): { decoded: number; gpa: number }[
 }
 
 /** By decoded page: where harts have fetched from it lately. */
-function fetchedPages({ vcpus }: Board): Map<number, Seen> {
+function fetchedPages({ memory, vcpus }: Board): Map<number, Seen> {
   const pages = new Map<number, Seen>();
   for (const { id, state } of vcpus) {
-    for (let i = 0; i < state.fetchTlb.length; i += 2) {
-      // What is left of address spaces that are not kept any more is no translation.
-      if (state.contextSatps[Math.floor((i * CONTEXTS) / state.fetchTlb.length)] === NO_SATP) continue;
-      const va = state.fetchTlb[i] ?? OFFSET;
-      const decoded = Number(BigInt.asUintN(32, state.fetchTlb[i + 1] ?? 0n));
+    for (const { va, decoded } of fetchTranslations(memory, state))
       if ((va & OFFSET) === 0n && decoded !== 0) pages.set(decoded, { va, hart: id });
-    }
   }
   return pages;
 }

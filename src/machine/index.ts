@@ -1,5 +1,6 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
 
+export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';
 export {
   Board,
@@ -50,37 +51,7 @@ export {
   rightsChange,
 } from './protection-report.ts';
 export { bareSlot, slotLayout } from './slots.ts';
-export {
-  type BasePages,
-  type ByteSource,
-  CHUNK,
-  type ChunkHeader,
-  type ChunkKind,
-  ChunkReader,
-  CODEC,
-  checkLayouts,
-  comparePages,
-  countData,
-  damaged,
-  decodeRuns,
-  encodeChunkHeader,
-  encodePrologue,
-  encodeRuns,
-  layoutDigests,
-  MOST_CHUNK_BYTES,
-  noBase,
-  notThisVersion,
-  pageChunks,
-  RUN,
-  type Run,
-  RunList,
-  readPages,
-  restoreBoard,
-  resumeBoard,
-  type SavedBoard,
-  type SnapshotCodecs,
-  saveBoard,
-} from './snapshot/index.ts';
+export * from './snapshot/index.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';

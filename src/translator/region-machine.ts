@@ -233,8 +233,7 @@ export class RegionMachine extends FloatMachine {
 
   /**
    * Where the host's processors have total store order, a fence that lets loads pass earlier stores has only the host's
-   * compiler to hold: a store to where nobody looks does. A locked operation is a whole fence there, and costs a quarter
-   * of one (measured). Unprivileged specification, "Memory Ordering Instructions".
+   * compiler to hold: a store to where nobody looks does. A locked operation is a whole fence there, and cheaper. Unprivileged specification, "Memory Ordering Instructions".
    */
   override fence(): void {
     if (!this.#hasTotalStoreOrder) super.fence();
@@ -440,6 +439,10 @@ export class RegionMachine extends FloatMachine {
   override contextChanged(): void {
     this.#changesContext = true;
     super.contextChanged();
+  }
+  override protectionChanged(): void {
+    this.#changesContext = true;
+    super.protectionChanged();
   }
   override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
     this.#changesContext = true;

@@ -39,7 +39,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   if (!existsSync(path)) return undefined;
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
-    const { processors, weight, cap, pin } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -52,6 +52,8 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(weight === undefined ? {} : { weight }),
       ...(cap === undefined ? {} : { cap }),
       ...(pin === undefined ? {} : { pin }),
+      ...(shadows === undefined ? {} : { shadows }),
+      ...(shadowModel === undefined ? {} : { shadowModel }),
     });
     keepBootSnapshot(path);
     return machine;

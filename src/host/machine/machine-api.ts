@@ -13,6 +13,7 @@ import type {
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
+  ShadowModel,
   Violation,
 } from '../../machine/index.ts';
 
@@ -80,6 +81,12 @@ export interface MachineOptions {
   readonly promotion?: PromotionMode;
   /** Code overlays for what is emulated, trapped or a breakpoint. Default true; without, by trap each time. */
   readonly overlay?: boolean;
+  /** Shadow page tables of each hart, 1 to 64. Default 32; with one, each change of root empties it. */
+  readonly shadows?: number;
+  /** What drops their translations: fences (default), or writes to page tables, for machines of one hart. */
+  readonly shadowModel?: ShadowModel;
+  /** Bits of satp.ASID, 0 to 16. Default 16. */
+  readonly asidBits?: number;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
@@ -186,6 +193,8 @@ export type RestoreOptions = Pick<
   | 'translate'
   | 'hotThreshold'
   | 'promotion'
+  | 'shadows'
+  | 'shadowModel'
   | 'signal'
 >;
 

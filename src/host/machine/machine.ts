@@ -1,8 +1,6 @@
 /**
  * A running machine in this process: its board, worker threads that are its processors (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
- *
- * Long: one method for each of the handle's, and where a machine begins and ends.
  */
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
@@ -10,7 +8,7 @@ import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import { type EngineCode, Processor } from '../../engine/index.ts';
-import { RUN, type Runner, type Slice, type Vcpu } from '../../hypervisor/index.ts';
+import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
   Board,
@@ -51,6 +49,8 @@ import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
 import { readyEngine } from './engine-cache.ts';
 import { garbageCollector } from './garbage-collector.ts';
+import { runInstructionClock } from './instruction-clock.ts';
+import { LogFiles } from './log-files.ts';
 import type {
   ExecOptions,
   ExecResult,
@@ -69,9 +69,7 @@ import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts } from './node-ports.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
 import { changeProtection } from './protection-change.ts';
-import { ProtectionLogFile } from './protection-log-file.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
-import { TrapLogFile } from './trap-log-file.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -106,8 +104,7 @@ export class LocalMachine implements MachineHandle, Member {
   #explainer: CodeExplainer | undefined;
   #debugger: MachineDebugger | undefined;
   #gdb: GdbServer | undefined;
-  #trapLog: TrapLogFile | undefined;
-  #protectionLog: ProtectionLogFile | undefined;
+  readonly #logs: LogFiles;
   #failure: string | undefined;
   #wasKilled = false;
   /** What there was to say of it when it left a machine that goes on. */
@@ -201,9 +198,7 @@ export class LocalMachine implements MachineHandle, Member {
         this.#history.push(from.console);
       } else this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
-      if (options.trapLog !== undefined) this.#trapLog = new TrapLogFile(this.board, options.trapLog);
-      if (options.protectionLog !== undefined)
-        this.#protectionLog = new ProtectionLogFile(this.board, options.protectionLog);
+      this.#logs = new LogFiles(this.board, options);
     } catch (error) {
       home?.vacate(this.board);
       throw error;
@@ -483,14 +478,15 @@ export class LocalMachine implements MachineHandle, Member {
     const { signal } = this.#options;
     const abort = (): void => void this.kill();
     signal?.addEventListener('abort', abort, { once: true });
-    const serving = this.#runner === undefined ? this.#io.run() : this.#runInstructionClock(this.#runner);
+    const parts = { board: this.board, io: this.#io, slots: this.#slots, logs: this.#logs };
+    const serving =
+      this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });
     void serving
       .catch((error: unknown) => this.#fail(error))
       .then(async () => {
         await this.home.leave(this);
         this.#io.serve();
-        this.#trapLog?.close();
-        this.#protectionLog?.close();
+        this.#logs.close();
         this.#network?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
@@ -551,33 +547,6 @@ export class LocalMachine implements MachineHandle, Member {
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );
-  }
-
-  /** Harts take turns of one slice each; a backend's work is waited for, so that it takes no time the guest can see. */
-  async #runInstructionClock(runner: Runner): Promise<void> {
-    const { board } = this;
-    // Whoever made the machine is to hear its first words.
-    await new Promise((resolve) => setImmediate(resolve));
-    for (let turn = 0; ; turn++) {
-      const slices = new Map<Vcpu, Slice>();
-      for (const vcpu of board.vcpus) slices.set(vcpu, runner.slice(vcpu));
-      this.#trapLog?.write();
-      this.#protectionLog?.write();
-      if (board.world.run !== RUN.running) return;
-      this.#io.serve();
-      while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
-      this.#io.serve();
-      const isIdle = [...slices.values()].every((slice) => slice.kind === 'idle');
-      if (isIdle) {
-        const until = Math.min(
-          ...[...slices.values()].map((slice) => (slice.kind === 'idle' ? slice.untilTicks : Number.POSITIVE_INFINITY)),
-        );
-        if (Number.isFinite(until)) for (const vcpu of board.vcpus) runner.skipTo(vcpu, Math.ceil(until));
-        else await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-      // The host's events (console, sockets, signals) come in between turns.
-      if (turn % 16 === 0 || isIdle) await new Promise((resolve) => setImmediate(resolve));
-    }
   }
 }
 

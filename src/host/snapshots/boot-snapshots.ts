@@ -20,10 +20,12 @@ const MOST_KEPT = 4;
 /** Why a machine with such options boots, whatever it finds; undefined where it need not. */
 export function whyItBoots(options: MachineOptions): string | undefined {
   const { kernel, initrd, bios, clock, seed, gdbPort, startPaused, traps, agent, drives, room } = options;
+  const { protection, protectionLog } = options;
   if (kernel === undefined || initrd === undefined || bios !== undefined) return 'a machine without kernel and initrd';
   if (agent === false) return 'a machine without agent (--no-agent)';
   if (clock === 'instructions' || seed !== undefined) return '--clock instructions and --seed';
   if (gdbPort !== undefined || startPaused === true) return '--gdb and --start-paused';
+  if (protection === false || protectionLog !== undefined) return '--protection off and --protection-log';
   if (traps !== undefined && traps.length > 0) return '--trap';
   if (room !== undefined) return 'room for several guests';
   const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true);
@@ -44,6 +46,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.memoryBytes ?? 0,
       options.cpu ?? '',
       options.overlay ?? true,
+      options.asidBits ?? 16,
       options.network ?? true,
       options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),

@@ -52,6 +52,9 @@ const savedOptions = record({
   hotThreshold: optional(integer(1, 65535)),
   promotion: optional(oneOf('off', 'auto', 'always')),
   overlay: optional(truth),
+  shadows: optional(integer(1, 64)),
+  shadowModel: optional(oneOf('fence', 'tracked')),
+  asidBits: optional(integer(0, 16)),
   traps: optional(listOf(text(256), 64)),
 });
 

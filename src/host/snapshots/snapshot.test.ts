@@ -17,10 +17,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { OperatorError } from '../../base/errors.ts';
-import { Board, bareSlot, boardConfig, type IoThread, slotLayout } from '../../machine/index.ts';
+import { Board, bareSlot, boardConfig, CHUNK, type IoThread, slotLayout } from '../../machine/index.ts';
 import { createMachine, restoreMachine } from '../machine/index.ts';
 import { LocalMachine } from '../machine/machine.ts';
 import type { MachineHandle, MachineOptions, SnapshotOptions } from '../machine/machine-api.ts';
+import { readChunks, writeChunks } from './fuzz.testing.ts';
 import { SavedMachine } from './index.ts';
 import { raceMachine } from './snapshot.testing.ts';
 
@@ -174,6 +175,24 @@ describe('what cannot be written', () => {
     assert.deepEqual(run, await finish(await createMachine(options)));
   });
 
+  test('a guest with protection rules has none until they are gone', async () => {
+    const machine = await createMachine({ ...options, startPaused: true });
+    const rule = { domains: ['firmware'], start: 0x8030_0000, end: 0x8030_1000, rights: 'w' } as const;
+    await machine.protect({ action: 'deny', ...rule });
+    await assert.rejects(machine.snapshot(path('ruled.kage')), refused('snapshot-protection'));
+    await machine.protect({ action: 'allow', ...rule });
+    await machine.snapshot(path('ruled.kage'));
+    await machine.resume();
+    assert.deepEqual(await finish(machine), await finish(await createMachine(options)));
+  });
+
+  test('a guest without protection comes back without', async () => {
+    const machine = await createMachine({ ...options, protection: false, startPaused: true });
+    await machine.snapshot(path('open.kage'), { stop: true });
+    await using restored = await restoreMachine(path('open.kage'), { startPaused: true });
+    await assert.rejects(restored.protection(), refused('protection-off'));
+  });
+
   test('a snapshot is not replaced by its own increment, nor by a half of one', async () => {
     const { file } = await take(20);
     const was = readFileSync(file);
@@ -233,6 +252,43 @@ describe('a file that is not sound', () => {
     assert.throws(() => load(path('none.kage')), refused('snapshot-not-found'));
     assert.throws(() => load(folder), refused('snapshot-not-recognized'));
   });
+});
+
+describe('shadow tables', () => {
+  const file = path('shadows.kage');
+  before(async () => {
+    const machine = await createMachine({ ...options, startPaused: true, shadows: 3, asidBits: 4 });
+    await machine.snapshot(file, { stop: true });
+  });
+
+  test('are as many, of as many bits of ASID; how many may be another number', async () => {
+    const opened = (other: { shadows?: number }): MachineOptions => SavedMachine.open(file, other).options;
+    assert.deepEqual([opened({}).shadows, opened({}).asidBits], [3, 4]);
+    assert.deepEqual([opened({ shadows: 5 }).shadows, opened({ shadows: 5 }).asidBits], [5, 4]);
+    const restored = await restoreMachine(file, { shadows: 1, startPaused: true });
+    await restored.kill();
+  });
+
+  for (const { name, field, value, code } of [
+    { name: 'a hart of other bits', field: 'asidAbsent', value: 0n, code: 'snapshot-other-machine' },
+    {
+      name: 'an ASID of bits that there are not',
+      field: 'satp',
+      value: (8n << 60n) | (1n << 48n),
+      code: 'snapshot-damaged',
+    },
+  ])
+    test(`${name} is refused`, async () => {
+      const bad = path('bad-shadows.kage');
+      const chunks = readChunks(file).map((chunk) => {
+        if (chunk.kind !== CHUNK.state) return chunk;
+        const state = JSON.parse(Buffer.from(chunk.data).toString());
+        state.board.vcpus[0].state[field] = `${value}`;
+        return { ...chunk, data: Buffer.from(JSON.stringify(state)) };
+      });
+      writeChunks(bad, chunks);
+      await assert.rejects(restoreMachine(bad), refused(code));
+    });
 });
 
 describe('disks', () => {

@@ -51,6 +51,7 @@ export async function takeSnapshot(
   path: string,
   options: SnapshotOptions & { readonly lasts?: boolean } = {},
 ): Promise<SnapshotResult> {
+  refuseRules(subject);
   const base = options.base === undefined ? undefined : openBase(subject, path, options.base);
   try {
     const writer = await SnapshotWriter.create(path, { compress: options.compress ?? true });
@@ -121,7 +122,8 @@ function headOf(
   base: SnapshotFile | undefined,
 ): SnapshotHead {
   // What belongs to this process alone: who may end it, who debugs it, what it logs.
-  const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...kept } = options;
+  const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...most } = options;
+  const { protectionLog: _______, ...kept } = most;
   const files = absoluteDrives(options.drives);
   return {
     id: randomUUID(),
@@ -154,6 +156,16 @@ function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
     agent: { nextId, waiting: Buffer.concat(waiting).toString('base64') },
     input: Buffer.concat(io.waitingInput).toString('base64'),
   };
+}
+
+/** A guest that may reach less than its page tables say must not come back without. Throws OperatorError. */
+function refuseRules({ board }: SnapshotSubject): void {
+  if ((board.protection?.ranges.length ?? 0) === 0) return;
+  throw new OperatorError(
+    'snapshot-protection',
+    'a snapshot holds no protection rules, and the guest has some',
+    'Allow again what they deny (kage protect shows them), take the snapshot, and deny it anew.',
+  );
 }
 
 /** Of this machine, or of one that it was restored from. Throws OperatorError. */

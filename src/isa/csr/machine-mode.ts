@@ -21,7 +21,7 @@ function writeEnvironment<V, C>(m: Machine<V, C>, value: V): void {
   m.setState('menvcfg', next);
   const changed = m.let(m.xor(old, next));
   m.when(anyOf(m, changed, ENVCFG.PBMTE | ENVCFG.ADUE), () => {
-    m.fenceTranslation(undefined, undefined);
+    m.protectionChanged();
     m.contextChanged();
   });
   m.when(anyOf(m, changed, ENVCFG.STCE), () => {

@@ -22,7 +22,7 @@ type ConfigField = Extract<StateField, `pmpcfg${number}`>;
 
 /** Cached translations hold PMP's verdict. */
 function protectionChanged<V, C>(m: Machine<V, C>): void {
-  m.fenceTranslation(undefined, undefined);
+  m.protectionChanged();
   m.contextChanged();
 }
 

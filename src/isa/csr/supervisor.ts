@@ -44,7 +44,7 @@ function writeSatp<V, C>(m: Machine<V, C>, value: V): void {
     supported = m.either(supported, m.both(m.eq(mode, m.const(paging.mode)), hasFeature(m, paging.feature)));
   }
   m.when(supported, () => {
-    m.setState('satp', value);
+    m.setState('satp', m.and(value, m.not(m.state('asidAbsent'))));
     m.contextChanged();
   });
 }

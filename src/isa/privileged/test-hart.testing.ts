@@ -17,6 +17,9 @@ class NotingHart extends ReferenceHart {
   override timerChanged(): void {
     this.notices.push('timer');
   }
+  override protectionChanged(): void {
+    this.notices.push('fence all all');
+  }
   override fenceTranslation(va?: bigint, asid?: bigint): void {
     this.notices.push(`fence ${va ?? 'all'} ${asid ?? 'all'}`);
   }

@@ -504,6 +504,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
 
   // Nothing is cached, and one hart's accesses are in order: there is nothing to do.
   contextChanged(): void {}
+  protectionChanged(): void {}
   fenceTranslation(): void {}
   fenceInstruction(): void {}
   fence(): void {}

@@ -76,9 +76,10 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
     const { state, hart } = saved.vcpus[i] ?? {};
     const wrong = misfit(savedVcpu, state) ?? misfit(hartBlock, hart);
     if (state === undefined || hart === undefined || wrong !== undefined) throw unfit(name, wrong ?? `vcpu ${i}`);
-    const { features, misa, mhartid } = vcpu.state;
+    const { features, misa, mhartid, asidAbsent } = vcpu.state;
     if (state['features'] !== `${features}` || state['misa'] !== `${misa}` || state['mhartid'] !== `${mhartid}`)
       throw otherHart(name);
+    if (state['asidAbsent'] !== `${asidAbsent}`) throw otherHart(name);
     restore(savedVcpu, vcpu.state, state);
     restore(hartBlock, vcpu.hart, hart);
     const strange = strangeIn(vcpu.state, vcpu.status);
@@ -108,7 +109,16 @@ export function resumeBoard(board: Board): void {
 
 /** What no hart can be in. */
 function strangeIn(
-  state: { mode: bigint; satp: bigint; frm: bigint; fflags: bigint; pc: bigint; mstatus: bigint; features: bigint },
+  state: {
+    mode: bigint;
+    satp: bigint;
+    frm: bigint;
+    fflags: bigint;
+    pc: bigint;
+    mstatus: bigint;
+    features: bigint;
+    asidAbsent: bigint;
+  },
   status: number,
 ): string | undefined {
   if (![0n, 1n, 3n].includes(state.mode)) return 'vcpu.mode';
@@ -116,6 +126,7 @@ function strangeIn(
   const modes: Partial<Record<string, bigint>> = { 8: sv39, 9: sv48, 10: sv57 };
   const mode = state.satp >> 60n;
   if (mode !== 0n && (state.features & (modes[`${mode}`] ?? 0n)) === 0n) return 'vcpu.satp';
+  if ((state.satp & state.asidAbsent) !== 0n) return 'vcpu.satp';
   if (state.frm > 7n || state.fflags > 31n) return 'vcpu.frm';
   if ((state.pc & 1n) !== 0n) return 'vcpu.pc';
   if (((state.mstatus >> 11n) & 3n) === 2n) return 'vcpu.mstatus';

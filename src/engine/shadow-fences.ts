@@ -1,0 +1,348 @@
+/**
+ * What fences drop ("Supervisor Memory-Management Fence Instruction"), and what else drops translations.
+ *
+ * | fence | drops |
+ * |---|---|
+ * | everything (and PMP) | all of the hart's shadows: the ones in use now, the others when they are registered (dropEpoch) |
+ * | an ASID | the shadows of that ASID; global pages stay |
+ * | a page | its leaf in the tables of all shadows, or of those of the ASID (then global pages stay) |
+ *
+ * A fence of a page is done at once for the shadow in use and the hart's own, and written into a log for the others,
+ * which catch up when they are registered; one that missed more than the log holds is dropped as a whole. A page that
+ * is part of a larger one drops the larger one: the table knows how large it was, or that an entry of that size had to
+ * make room, and then the buffers are emptied, which hold its parts.
+ */
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { headerLayout, PLAN } from './memory-plan.ts';
+import {
+  RESERVED_SHADOWS,
+  SHADOW_BYTES,
+  shadowLayout,
+  TABLE_ENTRY,
+  TABLE_ENTRY_BYTES,
+  TABLE_WAYS,
+} from './shadow-layout.ts';
+import { count, eachSize, isEntry, placeOf } from './shadow-table.ts';
+import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+const own = shadowLayout.offset;
+const ASID_SHIFT = 44;
+/** Banks that hold pages of address spaces. */
+const DATA_BANKS = [BANK.user, BANK.supervisor, BANK.sum, BANK.mxr] as const;
+const FETCH_BANKS = [BANK.user, BANK.supervisor] as const;
+
+/** The next epoch of any kind. */
+function nextEpoch(f: FunctionBuilder, vcpu: Ptr): I64 {
+  const epoch = f.let(f.i64.add(f.i64.load(vcpu, at.lastEpoch), f.i64.const(1)));
+  f.i64.store(vcpu, at.lastEpoch, epoch);
+  return epoch;
+}
+
+/** Drops all of a shadow: its entries and buffers are of another epoch from now on. */
+export function newEpoch(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr): void {
+  const epoch = nextEpoch(f, vcpu);
+  f.i64.store(shadow, own.epoch, epoch);
+  f.i64.store(shadow, own.fetchEpoch, epoch);
+  f.i32.store(shadow, own.sizes, f.i32.const(0));
+  f.i32.store(shadow, own.lostSizes, f.i32.const(0));
+  f.i32.store(shadow, own.untracked, f.i32.const(0));
+  f.i32.store(shadow, own.fencesSeen, f.i32.load(vcpu, at.fenceCount));
+  count(f, vcpu, 'shadowBuilds');
+}
+
+/** Regions that validated the fetch translations in use must do so again. */
+export function newFetchEpoch(f: FunctionBuilder, vcpu: Ptr): void {
+  const epoch = nextEpoch(f, vcpu);
+  f.i64.store(f.ptr.load(vcpu, at.fetchShadow), own.fetchEpoch, epoch);
+  f.i64.store(vcpu, at.fetchEpoch, epoch);
+}
+
+/** What epochs say is done when the context is next looked at, at the latest before the next slice. */
+export function setStale(f: FunctionBuilder, vcpu: Ptr): void {
+  f.i32.store(vcpu, at.contextStale, f.i32.or(f.i32.load(vcpu, at.contextStale), f.i32.const(STALE.epochs)));
+}
+
+/** All shadows are dropped when the context is next looked at. */
+export function dropLater(f: FunctionBuilder, vcpu: Ptr): void {
+  f.i64.store(vcpu, at.dropEpoch, nextEpoch(f, vcpu));
+  setStale(f, vcpu);
+}
+
+/** What stores go through is emptied, of all shadows, but for the bank in use, which the caller has seen to. */
+export function newWriteEpoch(f: FunctionBuilder, vcpu: Ptr): void {
+  f.i64.store(vcpu, at.writeEpoch, nextEpoch(f, vcpu));
+}
+
+/**
+ * flush_translation(vcpu): drops everything; flush_space(vcpu, asid): what has that ASID; flush_page(vcpu, va, asid): of a
+ * page, asid -1: of all. catch_up(vcpu, shadow): what was dropped while it was not in use. drop_stale(vcpu): what
+ * others wanted dropped between runs.
+ */
+export function defineFences(module: ModuleBuilder, library: Library, banks: FunctionRef): void {
+  const P = module.pointerType;
+  const declare = library.declarer(module);
+  // shadow_drop(vcpu, shadow, va, isLarge) -> bit 0 if what was dropped was part of a larger page, bit 1 if it was there.
+  const drop = declare('shadow_drop', [P, P, 'i64', 'i32'], ['i32']);
+  module.define(drop, (f) => defineDrop(f));
+  const catchUp = declare('catch_up', [P, P], []);
+  module.define(catchUp, (f) => defineCatchUp(f, drop));
+  const stale = declare('drop_stale', [P], []);
+  module.define(stale, (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    const wantsBanks = f.i32.and(f.i32.load(vcpu, at.contextStale), f.i32.const(STALE.banks));
+    f.if(wantsBanks, () => {
+      f.i32.store(f.ptr.load(vcpu, at.shadow), own.isPrivate, f.i32.const(1));
+      f.i32.store(vcpu, at.privateHint, f.i32.const(1));
+    });
+    f.i32.store(vcpu, at.contextStale, f.i32.const(0));
+    for (const field of ['shadowPool', 'shadow'] as const) {
+      const shadow = f.let(f.ptr.load(vcpu, at[field]));
+      f.if(f.i64.leU(f.i64.load(shadow, own.epoch), f.i64.load(vcpu, at.dropEpoch)), () => newEpoch(f, vcpu, shadow));
+    }
+  });
+  const all = declare('drop_all', [P], []);
+  module.define(all, (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    f.i64.store(vcpu, at.dropEpoch, nextEpoch(f, vcpu));
+    for (const field of ['shadowPool', 'shadow'] as const) newEpoch(f, vcpu, f.let(f.ptr.load(vcpu, at[field])));
+    f.call(banks, vcpu);
+  });
+  module.define(declare('flush_translation', [P], []), (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    count(f, vcpu, 'fencesAll');
+    f.call(all, vcpu);
+  });
+  // flush_untracked(vcpu, asid): a fence of everything (-1) or an ASID where writes to page tables are tracked.
+  const untracked = declare('flush_untracked', [P, 'i64'], []);
+  module.define(untracked, (f) => defineFlushUntracked(f, all, banks));
+  // drop_page(vcpu, va): of all shadows, as a fence does.
+  const page = declare('drop_page', [P, 'i64'], []);
+  module.define(page, (f) => defineDropPage(f, drop, banks));
+  module.define(declare('flush_space', [P, 'i64'], []), (f) => defineFlushSpace(f, untracked, banks));
+  module.define(declare('flush_page', [P, 'i64', 'i64'], []), (f) => defineFlushPage(f, { drop, page, all, banks }));
+}
+
+/** Whether a satp has the ASID. */
+function hasAsid(f: FunctionBuilder, satp: I64, asid: I64): I32 {
+  return f.i64.eq(f.i64.and(f.i64.shrU(satp, f.i64.const(ASID_SHIFT)), f.i64.const(0xffff)), asid);
+}
+
+/** The bits of an ASID that the hart has. */
+function legalAsid(f: FunctionBuilder, vcpu: Ptr, asid: I64): I64 {
+  const absent = f.i64.shrU(f.i64.load(vcpu, at.asidAbsent), f.i64.const(ASID_SHIFT));
+  return f.let(f.i64.and(f.i64.and(asid, f.i64.const(0xffff)), f.i64.xor(absent, f.i64.const(-1))));
+}
+
+function defineFlushSpace(f: FunctionBuilder, untracked: FunctionRef, banks: FunctionRef): void {
+  const { i32 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const asid = legalAsid(f, vcpu, f.param<I64>(1).get);
+  count(f, vcpu, 'fencesSpace');
+  f.if(i32.load(vcpu, at.shadowModel), () => {
+    f.call(untracked, vcpu, asid);
+    f.return();
+  });
+  eachShadow(f, vcpu, (root, shadow) => f.if(hasAsid(f, root, asid), () => newEpoch(f, vcpu, shadow)));
+  f.call(banks, vcpu);
+}
+
+/** Writes by others to tracked page tables are seen by fences: everything is dropped then. */
+function whenOthersWrote(f: FunctionBuilder, vcpu: Ptr, all: FunctionRef): void {
+  const writes = f.let(f.atomicLoad('i32', f.ptr.const(PLAN.header), headerLayout.offset.trackWrites));
+  f.if(f.i32.ne(writes, f.i32.load(vcpu, at.trackSeen)), () => {
+    f.i32.store(vcpu, at.trackSeen, writes);
+    f.call(all, vcpu);
+  });
+}
+
+/** Only shadows that were read from untracked page tables too. */
+function defineFlushUntracked(f: FunctionBuilder, all: FunctionRef, banks: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const asid = f.param<I64>(1).get;
+  const isEvery = f.let(i64.eq(asid, i64.const(-1)));
+  f.if(isEvery, () => count(f, vcpu, 'fencesAll'));
+  whenOthersWrote(f, vcpu, all);
+  // Global pages are in all shadows' buffers.
+  f.if(i32.and(isEvery, i32.load(f.ptr.load(vcpu, at.shadowPool), own.untracked)), () => {
+    f.call(all, vcpu);
+    f.return();
+  });
+  eachShadow(f, vcpu, (root, shadow) => {
+    const isMeant = i32.or(isEvery, hasAsid(f, root, asid));
+    f.if(i32.and(isMeant, i32.load(shadow, own.untracked)), () => newEpoch(f, vcpu, shadow));
+  });
+  f.call(banks, vcpu);
+}
+
+/** `body` for each shadow that has a root. */
+function eachShadow(f: FunctionBuilder, vcpu: Ptr, body: (root: I64, shadow: Ptr) => void): void {
+  const { i32, i64 } = f;
+  const shadows = f.let(i32.load(vcpu, at.shadowCount));
+  const index = f.local('i32');
+  f.set(index, i32.const(0));
+  f.while(
+    () => i32.ltU(index.get, shadows),
+    () => {
+      const root = i64.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(index.get, i32.const(3)))), at.shadowRoots);
+      f.if(i64.ne(root, i64.const(-1)), () => {
+        const bytes = i32.mul(i32.add(index.get, i32.const(RESERVED_SHADOWS)), i32.const(SHADOW_BYTES));
+        body(root, f.let(f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.from32(bytes))));
+      });
+      f.set(index, i32.add(index.get, i32.const(1)));
+    },
+  );
+}
+
+interface PageFence {
+  readonly drop: FunctionRef;
+  readonly page: FunctionRef;
+  readonly all: FunctionRef;
+  readonly banks: FunctionRef;
+}
+
+function defineFlushPage(f: FunctionBuilder, to: PageFence): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const va = f.let(i64.and(f.param<I64>(1).get, i64.const(-4096)));
+  const wanted = f.param<I64>(2).get;
+  count(f, vcpu, 'fencesPage');
+  f.if(i32.load(vcpu, at.shadowModel), () => whenOthersWrote(f, vcpu, to.all));
+  f.if(i64.eq(wanted, i64.const(-1)), () => {
+    f.call(to.page, vcpu, va);
+    f.return();
+  });
+  const asid = legalAsid(f, vcpu, wanted);
+  log(f, vcpu, va, asid);
+  const space = f.let(f.ptr.load(vcpu, at.shadow));
+  f.if(hasAsid(f, i64.load(vcpu, at.seenSatp), asid), () => {
+    f.let(f.call(to.drop, vcpu, space, va, i32.const(0)) as I32);
+  });
+  f.call(to.banks, vcpu);
+}
+
+/** Tells the shadows that are not in use of a fence of a page; the one in use is the caller's. */
+function log(f: FunctionBuilder, vcpu: Ptr, line: I64, asid: I64): void {
+  const { i32, i64 } = f;
+  const number = f.let(i32.load(vcpu, at.fenceCount));
+  const place = f.let(f.ptr.add(vcpu, f.ptr.from32(i32.shl(i32.and(number, i32.const(FENCE_LOG - 1)), i32.const(4)))));
+  i64.store(place, at.fenceLog, line);
+  i64.store(place, at.fenceLog + 8, asid);
+  const next = f.let(i32.add(number, i32.const(1)));
+  i32.store(vcpu, at.fenceCount, next);
+  i32.store(f.ptr.load(vcpu, at.shadow), own.fencesSeen, next);
+}
+
+function defineDropPage(f: FunctionBuilder, drop: FunctionRef, banks: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const va = f.param<I64>(1).get;
+  const dropped = f.call(drop, vcpu, f.ptr.load(vcpu, at.shadowPool), va, i32.const(0)) as I32;
+  const isLarge = f.let(i32.and(dropped, i32.const(1)));
+  f.let(f.call(drop, vcpu, f.ptr.load(vcpu, at.shadow), va, isLarge) as I32);
+  log(f, vcpu, f.let(i64.or(va, f.convert('i64_extend_i32_u', isLarge))), i64.const(-1));
+  f.call(banks, vcpu);
+}
+
+function defineCatchUp(f: FunctionBuilder, drop: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const shadow = f.param<Ptr>(1).get;
+  f.if(i64.leU(i64.load(shadow, own.epoch), i64.load(vcpu, at.dropEpoch)), () => {
+    newEpoch(f, vcpu, shadow);
+    f.return();
+  });
+  const end = f.let(i32.load(vcpu, at.fenceCount));
+  const next = f.local('i32');
+  f.set(next, i32.load(shadow, own.fencesSeen));
+  f.if(i32.eq(next.get, end), () => f.return(), undefined, 'likely');
+  f.if(i32.gtU(i32.sub(end, next.get), i32.const(FENCE_LOG)), () => {
+    newEpoch(f, vcpu, shadow);
+    f.return();
+  });
+  const satp = f.let(i64.load(vcpu, at.seenSatp));
+  f.while(
+    () => i32.ne(next.get, end),
+    () => {
+      const line = f.let(
+        f.ptr.add(vcpu, f.ptr.from32(i32.shl(i32.and(next.get, i32.const(FENCE_LOG - 1)), i32.const(4)))),
+      );
+      const asid = f.let(i64.load(line, at.fenceLog + 8));
+      f.if(i32.or(i64.eq(asid, i64.const(-1)), hasAsid(f, satp, asid)), () => {
+        const va = f.let(i64.load(line, at.fenceLog));
+        const isLarge = f.convert('i32_wrap_i64', i64.and(va, i64.const(1)));
+        f.let(f.call(drop, vcpu, shadow, i64.and(va, i64.const(-4096)), isLarge) as I32);
+        count(f, vcpu, 'fencesLate');
+      });
+      f.set(next, i32.add(next.get, i32.const(1)));
+    },
+  );
+  i32.store(shadow, own.fencesSeen, end);
+}
+
+function defineDrop(f: FunctionBuilder): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const shadow = f.param<Ptr>(1).get;
+  const va = f.param<I64>(2).get;
+  const isLarge = f.local('i32');
+  const found = f.local('i32');
+  f.set(found, i32.const(0));
+  const lost = f.let(i32.load(shadow, own.lostSizes));
+  f.if(
+    i32.and(lost, i32.const(2)),
+    () => {
+      newEpoch(f, vcpu, shadow);
+      f.return(i32.const(3));
+    },
+    undefined,
+    'unlikely',
+  );
+  f.set(isLarge, i32.or(f.param<I32>(3).get, i32.ne(lost, i32.const(0))));
+  const epoch = f.let(i64.load(shadow, own.epoch));
+  eachSize(f, f.let(i32.load(shadow, own.sizes)), (size) => {
+    const { set, tag } = placeOf(f, shadow, va, size);
+    for (let way = 0; way < TABLE_WAYS; way++)
+      f.if(isEntry(f, set, way, tag, epoch), () => {
+        i64.store(set, way * TABLE_ENTRY_BYTES + TABLE_ENTRY.epoch, i64.const(0));
+        f.set(found, i32.const(2));
+        if (size > 0) f.set(isLarge, i32.const(1));
+      });
+  });
+  f.if(
+    isLarge.get,
+    () => {
+      for (const bank of DATA_BANKS) i64.store(shadow, own.dataEpochs + bank * 8, i64.const(0));
+      for (const bank of FETCH_BANKS) i64.store(shadow, own.fetchEpochs + bank * 8, i64.const(0));
+      i64.store(shadow, own.fetchEpoch, nextEpoch(f, vcpu));
+    },
+    () => dropFromBuffers(f, vcpu, shadow, va, epoch),
+    'unlikely',
+  );
+  f.return(i32.or(isLarge.get, found.get));
+}
+
+/** Empties a page's entries of the buffers that are not to be emptied anyway. */
+function dropFromBuffers(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr, va: I64, epoch: I64): void {
+  const { i32, i64 } = f;
+  const index = f.let(f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))));
+  const entry = f.let(f.ptr.add(shadow, index));
+  const clear = (offset: number, then?: () => void): void =>
+    f.if(i64.eq(i64.load(entry, offset), va), () => {
+      i64.store(entry, offset, i64.const(-1));
+      then?.();
+    });
+  for (const bank of DATA_BANKS)
+    f.if(i64.eq(i64.load(shadow, own.dataEpochs + bank * 8), epoch), () => {
+      clear(own.readTlb + bank * TLB_BANK_BYTES);
+      clear(own.writeTlb + bank * TLB_BANK_BYTES);
+      const slots = f.ptr.add(shadow, f.ptr.const(own.slots + bank * SLOT_BANK_BYTES));
+      f.memoryFill(slots, i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
+    });
+  for (const bank of FETCH_BANKS)
+    f.if(i64.eq(i64.load(shadow, own.fetchEpochs + bank * 8), epoch), () =>
+      clear(own.fetchTlb + bank * TLB_BANK_BYTES, () => i64.store(shadow, own.fetchEpoch, nextEpoch(f, vcpu))),
+    );
+}

@@ -1,0 +1,297 @@
+/**
+ * The write-tracked model (`--shadow-model tracked`): frames that walks read as page tables are known, and stores to
+ * them take the slow path, as those to frames with code do. So entries are dropped when their PTE is written, and a fence
+ * finds nothing left to drop: a guest without ASIDs, which fences at each change of root, keeps its translations.
+ *
+ *            a walk reads it                  many writes without a walk, another place
+ *   unknown ----------------> tracked, a bit ------------------------------------------------> unknown, or (often) demoted
+ *                             for each PTE                                                     fences drop as ever
+ *                             that was used
+ *
+ * A write to a PTE that no walk used drops nothing: what is not valid is never kept. Other writers (devices, debuggers)
+ * move a number in the header, which fences look at. For machines of one hart: others' stores are not seen in time.
+ */
+import { array, struct } from '../base/struct.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { newEpoch, newWriteEpoch } from './shadow-fences.ts';
+import { shadowLayout } from './shadow-layout.ts';
+import { BANK, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import type { Library } from './wasm-machine.ts';
+
+const at = vcpuState.offset;
+const own = shadowLayout.offset;
+
+/** Frames of page tables that are known at a time, by frame number modulo this. */
+export const TRACKED_FRAMES = 4096;
+export const TRACKED_BYTES = 128;
+/** Writes to a frame without a walk between them that make it unknown again; how often before it is demoted. */
+const FLOOD = 256;
+const MOST_STRIKES = 8;
+export const TRACK_STATE = { tracked: 1, demoted: 2 } as const;
+
+export const trackedFrame = struct('tracked-frame', {
+  /** Number of the frame in linear memory; 0: none. */
+  frame: 'u32',
+  state: 'u32',
+  /** The addresses that it translates, as a number of its span (0 for a root); its level, 0: leaves of 4 KiB. */
+  base: 'u64',
+  /** The shadow whose walks read it; 0: several. */
+  owner: 'u64',
+  level: 'u32',
+  isRoot: 'u32',
+  writes: 'u32',
+  strikes: 'u32',
+  used: array('u64', 8),
+});
+const slotAt = trackedFrame.offset;
+
+/**
+ * track_entry(vcpu, PTE's host address, va, level): a walk goes through it, and it is valid. track_write(vcpu, slot, host address,
+ * bytes): a frame that is tracked was written. fence_all(vcpu): sfence.vma x0, x0.
+ */
+export function defineTracking(module: ModuleBuilder, library: Library, entry: FunctionRef): void {
+  const P = module.pointerType;
+  const declare = library.declarer(module);
+  const release = module.function('track_release', [P, P], [], (f) => defineRelease(f, library));
+  module.define(entry, (f) => defineEntry(f, release));
+  module.define(library.get('track_write'), (f) => defineWrite(f, library, release));
+  module.define(declare('fence_all', [P], []), (f) => {
+    const vcpu = f.param<Ptr>(0).get;
+    f.if(f.i32.eqz(f.i32.load(vcpu, at.shadowModel)), () => {
+      f.call(library.get('flush_translation'), vcpu);
+      f.return();
+    });
+    f.call(library.get('flush_untracked'), vcpu, f.i64.const(-1));
+  });
+}
+
+/** The place of a frame, whether it is there or not. */
+function slotOf(f: FunctionBuilder, vcpu: Ptr, frame: I32): Ptr {
+  const offset = f.i32.mul(f.i32.and(frame, f.i32.const(TRACKED_FRAMES - 1)), f.i32.const(TRACKED_BYTES));
+  return f.let(f.ptr.add(f.ptr.load(vcpu, at.trackTable), f.ptr.from32(offset)));
+}
+
+function frameOf(f: FunctionBuilder, host: Ptr): I32 {
+  return f.let(f.ptr.to32(f.ptr.op('shr_u', host, f.ptr.const(12))));
+}
+
+/** `then(slot)` if the frame of that host address is tracked. */
+export function whenTracked(f: FunctionBuilder, vcpu: Ptr, host: Ptr, then: (slot: Ptr) => void): void {
+  f.if(
+    f.i32.load(vcpu, at.shadowModel),
+    () => {
+      const frame = frameOf(f, host);
+      const slot = slotOf(f, vcpu, frame);
+      const isTracked = f.i32.and(
+        f.i32.eq(f.i32.load(slot, slotAt.frame), frame),
+        f.i32.eq(f.i32.load(slot, slotAt.state), f.i32.const(TRACK_STATE.tracked)),
+      );
+      f.if(isTracked, () => then(slot));
+    },
+    undefined,
+    'unlikely',
+  );
+}
+
+function count(
+  f: FunctionBuilder,
+  vcpu: Ptr,
+  field: 'trackedFrames' | 'trackedWrites' | 'trackedDrops' | 'demotions',
+): void {
+  f.i32.store(vcpu, at[field], f.i32.add(f.i32.load(vcpu, at[field]), f.i32.const(1)));
+}
+
+function defineEntry(f: FunctionBuilder, release: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const host = f.param<Ptr>(1).get;
+  const va = f.param<I64>(2).get;
+  const level = f.param<I32>(3).get;
+  const shadow = f.let(f.ptr.load(vcpu, at.shadow));
+  const frame = frameOf(f, host);
+  const slot = slotOf(f, vcpu, frame);
+  const levels = f.convert('i32_wrap_i64', i64.shrU(i64.load(vcpu, at.satp), i64.const(60)));
+  const isRoot = f.let(i32.eq(i32.add(level, i32.const(6)), levels));
+  const span = f.convert('i64_extend_i32_u', i32.add(i32.mul(level, i32.const(9)), i32.const(21)));
+  const base = f.let(f.select(isRoot, i64.const(0), i64.shrS(va, span)));
+  const isOther = f.let(i32.ne(i32.load(slot, slotAt.frame), frame));
+  const isTracked = (): I32 => i32.eq(i32.load(slot, slotAt.state), i32.const(TRACK_STATE.tracked));
+  f.if(isOther, () => {
+    f.if(i32.and(i32.ne(i32.load(slot, slotAt.frame), i32.const(0)), isTracked()), () => f.call(release, vcpu, slot));
+    i32.store(slot, slotAt.frame, frame);
+    i32.store(slot, slotAt.strikes, i32.const(0));
+    i32.store(slot, slotAt.state, i32.const(0));
+  });
+  f.if(isTracked(), () => {
+    const isSame = i32.and(
+      i32.and(i64.eq(i64.load(slot, slotAt.base), base), i32.eq(i32.load(slot, slotAt.level), level)),
+      i32.eq(i32.load(slot, slotAt.isRoot), isRoot),
+    );
+    // One frame at two places, or used anew: which entries a write concerns would not be known.
+    f.if(i32.eqz(isSame), () => giveUp(f, vcpu, slot, release));
+  });
+  f.if(i32.eq(i32.load(slot, slotAt.state), i32.const(TRACK_STATE.demoted)), () => {
+    i32.store(shadow, own.untracked, i32.const(1));
+    f.return();
+  });
+  f.if(
+    isTracked(),
+    () =>
+      f.if(i32.eqz(f.ptr.eq(f.ptr.load(slot, slotAt.owner), shadow)), () =>
+        i64.store(slot, slotAt.owner, i64.const(0)),
+      ),
+    () => {
+      i32.store(slot, slotAt.state, i32.const(TRACK_STATE.tracked));
+      i64.store(slot, slotAt.base, base);
+      i64.store(slot, slotAt.owner, f.ptr.to64(shadow));
+      i32.store(slot, slotAt.level, level);
+      i32.store(slot, slotAt.isRoot, isRoot);
+      for (let word = 0; word < 8; word++) i64.store(slot, slotAt.used + word * 8, i64.const(0));
+      count(f, vcpu, 'trackedFrames');
+      dropWriters(f, vcpu, frame);
+    },
+  );
+  i32.store(slot, slotAt.writes, i32.const(0));
+  const word = wordOf(f, slot, numberOf(f, host));
+  i64.store(word.at, slotAt.used, i64.or(i64.load(word.at, slotAt.used), word.bit));
+}
+
+/** The PTE's number in its frame. */
+function numberOf(f: FunctionBuilder, host: Ptr): I32 {
+  return f.let(f.i32.and(f.i32.shrU(f.ptr.to32(host), f.i32.const(3)), f.i32.const(511)));
+}
+
+function wordOf(f: FunctionBuilder, slot: Ptr, number: I32): { at: Ptr; bit: I64 } {
+  const { i32, i64 } = f;
+  const offset = i32.shl(i32.shrU(number, i32.const(6)), i32.const(3));
+  const place = f.let(f.ptr.add(slot, f.ptr.from32(offset)));
+  const shift = f.convert('i64_extend_i32_u', i32.and(number, i32.const(63)));
+  return { at: place, bit: f.let(i64.shl(i64.const(1), shift)) };
+}
+
+/** No write buffer leads to the frame any more: supervisor's is searched, where a kernel's stores go; others are emptied. */
+function dropWriters(f: FunctionBuilder, vcpu: Ptr, frame: I32): void {
+  const { i32, i64 } = f;
+  const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
+  const isCurrent = f.let(i64.eq(i64.load(hart, own.writeEpochs + BANK.supervisor * 8), i64.load(vcpu, at.writeEpoch)));
+  newWriteEpoch(f, vcpu);
+  const entry = f.pointerLocal();
+  f.set(entry, f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)));
+  const end = f.let(f.ptr.add(entry.get, f.ptr.const(TLB_BANK_BYTES)));
+  const target = f.let(f.ptr.op('shl', f.ptr.from32(frame), f.ptr.const(12)));
+  f.loop((again) => {
+    const host = f.ptr.add(f.ptr.from64(i64.load(entry.get)), f.ptr.load(entry.get, 8));
+    f.if(f.ptr.eq(host, target), () => i64.store(entry.get, 0, i64.const(-1)));
+    f.set(entry, f.ptr.add(entry.get, f.ptr.const(16)));
+    f.brIf(again, i32.eqz(f.ptr.eq(entry.get, end)));
+  });
+  const slots = f.ptr.add(hart, f.ptr.const(own.slots + BANK.supervisor * SLOT_BANK_BYTES));
+  f.memoryFill(slots, i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
+  f.if(isCurrent, () => i64.store(hart, own.writeEpochs + BANK.supervisor * 8, i64.load(vcpu, at.writeEpoch)));
+  // The bank in use, if it is another.
+  const isOther = i32.eqz(
+    f.ptr.eq(
+      f.ptr.load(vcpu, at.writeBank),
+      f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)),
+    ),
+  );
+  f.if(isOther, () => {
+    f.memoryFill(f.ptr.load(vcpu, at.writeBank), i32.const(0xff), f.ptr.const(TLB_BANK_BYTES));
+    f.memoryFill(f.ptr.load(vcpu, at.slotBank), i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
+  });
+}
+
+/** Drops whatever may have been made from a frame's PTEs, all of it where global pages may be among them. */
+function dropSpan(f: FunctionBuilder, library: Library, vcpu: Ptr, slot: Ptr, mayBeGlobal: I32): void {
+  const { i32 } = f;
+  const owner = f.let(f.ptr.load(slot, slotAt.owner));
+  const isWide = i32.or(i32.or(mayBeGlobal, f.ptr.eqz(owner)), i32.load(vcpu, at.lowGlobals));
+  f.if(
+    isWide,
+    () => f.call(library.get('drop_all'), vcpu),
+    () => {
+      newEpoch(f, vcpu, owner);
+      f.call(library.get('set_banks'), vcpu);
+    },
+  );
+}
+
+/** The frame is tracked no more, until a walk reads it; having been given up too often it is demoted. */
+function giveUp(f: FunctionBuilder, vcpu: Ptr, slot: Ptr, release: FunctionRef): void {
+  const { i32 } = f;
+  f.call(release, vcpu, slot);
+  const strikes = f.let(i32.add(i32.load(slot, slotAt.strikes), i32.const(1)));
+  i32.store(slot, slotAt.strikes, strikes);
+  f.if(i32.gtU(strikes, i32.const(MOST_STRIKES)), () => {
+    i32.store(slot, slotAt.state, i32.const(TRACK_STATE.demoted));
+    count(f, vcpu, 'demotions');
+  });
+}
+
+/** track_release(vcpu, slot): the frame's writes are not noticed any more. */
+function defineRelease(f: FunctionBuilder, library: Library): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const slot = f.param<Ptr>(1).get;
+  i32.store(slot, slotAt.state, i32.const(0));
+  const mayBeGlobal = i32.or(i32.load(slot, slotAt.isRoot), i64.ltS(i64.load(slot, slotAt.base), i64.const(0)));
+  dropSpan(f, library, vcpu, slot, mayBeGlobal);
+}
+
+function defineWrite(f: FunctionBuilder, library: Library, release: FunctionRef): void {
+  const { i32, i64 } = f;
+  const vcpu = f.param<Ptr>(0).get;
+  const slot = f.param<Ptr>(1).get;
+  const host = f.param<Ptr>(2).get;
+  const bytes = f.param<I32>(3).get;
+  count(f, vcpu, 'trackedWrites');
+  const writes = f.let(i32.add(i32.load(slot, slotAt.writes), i32.const(1)));
+  i32.store(slot, slotAt.writes, writes);
+  f.if(i32.gtU(writes, i32.const(FLOOD)), () => {
+    giveUp(f, vcpu, slot, release);
+    f.return();
+  });
+  const number = f.local('i32');
+  f.set(number, numberOf(f, host));
+  const last = numberOf(f, f.ptr.add(host, f.ptr.from32(i32.sub(bytes, i32.const(1)))));
+  f.loop((again) => {
+    const word = wordOf(f, slot, number.get);
+    const used = f.let(i64.load(word.at, slotAt.used));
+    f.if(i64.ne(i64.and(used, word.bit), i64.const(0)), () => {
+      i64.store(word.at, slotAt.used, i64.xor(used, word.bit));
+      count(f, vcpu, 'trackedDrops');
+      dropEntry(f, library, vcpu, slot, number.get);
+    });
+    f.set(number, i32.add(number.get, i32.const(1)));
+    f.brIf(again, i32.leU(number.get, last));
+  });
+}
+
+/** A PTE that walks used was written: of a level above the last, whatever lies below it. */
+function dropEntry(f: FunctionBuilder, library: Library, vcpu: Ptr, slot: Ptr, number: I32): void {
+  const { i32, i64 } = f;
+  const level = f.let(i32.load(slot, slotAt.level));
+  const base = f.let(i64.load(slot, slotAt.base));
+  const owner = f.let(f.ptr.load(slot, slotAt.owner));
+  f.if(level, () => {
+    const isHigh = f.select(
+      i32.load(slot, slotAt.isRoot),
+      i32.geU(number, i32.const(256)),
+      i64.ltS(base, i64.const(0)),
+    );
+    dropSpan(f, library, vcpu, slot, isHigh);
+    f.return();
+  });
+  const page = i64.shl(f.convert('i64_extend_i32_u', number), i64.const(12));
+  const va = f.let(i64.or(i64.shl(base, i64.const(21)), page));
+  const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
+  const found = f.let(f.call(library.get('shadow_drop'), vcpu, hart, va, i32.const(0)) as I32);
+  f.if(
+    i32.or(found, f.ptr.eqz(owner)),
+    () => f.call(library.get('drop_page'), vcpu, va),
+    () => {
+      f.let(f.call(library.get('shadow_drop'), vcpu, owner, va, i32.const(0)) as I32);
+      f.call(library.get('set_banks'), vcpu);
+    },
+  );
+}

@@ -1,0 +1,360 @@
+/**
+ * A hart with shadows against a machine that walks every time, for tests. A program is a random row of writes to page
+ * tables (by the hart, through an alias of its own, by a device), fences of every kind, changes of root, and accesses in
+ * all modes; the page that an access reaches, or its fault, must be one that the architecture permits: what a walk finds
+ * that reads each PTE as it was at some time since the last fence that covers it.
+ *
+ * Three roots share the upper half, whose leaves are global; the lower half is each one's own.
+ */
+import { assert, must } from '../base/assert.ts';
+import { assemble, parseCpu } from '../isa/index.ts';
+import { BareHart } from './engine.testing.ts';
+import { FRAME_BYTES } from './memory-plan.ts';
+import { PTE } from './page-table.ts';
+import type { Random } from './random.testing.ts';
+import { type ShadowOptions, wroteTracked } from './shadows.ts';
+
+const RAM = 0x8000_0000;
+const PAGES = 64;
+const SV39 = 8n;
+const [TABLES, DATA, DATA_PAGES] = [8, 32, 16];
+/** Page numbers: roots, their tables by 2 MiB and by 4 KiB, the upper half's. */
+const ROOTS = [TABLES, TABLES + 1, TABLES + 2] as const;
+const MIDDLE = [TABLES + 3, TABLES + 4, TABLES + 5] as const;
+const LAST = [TABLES + 6, TABLES + 7, TABLES + 8] as const;
+const [UPPER_MIDDLE, UPPER_LAST, SPARE] = [TABLES + 9, TABLES + 10, TABLES + 11];
+const TABLE_PAGES = 12;
+const UPPER = -(1n << 38n);
+const LARGE = 0x20_0000n;
+/** Numbers of the PTEs that programs use, in any table. */
+const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), 256];
+const MSTATUS = { mprv: 1n << 17n, sum: 1n << 18n, mxr: 1n << 19n } as const;
+const ADUE = 1n << 61n;
+/** Instructions at the start of memory, one for each thing that a program does. */
+const SLOTS = [
+  'sd a0, 0(a1)',
+  'ld a0, 0(a1)',
+  'csrw satp, a0',
+  'csrw mstatus, a0',
+  'sfence.vma',
+  'sfence.vma a0, x0',
+  'sfence.vma x0, a1',
+  'sfence.vma a0, a1',
+  'mret',
+  'csrr a0, satp',
+] as const;
+type Slot = (typeof SLOTS)[number];
+const HANDLER = 0x400;
+const [CODE_AT, NUMBER_AT, STORE_AT] = [0x800, 0, 16];
+
+type Access = 'load' | 'store' | 'fetch';
+interface Version {
+  readonly time: number;
+  readonly value: bigint;
+}
+interface Fence {
+  readonly time: number;
+  readonly va: bigint | undefined;
+  readonly asid: bigint | undefined;
+}
+/** The data page that an access reached; undefined: a page fault. */
+type Outcome = number | undefined;
+
+export class ShadowTrial {
+  readonly hart: BareHart;
+  readonly #random: Random;
+  readonly #asidMask: bigint;
+  readonly #history = new Map<number, Version[]>();
+  #fences: Fence[] = [];
+  #time = 0;
+  #satp = 0n;
+  #stamp = 0x1000;
+  readonly trail: string[] = [];
+  uses = 0;
+  /** Of these, uses of what a walk would not find any more. */
+  stale = 0;
+
+  constructor(random: Random, options: ShadowOptions & { readonly width?: 32 | 64 }) {
+    this.#random = random;
+    this.#asidMask = (1n << BigInt(options.asidBits ?? 16)) - 1n;
+    this.hart = new BareHart({
+      ...{ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: PAGES * FRAME_BYTES, shadows: options },
+      ...(options.width ? { width: options.width } : {}),
+    });
+    const { hart } = this;
+    hart.write(RAM, assemble(SLOTS.join('\n'), BigInt(RAM)).bytes);
+    hart.write(RAM + HANDLER, assemble('1: j 1b', BigInt(RAM + HANDLER)).bytes);
+    for (let page = DATA; page < DATA + DATA_PAGES; page++) {
+      hart.write(address(page) + NUMBER_AT, word(BigInt(page)));
+      hart.write(address(page) + CODE_AT, assemble(`addi a0, x0, ${page}\necall`, 0n).bytes);
+    }
+    for (let space = 0; space < 3; space++) {
+      const [root, middle, last] = [must(ROOTS[space]), must(MIDDLE[space]), must(LAST[space])];
+      hart.write(address(root), word(pointer(middle)));
+      hart.write(address(root) + 256 * 8, word(pointer(UPPER_MIDDLE)));
+      hart.write(address(middle), word(pointer(last)));
+    }
+    hart.write(address(UPPER_MIDDLE), word(pointer(UPPER_LAST)));
+    // All of RAM once more, global, for supervisor mode.
+    hart.write(address(UPPER_MIDDLE) + 8, word(leaf(0, 0xefn)));
+    const { state } = hart;
+    state.mtvec = BigInt(RAM + HANDLER);
+    state.pmpaddr0 = (1n << 54n) - 1n;
+    state.pmpcfg0 = 0x1fn;
+    state.features |= 1n;
+    state.menvcfg = random.chance(0.5) ? ADUE : 0n;
+    hart.processor.contextChanged(hart.at);
+    this.#sync('start');
+    this.#setRoot();
+  }
+
+  /** Does so many things; returns what was not permitted, as text. */
+  run(steps: number): string | undefined {
+    const random = this.#random;
+    for (let step = 0; step < steps; step++) {
+      const dice = random.below(100);
+      if (dice < 25) this.#write();
+      else if (dice < 38) this.#fence();
+      else if (dice < 50) this.#setRoot();
+      else {
+        const wrong = this.#use();
+        if (wrong !== undefined) return `${this.trail.slice(-25).join('\n')}\n${wrong}`;
+      }
+    }
+    return undefined;
+  }
+
+  #execute(slot: Slot, registers: { a0?: bigint; a1?: bigint } = {}, steps = 1): void {
+    const { state } = this.hart;
+    if (registers.a0 !== undefined) state.x[10] = BigInt.asUintN(64, registers.a0);
+    if (registers.a1 !== undefined) state.x[11] = BigInt.asUintN(64, registers.a1);
+    state.pc = BigInt(RAM + SLOTS.indexOf(slot) * 4);
+    state.mcause = 0n;
+    this.hart.run(steps);
+  }
+
+  /** The tables as they are now: what changed is a new version. */
+  #sync(by: string): void {
+    this.#time++;
+    const { map, memory } = this.hart;
+    for (let page = TABLES; page < TABLES + TABLE_PAGES; page++) {
+      const host = map.host(address(page) / FRAME_BYTES, 'read');
+      for (const i of ENTRIES) {
+        const value = must(memory.u64[host / 8 + i]);
+        const at = address(page) + i * 8;
+        const versions = this.#history.get(at);
+        const before = versions?.at(-1)?.value ?? 0n;
+        if (value === before) continue;
+        if (by === 'walk') assert((before | PTE.a | PTE.d) === (value | PTE.a | PTE.d), 'a walk sets A and D alone');
+        if (versions) versions.push({ time: this.#time, value });
+        else this.#history.set(at, [{ time: by === 'start' ? 0 : this.#time, value }]);
+      }
+    }
+  }
+
+  #write(): void {
+    const random = this.#random;
+    const space = random.below(3);
+    const isUpper = random.chance(0.25);
+    const last = isUpper ? UPPER_LAST : must(LAST[space]);
+    const page = random.below(6);
+    const flags = (): bigint => {
+      const some = random.chance(0.6) ? 0xcfn : BigInt(random.below(256)) | 1n;
+      const user = isUpper ? 0n : random.chance(0.7) ? PTE.u : 0n;
+      return (some & ~(PTE.u | PTE.g)) | user | (isUpper ? PTE.g : 0n);
+    };
+    const dice = random.below(20);
+    const put = (table: number, index: number, value: bigint): void => this.#store(address(table) + index * 8, value);
+    if (dice < 12) put(last, page, leaf(DATA + random.below(DATA_PAGES), flags()));
+    else if (dice < 14) put(last, page, 0n);
+    else if (dice < 16 && !isUpper) put(must(MIDDLE[space]), 1, random.chance(0.7) ? leaf(0, 0xdfn) : 0n);
+    else if (dice < 17 && !isUpper)
+      put(must(MIDDLE[space]), 0, pointer(random.chance(0.6) ? last : must(LAST[random.below(3)])));
+    else if (dice < 18 && !isUpper) put(must(MIDDLE[space]), 0, pointer(SPARE));
+    else if (dice < 19) put(SPARE, page, leaf(DATA + random.below(DATA_PAGES), 0xdfn));
+    else {
+      const all = flags();
+      for (let i = 0; i < 16; i++) put(last, 16 + i, leaf(DATA + 8, all) | PTE.n);
+    }
+    this.#sync('write');
+  }
+
+  /** By the hart in machine mode, through the upper half's alias, or by a device. */
+  #store(at: number, value: bigint): void {
+    const { hart } = this;
+    const random = this.#random;
+    this.trail.push(`[${at.toString(16)}] = ${value.toString(16)}`);
+    const dice = random.below(10);
+    if (dice === 0) {
+      const host = hart.map.host(Math.floor(at / FRAME_BYTES), 'write');
+      hart.memory.u8.set(word(value), host + (at % FRAME_BYTES));
+      wroteTracked(hart.memory, host);
+      return;
+    }
+    const isAlias = dice < 5 && this.#satp >> 60n !== 0n;
+    this.#execute('csrw mstatus, a0', { a0: isAlias ? MSTATUS.mprv | (1n << 11n) : 0n });
+    this.#execute('sd a0, 0(a1)', { a0: value, a1: isAlias ? UPPER + LARGE + BigInt(at - RAM) : BigInt(at) });
+    assert(hart.state.mcause === 0n, 'the alias is always there');
+  }
+
+  #fence(): void {
+    const random = this.#random;
+    const va = this.#address();
+    const asid = BigInt(random.below(4));
+    const kind = random.pick(['sfence.vma', 'sfence.vma a0, x0', 'sfence.vma x0, a1', 'sfence.vma a0, a1'] as const);
+    this.#execute('csrw mstatus, a0', { a0: 0n });
+    this.#execute(kind, { a0: va, a1: asid | (random.chance(0.1) ? 0xff_0000n : 0n) });
+    this.#time++;
+    this.#fences.push({
+      time: this.#time,
+      va: kind.includes('a0') ? va & ~0xfffn : undefined,
+      asid: kind.includes('a1') ? asid & this.#asidMask : undefined,
+    });
+    this.trail.push(`${kind}  a0 ${va.toString(16)} a1 ${asid}`);
+    if (kind === 'sfence.vma') this.#fences = this.#fences.slice(-1);
+  }
+
+  #setRoot(): void {
+    const random = this.#random;
+    const root = must(ROOTS[random.below(3)]);
+    const satp = random.chance(0.05)
+      ? 0n
+      : (SV39 << 60n) | (BigInt(random.below(4)) << 44n) | BigInt(RAM / 4096 + root);
+    this.#execute('csrw mstatus, a0', { a0: 0n });
+    this.#execute('csrw satp, a0', { a0: satp });
+    this.#execute('csrr a0, satp');
+    this.#satp = must(this.hart.state.x[10]);
+    const kept = (satp & ~(0xffffn << 44n)) | (satp & (this.#asidMask << 44n));
+    assert(this.#satp === kept, 'satp keeps the bits that it has');
+    this.trail.push(`satp = ${this.#satp.toString(16)}`);
+  }
+
+  #address(): bigint {
+    const random = this.#random;
+    const base = random.chance(0.3) ? UPPER : 0n;
+    const dice = random.below(8);
+    if (dice === 0) return base + LARGE + BigInt((DATA + random.below(DATA_PAGES)) * FRAME_BYTES);
+    if (dice === 1) return base + BigInt((16 + random.below(16)) * FRAME_BYTES);
+    return base + BigInt(random.below(6) * FRAME_BYTES);
+  }
+
+  #use(): string | undefined {
+    const random = this.#random;
+    const va = this.#address();
+    const access = random.pick(['load', 'load', 'store', 'fetch'] as const);
+    const mode = random.below(2);
+    const [sum, mxr] = [random.chance(0.5), random.chance(0.2)];
+    const status = (sum ? MSTATUS.sum : 0n) | (mxr ? MSTATUS.mxr : 0n) | (BigInt(mode) << 11n);
+    if (this.#satp >> 60n === 0n) return undefined;
+    const expected = this.#outcomes({ va, access, mode, sum, mxr });
+    const { state } = this.hart;
+    let outcome: Outcome;
+    if (access === 'fetch') {
+      this.#execute('csrw mstatus, a0', { a0: status });
+      state.mepc = va + BigInt(CODE_AT);
+      if (va < 0n) state.mepc = BigInt.asUintN(64, va + BigInt(CODE_AT));
+      this.#execute('mret', {}, 3);
+      outcome = state.mcause === 12n ? undefined : Number(state.x[10]);
+    } else {
+      this.#execute('csrw mstatus, a0', { a0: status | MSTATUS.mprv });
+      const stamp = BigInt(++this.#stamp);
+      if (access === 'load') this.#execute('ld a0, 0(a1)', { a1: va + BigInt(NUMBER_AT) });
+      else this.#execute('sd a0, 0(a1)', { a0: stamp, a1: va + BigInt(STORE_AT) });
+      if (state.mcause !== 0n) outcome = undefined;
+      else if (access === 'load') outcome = Number(state.x[10]);
+      else outcome = this.#whereIs(stamp);
+    }
+    const how = `${access} ${BigInt.asUintN(64, va).toString(16)} mode ${mode}${sum ? ' SUM' : ''}${mxr ? ' MXR' : ''}`;
+    this.trail.push(`${how} -> ${outcome}`);
+    this.uses++;
+    if (outcome !== this.#now({ va, access, mode, sum, mxr })) this.stale++;
+    this.#sync('walk');
+    if (expected.has(outcome)) return undefined;
+    return `${how}: ${outcome}, not one of ${[...expected].join(', ')}; satp ${this.#satp.toString(16)}`;
+  }
+
+  #whereIs(stamp: bigint): number {
+    for (let page = DATA; page < DATA + DATA_PAGES; page++)
+      if (new DataView(this.hart.read(address(page) + STORE_AT, 8).buffer).getBigUint64(0, true) === stamp) return page;
+    return -1;
+  }
+
+  /** What a walk finds that reads all as it is now. */
+  #now(use: Use): Outcome {
+    const [only] = this.#walk(use, () => Number.POSITIVE_INFINITY);
+    return only?.outcome;
+  }
+
+  /** All that is permitted. */
+  #outcomes(use: Use): ReadonlySet<Outcome> {
+    const asid = (this.#satp >> 44n) & 0xffffn;
+    const page = use.va & ~0xfffn;
+    const last = (covers: (fence: Fence) => boolean): number => this.#fences.findLast(covers)?.time ?? 0;
+    const all = last(({ va, asid: of }) => va === undefined && of === undefined);
+    const space = last(({ va, asid: of }) => va === undefined && (of === undefined || of === asid));
+    const leafOfSpace = last(({ va, asid: of }) => (va ?? page) === page && (of ?? asid) === asid);
+    const leafOfAll = last(({ va, asid: of }) => (va ?? page) === page && of === undefined);
+    const own = this.#walk(use, (isLeaf) => (isLeaf ? leafOfSpace : space));
+    // Global translations may have been found in any space, and fences of one leave them.
+    const global = this.#walk(use, (isLeaf) => (isLeaf ? leafOfAll : all)).filter(({ isGlobal }) => isGlobal);
+    return new Set([...own, ...global].map(({ outcome }) => outcome));
+  }
+
+  /** Walks that read each PTE in a version of `since(leaf or not)` or later. */
+  #walk(use: Use, since: (isLeaf: boolean) => number): { outcome: Outcome; isGlobal: boolean }[] {
+    const found: { outcome: Outcome; isGlobal: boolean }[] = [];
+    const descend = (table: number, level: number): void => {
+      const at = table + Number((BigInt.asUintN(39, use.va) >> BigInt(12 + 9 * level)) & 511n) * 8;
+      const versions = this.#history.get(at) ?? [{ time: 0, value: 0n }];
+      versions.forEach(({ value }, i) => {
+        const isPointer = (value & PTE.v) !== 0n && (value & (PTE.r | PTE.x | PTE.w)) === 0n;
+        // What was replaced before the fence is gone.
+        const next = versions[i + 1];
+        if (next !== undefined && next.time <= since(!isPointer)) return;
+        if (!isPointer || level === 0)
+          found.push({
+            outcome: leafOutcome(use, value, level, this.hart.state.menvcfg),
+            isGlobal: (value & PTE.g) !== 0n,
+          });
+        else descend(Number((value >> 10n) << 12n), level - 1);
+      });
+    };
+    descend(Number((this.#satp & ((1n << 44n) - 1n)) << 12n), 2);
+    return found;
+  }
+}
+
+interface Use {
+  readonly va: bigint;
+  readonly access: Access;
+  readonly mode: number;
+  readonly sum: boolean;
+  readonly mxr: boolean;
+}
+
+function leafOutcome({ va, access, mode, sum, mxr }: Use, pte: bigint, level: number, menvcfg: bigint): Outcome {
+  const has = (bits: bigint): boolean => (pte & bits) !== 0n;
+  if (!has(PTE.v) || (pte & (PTE.r | PTE.w)) === PTE.w || !has(PTE.r | PTE.x)) return undefined;
+  if (mode === 0 ? !has(PTE.u) : has(PTE.u) && (access === 'fetch' || !sum)) return undefined;
+  const isAllowed =
+    access === 'store' ? has(PTE.w) : access === 'fetch' ? has(PTE.x) : has(PTE.r) || (mxr && has(PTE.x));
+  if (!isAllowed) return undefined;
+  if ((!has(PTE.a) || (access === 'store' && !has(PTE.d))) && (menvcfg & ADUE) === 0n) return undefined;
+  const ppn = Number((pte >> 10n) & ((1n << 44n) - 1n)) - RAM / 4096;
+  const index = Number((va >> 12n) & 511n);
+  if (has(PTE.n)) return level === 0 ? (ppn & ~15) + (index & 15) : undefined;
+  return level === 0 ? ppn : level === 1 ? ppn + index : undefined;
+}
+
+function address(page: number): number {
+  return RAM + page * FRAME_BYTES;
+}
+function word(value: bigint): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(value).buffer);
+}
+function pointer(page: number): bigint {
+  return (BigInt(RAM / 4096 + page) << 10n) | PTE.v;
+}
+function leaf(page: number, flags: bigint): bigint {
+  return (BigInt(RAM / 4096 + page) << 10n) | flags;
+}
