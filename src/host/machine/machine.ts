@@ -7,7 +7,7 @@ import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
-import { type EngineCode, Processor } from '../../engine/index.ts';
+import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
@@ -36,18 +36,16 @@ import {
   TIMEBASE_HZ,
   type Violation,
 } from '../../machine/index.ts';
-import { type FrameOffload, parsePublish } from '../../network/index.ts';
-import { cacheFolder } from '../debian/index.ts';
+import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
-import { build } from '../package-files.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
-import { readyEngine } from './engine-cache.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
@@ -66,7 +64,7 @@ import type {
 import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
-import { nodePorts } from './node-ports.ts';
+import { nodePorts, whileItLasts } from './node-ports.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
 import { changeProtection } from './protection-change.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
@@ -121,12 +119,18 @@ export class LocalMachine implements MachineHandle, Member {
     const { options } = parts;
     const config = home ? partitionConfig(options, home.config) : boardConfig(options, true, availableParallelism());
     const guest: { net?: VirtioNet } = {};
-    const threads = home === undefined && config.clock === 'real' ? threadsFor(config) : undefined;
+    const threads =
+      home === undefined && config.clock === 'real'
+        ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
+        : undefined;
     let network: RunningNetwork | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
-        network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
+        network = await startUserNetwork(
+          { publish: (options.publish ?? []).map(parsePublish) },
+          (frame, offload) => guest.net?.receive(frame, offload) ?? false,
+        );
       machine = new LocalMachine(parts, config, network, home ?? threads);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
@@ -162,7 +166,7 @@ export class LocalMachine implements MachineHandle, Member {
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
-    const host = this.#whileItLasts(nodePorts(options.seed));
+    const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
@@ -187,7 +191,7 @@ export class LocalMachine implements MachineHandle, Member {
     };
     this.board = home ? Board.join(home.parts.commons, config, boardPorts) : Board.create(config, boardPorts);
     try {
-      this.home = home ?? this.#makeHome(where as MachineThreads | undefined, epoch, ticks);
+      this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
@@ -227,18 +231,6 @@ export class LocalMachine implements MachineHandle, Member {
     return this.home.parts.processor;
   }
 
-  #makeHome(threads: MachineThreads | undefined, epoch: bigint, ticks: () => number): MachineHome {
-    const { config, memory, commons } = this.board;
-    const { extensions, emulated } = parseCpuModel(config.cpu);
-    const { description } = memory.shape;
-    const wish = { description, extensions, emulated, policies: config.policies };
-    const code = readyEngine(wish, cacheFolder('engines'), build);
-    code.writeTables(memory.buffer);
-    const module = new WebAssembly.Module(code.bytes);
-    const processor = new Processor(module, memory.memory, { width: config.width, ticks });
-    return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
-  }
-
   #boot(files: BootFiles): void {
     const { memoryBytes, harts, cpu } = this.#config;
     const { extensions } = parseCpuModel(cpu);
@@ -246,18 +238,6 @@ export class LocalMachine implements MachineHandle, Member {
     const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
     this.board.load(plan);
     releaseBootFiles(files, plan);
-  }
-
-  /** What the host does later it does not do to a partition that has left its machine. */
-  #whileItLasts(host: HostPorts): HostPorts {
-    const unlessGone = (act: () => void) => (): void => {
-      if (this.#last === undefined) act();
-    };
-    return {
-      ...host,
-      after: (delayMs, callback) => host.after(delayMs, unlessGone(callback)),
-      defer: (callback) => host.defer(unlessGone(callback)),
-    };
   }
 
   get info(): MachineInfo {
@@ -293,41 +273,12 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const out: Uint8Array[] = [];
-    const err: Uint8Array[] = [];
     if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
-    const execution = this.#agent.session.exec({
-      argv,
-      ...(options.environment ? { env: options.environment } : {}),
-      ...(options.workingFolder ? { cwd: options.workingFolder } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-      onStdout: options.onStdout ?? ((bytes) => out.push(bytes)),
-      onStderr: options.onStderr ?? ((bytes) => err.push(bytes)),
-    });
-    const feeding = (async () => {
-      const input = options.stdin ?? [];
-      for await (const piece of input instanceof Uint8Array ? [input] : input) await execution.writeStdin(piece);
-      execution.closeStdin();
-    })();
-    // A command that does not read its input closes it: its exit code says what happened.
-    feeding.catch(() => undefined);
-    const { exitCode } = await execution.ended;
-    return { code: exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };
+    return await execute(this.#agent.session, argv, options);
   }
 
   async createPartition(options: PartitionOptions): Promise<MachineHandle> {
-    if (this.home.config.room === undefined || !this.home.isOpen)
-      throw new OperatorError(
-        'machine-closed',
-        this.home.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
-        'Make a machine with "room" for more.',
-      );
-    if ((options as MachineOptions).bootSnapshot === true)
-      throw new OperatorError(
-        'snapshot-partitions',
-        'a partition that joins a machine boots: boots are kept of machines for one guest',
-        'Leave bootSnapshot out.',
-      );
+    this.home.checkRoom(options as MachineOptions);
     return await this.#another(options, this.home);
   }
 
@@ -482,7 +433,7 @@ export class LocalMachine implements MachineHandle, Member {
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });
     void serving
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => this.failed(error))
       .then(async () => {
         await this.home.leave(this);
         this.#io.serve();
@@ -516,10 +467,6 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   failed(error: unknown): void {
-    this.#fail(error);
-  }
-
-  #fail(error: unknown): void {
     this.#failure ??= error instanceof Error ? error.message : String(error);
     if (this.#last === undefined) this.board.world.finish(RUN.crashed, 125);
   }
@@ -530,7 +477,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   /** A hart reached a breakpoint, or has made its step. */
   stopped(): void {
-    void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
+    void this.#debugger?.stopped().catch((error: unknown) => this.failed(error));
   }
 
   #steppedTicks(): number {
@@ -548,15 +495,4 @@ export class LocalMachine implements MachineHandle, Member {
       signatures,
     );
   }
-}
-
-function threadsFor({ processors, translation }: BoardConfig): MachineThreads {
-  return new MachineThreads({ processors, translates: translation !== undefined });
-}
-
-async function startNetwork(
-  options: MachineOptions,
-  deliver: (frame: Uint8Array, offload?: FrameOffload) => boolean,
-): Promise<RunningNetwork> {
-  return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
 }
