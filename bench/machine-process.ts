@@ -6,7 +6,7 @@
  */
 import { keepCompiledModules } from '../src/cli/code-cache.ts';
 import type { MachineStats } from '../src/host/machine/index.ts';
-import { startVcpuWorkerAhead } from '../src/host/machine/vcpu-worker-start.ts';
+import { startProcessorAhead } from '../src/host/machine/processor-worker-start.ts';
 import type { BoardStats, PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import type { MemoryAccount } from './memory-account.ts';
 
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as MachineProcessStart;
   // As the command does.
   keepCompiledModules();
-  startVcpuWorkerAhead();
+  startProcessorAhead();
   const { createMachine } = await import('../src/host/machine/index.ts');
   const { memoryAccount } = await import('./memory-account.ts');
   const machine = await createMachine({ ...start, agent: false, network: false });

@@ -49,6 +49,7 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type PartitionOptions,
   type Progress,
   type ProgressListener,
   type ProtectionChange,

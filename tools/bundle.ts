@@ -14,7 +14,7 @@ import { rooms } from './layers.ts';
 
 const ENTRIES = [
   ...['index.js', 'cli/kage.js', 'cli/detached.js'],
-  ...['host/machine/vcpu-worker.js', 'host/machine/translation-worker.js'],
+  ...['host/machine/processor-worker.js', 'host/machine/translation-worker.js'],
 ];
 const CHUNKS = 'chunks';
 const pages = rooms.filter((room) => room.web).map((room) => `${room.name}/`);

@@ -53,7 +53,7 @@ export const rooms: readonly Room[] = [
     name: 'host',
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
     imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
-    early: 'machine/vcpu-worker-start.ts',
+    early: 'machine/processor-worker-start.ts',
     core: false,
   },
   {

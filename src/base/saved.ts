@@ -4,7 +4,7 @@
  */
 import type { AnyLayout, Field, Saved, Scalar } from './struct.ts';
 
-const LIMITS: Record<Exclude<Scalar, 'u64'>, readonly [least: number, most: number]> = {
+const LIMITS: Record<Exclude<Scalar, 'u64' | 'f64'>, readonly [least: number, most: number]> = {
   u8: [0, 0xff],
   u16: [0, 0xffff],
   u32: [0, 0xffff_ffff],
@@ -64,6 +64,7 @@ export function isSaved(layout: AnyLayout, value: unknown): value is Saved {
 
 function fits(scalar: Scalar, value: unknown): boolean {
   if (scalar === 'u64') return typeof value === 'string' && /^\d{1,20}$/.test(value) && BigInt(value) < U64_END;
+  if (scalar === 'f64') return typeof value === 'number';
   const [least, most] = LIMITS[scalar];
   return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
 }

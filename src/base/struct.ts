@@ -8,8 +8,8 @@
  */
 import { assert, must } from './assert.ts';
 
-/** Scalars: `u64` is a bigint in TypeScript, the others are numbers. */
-export type Scalar = 'u8' | 'u16' | 'u32' | 'i32' | 'u64';
+/** Scalars: `u64` is a bigint in TypeScript, the others are numbers. `f64` is for TypeScript alone. */
+export type Scalar = 'u8' | 'u16' | 'u32' | 'i32' | 'u64' | 'f64';
 export interface ArrayField<S extends Scalar = Scalar> {
   readonly kind: 'array';
   readonly of: S;
@@ -40,7 +40,9 @@ type TypedArrayOf<S extends Scalar> = S extends 'u64'
       ? Uint32Array
       : S extends 'u16'
         ? Uint16Array
-        : Uint8Array;
+        : S extends 'f64'
+          ? Float64Array
+          : Uint8Array;
 
 /** The accessor object of a layout: scalars are properties, arrays typed arrays, nested structs arrays of accessors. */
 export type View<F extends Fields> = {
@@ -68,7 +70,7 @@ export interface Layout<F extends Fields> {
   view(buffer: ArrayBufferLike, at: number): View<F>;
 }
 
-const SIZE: Record<Scalar, number> = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8 };
+const SIZE: Record<Scalar, number> = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8, f64: 8 };
 
 export function array<S extends Scalar>(of: S, length: number): ArrayField<S> {
   return { kind: 'array', of, length };
@@ -129,6 +131,8 @@ function scalar(data: DataView, type: Scalar, at: number): PropertyDescriptor {
       return { get: () => data.getInt32(at, true), set: (v: number) => data.setInt32(at, v, true) };
     case 'u64':
       return { get: () => data.getBigUint64(at, true), set: (v: bigint) => data.setBigUint64(at, v, true) };
+    case 'f64':
+      return { get: () => data.getFloat64(at, true), set: (v: number) => data.setFloat64(at, v, true) };
   }
 }
 
@@ -146,6 +150,8 @@ function compound(field: Exclude<Field, Scalar>, buffer: ArrayBufferLike, at: nu
       return new Int32Array(buffer, at, field.length);
     case 'u64':
       return new BigUint64Array(buffer, at, field.length);
+    case 'f64':
+      return new Float64Array(buffer, at, field.length);
   }
 }
 

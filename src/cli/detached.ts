@@ -1,9 +1,9 @@
 /** The entry of the process that owns a detached machine; `kage run -d` starts it. */
-import { startVcpuWorkerAhead } from '../host/machine/vcpu-worker-start.ts';
+import { startProcessorAhead } from '../host/machine/processor-worker-start.ts';
 import { keepCompiledModules } from './code-cache.ts';
 
 keepCompiledModules();
-startVcpuWorkerAhead();
+startProcessorAhead();
 const { createMachine, restoreMachine } = await import('../host/index.ts');
 const { ownDetachedMachine } = await import('./detach.ts');
 

@@ -171,6 +171,13 @@ function addRun(
     .option('-n, --name <name>', 'the name by which the other verbs know it')
     .option('-c, --cpus <count>', 'harts, 1 to 16 (-smp)')
     .option('-m, --memory <size>', 'guest memory: 512M, 2G; a bare number counts MiB')
+    .option('--processors <count>', 'threads that run the harts; one for each by default, as far as the host has them')
+    .option(
+      '--cap <processors>',
+      "processors' worth of time that the guest may use: 0.5 is half of one (docker: --cpus)",
+    )
+    .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
+    .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
   addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')

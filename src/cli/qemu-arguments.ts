@@ -11,6 +11,9 @@ const to =
   (option: string): Rewrite =>
   (value) => [`${option}=${value}`];
 
+/** Docker's names for what we call otherwise. */
+const docker: Readonly<Record<string, string>> = { '--cpu-shares': '--weight', '--cpuset-cpus': '--pin' };
+
 /** Accepts these values, which say what is the case anyway. */
 const only =
   (option: string, pattern: RegExp, fix: string): Rewrite =>
@@ -62,13 +65,14 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {
   const out: string[] = [];
   for (let i = 0; i < args.length; i += 1) {
-    const word = args[i] ?? '';
+    const [, flag = '', rest = ''] = /^(--[a-z-]+)(=.*)?$/s.exec(args[i] ?? '') ?? [];
+    const word = Object.hasOwn(docker, flag) ? `${docker[flag]}${rest}` : (args[i] ?? '');
     const rewrite = Object.hasOwn(withValue, word) ? withValue[word] : undefined;
     if (rewrite !== undefined) {
       i += 1;

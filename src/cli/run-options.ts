@@ -14,9 +14,11 @@ import {
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
 import {
+  parseCap,
   parseCount,
   parseDrive,
   parseNetdev,
+  parseProcessors,
   parsePromotion,
   parseShadowModel,
   parseSize,
@@ -27,6 +29,10 @@ import {
 export interface RunFlags {
   readonly name?: string;
   readonly cpus?: string;
+  readonly processors?: string;
+  readonly weight?: string;
+  readonly cap?: string;
+  readonly pin?: string;
   readonly memory?: string;
   readonly cpu?: string;
   readonly kernel?: string;
@@ -88,6 +94,10 @@ export function machineOptions(flags: RunFlags): MachineOptions {
   return {
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.cpus === undefined ? {} : { cpus: parseCount(flags.cpus, '--cpus', 1, 16) }),
+    ...(flags.processors === undefined ? {} : { processors: parseCount(flags.processors, '--processors', 1, 32) }),
+    ...(flags.weight === undefined ? {} : { weight: parseCount(flags.weight, '--weight', 2, 262_144) }),
+    ...(flags.cap === undefined ? {} : { cap: parseCap(flags.cap, '--cap') }),
+    ...(flags.pin === undefined ? {} : { pin: parseProcessors(flags.pin, '--pin') }),
     ...(flags.memory === undefined ? {} : { memoryBytes: parseSize(flags.memory, '--memory') }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),

@@ -27,6 +27,22 @@ export function parseCount(value: string, flag: string, least: number, most: num
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
 }
 
+/** Processors' worth of time: `0.5`, `2`. */
+export function parseCap(value: string, flag: string): number {
+  if (/^\d*\.?\d+$/.test(value) && Number(value) > 0) return Number(value);
+  throw bad(`${flag} ${value} is not a number of processors`, `Write it as "${flag} 0.5" for half of one`);
+}
+
+/** Processors by number: `0`, `0,2`, `0-3,6`. */
+export function parseProcessors(value: string, flag: string): number[] {
+  return value.split(',').flatMap((part) => {
+    const [, first = '', last = first] = /^(\d{1,3})(?:-(\d{1,3}))?$/.exec(part) ?? [];
+    if (first === '' || Number(last) < Number(first))
+      throw bad(`${flag} ${value} names no processors`, `Write it as "${flag} 0,2" or "${flag} 0-3"`);
+    return Array.from({ length: Number(last) - Number(first) + 1 }, (_, i) => Number(first) + i);
+  });
+}
+
 /** `0xffffffff80003a5c`, or without 0x as in /proc/kallsyms: hexadecimal either way. */
 export function parseAddress(value: string): bigint {
   const [, digits] = /^(?:0x)?([0-9a-f]{1,16})$/i.exec(value) ?? [];

@@ -19,20 +19,48 @@ import {
   type headerLayout,
   PLAN,
   REGION_BYTES,
+  REGION_LINKS,
+  REGIONS,
 } from './memory-plan.ts';
 
 const OVERLAYS = decodedHeader.offset.overlays / 4;
 const WANTED = decodedHeader.offset.wanted / 4;
 const PROMOTED_WORDS = 256 / 4;
 
+/** Code memory has room again when no more than this part of it is in use. */
+const ROOMY = 3 / 4;
+/** Behind it lies room for modules, this part of it; and this part of that and of tables is to be free for more regions. */
+export const BEHIND = 1 / 8;
+const ROOM = 1 / 8;
+
 interface CodeMemory {
   readonly u32: Uint32Array;
   readonly header: View<typeof headerLayout.fields>;
+  readonly codeBytes: number;
   readonly shape: { readonly sizeBytes: number };
 }
 
-/** No vCPU may be running, and all are to forget their fetch translations. The caller holds the locks of sources and regions. */
-export function takeBackColdPages(memory: CodeMemory): void {
+/**
+ * Takes cold pages back; whether there is room now. No vCPU may be running, and all are to forget their fetch translations.
+ * The caller holds the locks of sources and regions.
+ */
+export function makeRoom(memory: CodeMemory): boolean {
+  const { header } = memory;
+  const codeBytes = header.codeEnd - header.decodedFirst;
+  // A region that found no room needs some in one piece, a number and links: these come back only with all others.
+  const hasRoom =
+    header.poolEnd - header.decodedNext > codeBytes * BEHIND * ROOM &&
+    header.regionNext < REGIONS * (1 - ROOM) &&
+    header.linkNext < REGION_LINKS * (1 - ROOM);
+  if (header.regionsFull !== 0 && !hasRoom) return false;
+  takeBackColdPages(memory);
+  header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
+  header.decodedEpoch++;
+  header.regionsFull = 0;
+  return memory.codeBytes <= codeBytes * ROOMY;
+}
+
+function takeBackColdPages(memory: CodeMemory): void {
   const { header, u32 } = memory;
   const table = PLAN.frameTable / 4;
   const end = table + memory.shape.sizeBytes / FRAME_BYTES;

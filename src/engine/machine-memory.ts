@@ -9,7 +9,7 @@ import { createLinearMemory } from '../base/linear-memory.ts';
 import { SharedLock } from '../base/lock.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
-import { takeBackColdPages } from './cold-pages.ts';
+import { BEHIND, makeRoom } from './cold-pages.ts';
 import {
   BREAKPOINTS,
   DECODED_HEADER_BYTES,
@@ -20,19 +20,16 @@ import {
   OVERLAY,
   PLAN,
   REGION_BYTES,
-  REGION_LINKS,
   REGIONS,
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
 import { dropRegions, withLock } from './region-links.ts';
+import type { VcpuState } from './vcpu-state.ts';
 
 const PAGE_BYTES = 65536;
-/** Code memory has room again when no more than this part of it is in use. */
-const ROOMY = 3 / 4;
-/** Behind it lies room for modules, this part of it; and this part of that and of tables is to be free for more regions. */
-const BEHIND = 1 / 8;
-const ROOM = 1 / 8;
+/** Frames that a vCPU gets at a time, of those that were given back. */
+const REFILL_FRAMES = 32;
 
 export interface MemoryOptions {
   readonly width: 32 | 64;
@@ -120,10 +117,13 @@ export class MachineMemory {
     return this.u8.buffer;
   }
 
-  /** Blocks are asked for in the same order on every thread, and so fall at the same places. */
-  beginBlocks(): void {
-    this.#nextBlock = roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
-    this.#blockLimit = this.header.decodedFirst;
+  /**
+   * Blocks are asked for in the same order on every thread, and so fall at the same places: from the first place for them,
+   * or in an arena that was taken from there.
+   */
+  beginBlocks(arena?: { readonly at: number; readonly sizeBytes: number }): void {
+    this.#nextBlock = arena?.at ?? roundUp(PLAN.frameTable + (this.shape.sizeBytes / FRAME_BYTES) * 4, 64);
+    this.#blockLimit = arena === undefined ? this.header.decodedFirst : arena.at + arena.sizeBytes;
   }
 
   /** A zeroed block that stays for the machine's life. */
@@ -142,7 +142,7 @@ export class MachineMemory {
 
   /** Frames that guests have touched so far. */
   get framesUsed(): number {
-    return this.header.frameNext - this.#frameFirst;
+    return this.header.frameNext - this.#frameFirst - this.header.poolCount;
   }
 
   get #frameFirst(): number {
@@ -163,48 +163,25 @@ export class MachineMemory {
   }
 
   /**
-   * Forgets all decoded code, and tells: `forget` is called before anybody can find what takes its place. No vCPU may be
-   * running; a thread that translates finds out what happened.
+   * Forgets all decoded code. No vCPU may be running; each sees by `decodedEpoch` and `codeFlushes` that it is to forget what it knows of code
+   * before it makes use of that, and so does a thread that translates.
    */
-  dropCode(forget = (): void => {}): void {
-    this.withCode(() => {
-      withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode()));
-      forget();
-    });
+  dropCode(): void {
+    this.#withAllCode(() => this.#dropCode());
   }
 
   /**
    * Code memory is full: takes the pages of cold code back (cold-pages.ts), or forgets all where that is too little. As
-   * `dropCode`; `forget` is told whether all was forgotten.
+   * `dropCode`; vCPUs see that some is gone by `decodedEpoch`.
    */
-  makeRoomForCode(forget = (_isAll: boolean): void => {}): void {
-    this.withCode(() => {
-      const isAll = withLock(this.i32, 'sourceLock', () =>
-        withLock(this.i32, 'regionLock', () => {
-          const isAll = !this.#takeBackColdPages();
-          if (isAll) this.#dropCode();
-          return isAll;
-        }),
-      );
-      forget(isAll);
+  makeRoomForCode(): void {
+    this.#withAllCode(() => {
+      if (!makeRoom(this)) this.#dropCode();
     });
   }
 
-  /** Whether there is room now. */
-  #takeBackColdPages(): boolean {
-    const { header } = this;
-    const codeBytes = header.codeEnd - header.decodedFirst;
-    // A region that found no room needs some in one piece, a number and links: these come back only with all others.
-    const hasRoom =
-      header.poolEnd - header.decodedNext > codeBytes * BEHIND * ROOM &&
-      header.regionNext < REGIONS * (1 - ROOM) &&
-      header.linkNext < REGION_LINKS * (1 - ROOM);
-    if (header.regionsFull !== 0 && !hasRoom) return false;
-    takeBackColdPages(this);
-    header.decodedUsed = Math.max(header.decodedUsed, header.decodedNext);
-    header.decodedEpoch++;
-    header.regionsFull = 0;
-    return this.codeBytes <= codeBytes * ROOMY;
+  #withAllCode(act: () => void): void {
+    this.withCode(() => withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', act)));
   }
 
   /**
@@ -217,7 +194,7 @@ export class MachineMemory {
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock', 'codeLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 
@@ -277,10 +254,15 @@ export class MachineMemory {
   /**
    * Sets the breakpoints: linear addresses of instructions and the partitions that meet them, at most BREAKPOINTS.
    * With `inOverlays` they are substitutes, made when the frame is next executed; else decoded entries, which all
-   * partitions meet. No vCPU may be running, and all are to forget their fetch translations.
+   * partitions meet. None of their vCPUs may be running, and all are to forget their fetch translations.
    */
   setBreakpoints(list: readonly { address: number; partition: number }[], options: { inOverlays: boolean }): void {
     assert(list.length <= BREAKPOINTS, 'too many breakpoints');
+    // Other partitions' vCPUs run meanwhile, and may fill code memory.
+    this.withCode(() => this.#setBreakpoints(list, options));
+  }
+
+  #setBreakpoints(list: readonly { address: number; partition: number }[], options: { inOverlays: boolean }): void {
     const { header } = this;
     const places = Array.from({ length: header.breakpointCount }, (_, i) => ({
       address: header.breakpoints[i] ?? 0,
@@ -302,6 +284,61 @@ export class MachineMemory {
       if (options.inOverlays) this.#setWanted(address, 1);
     }
     if (options.inOverlays) this.overlays.addBreakpoints(list);
+  }
+
+  /** What is known of the code in frames of a guest that is gone is forgotten. No vCPU may be running. */
+  forgetFrames(numbers: Iterable<number>): void {
+    this.withCode(() => withLock(this.i32, 'sourceLock', () => this.#forgetFrames(numbers)));
+  }
+
+  /** Frames come back, of which nothing is known any more: they hold zeros before anybody else has them. */
+  giveFrames(numbers: Iterable<number>): void {
+    for (const number of numbers) {
+      this.u8.fill(0, number * FRAME_BYTES, (number + 1) * FRAME_BYTES);
+      this.#pool(() => {
+        this.u32[(number * FRAME_BYTES) / 4] = this.header.poolHead;
+        this.header.poolHead = number;
+        this.header.poolCount++;
+      });
+    }
+  }
+
+  /** A frame that was given back, of zeros; 0: there is none. */
+  takeFrame(): number {
+    if (this.header.poolCount === 0) return 0;
+    return this.#pool(() => {
+      const number = this.header.poolHead;
+      if (number === 0) return 0;
+      const link = (number * FRAME_BYTES) / 4;
+      this.header.poolHead = this.u32[link] ?? 0;
+      this.header.poolCount--;
+      this.u32[link] = 0;
+      return number;
+    });
+  }
+
+  /** The engine found no frame that was never used: the vCPU, which is outside, gets some that were. False: there are none. */
+  refill(state: Pick<VcpuState, 'spares' | 'spareFrames'>): boolean {
+    while (state.spareFrames < REFILL_FRAMES) {
+      const number = this.takeFrame();
+      if (number === 0) break;
+      state.spares[state.spareFrames++] = number;
+    }
+    return state.spareFrames > 0;
+  }
+
+  #pool<T>(act: () => T): T {
+    return withLock(this.i32, 'poolLock', act);
+  }
+
+  #forgetFrames(numbers: Iterable<number>): void {
+    for (const number of numbers) {
+      const entries = this.decodedPage(number * FRAME_BYTES);
+      if (entries === 0) continue;
+      dropRegions(this, entries);
+      this.forgetCode(entries);
+      this.u32[PLAN.frameTable / 4 + number] = 0;
+    }
   }
 
   #setWanted(address: number, wanted: number): void {
@@ -456,6 +493,6 @@ export class GuestPhysicalMap {
     const number = Atomics.add(this.#memory.u32, index, 1);
     if (number < this.#memory.header.frameLimit) return number;
     Atomics.sub(this.#memory.u32, index, 1);
-    return 0;
+    return this.#memory.takeFrame();
   }
 }

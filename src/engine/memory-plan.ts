@@ -182,6 +182,10 @@ export const headerLayout = struct('header', {
   pagesEvicted: 'u32',
   /** Moves when decoded pages were taken back, and when all code was dropped: addresses from before mean nothing any more. */
   decodedEpoch: 'u32',
+  /** Frames that were given back: lock, the first one's number (each names the next in its first word), how many. */
+  poolLock: 'i32',
+  poolHead: 'u32',
+  poolCount: 'u32',
 });
 
 export const PLAN = {

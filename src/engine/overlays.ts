@@ -100,7 +100,7 @@ export class Overlays {
 
   /**
    * Puts a substitute in the place of an instruction, in the partition's overlay of its frame, which is made if need
-   * be. `isForgotten(epoch)`: every vCPU that may run has seen that epoch. False: refused, for now or for good; the
+   * be. `isForgotten(epoch)`: every vCPU of the partition that may run has seen that epoch. False: refused, for now or for good; the
    * instruction is to be emulated by trap.
    */
   substitute(offender: Offender, isForgotten: (epoch: number) => boolean): boolean {
@@ -218,7 +218,7 @@ export class Overlays {
     // Not executed, or decoded code was just dropped: writes would not be noticed.
     if (plain === 0) return undefined;
     const own = this.#headerOf(plain);
-    this.#tend(isForgotten);
+    this.#tend(wish.partition, isForgotten);
     const free = this.#places.find(({ header }) => header.state === STATE.free);
     if (wish.use !== USE.breakpoint) {
       own.exceptions++;
@@ -226,8 +226,8 @@ export class Overlays {
       if (own.exceptions < (free ? patience : Math.max(patience, EVICTION_EXCEPTIONS))) return undefined;
     }
     if (free === undefined) {
-      this.#evict();
-      this.#tend(isForgotten);
+      this.#evict(wish.partition);
+      this.#tend(wish.partition, isForgotten);
     }
     const place = free ?? this.#places.find(({ header }) => header.state === STATE.free);
     if (place === undefined) return undefined;
@@ -328,9 +328,10 @@ export class Overlays {
     this.#dropRegions(place.entries);
   }
 
-  /** Unlinks what was dropped, and frees what was unlinked and nobody can still stand in. */
-  #tend(isForgotten: (epoch: number) => boolean): void {
+  /** Unlinks what was dropped, and frees what was unlinked and nobody can still stand in: who asks knows of its own partition's vCPUs. */
+  #tend(partition: number, isForgotten: (epoch: number) => boolean): void {
     for (const { header, entries } of this.#places) {
+      if (header.partition !== partition) continue;
       if (header.state === STATE.unlinked && isForgotten(header.epoch)) header.state = STATE.free;
       if (header.state !== STATE.dropped) continue;
       this.#unlink(header.home, entries, header.next);
@@ -350,10 +351,11 @@ export class Overlays {
     }
   }
 
-  /** Drops the oldest overlay in which no breakpoint stands. */
-  #evict(): void {
+  /** Drops the partition's oldest overlay in which no breakpoint stands. */
+  #evict(partition: number): void {
     const [oldest] = this.#places
-      .filter((place) => place.header.state === STATE.live && !this.#hasBreakpoint(place))
+      .filter(({ header }) => header.state === STATE.live && header.partition === partition)
+      .filter((place) => !this.#hasBreakpoint(place))
       .sort((a, b) => a.header.version - b.header.version);
     if (oldest === undefined) return;
     this.#end(oldest.entries, oldest.header, () => this.#header.overlaysEvicted++);

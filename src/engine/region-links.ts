@@ -17,7 +17,11 @@ export interface RegionMemory {
 }
 
 /** Does something while nobody else has one of the header's spin locks. They are held for microseconds. */
-export function withLock<T>(words: Int32Array | Uint32Array, lock: 'regionLock' | 'sourceLock', act: () => T): T {
+export function withLock<T>(
+  words: Int32Array | Uint32Array,
+  lock: 'regionLock' | 'sourceLock' | 'poolLock',
+  act: () => T,
+): T {
   const index = (PLAN.header + headerLayout.offset[lock]) / 4;
   while (Atomics.compareExchange(words, index, 0, 1) !== 0);
   try {

@@ -57,8 +57,9 @@ export function placeShadows(
     const shadow = shadowLayout.view(memory.buffer, block + number * SHADOW_BYTES);
     shadow.epoch = 0n;
     for (const epochs of [shadow.dataEpochs, shadow.writeEpochs, shadow.fetchEpochs]) epochs.fill(0n);
-    for (let entry = 2; entry < shadow.table.length; entry += 4) shadow.table[entry] = 0n;
-    for (let entry = 2; entry < shadow.walkCache.length; entry += 4) shadow.walkCache[entry] = 0n;
+    // Only what was used: the host has no memory yet for the rest.
+    for (const entries of [shadow.table, shadow.walkCache])
+      for (let entry = 2; entry < entries.length; entry += 4) if (entries[entry] !== 0n) entries[entry] = 0n;
   }
   shadowLayout.view(memory.buffer, block + SHADOW_BYTES).isPrivate = 1;
   dropTranslations(state);

@@ -38,6 +38,7 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type PartitionOptions,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,

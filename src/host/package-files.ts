@@ -12,7 +12,7 @@ export function version(): string {
 }
 
 /** A machine's threads. */
-export const vcpuWorker = new URL('../host/machine/vcpu-worker.ts', import.meta.url);
+export const processorWorker = new URL('../host/machine/processor-worker.ts', import.meta.url);
 export const translationWorker = new URL('../host/machine/translation-worker.ts', import.meta.url);
 
 /** What runs in guests. */

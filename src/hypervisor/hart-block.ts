@@ -42,6 +42,9 @@ export const hartBlock = struct('hart-block', {
   busy: 'i32',
   /** What a debugger lets this vCPU do while the machine is not paused: see GATE. */
   gate: 'i32',
+  /** How often all code had been dropped when this vCPU forgot it last, and the epoch of decoded code then. */
+  seenFlushes: 'u32',
+  seenDecoded: 'u32',
   /** hart_start's or hart_suspend's operands. */
   startAddress: 'u64',
   startOpaque: 'u64',
@@ -50,7 +53,7 @@ export const hartBlock = struct('hart-block', {
   /** MTIP is high from these ticks on (ACLINT mtimecmp). */
   machineDeadline: 'u64',
   exits: array('u32', EXIT_KINDS.length),
-  /** Calls into the SBI, sleeps. */
+  /** Calls into the SBI; how often it had nothing to do. */
   calls: 'u32',
   sleeps: 'u32',
   /** Instructions that were emulated by trap, and executions trapped by policy that left the engine. */
@@ -62,10 +65,8 @@ export const hartBlock = struct('hart-block', {
 });
 export type HartBlock = View<typeof hartBlock.fields>;
 
-/** Shared by the vCPUs of a machine. */
+/** Shared by the vCPUs of a guest. */
 export const worldBlock = struct('world', {
-  /** 1: every vCPU is to stay outside the engine until it is 0 again. */
-  barrier: 'i32',
   /** What became of the machine: see RUN. */
   run: 'i32',
   /** Exit code where `run` says finished. */

@@ -179,7 +179,8 @@ for (const isTranslated of [false, true]) {
       writes(harts, 1, false);
       added(harts, 42);
       assert.ok(harts.isUnaware(0));
-      harts.forgetCode();
+      // By another, while hart 0 is outside: nobody tells it.
+      harts.dropCode();
       // Where decoded pages were, there may be anything now: modules, other pages.
       const from = harts.memory.header.decodedFirst;
       harts.memory.u8.fill(0xa5, from, from + (1 << 17));
@@ -188,3 +189,15 @@ for (const isTranslated of [false, true]) {
     });
   });
 }
+
+test('what is done for a hart outside the engine is done without what it knew of code that was dropped', () => {
+  const harts = machine(false);
+  comesOut(harts);
+  const [vcpu] = harts.vcpus;
+  const dropped = (): bigint => must(vcpu).withCode(() => must(vcpu).state.dropEpoch);
+  const before = dropped();
+  harts.memory.dropCode();
+  const after = dropped();
+  assert.ok(after > before);
+  assert.equal(dropped(), after, 'once');
+});

@@ -17,6 +17,7 @@ import {
   vcpuState,
 } from '../engine/index.ts';
 import type { Translator } from '../translator/index.ts';
+import { Exclusion, exclusionBlock } from './exclusion.ts';
 import { EXIT_KINDS, hartBlock, worldBlock } from './hart-block.ts';
 import { Runner, type RunnerPorts } from './runner.ts';
 import { Vcpu } from './vcpu.ts';
@@ -64,7 +65,8 @@ export class Harts {
         pages * 4 +
         harts * (vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes + 192) +
         worldBlock.sizeBytes +
-        256,
+        exclusionBlock.sizeBytes +
+        320,
     });
     const { memory } = this;
     const code = moduleFor(memory, extensions, new Set<string>());
@@ -82,6 +84,7 @@ export class Harts {
       return vcpu;
     });
     const world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
+    const exclusion = new Exclusion(memory, memory.block(exclusionBlock.sizeBytes));
     const module = new WebAssembly.Module(code.bytes);
     this.#threads = Array.from({ length: options.threads === 'one' ? 1 : harts }, () => {
       const processor = new Processor(module, memory.memory, { width, ticks: () => 0 });
@@ -89,7 +92,10 @@ export class Harts {
         | Translator
         | undefined;
       for (const vcpu of this.vcpus) translator?.start(vcpu.state);
-      return { processor, runner: new Runner(memory, processor, world, NOTHING_ELSE, this.#slice, translator) };
+      return {
+        processor,
+        runner: new Runner(memory, processor, { world, exclusion }, NOTHING_ELSE, this.#slice, translator),
+      };
     });
     for (const vcpu of this.vcpus) this.#thread(vcpu).processor.contextChanged(vcpu.at);
   }
@@ -148,10 +154,9 @@ export class Harts {
     return this.#thread(must(this.vcpus[id])).processor;
   }
 
-  /** As if nothing had been executed yet. */
-  forgetCode(): void {
+  /** All code is dropped, of which each vCPU hears when it enters next. */
+  dropCode(): void {
     this.memory.dropCode();
-    for (const vcpu of this.vcpus) vcpu.forgetCode({ isAll: true });
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The hypervisor's door: vCPUs, the loop that runs them, the SBI, what threads agree on. */
 export type { EmulationOptions } from './emulation.ts';
+export { Exclusion, exclusionBlock } from './exclusion.ts';
 export { EXIT_KINDS, GATE, HART, hartBlock, RUN, STOP, worldBlock } from './hart-block.ts';
 export {
   BY_DEVICE,
@@ -15,5 +16,8 @@ export {
 export { type DeniedRange, deniedTo, type PageRange } from './protection-rules.ts';
 export { type MmioPort, Runner, type RunnerOptions, type RunnerPorts, type Slice } from './runner.ts';
 export type { SbiPorts } from './sbi.ts';
-export { IRQ, Vcpu } from './vcpu.ts';
+export { QUANTUM_MS, Scheduler, type Sleeper } from './scheduler.ts';
+export { MOST_PROCESSORS, NOBODY, type SchedulerShape } from './scheduler-block.ts';
+export { DEFAULT_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT, type ShareOptions } from './shares.ts';
+export { IRQ, type Scheduled, Vcpu } from './vcpu.ts';
 export { type Stop, World } from './world.ts';

@@ -114,7 +114,7 @@ export class Interleaving {
       const turn = this.#turn(random, generator, last);
       last = turn;
       // Code memory is full now and then; behind it, each frame that is executed is news to the other harts.
-      if (random.chance(0.05)) this.#harts.forgetCode();
+      if (random.chance(0.05)) this.#harts.dropCode();
       steps += turn.steps;
       const end = pair.run(turn, progress);
       if (end === 'stale') {

@@ -27,6 +27,7 @@ import {
   RIGHT,
   VIOLATION_KINDS,
 } from '../engine/index.ts';
+import type { Exclusion } from './exclusion.ts';
 import {
   changed,
   type DeniedRange,
@@ -73,6 +74,12 @@ export interface RightsChange extends PageRange {
   readonly domains: readonly number[];
   readonly rights: number;
   readonly isAllowed: boolean;
+}
+
+/** Where a partition's vCPUs run: what is theirs, and the barrier of all processors. */
+export interface Ground {
+  readonly world: World;
+  readonly exclusion: Exclusion;
 }
 
 export class Protection implements FrameRights {
@@ -192,14 +199,14 @@ export class Protection implements FrameRights {
   }
 
   /**
-   * Changes rights, while no vCPU is in the engine. The number of the change, to be asked for with isKnown; undefined:
-   * somebody else keeps the vCPUs outside just now, and it is to be tried again. On the thread that serves the devices.
+   * Changes rights, while no processor is in the engine. The number of the change, to be asked for with isKnown; undefined:
+   * somebody else keeps the processors outside just now, and it is to be tried again. On the thread that serves the devices.
    * Throws OperatorError where the change cannot be kept; then nothing has changed.
    */
-  tryChange(world: World, change: RightsChange): number | undefined {
+  tryChange({ world, exclusion }: Ground, change: RightsChange): number | undefined {
     const bits = nibbles(change.domains, change.rights);
     const ranges = changed(this.ranges, change, bits, change.isAllowed);
-    const isDone = world.exclude(() => {
+    const isDone = exclusion.exclude(() => {
       this.exclusive(() => this.#apply(ranges, change, world));
       Atomics.add(this.#memory.u32, EPOCH, 1);
     });

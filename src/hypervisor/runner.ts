@@ -17,6 +17,7 @@ import {
 import { FEATURE } from '../isa/index.ts';
 import type { Translator } from '../translator/index.ts';
 import { Emulation, type EmulationOptions } from './emulation.ts';
+import type { Exclusion } from './exclusion.ts';
 import { EXIT_KINDS, GATE, RUN } from './hart-block.ts';
 import { isPromotable, type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
@@ -44,6 +45,8 @@ export interface RunnerOptions {
   readonly budget: number;
   /** `instructions`: ticks come from the vCPU's steps, and idle time is skipped. */
   readonly clock: 'real' | 'instructions';
+  /** The processor that runs the vCPUs, by number; 0 by default. */
+  readonly processor?: number;
 }
 
 /** What a slice ended with. `idle`: nothing to do before `untilTicks` (or a wake). */
@@ -80,6 +83,10 @@ export class Runner {
   readonly #memory: MachineMemory;
   readonly #processor: Processor;
   readonly #world: World;
+  readonly #exclusion: Exclusion;
+  readonly #self: number;
+  readonly #onDevice = (): boolean => this.#current !== undefined && this.#promotedAccess(this.#current);
+  readonly #onCall = (): boolean => this.#current !== undefined && this.#promotedCall(this.#current);
   readonly #ports: RunnerPorts;
   readonly #options: RunnerOptions;
   readonly #sbi: SbiPorts;
@@ -94,7 +101,7 @@ export class Runner {
   constructor(
     memory: MachineMemory,
     processor: Processor,
-    world: World,
+    { world, exclusion }: { readonly world: World; readonly exclusion: Exclusion },
     ports: RunnerPorts,
     options: RunnerOptions,
     translator?: Translator,
@@ -103,6 +110,8 @@ export class Runner {
     this.#memory = memory;
     this.#processor = processor;
     this.#world = world;
+    this.#exclusion = exclusion;
+    this.#self = options.processor ?? 0;
     this.#ports = ports;
     this.#options = options;
     this.#emulation = new Emulation(memory, processor, world.vcpus, options.emulation ?? NOTHING_EMULATED);
@@ -112,13 +121,14 @@ export class Runner {
       awaitRequests: (self, targets) => this.#awaitRequests(self, targets),
       awaitMarks: (self) => this.#awaitMarks(self),
     };
-    processor.onDevice = () => this.#current !== undefined && this.#promotedAccess(this.#current);
-    processor.onCall = () => this.#current !== undefined && this.#promotedCall(this.#current);
   }
 
   /** Runs the vCPU for one slice. */
   slice(vcpu: Vcpu): Slice {
     vcpu.busy = true;
+    // Another guest's vCPU may have been on the processor before.
+    this.#processor.onDevice = this.#onDevice;
+    this.#processor.onCall = this.#onCall;
     const slice = this.#slice(vcpu);
     vcpu.busy = false;
     return slice;
@@ -130,17 +140,19 @@ export class Runner {
     if (this.#world.paused || vcpu.hart.gate === GATE.held) return STILL;
     const idle = this.#prepare(vcpu);
     if (idle !== undefined) return idle;
-    if (!this.#world.tryEnter(vcpu)) return BARRIER;
+    if (!this.#enter(vcpu)) return BARRIER;
     this.#serveRequests(vcpu);
     if (this.#translator?.prepare(vcpu.state) === false) {
       this.#leave(vcpu);
       this.#makeRoomForCode();
       // By the instruction clock, that code memory was full is no turn missed.
-      if (!this.#world.tryEnter(vcpu)) return BARRIER;
+      if (!this.#enter(vcpu)) return BARRIER;
       this.#translator.prepare(vcpu.state);
     }
     const isStep = vcpu.hart.gate === GATE.step;
     const { steps } = vcpu.state;
+    // What lies between two vCPUs is no exit's time.
+    if (this.#current !== vcpu) this.#leftAt = 0;
     const exit = this.#run(vcpu, isStep ? 1 : this.#options.budget);
     const slice = this.#handle(vcpu, exit);
     // A step is over when an instruction was begun; an access to a device takes another entry to end it.
@@ -174,9 +186,20 @@ export class Runner {
       if (isCall) this.#timers(vcpu);
       // Behind a call interrupts are looked at, even where the slice ends there.
       const isOver = state.steps >= end && !isCall;
-      if (isOver || this.#world.run !== RUN.running || !this.#world.tryEnter(vcpu)) return BUDGET;
+      if (isOver || this.#world.run !== RUN.running || !this.#enter(vcpu)) return BUDGET;
       state.resume = isCall ? 0 : 1;
     }
+  }
+
+  /** May the vCPU enter the engine? If so it counts as inside until #leave. */
+  #enter(vcpu: Vcpu): boolean {
+    vcpu.running = true;
+    if (!this.#exclusion.tryEnter(this.#self)) {
+      vcpu.running = false;
+      return false;
+    }
+    vcpu.forgetDroppedCode();
+    return true;
   }
 
   /**
@@ -189,7 +212,8 @@ export class Runner {
       vcpu.running = true;
       vcpu.acknowledgeCodeMarks(this.#processor);
     }
-    this.#world.leave(vcpu);
+    this.#exclusion.leave(this.#self);
+    vcpu.running = false;
   }
 
   /** Between leaving the engine and entering it again, without what the emulation itself took. */
@@ -263,6 +287,7 @@ export class Runner {
         this.#makeRoomForCode();
         return RAN;
       case 'memoryFull':
+        if (this.#memory.refill(vcpu.state)) return RAN;
         this.#world.finish(RUN.memoryFull, 125);
         return ENDED;
       case 'fenceInstruction':
@@ -272,24 +297,20 @@ export class Runner {
         this.#illegal(vcpu, exit.bits);
         return RAN;
       case 'trapped':
-        this.#memory.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
+        vcpu.withCode(() => this.#emulation.trapped(vcpu, exit.bits, exit.policy));
         return RAN;
       case 'overlay':
         // Without a place for it yet it comes here again: others have to leave theirs first.
-        if (this.#memory.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetTranslations();
+        if (vcpu.withCode(() => this.#emulation.provide(vcpu))) vcpu.forgetTranslations();
         return RAN;
       default:
         return unreachable(exit);
     }
   }
 
-  /** Code memory is full. Whoever comes second finds that there is room already. */
+  /** Code memory is full. Whoever comes second finds that there is room already; each vCPU sees it when it enters next. */
   #makeRoomForCode(): void {
-    this.#world.exclude(() => {
-      this.#memory.makeRoomForCode((isAll) => {
-        for (const each of this.#world.vcpus) each.forgetCode({ isAll });
-      });
-    });
+    this.#exclusion.exclude(() => this.#memory.makeRoomForCode());
   }
 
   /** HSM transitions, timers. A value: the vCPU has nothing to run. */
@@ -400,9 +421,10 @@ export class Runner {
   }
 
   #illegal(vcpu: Vcpu, bits: number): void {
-    while (this.#memory.withCode(() => this.#emulation.illegal(vcpu, bits)) === 'unfinished') {
+    while (vcpu.withCode(() => this.#emulation.illegal(vcpu, bits)) === 'unfinished') {
       const { state } = vcpu;
       if (state.exitKind !== EXIT.mmio) {
+        if (this.#memory.refill(state)) continue;
         this.#world.finish(RUN.memoryFull, 125);
         return;
       }

@@ -1,6 +1,6 @@
 /**
- * One vCPU as a thread that executes it sees it: its blocks, its interrupt lines, its sleep. Everything it knows is
- * in shared memory; several threads may hold a Vcpu object for the same vCPU, one of them runs it.
+ * One vCPU as a thread sees it: its blocks, its interrupt lines, what wakes it. Everything it knows is in shared memory;
+ * all threads hold a Vcpu object for the same vCPU, and one at a time runs it.
  */
 import { SharedLock } from '../base/lock.ts';
 import {
@@ -19,9 +19,16 @@ import {
   vcpuState,
 } from '../engine/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
+import type { Scheduler } from './scheduler.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+/** What a scheduler knows a vCPU by. */
+export interface Scheduled {
+  readonly scheduler: Scheduler;
+  readonly number: number;
+}
 
 /** A fence that another hart asks for: see Vcpu.requestFence. */
 export interface RemoteFence {
@@ -39,14 +46,17 @@ export class Vcpu {
   readonly at: number;
   readonly state: VcpuState;
   readonly hart: HartBlock;
+  /** Absent where one thread runs all vCPUs in turns. */
+  readonly scheduled: Scheduled | undefined;
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #hartAt: number;
   readonly #remote: SharedLock;
 
-  constructor(memory: MachineMemory, id: number, at: number, hartAt: number) {
+  constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
     this.id = id;
     this.at = at;
+    this.scheduled = scheduled;
     this.state = vcpuState.view(memory.buffer, at);
     this.hart = hartBlock.view(memory.buffer, hartAt);
     this.#memory = memory;
@@ -68,10 +78,10 @@ export class Vcpu {
     this.state.mip = level ? this.state.mip | bit : this.state.mip & ~bit;
   }
 
+  /** First the word, then the scheduler: who blocks the vCPU does it the other way round (Scheduler.block). */
   wake(): void {
-    const index = (this.at + vcpuState.offset.attention) / 4;
-    Atomics.store(this.#words, index, 1);
-    Atomics.notify(this.#words, index);
+    Atomics.store(this.#words, (this.at + vcpuState.offset.attention) / 4, 1);
+    this.scheduled?.scheduler.wake(this.scheduled.number);
   }
 
   /** Looks away: from now on only wake() counts. Call before the last look at lines. */
@@ -82,12 +92,6 @@ export class Vcpu {
   /** Whether wake() was called since armSleep(). */
   get isAwake(): boolean {
     return Atomics.load(this.#words, (this.at + vcpuState.offset.attention) / 4) !== 0;
-  }
-
-  /** Sleeps until wake() or the timeout; only on threads that may block. */
-  sleep(timeoutMs: number): void {
-    this.hart.sleeps++;
-    Atomics.wait(this.#words, (this.at + vcpuState.offset.attention) / 4, 0, timeoutMs);
   }
 
   request(bits: number): void {
@@ -175,13 +179,17 @@ export class Vcpu {
   }
 
   /**
-   * Decoded code was dropped, some or all. Where all was, marks that this vCPU has not seen yet name pages of it, whose
+   * If decoded code was dropped, some or all, what is known of it is forgotten. Where all was, marks that this vCPU has not seen yet name pages of it, whose
    * places other code takes: what they ask for is done herewith.
    */
-  forgetCode({ isAll }: { readonly isAll: boolean }): void {
+  forgetDroppedCode(): void {
+    const { decodedEpoch, codeFlushes, marks } = this.#memory.header;
+    if (this.hart.seenDecoded === decodedEpoch) return;
     this.forgetTranslations();
     forgetProfile(this.state);
-    if (isAll) this.state.seenMarks = this.#memory.header.marks;
+    if (this.hart.seenFlushes !== codeFlushes) this.state.seenMarks = marks;
+    this.hart.seenDecoded = decodedEpoch;
+    this.hart.seenFlushes = codeFlushes;
   }
 
   /**
@@ -192,7 +200,18 @@ export class Vcpu {
     this.acknowledgeOverlays();
     if (this.state.seenMarks === Atomics.load(this.#words, MARKS_MADE)) return;
     // The vCPU may be outside the engine, waiting for others: nobody waits for it then who is about to drop all code.
-    this.#memory.withCode(() => this.#forgetMarked(processor));
+    this.withCode(() => this.#forgetMarked(processor));
+  }
+
+  /**
+   * As MachineMemory.withCode, for what is done for a vCPU that may be outside the engine: all code may have been dropped
+   * since it left, and what it knows of code is forgotten first. Its translations and marks name pages that are others' now.
+   */
+  withCode<T>(act: () => T): T {
+    return this.#memory.withCode(() => {
+      this.forgetDroppedCode();
+      return act();
+    });
   }
 
   #forgetMarked(processor: Processor): void {

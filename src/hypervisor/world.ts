@@ -1,12 +1,9 @@
 /**
- * What the threads of a machine agree on: the barrier that brings all vCPUs out of the engine, and what became of
- * the machine. A vCPU that finds the barrier up stays outside until it is down again.
+ * What the threads of a machine agree on about a guest: whether it is paused, what became of it, what its I/O thread is to
+ * do.
  *
- *   enter:   running = 1; barrier up? -> running = 0, wait, again        leave: running = 0
- *   exclude: barrier 0 -> 1 (or join the waiters), wait for running = 0 of all, act, barrier 1 -> 0
- *
- * A pause is another thing: it lasts, and what waits for it sees whole slices. A slice says that it is busy before it
- * looks at the pause, so once the pause stands and nobody is busy, nothing of any vCPU changes.
+ * A pause lasts, and what waits for it sees whole slices. A slice says that it is busy before it looks at the pause, so
+ * once the pause stands and nobody is busy, nothing of any vCPU changes.
  *
  *   slice: busy = 1; paused? -> busy = 0, sleep          pause: paused = 1; wait for busy = 0 of all
  */
@@ -39,7 +36,7 @@ export class World {
     this.#at = at;
   }
 
-  #index(field: 'barrier' | 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped'): number {
+  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped'): number {
     return (this.#at + worldBlock.offset[field]) / 4;
   }
 
@@ -101,40 +98,6 @@ export class World {
     Atomics.store(this.#words, this.#index('stopped'), STOP.none);
   }
 
-  /** May `vcpu` enter the engine? If so it counts as running until `leave`. */
-  tryEnter(vcpu: Vcpu): boolean {
-    vcpu.running = true;
-    if (Atomics.load(this.#words, this.#index('barrier')) === 0) return true;
-    vcpu.running = false;
-    return false;
-  }
-
-  leave(vcpu: Vcpu): void {
-    vcpu.running = false;
-  }
-
-  /** Blocks while the barrier is up; only on threads that may block. */
-  awaitBarrier(): void {
-    while (Atomics.load(this.#words, this.#index('barrier')) === 1)
-      Atomics.wait(this.#words, this.#index('barrier'), 1, 10);
-  }
-
-  /**
-   * Runs `act` while no vCPU is in the engine; false (and nothing done) if somebody else is doing such a thing.
-   * The caller's own vCPU must not be running.
-   */
-  exclude(act: () => void): boolean {
-    if (Atomics.compareExchange(this.#words, this.#index('barrier'), 0, 1) !== 0) return false;
-    try {
-      for (const vcpu of this.vcpus) while (vcpu.running) pauseBriefly(this.#words, this.#index('barrier'));
-      act();
-    } finally {
-      Atomics.store(this.#words, this.#index('barrier'), 0);
-      Atomics.notify(this.#words, this.#index('barrier'));
-    }
-    return true;
-  }
-
   /** Wakes the I/O thread. */
   ringIo(): void {
     Atomics.add(this.#words, this.#index('ioBell'), 1);
@@ -158,14 +121,5 @@ export class World {
   /** Where the I/O thread waits: for the word to become other than what `ioBell` said. */
   get ioWord(): { words: Int32Array; index: number } {
     return { words: this.#words, index: this.#index('ioBell') };
-  }
-}
-
-/** Gives the processor away for a moment where the thread may block. */
-function pauseBriefly(words: Int32Array, index: number): void {
-  try {
-    Atomics.wait(words, index, 1, 0.05);
-  } catch {
-    // A browser's main thread may not block: spin.
   }
 }

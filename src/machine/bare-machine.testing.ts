@@ -9,7 +9,7 @@ import type { Runner } from '../hypervisor/index.ts';
 import { assemble, parseCpuModel } from '../isa/index.ts';
 import { Board } from './board.ts';
 import { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
-import { boardRunner } from './board-runner.ts';
+import { boardRunner, tellOfFrames } from './board-runner.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { CodeExplainer } from './explain.ts';
 import type { CodeExplanation } from './explanation.ts';
@@ -58,6 +58,7 @@ export class BareMachine {
       width: 32,
       ticks: () => steps,
     });
+    tellOfFrames(processor, () => board);
     this.#runner = boardRunner(
       board,
       processor,

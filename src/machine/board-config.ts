@@ -1,9 +1,18 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
-import { DEFAULT_SHADOWS, MOST_SHADOWS, type ShadowModel, type ShadowOptions } from '../engine/index.ts';
+import {
+  DEFAULT_SHADOWS,
+  MOST_SHADOWS,
+  ProtectionTables,
+  type ShadowModel,
+  type ShadowOptions,
+  shadowBytes,
+} from '../engine/index.ts';
+import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
-import type { BoardConfig } from './board.ts';
+import type { BoardConfig, MachineRoom } from './board.ts';
+import { machineFrames } from './commons.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -14,6 +23,18 @@ const DEFAULT_CPU = 'rv64';
 const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
+const LEAST_CAP = 0.01;
+const MOST_PARTITIONS = 200;
+const MOST_VCPUS = 256;
+/** Room for a partition: of harts, and of blocks but shadows (its map takes 2 MiB and a 1024th of its memory, a hart 100 KiB). */
+const VCPUS_EACH = 4;
+const BLOCKS_EACH = 4 * MiB;
+/** For the shadow tables of all harts of a machine with room, where the number of them is not given. */
+const SHADOWS_TOGETHER = 256 * MiB;
+const LEAST_SHARED_SHADOWS = 4;
+/** Protection tables: of a guest with two disks. */
+const TABLES_EACH = 8;
+const DEFAULT_ROOM = 2048 * MiB;
 const MOST_THRESHOLD = 65535;
 const MOST_ASID_BITS = 16;
 /** Overlays at a time: 1 MiB of guest code, for 10 MiB of memory that is taken when first used. */
@@ -28,6 +49,11 @@ export const CODE_DEFAULTS = { translate: true, hotThreshold: DEFAULT_TRANSLATIO
 /** What of a machine's options decides its board; docs of each stand with MachineOptions. */
 export interface BoardOptions {
   readonly cpus?: number;
+  readonly processors?: number;
+  readonly weight?: number;
+  readonly cap?: number;
+  readonly pin?: readonly number[];
+  readonly room?: { readonly partitions?: number; readonly memoryBytes?: number };
   readonly memoryBytes?: number;
   readonly codeMemoryBytes?: number;
   readonly cpu?: string;
@@ -52,8 +78,11 @@ export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
   return parseCpu(options.cpu ?? DEFAULT_CPU);
 }
 
-/** `shared`: whether threads share the memory. Throws OperatorError for what cannot be. */
-export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
+/**
+ * `shared`: whether threads share the memory. `parallelism`: how many the host can run at a time. Throws OperatorError for
+ * what cannot be.
+ */
+export function boardConfig(options: BoardOptions, shared = true, parallelism = MOST_PROCESSORS): BoardConfig {
   const harts = options.cpus ?? 1;
   if (!Number.isInteger(harts) || harts < 1 || harts > MOST_HARTS)
     throw new OperatorError('bad-cpus', `${harts} harts are not possible`, `Give -c a number from 1 to ${MOST_HARTS}.`);
@@ -80,8 +109,14 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
       'Give fewer drives.',
     );
   const { extensions, emulated } = parseCpuModel(options.cpu ?? DEFAULT_CPU);
+  const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
+  const room = options.room === undefined ? undefined : roomOf(options.room, memoryBytes, processors);
+  const shadows = shadowsOf(options, room);
   return {
     harts,
+    processors,
+    share: shareOf(options, processors),
+    ...(room === undefined ? {} : { room: withBlocks(room, shadows) }),
     memoryBytes,
     codeBytes,
     width: 32,
@@ -92,15 +127,16 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
     cpu: options.cpu ?? DEFAULT_CPU,
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
-    shadows: shadowsOf(options),
+    shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
     slots,
   };
 }
 
-function shadowsOf(options: BoardOptions): ShadowOptions {
-  const { shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
+function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
+  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
+  const shadows = options.shadows ?? (room === undefined ? DEFAULT_SHADOWS : sharedShadows(room));
   if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
     throw new OperatorError(
       'bad-shadows',
@@ -113,13 +149,132 @@ function shadowsOf(options: BoardOptions): ShadowOptions {
       `an ASID of ${asidBits} bits is not possible`,
       `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
     );
-  if (shadowModel === 'tracked' && cpus > 1)
+  // What is written is looked up in one table for all who write: the machine's.
+  if (shadowModel === 'tracked' && (cpus > 1 || room !== undefined))
     throw new OperatorError(
       'bad-shadow-model',
-      'write-tracked shadow tables serve machines with one hart',
-      'Give -c 1, or leave out --shadow-model.',
+      'write-tracked shadow tables serve machines with one hart, for one guest',
+      'Give -c 1 in a machine of its own, or leave out --shadow-model.',
     );
   return { count: shadows, asidBits, model: shadowModel };
+}
+
+/** Shadows of a hart by default: in a machine of many harts each has fewer. */
+function sharedShadows({ vcpus }: MachineRoom): number {
+  let count = DEFAULT_SHADOWS;
+  while (count > LEAST_SHARED_SHADOWS && vcpus * shadowBytes({ count }) > SHADOWS_TOGETHER) count--;
+  return count;
+}
+
+/** A thread for each hart, but no more than the host can run: two on one of its processors would wait for each other. */
+function processorsOf({ processors }: BoardOptions, harts: number, parallelism: number): number {
+  if (processors === undefined) return Math.max(1, Math.min(harts, parallelism, MOST_PROCESSORS));
+  if (Number.isInteger(processors) && processors >= 1 && processors <= MOST_PROCESSORS) return processors;
+  throw new OperatorError(
+    'bad-processors',
+    `${processors} processors are not possible`,
+    `Give --processors a number from 1 to ${MOST_PROCESSORS}.`,
+  );
+}
+
+/** What is reserved for all partitions of a machine: of the host's memory it takes what is touched. */
+function roomOf(
+  { partitions = 16, memoryBytes = DEFAULT_ROOM }: NonNullable<BoardOptions['room']>,
+  least: number,
+  processors: number,
+): MachineRoom {
+  if (processors === 0)
+    throw new OperatorError(
+      'no-processors',
+      'by the instruction clock a machine runs one guest',
+      'Leave out what makes room for more, or --clock instructions.',
+    );
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > MOST_PARTITIONS)
+    throw new OperatorError(
+      'bad-room',
+      `${partitions} partitions are not possible`,
+      `Give a number from 1 to ${MOST_PARTITIONS}.`,
+    );
+  if (!Number.isSafeInteger(memoryBytes) || memoryBytes % 4096 !== 0 || memoryBytes < least)
+    throw new OperatorError(
+      'bad-room',
+      `${memoryBytes} bytes are no room for the partitions of a machine`,
+      'Give at least what its first partition has, in whole pages of 4 KiB.',
+    );
+  const vcpus = Math.min(partitions * VCPUS_EACH, MOST_VCPUS);
+  return { partitions, vcpus, memoryBytes, blockBytes: 0 };
+}
+
+function withBlocks(room: MachineRoom, shadows: ShadowOptions): MachineRoom {
+  const { partitions, vcpus, memoryBytes } = room;
+  const tables = { frames: machineFrames({ memoryBytes, harts: 0, room }), tables: TABLES_EACH };
+  const each = BLOCKS_EACH + ProtectionTables.sizeBytes(tables);
+  return { ...room, blockBytes: partitions * each + vcpus * shadowBytes(shadows) };
+}
+
+/** What a guest may claim of so many processors. */
+function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processors: number): ShareOptions {
+  if (processors === 0 && (cap !== undefined || pin !== undefined || given !== undefined))
+    throw new OperatorError(
+      'no-processors',
+      'there are no processors to share: by the instruction clock harts take turns on one thread',
+      'Leave out --processors, --cap and --pin, or --clock instructions.',
+    );
+  if (weight !== undefined && !(Number.isInteger(weight) && weight >= LEAST_WEIGHT && weight <= MOST_WEIGHT))
+    throw new OperatorError(
+      'bad-weight',
+      `a weight of ${weight} is not possible`,
+      `Give --weight a number from ${LEAST_WEIGHT} to ${MOST_WEIGHT}; 1024 is everybody's.`,
+    );
+  if (cap !== undefined && !(cap >= LEAST_CAP && cap <= MOST_PROCESSORS))
+    throw new OperatorError(
+      'bad-cap',
+      `a cap of ${cap} processors is not possible`,
+      `Give --cap a number from ${LEAST_CAP} to ${MOST_PROCESSORS}, as 0.5 for half of one.`,
+    );
+  if (
+    pin?.length === 0 ||
+    pin?.some((processor) => !Number.isInteger(processor) || processor < 0 || processor >= processors)
+  )
+    throw new OperatorError(
+      'bad-pin',
+      `there is no processor ${pin.find((processor) => !(processor >= 0 && processor < processors)) ?? ''}`.trimEnd(),
+      processors === 1 ? 'Give --pin 0, or more --processors.' : `Give --pin numbers from 0 to ${processors - 1}.`,
+    );
+  return {
+    ...(weight === undefined ? {} : { weight }),
+    ...(cap === undefined ? {} : { cap }),
+    ...(pin === undefined ? {} : { pins: pin.reduce((set, processor) => set | (1 << processor), 0) >>> 0 }),
+  };
+}
+
+/** What a machine decides for all of its partitions, and a partition's options may not say. */
+const OF_THE_MACHINE = [
+  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
+  ...['trapLog', 'gdbPort', 'room'],
+] as const;
+
+/** For another partition of a machine. Throws OperatorError for what cannot be. */
+export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
+  const given = OF_THE_MACHINE.find((name) => options[name as keyof BoardOptions] !== undefined);
+  if (given !== undefined)
+    throw new OperatorError(
+      'set-by-machine',
+      `${given} is the same for all partitions of a machine`,
+      'Say it where the machine is made.',
+    );
+  const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
+  const own = boardConfig({ ...options, cpu, processors }, shared, processors);
+  const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
+  const sbi = own.features & FEATURE.sbi;
+  const { translation: _, ...rest } = own;
+  return {
+    ...rest,
+    ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
+    shadows: shadowsOf({ ...options, shadows }, machine.room),
+    features: (features & ~FEATURE.sbi) | sbi,
+    ...(translation === undefined ? {} : { translation }),
+  };
 }
 
 function translationOf({

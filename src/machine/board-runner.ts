@@ -1,5 +1,5 @@
 /** A runner for a board's vCPUs: what the hypervisor asks for (devices, the SBI's console, memory, ends), joined. */
-import type { EngineCode, Processor } from '../engine/index.ts';
+import type { EngineCode, MachineMemory, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
 import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
 import { type GuestCode, LocalTranslator, RemoteTranslator, type Translator } from '../translator/index.ts';
@@ -15,16 +15,13 @@ export function boardRunner(
   ports: Pick<RunnerPorts, 'ticks' | 'stopped'>,
   options: Omit<RunnerOptions, 'emulation'>,
   signatures: EngineCode['signatures'],
-  /** Where hot code is translated: on this thread, or on one of its own (translation-thread.ts). */
-  translates: 'here' | 'elsewhere' = 'here',
+  translator: Translator | undefined = translatorOf(board, processor, ports, signatures),
 ): Runner {
-  const translator = translatorOf(board, processor, ports, signatures, translates);
   for (const vcpu of board.vcpus) translator?.start(vcpu.state);
-  tellOfFrames(board, processor);
   return new Runner(
     board.memory,
     processor,
-    board.world,
+    { world: board.world, exclusion: board.commons.exclusion },
     {
       mmio: board.mmio,
       ticks: ports.ticks,
@@ -46,17 +43,24 @@ export function boardRunner(
   );
 }
 
-/** What the processor's code hands out and gives back enters the tables: for every processor of the board. */
-export function tellOfFrames({ protection }: Board, processor: Processor): void {
-  if (protection) processor.onHanded = (_partition, frame, page) => protection.handed(frame, page);
+/**
+ * What the processor's code hands out and gives back enters the tables of the partition whose vCPU it is: for every
+ * processor that runs vCPUs, or looks at them.
+ */
+export function tellOfFrames(
+  processor: Pick<Processor, 'onHanded'>,
+  boardOf: (partition: number) => Board | undefined,
+): void {
+  processor.onHanded = (partition, frame, page) => boardOf(partition)?.protection?.handed(frame, page);
 }
 
-function translatorOf(
-  { memory, config }: Board,
+/** What translates for the vCPUs that a thread runs, of whatever partition: here, or elsewhere (translation-thread.ts). */
+export function translatorOf(
+  { memory, config }: { readonly memory: MachineMemory; readonly config: BoardConfig },
   processor: Processor,
   { ticks }: Pick<RunnerPorts, 'ticks'>,
   signatures: EngineCode['signatures'],
-  where: 'here' | 'elsewhere',
+  where: 'here' | 'elsewhere' = 'here',
 ): Translator | undefined {
   const { translation } = config;
   if (translation === undefined) return undefined;

@@ -31,6 +31,8 @@ export interface VcpuStats {
   };
   readonly sbiCalls: number;
   readonly sleeps: number;
+  /** Milliseconds on a processor; 0 where one thread runs all harts in turns. */
+  readonly usedMs: number;
   readonly exits: Readonly<Record<string, number>>;
 }
 
@@ -83,8 +85,17 @@ export interface TranslationStats {
   readonly tookMs: Readonly<Record<'find' | 'write' | 'compile' | 'install', number>>;
 }
 
+/** Who runs the harts (docs/partitions.md). */
+export interface SchedulingStats {
+  /** Threads that run harts; 0: one runs them in turns. */
+  readonly processors: number;
+  /** Periods in which the guest's cap was reached. */
+  readonly throttled: number;
+}
+
 export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
+  readonly scheduling: SchedulingStats;
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes' | 'codePagesEvicted', number>
   >;
@@ -114,8 +125,13 @@ export function boardStats(board: Board): BoardStats {
       },
       sbiCalls: vcpu.hart.calls,
       sleeps: vcpu.hart.sleeps,
+      usedMs: Math.round(vcpu.scheduled?.scheduler.used(vcpu.scheduled.number) ?? 0),
       exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
     })),
+    scheduling: {
+      processors: board.config.processors,
+      throttled: board.scheduler?.shares.throttles(board.partition) ?? 0,
+    },
     memory: {
       guestBytes: board.config.memoryBytes,
       touchedBytes: board.memory.framesUsed * 4096,

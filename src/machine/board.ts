@@ -3,6 +3,8 @@
  * of a machine builds the same board over the same memory, in the same order, so that all blocks fall at the same
  * addresses; the first one resets it. Only the I/O thread's board is given guest memory and backends, and serves
  * queues.
+ *
+ * Long: one thing is wired in one place, and what its blocks take is counted beside.
  */
 import { must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
@@ -23,10 +25,8 @@ import {
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
-  FRESH_PAGES,
   GuestPhysicalMap,
   MachineMemory,
-  type MemoryShape,
   type Policy,
   type ProtectionPlan,
   ProtectionTables,
@@ -41,6 +41,7 @@ import {
   BY_SBI,
   DOMAIN,
   type EmulationOptions,
+  type Exclusion,
   HART,
   hartBlock,
   IRQ,
@@ -48,6 +49,9 @@ import {
   Protection,
   protectionBlock,
   RUN,
+  type Scheduled,
+  type Scheduler,
+  type ShareOptions,
   Vcpu,
   World,
   worldBlock,
@@ -55,6 +59,7 @@ import {
 import { FEATURE, parseCpuModel } from '../isa/index.ts';
 import type { TranslatorOptions } from '../translator/index.ts';
 import type { BootPlan } from './boot/index.ts';
+import { Commons, machineFrames, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
@@ -62,6 +67,12 @@ import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 /** What is on the board: plain data, the same on every thread. */
 export interface BoardConfig {
   readonly harts: number;
+  /** Threads that run the harts; 0: one runs them in turns. */
+  readonly processors: number;
+  /** What the guest may claim of them. */
+  readonly share: ShareOptions;
+  /** Room for more partitions; absent: the machine is for one guest alone. */
+  readonly room?: MachineRoom;
   readonly memoryBytes: number;
   readonly codeBytes: number;
   readonly width: 32 | 64;
@@ -84,6 +95,16 @@ export interface BoardConfig {
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
+}
+
+/** What a machine for several partitions is made with. */
+export interface MachineRoom {
+  readonly partitions: number;
+  readonly vcpus: number;
+  /** Guest memory of all of them together. */
+  readonly memoryBytes: number;
+  /** For their blocks. */
+  readonly blockBytes: number;
 }
 
 /** A policy by the name that the operator gave it. */
@@ -127,6 +148,8 @@ interface Mapped {
 /** Doorbell numbers of devices that are not in a slot. */
 export const DOORBELL = { uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
+/** At most, of a configuration in memory. */
+const CONFIG_BYTES = 64 * 1024;
 /** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
 const FRESH_LEAST = 63;
 
@@ -144,6 +167,9 @@ const SUPERVISOR_START = {
 
 export class Board {
   readonly config: BoardConfig;
+  /** Its number in the machine. */
+  readonly partition: number;
+  readonly commons: Commons;
   readonly memory: MachineMemory;
   readonly map: GuestPhysicalMap;
   readonly vcpus: readonly Vcpu[];
@@ -163,6 +189,7 @@ export class Board {
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #locks: Int32Array;
+  readonly #seat: Seat;
   /** Linear addresses of the harts' shadows. */
   readonly #shadowBlocks: readonly number[];
   #lastHit: Mapped | undefined;
@@ -171,36 +198,54 @@ export class Board {
 
   /** Makes the memory and the first board. */
   static create(config: BoardConfig, ports: BoardPorts): Board {
+    const { room } = config;
     const memory = MachineMemory.create({
       width: config.width,
       shared: config.shared,
-      blockBytes: Board.#blockBytes(config, ports),
+      blockBytes:
+        Commons.sizeBytes(config) +
+        CONFIG_BYTES +
+        Board.#blockBytes(config, ports, machineFrames(config)) +
+        (room?.blockBytes ?? 0),
       codeBytes: config.codeBytes,
-      frames: frames(config),
+      frames: machineFrames(config),
       overlays: config.overlays,
       totalStoreOrder: ports.hasTotalStoreOrder ?? false,
     });
-    const board = new Board(config, memory, ports);
+    const commons = new Commons(config, memory);
+    commons.scheduler?.start();
+    return Board.join(commons, config, ports);
+  }
+
+  /** Makes another board in a machine that there is: on the thread that made the machine. */
+  static join(commons: Commons, config: BoardConfig, ports: BoardPorts): Board {
+    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames));
+    const board = new Board(config, commons, seat, ports);
     board.#powerOn();
     return board;
   }
 
-  /** Wraps a board that another thread has made. */
-  static attach(config: BoardConfig, memory: WebAssembly.Memory, shape: MemoryShape, ports: BoardPorts): Board {
-    return new Board(config, new MachineMemory(memory, shape), ports);
+  /** Wraps the board of a partition that another thread has made. */
+  static attach(commons: Commons, partition: number, ports: BoardPorts): Board {
+    return new Board(commons.configOf(partition), commons, commons.seatOf(partition), ports);
   }
 
-  private constructor(config: BoardConfig, memory: MachineMemory, ports: BoardPorts) {
+  private constructor(config: BoardConfig, commons: Commons, seat: Seat, ports: BoardPorts) {
+    const { memory } = commons;
     this.config = config;
+    this.partition = seat.partition;
+    this.commons = commons;
     this.memory = memory;
+    this.#seat = seat;
     this.#locks = new Int32Array(memory.buffer);
-    memory.beginBlocks();
+    memory.beginBlocks(seat);
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     this.map = new GuestPhysicalMap(memory, memory.block(pages * 4), pages);
-    this.vcpus = Array.from(
-      { length: config.harts },
-      (_, id) => new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes)),
-    );
+    this.vcpus = Array.from({ length: config.harts }, (_, id) => {
+      const { scheduler } = commons;
+      const scheduled: Scheduled | undefined = scheduler && { scheduler, number: seat.firstVcpu + id };
+      return new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes), scheduled);
+    });
     this.#shadowBlocks = this.vcpus.map(() => memory.block(shadowBytes(config.shadows)));
     this.world = new World(memory, memory.block(worldBlock.sizeBytes), this.vcpus);
     this.protection = this.#protect();
@@ -347,6 +392,43 @@ export class Board {
     }
   }
 
+  /** Absent where one thread runs all harts in turns. */
+  get scheduler(): Scheduler | undefined {
+    return this.commons.scheduler;
+  }
+
+  /** The harts run from now on, as soon as there are processors. */
+  schedule(): void {
+    const { scheduler, config, partition } = this;
+    this.commons.announce(partition);
+    if (scheduler === undefined) return;
+    scheduler.addShare(partition, config.share);
+    for (const { id } of this.vcpus) scheduler.add(this.#seat.firstVcpu + id, partition, id % scheduler.processors);
+  }
+
+  /** The machine's barrier, for changes under vCPUs that run. */
+  get exclusion(): Exclusion {
+    return this.commons.exclusion;
+  }
+
+  /** Whether processors may still run one of the harts. */
+  get isScheduled(): boolean {
+    return this.vcpus.some(({ scheduled }) => scheduled?.scheduler.has(scheduled.number) === true);
+  }
+
+  /** The frames go back to the machine's pool. No hart is scheduled, no device reaches its memory any more. */
+  giveFrames(): void {
+    const frames: number[] = [];
+    for (const { host } of this.map.present()) frames.push(host / FRAME_BYTES);
+    for (const { state } of this.vcpus) frames.push(...state.spares.subarray(0, state.spareFrames));
+    const { protection } = this;
+    protection?.exclusive(() => {
+      for (const frame of frames) protection.take(frame);
+    });
+    while (!this.commons.exclusion.exclude(() => this.memory.forgetFrames(frames)));
+    this.memory.giveFrames(frames);
+  }
+
   finish(wish: Finish): void {
     if (wish.kind === 'poweroff') this.world.finish(RUN.poweroff, 0);
     else if (wish.kind === 'reset') this.world.finish(RUN.reboot, 0);
@@ -366,6 +448,7 @@ export class Board {
       state.features = config.features;
       state.misa = config.misa;
       state.mhartid = BigInt(vcpu.id);
+      state.partition = this.partition;
       state.mode = 3n;
       state.mstatus = 0xa_0000_0000n;
       state.stimecmp = (1n << 64n) - 1n;
@@ -373,6 +456,8 @@ export class Board {
       state.hasPeers = config.harts > 1 ? 1 : 0;
       state.freshLeast = FRESH_LEAST;
       state.seenMarks = this.memory.header.marks;
+      hart.seenFlushes = this.memory.header.codeFlushes;
+      hart.seenDecoded = this.memory.header.decodedEpoch;
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;
@@ -383,7 +468,7 @@ export class Board {
   #protect(): Protection | undefined {
     const { config, memory, map, vcpus } = this;
     if (!config.protection) return undefined;
-    const plan = protectionPlan(config);
+    const plan = protectionPlan(config, this.commons.frames);
     const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
     const devices = config.slots.map(({ id }) => id);
     return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
@@ -450,7 +535,7 @@ export class Board {
   }
 
   /** Bytes that the blocks of such a board take, alignment included. */
-  static #blockBytes(config: BoardConfig, ports: BoardPorts): number {
+  static #blockBytes(config: BoardConfig, ports: BoardPorts, frames: number): number {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
     const sizes = [
       pages * 4,
@@ -458,7 +543,9 @@ export class Board {
         vcpuState.sizeBytes + hartBlock.sizeBytes + shadowBytes(config.shadows) + 192,
       ),
       worldBlock.sizeBytes,
-      ...(config.protection ? [ProtectionTables.sizeBytes(protectionPlan(config)), protectionBlock.sizeBytes] : []),
+      ...(config.protection
+        ? [ProtectionTables.sizeBytes(protectionPlan(config, frames)), protectionBlock.sizeBytes]
+        : []),
       plicBytes(config.harts),
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
@@ -473,14 +560,9 @@ export class Board {
   }
 }
 
-/** Of the guest. Spare frames that one vCPU keeps must not be missed by another. */
-function frames({ memoryBytes, harts }: BoardConfig): number {
-  return (memoryBytes + VIRT.resetRom.sizeBytes) / FRAME_BYTES + harts * FRESH_PAGES;
-}
-
-/** Tables of the programs, and of the devices. */
-function protectionPlan(config: BoardConfig): ProtectionPlan {
-  return { frames: frames(config), tables: 3 + config.slots.length };
+/** Tables of the programs, and of the devices: a guest may come to own any of the machine's frames. */
+function protectionPlan({ slots }: BoardConfig, frames: number): ProtectionPlan {
+  return { frames, tables: 3 + slots.length };
 }
 
 function plicBytes(harts: number): number {

@@ -76,7 +76,7 @@ export class HostileDriver {
     const devices = board.config.slots.map((_, i) => DOMAIN.firstDevice + i);
     const canaries = new Map<number, number>();
     const all = { domains: devices, rights: 7, isAllowed: true, first: BASE / PAGE, end: BASE / PAGE + PAGES };
-    assert.ok(protection.tryChange(board.world, all) !== undefined);
+    assert.ok(protection.tryChange(board, all) !== undefined);
     for (let page = 0; page < PAGES; page++) {
       const canary = random.below(4) === 0 ? random.pick([UNREADABLE, UNWRITABLE, 0xff]) : 0;
       const gpa = BASE + page * PAGE;
@@ -86,7 +86,7 @@ export class HostileDriver {
       if (canary === 0) continue;
       canaries.set(page, canary);
       const change = { domains: devices, rights: denied, isAllowed: false };
-      protection.tryChange(board.world, { ...change, first: gpa / PAGE, end: gpa / PAGE + 1 });
+      protection.tryChange(board, { ...change, first: gpa / PAGE, end: gpa / PAGE + 1 });
     }
     const before = this.#violations();
     board.config.slots.forEach((_, slot) => this.#drive(slot, random));

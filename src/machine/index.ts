@@ -11,10 +11,11 @@ export {
   type SlotConfig,
   type TrapPolicy,
 } from './board.ts';
-export { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
+export { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { Commons, TRANSLATOR } from './commons.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
 export { CodeExplainer, type ExplainRequest } from './explain.ts';
 export {
@@ -36,6 +37,7 @@ export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export { IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
+export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
 export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
 export {
   latestViolations,
@@ -53,6 +55,5 @@ export * from './snapshot/index.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';
-export { runVcpu, type ThreadStart, type VcpuStart, type VcpuThreadPorts } from './vcpu-thread.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';
 export { TICKS_PER_MS, TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';

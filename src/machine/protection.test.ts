@@ -54,7 +54,7 @@ function change(probes: Probes, of: Omit<RightsChange, 'first' | 'end'> & { gpa:
   const { board } = probes.machine;
   const { gpa, ...rest } = of;
   const protection = must(board.protection);
-  const epoch = protection.tryChange(board.world, { ...rest, first: gpa / PAGE, end: gpa / PAGE + 1 });
+  const epoch = protection.tryChange(board, { ...rest, first: gpa / PAGE, end: gpa / PAGE + 1 });
   assert.ok(epoch !== undefined && protection.isKnown(epoch));
 }
 
@@ -248,7 +248,7 @@ describe('what an operator is told', () => {
     const probes = new Probes().run();
     const { board } = probes.machine;
     const apply = (asked: ProtectionChange): void => {
-      const epoch = must(board.protection).tryChange(board.world, rightsChange(board, asked));
+      const epoch = must(board.protection).tryChange(board, rightsChange(board, asked));
       assert.ok(epoch !== undefined);
     };
     apply({ action: 'deny', domains: ['user', 'device:rng0'], rights: 'wx', ...PAGES });
@@ -329,7 +329,7 @@ describe('what an operator is told', () => {
     const protection = must(board.protection);
     const deny = (i: number): void => {
       const first = FRAME.store / PAGE + 2 * i;
-      protection.tryChange(board.world, { domains: [0], first, end: first + 1, rights: 1, isAllowed: false });
+      protection.tryChange(board, { domains: [0], first, end: first + 1, rights: 1, isAllowed: false });
     };
     for (let i = 0; i < 256; i++) deny(i);
     const { epoch } = protection;

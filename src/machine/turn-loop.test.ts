@@ -5,7 +5,7 @@ import { generateEngine, Processor } from '../engine/index.ts';
 import { assemble } from '../isa/index.ts';
 import { Board } from './board.ts';
 import { boardConfig, extensionsOf } from './board-config.ts';
-import { boardRunner, SLICE_STEPS } from './board-runner.ts';
+import { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 import { type ExitStatus, exitStatus } from './exit-status.ts';
 import type { HostPorts } from './host-ports.ts';
 import { IoSlots } from './io-slots.ts';
@@ -66,6 +66,7 @@ function start(program: string): Running {
   const code = generateEngine(board.memory.shape.description, extensionsOf(options));
   code.tables.write(board.memory.buffer);
   const processor = new Processor(new WebAssembly.Module(code.bytes), board.memory.memory, { width: 32, ticks });
+  tellOfFrames(processor, () => board);
   const runner = boardRunner(
     board,
     processor,

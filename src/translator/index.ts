@@ -8,6 +8,7 @@ export {
   type ExplainedRegion,
   explainRegion,
 } from './explain.ts';
+export { ringHotBell } from './hot-queue.ts';
 export type { CodeDecoders } from './instruction.ts';
 export { ModuleLog } from './module-log.ts';
 export { DEFAULT_TRANSLATION, type PromotionMode, type RegionLimits, type TranslatorOptions } from './options.ts';

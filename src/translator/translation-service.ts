@@ -31,9 +31,9 @@ export class TranslationService {
   readonly #options: TranslatorOptions;
   readonly #maker: RegionMaker;
   readonly #table: ModuleTable;
-  readonly #queues: readonly HotQueue[];
-  readonly #states: readonly VcpuState[];
-  readonly #anyVcpu: number;
+  #queues: readonly HotQueue[] = [];
+  #states: readonly VcpuState[] = [];
+  #anyVcpu = 0;
   /** Regions made since garbage was collected. */
   #uncollected = 0;
 
@@ -50,6 +50,11 @@ export class TranslationService {
     this.#options = options;
     this.#maker = new RegionMaker(memory, code, options, nowMs);
     this.#table = new ModuleTable(memory, processor);
+    this.serves(vcpus);
+  }
+
+  /** From now on it serves these vCPUs, and knows nothing of others. */
+  serves(vcpus: readonly ServedVcpu[]): void {
     this.#states = vcpus.map(({ state }) => state);
     this.#queues = vcpus.map(({ state }) => new HotQueue(state));
     this.#anyVcpu = vcpus[0]?.at ?? 0;

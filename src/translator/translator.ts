@@ -17,6 +17,8 @@ import { type FoundRegion, type GuestCode, RegionMaker } from './region-maker.ts
 export interface Translator {
   /** To be called before a vCPU runs for the first time. */
   start(state: VcpuState): void;
+  /** The vCPU is gone. */
+  stop(state: VcpuState): void;
   /** To be called before a vCPU runs on this thread, while it counts as running. False: code memory is full. */
   prepare(state: VcpuState): boolean;
 }
@@ -81,6 +83,11 @@ export class LocalTranslator implements Translator {
     this.#states.push(state);
   }
 
+  stop(state: VcpuState): void {
+    const at = this.#states.indexOf(state);
+    if (at >= 0) this.#states.splice(at, 1);
+  }
+
   prepare(state: VcpuState): boolean {
     this.#maker.sweep(this.#states, this.#table);
     if (this.#table.catchUp(state)) this.#waiting.clear();
@@ -131,6 +138,10 @@ export class RemoteTranslator implements Translator {
   start(state: VcpuState): void {
     setThresholds(state, this.#options);
     this.#queues.set(state, new HotQueue(state));
+  }
+
+  stop(state: VcpuState): void {
+    this.#queues.delete(state);
   }
 
   prepare(state: VcpuState): boolean {

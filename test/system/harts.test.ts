@@ -294,6 +294,9 @@ for (const [name, source] of Object.entries({ locks, messages, patches, remaps }
     after(() => assert.ok(regions > 0, 'nothing was translated'));
     for (const [how, options] of [
       ['interpreted', { translate: false }],
+      // One waits for the other while that has no processor: nobody may wait for it to come out.
+      ['interpreted, in turns on one processor', { translate: false, processors: 1 }],
+      ['translated at first sight, in turns on one processor', { translate: true, hotThreshold: 1, processors: 1 }],
       ['translated at first sight', { translate: true, hotThreshold: 1 }],
       ['translated when hot', { translate: true, hotThreshold: 100 }],
     ] as const) {

@@ -22,11 +22,12 @@ import {
   SLICE_STEPS,
   slotLayout,
   TurnLoop,
+  tellOfFrames,
 } from '../../machine/index.ts';
 import type { MachineRequest, Progress } from '../messages.ts';
 import { fetchFile } from './fetch-file.ts';
 import { planWithStreams } from './inflate.ts';
-import { VcpuWorkers } from './vcpu-workers.ts';
+import { ProcessorWorkers } from './processor-workers.ts';
 import { clockEpoch, ticksSince, turns, webPorts } from './web-ports.ts';
 
 export interface MachineEvents {
@@ -42,15 +43,15 @@ export class WebMachine {
   readonly #signatures: EngineCode['signatures'];
   readonly #epochMs = clockEpoch();
   readonly #ticks = ticksSince(this.#epochMs);
-  readonly #workers: VcpuWorkers | undefined;
+  readonly #workers: ProcessorWorkers | undefined;
   #failure: string | undefined;
   #wasKilled = false;
 
   /** Fetches what the machine boots from and builds it. Throws OperatorError for what cannot be. */
   static async build(request: MachineRequest, events: MachineEvents): Promise<WebMachine> {
-    const config = boardConfig({ ...request, network: false }, request.shared);
+    const config = boardConfig({ ...request, network: false }, request.shared, navigator.hardwareConcurrency);
     const extensions = extensionsOf(request);
-    const workers = request.shared ? new VcpuWorkers(config.harts) : undefined;
+    const workers = request.shared ? new ProcessorWorkers(config.processors) : undefined;
     const file = (what: 'kernel' | 'initrd' | 'drive', address: string): Promise<Uint8Array> =>
       fetchFile(what, address, (doneBytes, totalBytes) =>
         events.progress({ step: 'fetch', what, doneBytes, ...(totalBytes === undefined ? {} : { totalBytes }) }),
@@ -87,7 +88,7 @@ export class WebMachine {
     readonly config: BoardConfig;
     readonly extensions: ReadonlySet<string>;
     readonly backends: readonly BlockBackend[];
-    readonly workers: VcpuWorkers | undefined;
+    readonly workers: ProcessorWorkers | undefined;
     readonly events: MachineEvents;
   }) {
     const { config, extensions, backends, workers, events } = parts;
@@ -145,8 +146,10 @@ export class WebMachine {
     return boardStats(this.#board);
   }
 
-  async #runOnWorkers(workers: VcpuWorkers): Promise<void> {
+  async #runOnWorkers(workers: ProcessorWorkers): Promise<void> {
     const { config, memory } = this.#board;
+    this.#processor();
+    this.#board.schedule();
     workers.start(
       {
         config,
@@ -159,14 +162,13 @@ export class WebMachine {
       (message) => this.#fail(message),
     );
     await this.#io.run().finally(() => workers.end());
-    memory.freeLocks();
+    this.#board.commons.freeLocks();
   }
 
   async #runHere(loop: TurnLoop): Promise<void> {
     const board = this.#board;
     const ticks = this.#ticks;
-    const { width } = board.config;
-    const processor = new Processor(this.#module, board.memory.memory, { width, ticks });
+    const processor = this.#processor();
     const runner = boardRunner(
       board,
       processor,
@@ -174,8 +176,16 @@ export class WebMachine {
       { budget: SLICE_STEPS, clock: 'real' },
       this.#signatures,
     );
-    for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
     await loop.run({ board, runner, io: this.#io, ticks });
+  }
+
+  /** A processor of this thread; the harts are ready to run then. */
+  #processor(): Processor {
+    const { config, memory, vcpus } = this.#board;
+    const processor = new Processor(this.#module, memory.memory, { width: config.width, ticks: this.#ticks });
+    tellOfFrames(processor, () => this.#board);
+    for (const vcpu of vcpus) processor.contextChanged(vcpu.at);
+    return processor;
   }
 
   #fail(message: string): void {

@@ -102,6 +102,10 @@ export class FakeMachine implements MachineHandle {
     return { code, stdout: join(collected.stdout), stderr: join(collected.stderr) };
   }
 
+  async createPartition(): Promise<never> {
+    throw new Error('a fake has no partitions');
+  }
+
   async pause(): Promise<void> {
     this.calls.push('pause');
     this.#state = 'paused';

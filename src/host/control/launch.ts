@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type {
   CreateMachine,
+  Launch,
   MachineHandle,
   MachineOptions,
   RestoreMachine,
@@ -19,7 +20,8 @@ export async function launchMachine(
   folder?: string,
 ): Promise<MachineHandle> {
   const name = options.name ?? `kage-${randomBytes(3).toString('hex')}`;
-  return await launch(name, () => create({ ...options, name }), folder);
+  const another: Launch = (make, given) => launchMachine(make, given, folder);
+  return await launch(name, () => create({ ...options, name }, another), folder);
 }
 
 /** The same with a machine that is made of a snapshot: by the name that it had, unless another is given. */

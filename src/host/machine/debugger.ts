@@ -218,7 +218,7 @@ export class MachineDebugger implements DebugTarget {
     const { board } = this.#machine;
     const list = [...this.#breakpoints.values()].filter((host) => host !== except);
     board.memory.setBreakpoints(
-      list.map((address) => ({ address, partition: 0 })),
+      list.map((address) => ({ address, partition: board.partition })),
       { inOverlays: board.config.overlays > 0 },
     );
     for (const vcpu of board.vcpus) vcpu.forgetTranslations();

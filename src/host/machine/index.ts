@@ -5,17 +5,26 @@ import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, Saved
 import { readBootFiles } from './boot-files.ts';
 import { openDrives } from './drives.ts';
 import { LocalMachine } from './machine.ts';
-import type { CreateMachine, MachineOptions, RestoreMachine, RestoreOptions } from './machine-api.ts';
+import type {
+  CreateMachine,
+  Launch,
+  MachineHandle,
+  MachineOptions,
+  PartitionOptions,
+  RestoreMachine,
+  RestoreOptions,
+} from './machine-api.ts';
+import type { MachineHome } from './machine-home.ts';
 
 export type * from './machine-api.ts';
 
 /** Starts a machine in this process. Rejects with OperatorError where the options do not fit. */
-export const createMachine: CreateMachine = async (options) => {
+export const createMachine: CreateMachine = async (options, launch = (create, given) => create(given)) => {
   const path = options.bootSnapshot === true ? bootSnapshotPath(options) : undefined;
-  if (path === undefined) return await bootMachine(options);
+  if (path === undefined) return await bootMachine(options, launch);
   const booted = await bootedMachine(path, options);
   if (booted !== undefined) return booted;
-  const machine = await bootMachine(options);
+  const machine = await bootMachine(options, launch);
   try {
     prepareFolder();
     machine.keepBoot(path);
@@ -29,17 +38,8 @@ export const createMachine: CreateMachine = async (options) => {
 async function bootedMachine(path: string, options: MachineOptions): Promise<LocalMachine | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const {
-      name,
-      publish = [],
-      signal,
-      codeMemoryBytes,
-      translate,
-      hotThreshold,
-      promotion,
-      shadows,
-      shadowModel,
-    } = options;
+    const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -48,6 +48,10 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(translate === undefined ? {} : { translate }),
       ...(hotThreshold === undefined ? {} : { hotThreshold }),
       ...(promotion === undefined ? {} : { promotion }),
+      ...(processors === undefined ? {} : { processors }),
+      ...(weight === undefined ? {} : { weight }),
+      ...(cap === undefined ? {} : { cap }),
+      ...(pin === undefined ? {} : { pin }),
       ...(shadows === undefined ? {} : { shadows }),
       ...(shadowModel === undefined ? {} : { shadowModel }),
     });
@@ -60,17 +64,16 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   }
 }
 
-async function bootMachine(options: MachineOptions): Promise<LocalMachine> {
+async function bootMachine(options: MachineOptions, launch: Launch, home?: MachineHome): Promise<LocalMachine> {
   const drives = await openDrives(options.drives ?? []);
   try {
     const overlay = mayNeedAgent(options) ? await agentOverlay() : undefined;
     const files = readBootFiles(options, overlay);
     const append = `${options.append ?? ''} ${agentOverlayWords}`.trim();
-    return await LocalMachine.start({
-      options: files.hasOverlay ? { ...options, append } : options,
-      from: files,
-      drives,
-    });
+    const another = async (given: PartitionOptions, within: MachineHome): Promise<MachineHandle> =>
+      await launch((named) => bootMachine(named, launch, within), given);
+    const own = files.hasOverlay ? { ...options, append } : options;
+    return await LocalMachine.start({ options: own, from: files, drives, another }, home);
   } catch (error) {
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
@@ -80,6 +83,11 @@ async function bootMachine(options: MachineOptions): Promise<LocalMachine> {
 /** Makes the machine of a snapshot in this process. Rejects with OperatorError where the file or a disk does not fit. */
 export const restoreMachine: RestoreMachine = async (file, options = {}) => await loadMachine(file, options);
 
+/** Only machines for one guest have snapshots. */
+function roomless(): Promise<never> {
+  return Promise.reject(new Error('a restored machine has no room'));
+}
+
 async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMachine> {
   const saved = SavedMachine.open(file, asked);
   try {
@@ -87,7 +95,7 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
     const drives = await openDrives(options.drives ?? []);
     try {
       await saved.fillDisks(drives);
-      return await LocalMachine.start({ options, from: saved, drives });
+      return await LocalMachine.start({ options, from: saved, drives, another: roomless });
     } catch (error) {
       await Promise.all(drives.map((drive) => drive.close()));
       throw error;

@@ -41,6 +41,14 @@ export interface MachineOptions {
   readonly name?: string;
   /** Harts, 1 to 16. Default 1. */
   readonly cpus?: number;
+  /** Threads that run the harts, 1 to 32. Default: one for each hart, but no more than the host can run at a time. */
+  readonly processors?: number;
+  /** Its claim where harts wait for a processor, 2 to 262144; everybody's is 1024. */
+  readonly weight?: number;
+  /** Processors' worth of time that it may use at most: 0.5 is half of one. */
+  readonly cap?: number;
+  /** Processors that may run its harts, counted from 0; all of them by default. */
+  readonly pin?: readonly number[];
   /** Guest memory in bytes, a multiple of 4096. Default 512 MiB. */
   readonly memoryBytes?: number;
   /** `rv64` with switches: `rv64,zba=off,zbb=emulate`. */
@@ -83,6 +91,11 @@ export interface MachineOptions {
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
   readonly trapLog?: string;
+  /**
+   * Room for more partitions in the machine (createPartition): how many of them, 16 by default, and their memory together,
+   * 2 GiB by default. It is reserved, and taken from the host where it is touched. Without, the machine is for one guest.
+   */
+  readonly room?: { readonly partitions?: number; readonly memoryBytes?: number };
   /** Protection tables for the guest's kernel, user, firmware and devices. Default true; without, for measuring. */
   readonly protection?: boolean;
   /** A file that gets a line for each access that a protection table forbade. */
@@ -94,6 +107,24 @@ export interface MachineOptions {
   readonly bootSnapshot?: boolean;
   readonly signal?: AbortSignal;
 }
+
+/** Of a partition that joins a machine; what is the machine's own its first partition decided. */
+export type PartitionOptions = Omit<
+  MachineOptions,
+  | 'processors'
+  | 'cpu'
+  | 'clock'
+  | 'codeMemoryBytes'
+  | 'translate'
+  | 'hotThreshold'
+  | 'promotion'
+  | 'overlay'
+  | 'traps'
+  | 'trapLog'
+  | 'gdbPort'
+  | 'room'
+  | 'bootSnapshot'
+>;
 
 export interface ExecOptions {
   readonly environment?: Readonly<Record<string, string>>;
@@ -152,6 +183,10 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'processors'
+  | 'weight'
+  | 'cap'
+  | 'pin'
   | 'gdbPort'
   | 'startPaused'
   | 'codeMemoryBytes'
@@ -176,6 +211,11 @@ export interface MachineHandle extends AsyncDisposable {
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /**
+   * Another guest in this machine, on the same processors, out of the same memory and code memory; each ends alone, and the
+   * machine lives as long as one of them. Rejects with OperatorError: `machine-closed`, `machine-full`, `set-by-machine`.
+   */
+  createPartition(options: PartitionOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Asks the guest to shut down (agent), and ends the machine after the grace. */
@@ -184,7 +224,7 @@ export interface MachineHandle extends AsyncDisposable {
   kill(): Promise<ExitStatus>;
   /**
    * Writes the whole machine to a file, from which `restoreMachine` makes it again. The guest stands still meanwhile.
-   * Rejects with OperatorError where the file cannot be written; the guest goes on.
+   * Rejects with OperatorError where the file cannot be written, or the machine was made with `room`; the guest goes on.
    */
   snapshot(file: string, options?: SnapshotOptions): Promise<SnapshotResult>;
   stats(): Promise<MachineStats>;
@@ -207,7 +247,13 @@ export interface MachineHandle extends AsyncDisposable {
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
-export type CreateMachine = (options: MachineOptions) => Promise<MachineHandle>;
+export type CreateMachine = (options: MachineOptions, launch?: Launch) => Promise<MachineHandle>;
+
+/** Wraps what is made, partitions too: the control socket does, so that they can be reached. */
+export type Launch = (
+  create: (options: MachineOptions) => Promise<MachineHandle>,
+  options: MachineOptions,
+) => Promise<MachineHandle>;
 
 /** `restoreMachine(file, options)` makes the machine of a snapshot in this process, and lets it go on. */
 export type RestoreMachine = (file: string, options?: RestoreOptions) => Promise<MachineHandle>;

@@ -26,7 +26,10 @@ export class MachineSnapshots {
   keepBoot(file: string, ready: Promise<unknown>, isAsBooted: () => boolean): void {
     const kept = ready.then(async () => {
       if (!isAsBooted()) return;
-      await takeSnapshot(this.#subject(), file, { compress: false, lasts: false });
+      // Who starts there says anew what of the processors' time the machine may have.
+      const { options, ...subject } = this.#subject();
+      const { processors: _, weight: __, cap: ___, pin: ____, ...kept } = options;
+      await takeSnapshot({ ...subject, options: kept }, file, { compress: false, lasts: false });
       keepBootSnapshot(file);
     });
     this.#booted = kept.catch(() => undefined);

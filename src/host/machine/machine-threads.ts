@@ -1,5 +1,5 @@
 /**
- * The worker threads of a machine's process: one for each vCPU, and one that translates for them. Those of vCPUs are
+ * The worker threads of a machine's process: its processors, and one that translates for them. Those are
  * started before there is a machine, because to load their modules takes them as long as the main thread needs to build
  * it; each waits for the message with what it is to do. The one that translates has time until something is hot: it
  * does not compete with these.
@@ -9,9 +9,9 @@ import type { HeapInfo } from 'node:v8';
 import type { Worker } from 'node:worker_threads';
 import { HostError } from '../../base/errors.ts';
 import { translationWorker } from '../package-files.ts';
+import type { StoppedMessage, WorkerStart } from './processor-worker.ts';
+import { startWorker, takeProcessorWorker } from './processor-worker-start.ts';
 import type { TranslationWorkerStart } from './translation-worker.ts';
-import type { StoppedMessage, WorkerStart } from './vcpu-worker.ts';
-import { startWorker, takeVcpuWorker } from './vcpu-worker-start.ts';
 
 export interface ThreadHeap {
   readonly thread: string;
@@ -21,32 +21,36 @@ export interface ThreadHeap {
 export interface ThreadEvents {
   /** A thread failed, and with it the machine. */
   failed(error: HostError): void;
-  /** A vCPU stopped the machine. */
-  stopped(): void;
+  /** A hart of that partition stopped it. */
+  stopped(partition: number): void;
 }
 
 export class MachineThreads {
-  readonly #vcpus: readonly Worker[];
-  readonly #translates: boolean;
+  readonly #processors: readonly Worker[];
+  /** One of them translates for the others. */
+  readonly translates: boolean;
   #translator: Worker | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
 
   /** On a host with a single processor nobody could translate while a vCPU runs: there, vCPUs do it themselves. */
-  constructor(options: { readonly vcpus: number; readonly translates: boolean }) {
-    this.#vcpus = Array.from({ length: options.vcpus }, (_, id) => this.#watched(takeVcpuWorker(id), `vcpu${id}`));
-    for (const worker of this.#vcpus) worker.on('message', (_: StoppedMessage) => this.#events?.stopped());
-    this.#translates = options.translates && availableParallelism() > 1;
+  constructor(options: { readonly processors: number; readonly translates: boolean }) {
+    this.#processors = Array.from({ length: options.processors }, (_, id) =>
+      this.#watched(takeProcessorWorker(id), `processor${id}`),
+    );
+    for (const worker of this.#processors)
+      worker.on('message', ({ partition }: StoppedMessage) => this.#events?.stopped(partition));
+    this.translates = options.translates && availableParallelism() > 1;
   }
 
-  /** Runs the vCPUs, each on its thread. */
-  start(start: Omit<WorkerStart, 'vcpu' | 'translates'>, events: ThreadEvents): void {
+  /** The processors begin to run vCPUs. */
+  start(start: Omit<WorkerStart, 'processor' | 'translates'>, events: ThreadEvents): void {
     this.#events = events;
     if (this.#failure !== undefined) events.failed(this.#failure);
-    const translates = this.#translates ? 'elsewhere' : 'here';
-    for (const [vcpu, worker] of this.#vcpus.entries())
-      worker.postMessage({ ...start, vcpu, translates } satisfies WorkerStart);
-    if (!this.#translates) return;
+    const translates = this.translates ? 'elsewhere' : 'here';
+    for (const [processor, worker] of this.#processors.entries())
+      worker.postMessage({ ...start, processor, translates } satisfies WorkerStart);
+    if (!this.translates) return;
     this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
     this.#translator.postMessage(start satisfies TranslationWorkerStart);
   }
@@ -60,13 +64,13 @@ export class MachineThreads {
     const heaps = await Promise.allSettled(this.#workers.map(async (worker) => await worker.getHeapStatistics()));
     return heaps.flatMap((heap, i) =>
       heap.status === 'fulfilled'
-        ? [{ thread: i < this.#vcpus.length ? `vcpu${i}` : 'translator', heap: heap.value }]
+        ? [{ thread: i < this.#processors.length ? `processor${i}` : 'translator', heap: heap.value }]
         : [],
     );
   }
 
   get #workers(): readonly Worker[] {
-    return this.#translator === undefined ? this.#vcpus : [...this.#vcpus, this.#translator];
+    return this.#translator === undefined ? this.#processors : [...this.#processors, this.#translator];
   }
 
   #watched(worker: Worker, name: string): Worker {

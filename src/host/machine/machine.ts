@@ -1,24 +1,25 @@
 /**
- * A running machine in this process: its board, a worker thread for each vCPU (or, with the instruction clock, all of
+ * A running machine in this process: its board, worker threads that are its processors (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
  */
+import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
-import { type EngineCode, Processor } from '../../engine/index.ts';
+import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
   Board,
   type BoardConfig,
+  type BoardPorts,
   boardConfig,
   boardRunner,
   boardStats,
   CodeExplainer,
   type CodeExplanation,
   exitStatus,
-  extensionsOf,
   type HostPorts,
   type HotRegion,
   hotRegions,
@@ -27,26 +28,24 @@ import {
   latestViolations,
   type ProtectionChange,
   type ProtectionReport,
+  partitionConfig,
   protectionReport,
   SLICE_STEPS,
   slotLayout,
   TICKS_PER_MS,
   TIMEBASE_HZ,
-  tellOfFrames,
   type Violation,
 } from '../../machine/index.ts';
-import { type FrameOffload, parsePublish } from '../../network/index.ts';
-import { cacheFolder } from '../debian/index.ts';
+import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
-import { build } from '../package-files.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
-import { readyEngine } from './engine-cache.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
@@ -58,15 +57,17 @@ import type {
   MachineInfo,
   MachineOptions,
   MachineStats,
+  PartitionOptions,
   SnapshotOptions,
   SnapshotResult,
 } from './machine-api.ts';
+import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
-import { nodePorts } from './node-ports.ts';
+import { nodePorts, whileItLasts } from './node-ports.ts';
+import { endProcessorAhead } from './processor-worker-start.ts';
 import { changeProtection } from './protection-change.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
-import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -78,24 +79,24 @@ export interface MachineParts {
   readonly drives: readonly OpenedDrive[];
   /** What it boots from (given back when the guest has its copy), or the snapshot that it goes on from. */
   readonly from: BootFiles | SavedMachine;
+  /** Makes another partition of the machine. */
+  readonly another: (options: PartitionOptions, home: MachineHome) => Promise<MachineHandle>;
 }
 
-export class LocalMachine implements MachineHandle {
+export class LocalMachine implements MachineHandle, Member {
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
   readonly #options: MachineOptions;
+  readonly #another: MachineParts['another'];
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
   readonly #slots: IoSlots;
-  /** None with the instruction clock. */
-  readonly #threads: MachineThreads | undefined;
+  readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
   readonly #config: BoardConfig;
   readonly #startedAt = new Date().toISOString();
-  readonly processor: Processor;
-  readonly #signatures: EngineCode['signatures'];
   readonly #history = new ConsoleHistory();
   readonly #ticks: () => number;
   #explainer: CodeExplainer | undefined;
@@ -104,21 +105,33 @@ export class LocalMachine implements MachineHandle {
   readonly #logs: LogFiles;
   #failure: string | undefined;
   #wasKilled = false;
+  /** What there was to say of it when it left a machine that goes on. */
+  #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
   #isTouched = false;
   readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
-  /** Builds, loads and starts the machine. Rejects with OperatorError on bad options; nothing is left behind then. */
-  static async start(parts: MachineParts): Promise<LocalMachine> {
+  /**
+   * Builds, loads and starts the machine, or another partition of the one whose `home` is given. Rejects with OperatorError
+   * on bad options; nothing is left behind then.
+   */
+  static async start(parts: MachineParts, home?: MachineHome): Promise<LocalMachine> {
     const { options } = parts;
-    const config = boardConfig(options);
+    const config = home ? partitionConfig(options, home.config) : boardConfig(options, true, availableParallelism());
     const guest: { net?: VirtioNet } = {};
-    const threads = config.clock === 'real' ? threadsFor(config) : undefined;
+    const threads =
+      home === undefined && config.clock === 'real'
+        ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
+        : undefined;
     let network: RunningNetwork | undefined;
+    let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
-        network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
-      const machine = new LocalMachine(parts, config, network, threads);
+        network = await startUserNetwork(
+          { publish: (options.publish ?? []).map(parsePublish) },
+          (frame, offload) => guest.net?.receive(frame, offload) ?? false,
+        );
+      machine = new LocalMachine(parts, config, network, home ?? threads);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -127,31 +140,41 @@ export class LocalMachine implements MachineHandle {
     } catch (error) {
       network?.close();
       await threads?.terminate();
+      if (home && machine) await machine.#abandon();
       throw error;
     }
+  }
+
+  /** A partition that was not started after all. */
+  async #abandon(): Promise<void> {
+    this.board.world.finish(RUN.crashed, 125);
+    await this.home.leave(this);
+    this.home.vacate(this.board);
   }
 
   private constructor(
     parts: MachineParts,
     config: BoardConfig,
     network: RunningNetwork | undefined,
-    threads: MachineThreads | undefined,
+    /** The machine that it is a partition of; or the threads of one that is new, none with the instruction clock. */
+    where: MachineHome | MachineThreads | undefined,
   ) {
     const { options, from } = parts;
     const saved = from instanceof SavedMachine ? from : undefined;
     this.#options = options;
+    this.#another = parts.another;
     this.#drives = parts.drives;
     this.#network = network;
-    this.#threads = threads;
     this.exited = this.#end.promise;
-    const host = nodePorts(options.seed);
+    const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
       host,
     });
-    const epoch = clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
+    const home = where instanceof MachineHome ? where : undefined;
+    const epoch = home?.parts.epoch ?? clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
     const realTicks = ticksSince(epoch);
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
@@ -160,42 +183,42 @@ export class LocalMachine implements MachineHandle {
       ticks: () => BigInt(Math.floor(ticks())),
       wallMs: () => (isReal ? Date.now() : EPOCH_MS + ticks() / TICKS_PER_MS),
     };
-    this.board = Board.create(config, {
+    const boardPorts: BoardPorts = {
       clock,
       hasTotalStoreOrder: process.arch === 'x64',
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
-    });
-    this.#io = new IoThread(this.board, host);
-    this.#io.onConsole((bytes) => this.#history.push(bytes));
-    const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-    this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
-    this.#config = config;
-    const extensions = extensionsOf(options);
-    if (from instanceof SavedMachine) {
-      from.loadState(this.board);
-      this.#history.push(from.console);
-    } else this.#boot(from, extensions);
-    const { emulated } = parseCpuModel(config.cpu);
-    const { description } = this.board.memory.shape;
-    const wish = { description, extensions, emulated, policies: config.policies };
-    const code = readyEngine(wish, cacheFolder('engines'), build);
-    code.writeTables(this.board.memory.buffer);
-    this.#signatures = code.signatures;
-    const module = new WebAssembly.Module(code.bytes);
-    this.processor = new Processor(module, this.board.memory.memory, { width: config.width, ticks });
-    tellOfFrames(this.board, this.processor);
-    // Last of what an operator can get wrong, and before the first hart runs.
-    this.#logs = new LogFiles(this.board, options);
+    };
+    this.board = home ? Board.join(home.parts.commons, config, boardPorts) : Board.create(config, boardPorts);
+    try {
+      this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
+      this.#io = new IoThread(this.board, host);
+      this.#io.onConsole((bytes) => this.#history.push(bytes));
+      const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
+      this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
+      this.#config = config;
+      if (from instanceof SavedMachine) {
+        from.loadState(this.board);
+        this.#history.push(from.console);
+      } else this.#boot(from);
+      // Last of what an operator can get wrong, and before the first hart runs.
+      this.#logs = new LogFiles(this.board, options);
+    } catch (error) {
+      home?.vacate(this.board);
+      throw error;
+    }
+    for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
     // Its threads take as long to get ready as its memory does to come.
     if (saved) this.board.world.setHeld(true);
     else this.#renewGeneration(host, { tells: false });
-    if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
+    this.home.join(this);
+    if (home) this.board.schedule();
+    else if (config.clock === 'real') this.home.start(this.board);
     else {
-      endVcpuWorkerAhead();
+      endProcessorAhead();
       this.processor.collectGarbage = garbageCollector();
-      this.#prepareInstructionClock(ticks, code.signatures);
+      this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
     if (saved === undefined) return;
     saved.loadMemory(this.board, this.#io, network?.network);
@@ -203,8 +226,22 @@ export class LocalMachine implements MachineHandle {
     this.board.world.setHeld(false);
   }
 
+  /** A processor of this thread. */
+  get processor(): Processor {
+    return this.home.parts.processor;
+  }
+
+  #boot(files: BootFiles): void {
+    const { memoryBytes, harts, cpu } = this.#config;
+    const { extensions } = parseCpuModel(cpu);
+    const seed = bootSeed(this.#options.seed);
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
+    this.board.load(plan);
+    releaseBootFiles(files, plan);
+  }
+
   get info(): MachineInfo {
-    const isRunning = this.board.world.run === RUN.running;
+    const isRunning = this.#last === undefined && this.board.world.run === RUN.running;
     return {
       name: this.#options.name ?? `machine-${process.pid}`,
       pid: process.pid,
@@ -221,6 +258,7 @@ export class LocalMachine implements MachineHandle {
   }
 
   writeConsole(bytes: Uint8Array): void {
+    if (this.#last !== undefined) return;
     this.#isTouched = true;
     this.#io.writeConsole(bytes);
   }
@@ -235,31 +273,19 @@ export class LocalMachine implements MachineHandle {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const out: Uint8Array[] = [];
-    const err: Uint8Array[] = [];
     if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
-    const execution = this.#agent.session.exec({
-      argv,
-      ...(options.environment ? { env: options.environment } : {}),
-      ...(options.workingFolder ? { cwd: options.workingFolder } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-      onStdout: options.onStdout ?? ((bytes) => out.push(bytes)),
-      onStderr: options.onStderr ?? ((bytes) => err.push(bytes)),
-    });
-    const feeding = (async () => {
-      const input = options.stdin ?? [];
-      for await (const piece of input instanceof Uint8Array ? [input] : input) await execution.writeStdin(piece);
-      execution.closeStdin();
-    })();
-    // A command that does not read its input closes it: its exit code says what happened.
-    feeding.catch(() => undefined);
-    const { exitCode } = await execution.ended;
-    return { code: exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };
+    return await execute(this.#agent.session, argv, options);
+  }
+
+  async createPartition(options: PartitionOptions): Promise<MachineHandle> {
+    this.home.checkRoom(options as MachineOptions);
+    return await this.#another(options, this.home);
   }
 
   async pause(): Promise<void> {
     this.#setPaused(true);
-    while (!this.board.world.isStill) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (this.#last === undefined && !this.board.world.isStill)
+      await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   async resume(): Promise<void> {
@@ -284,7 +310,7 @@ export class LocalMachine implements MachineHandle {
   }
 
   async kill(): Promise<ExitStatus> {
-    if (this.board.world.run === RUN.running) {
+    if (this.#last === undefined && this.board.world.run === RUN.running) {
       this.#wasKilled = true;
       this.board.world.finish(RUN.crashed, 137);
     }
@@ -303,6 +329,12 @@ export class LocalMachine implements MachineHandle {
   }
 
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    if (this.home.config.room !== undefined)
+      throw new OperatorError(
+        'snapshot-partitions',
+        'the machine was made for several guests, and a snapshot is of a machine with one',
+        'Make the machine without "room" for more partitions to take snapshots of it.',
+      );
     const result = await this.#snapshots.take(file, options);
     if (options.stop) await this.kill();
     return result;
@@ -324,6 +356,10 @@ export class LocalMachine implements MachineHandle {
   }
 
   async stats(): Promise<MachineStats> {
+    return this.#last?.stats ?? this.#stats();
+  }
+
+  #stats(): MachineStats {
     return {
       ...boardStats(this.board),
       ...(this.#network ? { network: this.#network.network.stats() } : {}),
@@ -331,13 +367,14 @@ export class LocalMachine implements MachineHandle {
   }
 
   async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+    this.#checkStays();
     if (this.board.vcpus[hart] === undefined)
       throw new OperatorError(
         'no-such-hart',
         `The machine has no hart ${hart}`,
         `Give a number from 0 to ${this.board.vcpus.length - 1}`,
       );
-    this.#explainer ??= new CodeExplainer(this.board, this.#signatures);
+    this.#explainer ??= new CodeExplainer(this.board, this.home.parts.signatures);
     return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
   }
 
@@ -346,32 +383,32 @@ export class LocalMachine implements MachineHandle {
   }
 
   async protection(): Promise<ProtectionReport> {
+    this.#checkStays();
     return protectionReport(this.board);
   }
 
   async protect(change: ProtectionChange): Promise<void> {
+    this.#checkStays();
     await changeProtection(this.board, change);
   }
 
   async violations(most = 100): Promise<readonly Violation[]> {
+    this.#checkStays();
     return latestViolations(this.board, most);
+  }
+
+  #checkStays(): void {
+    if (this.#last === undefined) return;
+    throw new OperatorError('machine-ended', 'the guest has ended, and its memory serves others', 'Ask while it runs.');
   }
 
   /** What V8 says of the heaps of this machine's threads that live, its own thread first; for who measures memory. */
   async heaps(): Promise<readonly ThreadHeap[]> {
-    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.#threads?.heaps()) ?? [])];
+    return [{ thread: 'main', heap: getHeapStatistics() }, ...((await this.home.parts.threads?.heaps()) ?? [])];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
-  }
-
-  #boot(files: BootFiles, extensions: ReadonlySet<string>): void {
-    const { memoryBytes, harts } = this.#config;
-    const seed = bootSeed(this.#options.seed);
-    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
-    this.board.load(plan);
-    releaseBootFiles(files, plan);
   }
 
   /** The guest is another than any that its snapshot was, or will be, made into. */
@@ -396,10 +433,9 @@ export class LocalMachine implements MachineHandle {
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });
     void serving
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => this.failed(error))
       .then(async () => {
-        await this.#threads?.terminate();
-        this.board.memory.freeLocks();
+        await this.home.leave(this);
         this.#io.serve();
         this.#logs.close();
         this.#network?.close();
@@ -408,42 +444,40 @@ export class LocalMachine implements MachineHandle {
         await this.#gdb?.[Symbol.asyncDispose]();
         await Promise.all(this.#drives.map((drive) => drive.close()));
         signal?.removeEventListener('abort', abort);
+        await this.#vacate();
         this.#end.resolve(this.#status());
       });
   }
 
+  /** Where the machine goes on, what it had is free for others: when no disk or socket has anything to write there. */
+  async #vacate(): Promise<void> {
+    while (this.#slots.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+    if (!this.home.isOpen) return;
+    this.#last = { stats: this.#stats(), status: this.#status() };
+    // What stood where now others may stand.
+    if (this.#debugger) this.board.memory.setBreakpoints([], { inOverlays: this.#config.overlays > 0 });
+    this.home.vacate(this.board);
+  }
+
   #status(): ExitStatus {
+    if (this.#last !== undefined) return this.#last.status;
     if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
     if (this.#wasKilled) return { reason: 'killed', code: 137 };
     return exitStatus(this.board.world);
   }
 
-  #fail(error: unknown): void {
+  failed(error: unknown): void {
     this.#failure ??= error instanceof Error ? error.message : String(error);
-    this.board.world.finish(RUN.crashed, 125);
+    if (this.#last === undefined) this.board.world.finish(RUN.crashed, 125);
   }
 
   #setPaused(paused: boolean): void {
-    this.board.world.setPaused(paused);
+    if (this.#last === undefined) this.board.world.setPaused(paused);
   }
 
   /** A hart reached a breakpoint, or has made its step. */
-  #stopped(): void {
-    void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
-  }
-
-  #startThreads(
-    threads: MachineThreads,
-    config: BoardConfig,
-    module: WebAssembly.Module,
-    signatures: EngineCode['signatures'],
-    epoch: bigint,
-  ): void {
-    const { memory, shape } = this.board.memory;
-    threads.start(
-      { config, memory, shape, module, signatures, epoch },
-      { failed: (error) => this.#fail(error), stopped: () => this.#stopped() },
-    );
+  stopped(): void {
+    void this.#debugger?.stopped().catch((error: unknown) => this.failed(error));
   }
 
   #steppedTicks(): number {
@@ -456,21 +490,9 @@ export class LocalMachine implements MachineHandle {
     this.#runner = boardRunner(
       board,
       processor,
-      { ticks, stopped: () => this.#stopped() },
+      { ticks, stopped: () => this.stopped() },
       { budget: SLICE_STEPS, clock: 'instructions' },
       signatures,
     );
-    for (const vcpu of board.vcpus) processor.contextChanged(vcpu.at);
   }
-}
-
-function threadsFor({ harts, translation }: BoardConfig): MachineThreads {
-  return new MachineThreads({ vcpus: harts, translates: translation !== undefined });
-}
-
-async function startNetwork(
-  options: MachineOptions,
-  deliver: (frame: Uint8Array, offload?: FrameOffload) => boolean,
-): Promise<RunningNetwork> {
-  return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
 }

@@ -6,11 +6,11 @@ import { type Board, type ProtectionChange, protectionOf, rightsChange } from '.
 export async function changeProtection(board: Board, change: ProtectionChange): Promise<void> {
   const protection = protectionOf(board);
   const wanted = rightsChange(board, change);
-  let epoch = protection.tryChange(board.world, wanted);
+  let epoch = protection.tryChange(board, wanted);
   // Another thread keeps the harts outside: it drops decoded code, which takes a moment.
   while (epoch === undefined) {
     await moment();
-    epoch = protection.tryChange(board.world, wanted);
+    epoch = protection.tryChange(board, wanted);
   }
   while (!protection.isKnown(epoch) && board.world.run === RUN.running) await moment();
 }

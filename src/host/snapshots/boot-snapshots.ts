@@ -19,7 +19,7 @@ const MOST_KEPT = 4;
 
 /** Why a machine with such options boots, whatever it finds; undefined where it need not. */
 export function whyItBoots(options: MachineOptions): string | undefined {
-  const { kernel, initrd, bios, clock, seed, gdbPort, startPaused, traps, agent, drives } = options;
+  const { kernel, initrd, bios, clock, seed, gdbPort, startPaused, traps, agent, drives, room } = options;
   const { protection, protectionLog } = options;
   if (kernel === undefined || initrd === undefined || bios !== undefined) return 'a machine without kernel and initrd';
   if (agent === false) return 'a machine without agent (--no-agent)';
@@ -27,6 +27,7 @@ export function whyItBoots(options: MachineOptions): string | undefined {
   if (gdbPort !== undefined || startPaused === true) return '--gdb and --start-paused';
   if (protection === false || protectionLog !== undefined) return '--protection off and --protection-log';
   if (traps !== undefined && traps.length > 0) return '--trap';
+  if (room !== undefined) return 'room for several guests';
   const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true);
   return keeps === true ? 'a disk that keeps what is written to it' : undefined;
 }
@@ -47,6 +48,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.overlay ?? true,
       options.asidBits ?? 16,
       options.network ?? true,
+      options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),
     ]);
     return join(folder(), `${createHash('sha256').update(named).digest('hex').slice(0, 32)}.kage`);

@@ -8,6 +8,7 @@ import {
   integer,
   listOf,
   mapOf,
+  number,
   object,
   oneOf,
   optional,
@@ -30,6 +31,11 @@ const drive = record({ file: text(PATH), readOnly: optional(truth), overlay: ove
 /** Of a machine's options, those that a restored machine is made with again. */
 const savedOptions = record({
   cpus: integer(1, 4096),
+  processors: optional(integer(1, 32)),
+  weight: optional(integer(2, 262_144)),
+  cap: optional(number(0, 32)),
+  pin: optional(listOf(integer(0, 31), 32)),
+  protection: optional(truth),
   memoryBytes: integer(1, Number.MAX_SAFE_INTEGER),
   cpu: optional(text()),
   kernel: optional(text(PATH)),
@@ -49,7 +55,6 @@ const savedOptions = record({
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
-  protection: optional(truth),
   traps: optional(listOf(text(256), 64)),
 });
 

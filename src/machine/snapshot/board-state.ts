@@ -88,6 +88,8 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
     Object.assign(vcpu.state, { reservationSize: 0n });
     vcpu.hart.running = vcpu.hart.busy = 0;
     vcpu.hart.gate = GATE.open;
+    vcpu.hart.seenFlushes = board.memory.header.codeFlushes;
+    vcpu.hart.seenDecoded = board.memory.header.decodedEpoch;
     vcpu.forgetTranslations();
   }
   for (const device of board.devices) {

@@ -5,7 +5,7 @@
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { vcpuWorker } from '../package-files.ts';
+import { processorWorker } from '../package-files.ts';
 
 /** A thread makes little garbage, and that for a moment. By default V8 lets it have 48 (measured: bench/memory.ts). */
 const YOUNG_MIB = 3;
@@ -13,8 +13,8 @@ const YOUNG_MIB = 3;
 let spare: Worker | undefined;
 
 /** Where it turns out that no machine is made, the thread keeps no process alive. */
-export function startVcpuWorkerAhead(): void {
-  const worker = startWorker(vcpuWorker, 'vcpu0');
+export function startProcessorAhead(): void {
+  const worker = startWorker(processorWorker, 'processor0');
   worker.unref();
   // Whoever wants it starts another, and hears of what is the matter.
   worker.once('error', () => {
@@ -23,9 +23,9 @@ export function startVcpuWorkerAhead(): void {
   spare = worker;
 }
 
-/** The worker of vCPU `id`, which waits for what it is to do. */
-export function takeVcpuWorker(id: number): Worker {
-  if (id !== 0 || spare === undefined) return startWorker(vcpuWorker, `vcpu${id}`);
+/** The worker of processor `id`, which waits for what it is to do. */
+export function takeProcessorWorker(id: number): Worker {
+  if (id !== 0 || spare === undefined) return startWorker(processorWorker, `processor${id}`);
   const worker = spare;
   spare = undefined;
   worker.ref();
@@ -33,7 +33,7 @@ export function takeVcpuWorker(id: number): Worker {
 }
 
 /** The machine has no use for it. */
-export function endVcpuWorkerAhead(): void {
+export function endProcessorAhead(): void {
   void spare?.terminate();
   spare = undefined;
 }

@@ -2,30 +2,34 @@
  * The workers of a machine's processors, made before there is a machine: they load their code meanwhile. One more
  * translates for them, made when the machine starts: nothing is hot before.
  */
-import type { WebTranslationStart } from './translation-worker.ts';
-import type { WebVcpuStart } from './vcpu-worker.ts';
 
-export class VcpuWorkers {
+import type { WebProcessorStart } from './processor-worker.ts';
+import type { WebTranslationStart } from './translation-worker.ts';
+
+export class ProcessorWorkers {
   readonly #workers: readonly Worker[];
   #translator: Worker | undefined;
   #failure: string | undefined;
   #onFailure: ((message: string) => void) | undefined;
 
-  constructor(harts: number) {
-    this.#workers = Array.from({ length: harts }, (_, id) => {
-      const worker = new Worker(new URL('./vcpu-worker.ts', import.meta.url), { type: 'module', name: `vcpu${id}` });
+  constructor(processors: number) {
+    this.#workers = Array.from({ length: processors }, (_, id) => {
+      const worker = new Worker(new URL('./processor-worker.ts', import.meta.url), {
+        type: 'module',
+        name: `processor${id}`,
+      });
       return this.#watch(worker, `processor ${id}`);
     });
   }
 
   /** `onFailure` hears of a worker that fails, or has failed already. */
-  start(start: Omit<WebVcpuStart, 'vcpu' | 'translates'>, onFailure: (message: string) => void): void {
+  start(start: Omit<WebProcessorStart, 'processor' | 'translates'>, onFailure: (message: string) => void): void {
     this.#onFailure = onFailure;
     if (this.#failure !== undefined) onFailure(this.#failure);
     const isElsewhere = start.config.translation !== undefined && navigator.hardwareConcurrency > 1;
     const translates = isElsewhere ? 'elsewhere' : 'here';
-    for (const [vcpu, worker] of this.#workers.entries())
-      worker.postMessage({ ...start, vcpu, translates } satisfies WebVcpuStart);
+    for (const [processor, worker] of this.#workers.entries())
+      worker.postMessage({ ...start, processor, translates } satisfies WebProcessorStart);
     if (!isElsewhere) return;
     const url = new URL('./translation-worker.ts', import.meta.url);
     this.#translator = this.#watch(new Worker(url, { type: 'module', name: 'translator' }), 'the translator');

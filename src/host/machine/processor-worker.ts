@@ -1,0 +1,24 @@
+/** The worker thread of a processor: waits for its machine, runs vCPUs until that ends (src/machine/processor-thread.ts). */
+import { parentPort } from 'node:worker_threads';
+import { type ProcessorStart, runProcessor } from '../../machine/index.ts';
+import { garbageCollector } from './garbage-collector.ts';
+import { ticksSince } from './thread-clock.ts';
+
+export interface WorkerStart extends ProcessorStart {
+  readonly epoch: bigint;
+}
+
+/** What a processor tells the machine's main thread: that a vCPU stopped the machine. Why is in shared memory. */
+export interface StoppedMessage {
+  readonly partition: number;
+  readonly hart: number;
+}
+
+parentPort?.once('message', (start: WorkerStart) => {
+  runProcessor(start, {
+    ticks: ticksSince(start.epoch),
+    wallMs: () => Date.now(),
+    collectGarbage: garbageCollector(),
+    stopped: (partition, hart) => parentPort?.postMessage({ partition, hart } satisfies StoppedMessage),
+  });
+});
