@@ -138,7 +138,7 @@ function operands(f: FunctionBuilder): { vcpu: Ptr; va: I64; bytes: I32; slot: I
 }
 
 /** The translation buffer's entry for the first byte, which is a hit if the last byte lies in the same page. */
-function probe(
+export function probe(
   f: FunctionBuilder,
   vcpu: Ptr,
   va: I64,
