@@ -23,7 +23,8 @@ import {
   TABLE_WAYS,
 } from './shadow-layout.ts';
 import { count, eachSize, isEntry, placeOf } from './shadow-table.ts';
-import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { firstPlace, secondPlace } from './translation-buffers.ts';
+import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -327,13 +328,14 @@ function defineDrop(f: FunctionBuilder): void {
 /** Empties a page's entries of the buffers that are not to be emptied anyway. */
 function dropFromBuffers(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr, va: I64, epoch: I64): void {
   const { i32, i64 } = f;
-  const index = f.let(f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))));
-  const entry = f.let(f.ptr.add(shadow, index));
-  const clear = (offset: number, then?: () => void): void =>
-    f.if(i64.eq(i64.load(entry, offset), va), () => {
-      i64.store(entry, offset, i64.const(-1));
-      then?.();
-    });
+  const places = [f.let(f.ptr.add(shadow, firstPlace(f, va))), f.let(f.ptr.add(shadow, secondPlace(f, va)))];
+  const clear = (offset: number, then?: () => void): void => {
+    for (const place of places)
+      f.if(i64.eq(i64.load(place, offset), va), () => {
+        i64.store(place, offset, i64.const(-1));
+        then?.();
+      });
+  };
   for (const bank of DATA_BANKS)
     f.if(i64.eq(i64.load(shadow, own.dataEpochs + bank * 8), epoch), () => {
       clear(own.readTlb + bank * TLB_BANK_BYTES);

@@ -32,7 +32,7 @@ const TABLE_PAGES = 12;
 const UPPER = -(1n << 38n);
 const LARGE = 0x20_0000n;
 /** Numbers of the PTEs that programs use, in any table. */
-const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), 256];
+const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), ...Array.from({ length: 6 }, (_, i) => 256 + i)];
 const MSTATUS = { mprv: 1n << 17n, sum: 1n << 18n, mxr: 1n << 19n } as const;
 const ADUE = 1n << 61n;
 const SBI_RFENCE = 0x52464e43n;
@@ -214,7 +214,7 @@ export class ShadowTrial {
     const space = random.below(3);
     const isUpper = random.chance(0.25);
     const last = isUpper ? UPPER_LAST : must(LAST[space]);
-    const page = random.below(6);
+    const page = this.#page();
     const flags = (): bigint => {
       const some = random.chance(0.6) ? 0xcfn : BigInt(random.below(256)) | 1n;
       const user = isUpper ? 0n : random.chance(0.7) ? PTE.u : 0n;
@@ -339,7 +339,12 @@ export class ShadowTrial {
     const dice = random.below(8);
     if (dice === 0) return base + LARGE + BigInt((DATA + random.below(DATA_PAGES)) * FRAME_BYTES);
     if (dice === 1) return base + BigInt((16 + random.below(16)) * FRAME_BYTES);
-    return base + BigInt(random.below(6) * FRAME_BYTES);
+    return base + BigInt(this.#page() * FRAME_BYTES);
+  }
+
+  /** Pages of which two have the same place in the buffers (translation-buffers.ts). */
+  #page(): number {
+    return this.#random.below(6) + (this.#random.chance(0.5) ? 256 : 0);
   }
 
   #use(): string | undefined {
