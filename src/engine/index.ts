@@ -58,8 +58,8 @@ export {
   shadowBytes,
   shadowList,
   shadowStats,
-  wroteTracked,
 } from './shadows.ts';
+export { confirmMarks, seeMarks, trackedFrames, wroteTracked } from './tracked-frames.ts';
 export { firstPlace, placesOf, secondPlace } from './translation-buffers.ts';
 export {
   EXIT,

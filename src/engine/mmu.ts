@@ -21,7 +21,8 @@ import { RIGHT } from './protection-tables.ts';
 import { isQuiet } from './quiet-code.ts';
 import { PAGE_SHIFTS, shadowLayout } from './shadow-layout.ts';
 import { defineShadowTable } from './shadow-table.ts';
-import { defineTracking, whenTracked } from './shadow-tracking.ts';
+import { defineTracking } from './shadow-tracking.ts';
+import { beginWrite, whenTracked } from './tracked-frames.ts';
 import { defineBuffers, firstPlace } from './translation-buffers.ts';
 import { defineContext } from './translation-context.ts';
 import { FAULT, STALE, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
@@ -42,7 +43,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
   const forbid = declare('forbid', [P, 'i64', 'i64', 'i32', 'i32', 'i32', P], []);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
-  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], []);
+  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
   const written = library.get('written');
@@ -182,8 +183,6 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         'unlikely',
       );
       asKernel(RIGHT.read, REACH.walk);
-      const track = (): void =>
-        f.call(trackEntry, vcpu(f), pteHost.get, va, f.convert('i32_wrap_i64', level.get)) as unknown as undefined;
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -200,7 +199,16 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
           undefined,
           'unlikely',
         );
-        f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
+        f.if(
+          i32.load(vcpu(f), at.shadowModel),
+          () => {
+            const number = f.convert('i32_wrap_i64', level.get);
+            // Others may have written between the look at it and the beginning of notice.
+            f.brIf(again, f.call(trackEntry, vcpu(f), pteHost.get, va, number) as I32);
+          },
+          undefined,
+          'unlikely',
+        );
         // A pointer's G holds for all below it.
         f.set(isGlobal, i64.or(isGlobal.get, i64.and(i64.shrU(pte.get, i64.const(5)), i64.const(1))));
         f.if(i32.eqz(bit(f, pte.get, PTE.r | PTE.x)), () => {
@@ -261,8 +269,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
             asKernel(RIGHT.write, REACH.update);
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
-            f.call(written, vcpu(f), pteHost.get, i32.const(8));
-            f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
+            // Of translations, it makes none untrue.
+            f.call(library.get('code_written'), vcpu(f), pteHost.get, i32.const(8));
           },
           undefined,
           'unlikely',
@@ -298,10 +306,11 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     i32.store(vcpu(f), at.violation, i32.const(0));
     const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     const page = f.let(i64.and(va, i64.const(-4096)));
-    const bank = f.let(f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank)));
+    const bank = (): Ptr =>
+      f.let(f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank)));
     f.if(access, () =>
-      f.if(f.call(library.get('buffer_recall'), bank, page) as I32, () => {
-        const entry = f.ptr.add(bank, firstPlace(f, va));
+      f.if(f.call(library.get('buffer_recall'), bank(), page) as I32, () => {
+        const entry = f.ptr.add(bank(), firstPlace(f, va));
         f.return(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)));
       }),
     );
@@ -368,11 +377,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         'likely',
       );
       // Nor is a page table written to without notice, be it quiet or not.
-      whenTracked(f, vcpu(f), address, () => f.set(isCode, i32.const(1)));
+      whenTracked(f, vcpu(f), address, () => {
+        f.set(isCode, i32.const(1));
+        beginWrite(f, vcpu(f));
+      });
     });
     f.if(i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)), () => {
       const delta = f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page));
-      f.call(library.get('buffer_place'), bank, page, delta);
+      f.call(library.get('buffer_place'), bank(), page, delta);
     });
     f.return(address);
   });

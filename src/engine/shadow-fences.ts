@@ -115,9 +115,10 @@ export function defineFences(module: ModuleBuilder, library: Library, banks: Fun
     count(f, vcpu, 'fencesAll');
     f.call(all, vcpu);
   });
+  const takeIn = declare('take_in', [P], ['i32']);
   // flush_untracked(vcpu, asid): a fence of everything (-1) or an ASID where writes to page tables are tracked.
   const untracked = declare('flush_untracked', [P, 'i64'], []);
-  module.define(untracked, (f) => defineFlushUntracked(f, all, banks));
+  module.define(untracked, (f) => defineFlushUntracked(f, { takeIn, all, banks }));
   // drop_page(vcpu, va): of all shadows, as a fence does.
   const page = declare('drop_page', [P, 'i64'], []);
   module.define(page, (f) => defineDropPage(f, drop, banks));
@@ -159,23 +160,29 @@ function whenOthersWrote(f: FunctionBuilder, vcpu: Ptr, all: FunctionRef): void 
 }
 
 /** Only shadows that were read from untracked page tables too. */
-function defineFlushUntracked(f: FunctionBuilder, all: FunctionRef, banks: FunctionRef): void {
+function defineFlushUntracked(f: FunctionBuilder, to: Record<'takeIn' | 'all' | 'banks', FunctionRef>): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const asid = f.param<I64>(1).get;
   const isEvery = f.let(i64.eq(asid, i64.const(-1)));
   f.if(isEvery, () => count(f, vcpu, 'fencesAll'));
-  whenOthersWrote(f, vcpu, all);
+  whenOthersWrote(f, vcpu, to.all);
+  f.if(i32.load(vcpu, at.hasPeers), () =>
+    f.if(f.call(to.takeIn, vcpu) as I32, () => {
+      f.call(to.all, vcpu);
+      f.return();
+    }),
+  );
   // Global pages are in all shadows' buffers.
   f.if(i32.and(isEvery, i32.load(f.ptr.load(vcpu, at.shadowPool), own.untracked)), () => {
-    f.call(all, vcpu);
+    f.call(to.all, vcpu);
     f.return();
   });
   eachShadow(f, vcpu, (root, shadow) => {
     const isMeant = i32.or(isEvery, hasAsid(f, root, asid));
     f.if(i32.and(isMeant, i32.load(shadow, own.untracked)), () => newEpoch(f, vcpu, shadow));
   });
-  f.call(banks, vcpu);
+  f.call(to.banks, vcpu);
 }
 
 /** `body` for each shadow that has a root. */

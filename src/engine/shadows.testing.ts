@@ -14,7 +14,8 @@ import type { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { PTE } from './page-table.ts';
 import type { Random } from './random.testing.ts';
-import { type ShadowOptions, wroteTracked } from './shadows.ts';
+import type { ShadowOptions } from './shadows.ts';
+import { wroteTracked } from './tracked-frames.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
 const RAM = 0x8000_0000;
@@ -33,6 +34,8 @@ const UPPER = -(1n << 38n);
 const LARGE = 0x20_0000n;
 /** Numbers of the PTEs that programs use, in any table. */
 const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), ...Array.from({ length: 6 }, (_, i) => 256 + i)];
+/** One that they do not use, and more writes to it than the write-tracked model bears. */
+const [UNUSED_ENTRY, FLOOD] = [100, 260];
 const MSTATUS = { mprv: 1n << 17n, sum: 1n << 18n, mxr: 1n << 19n } as const;
 const ADUE = 1n << 61n;
 const SBI_RFENCE = 0x52464e43n;
@@ -79,6 +82,8 @@ export interface ShadowHarts {
   /** State that translation depends on was set. */
   changed(hart: number): void;
   write(gpa: number, bytes: Uint8Array): void;
+  /** As the SBI does for another hart: of everything. */
+  requestFence?(hart: number): void;
 }
 
 /** One hart with nothing around it. */
@@ -222,6 +227,12 @@ export class ShadowTrial {
     };
     const dice = random.below(20);
     const put = (table: number, index: number, value: bigint): void => this.#store(address(table) + index * 8, value);
+    // A frame that is written all the time is tracked no more, and stores to it are fast until a walk reads it again.
+    if (random.chance(0.02)) {
+      this.#execute('csrw mstatus, a0', { a0: 0n });
+      for (let i = 0; i < FLOOD; i++)
+        this.#execute('sd a0, 0(a1)', { a0: 0n, a1: BigInt(address(last) + UNUSED_ENTRY * 8) });
+    }
     if (dice < 12) put(last, page, leaf(DATA + random.below(DATA_PAGES), flags()));
     else if (dice < 14) put(last, page, 0n);
     else if (dice < 16 && !isUpper) put(must(MIDDLE[space]), 1, random.chance(0.7) ? leaf(0, 0xdfn) : 0n);

@@ -8,7 +8,8 @@ import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
 import { DECODED_HEADER_BYTES, decodedHeader } from './memory-plan.ts';
 import { DEFAULT_SHADOWS } from './shadow-layout.ts';
-import { type ShadowOptions, shadowList, shadowStats, wroteTracked } from './shadows.ts';
+import { type ShadowOptions, shadowList, shadowStats } from './shadows.ts';
+import { wroteTracked } from './tracked-frames.ts';
 import { placesOf } from './translation-buffers.ts';
 import { TLB_ENTRY_BYTES } from './vcpu-state.ts';
 

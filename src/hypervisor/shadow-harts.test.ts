@@ -13,7 +13,7 @@ const PROGRAMS = 4;
 const STEPS = 1500;
 
 describe('random page tables, fences, remote ones and roots on several harts: what is used is what is permitted', () => {
-  for (const model of ['fence'] as const)
+  for (const model of ['fence', 'tracked'] as const)
     for (const asidBits of [0, 16])
       for (const [harts, count, threads] of [
         [2, 1, 'each'],

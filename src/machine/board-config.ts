@@ -100,7 +100,7 @@ export function boardConfig(options: BoardOptions, shared = true): BoardConfig {
 }
 
 function shadowsOf(options: BoardOptions): ShadowOptions {
-  const { shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
+  const { shadows = DEFAULT_SHADOWS, asidBits = MOST_ASID_BITS, shadowModel = 'fence' } = options;
   if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
     throw new OperatorError(
       'bad-shadows',
@@ -112,12 +112,6 @@ function shadowsOf(options: BoardOptions): ShadowOptions {
       'bad-asid-bits',
       `an ASID of ${asidBits} bits is not possible`,
       `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
-    );
-  if (shadowModel === 'tracked' && cpus > 1)
-    throw new OperatorError(
-      'bad-shadow-model',
-      'write-tracked shadow tables serve machines with one hart',
-      'Give -c 1, or leave out --shadow-model.',
     );
   return { count: shadows, asidBits, model: shadowModel };
 }
