@@ -298,6 +298,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   // host_address(vcpu, va, bytes, access): for an access within one page. 0: see `fault`; where that is none, the
   // address is a device's and exitGpa holds it. Fills the read or write buffer.
   defineBuffers(module, library);
+  declare('set_banks', [P], []);
   defineShadowTable(module, library);
   module.define(host, (f) => {
     const { i32, i64 } = f;

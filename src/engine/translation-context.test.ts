@@ -124,6 +124,27 @@ describe('a fence drops what it names', () => {
     execute('ld a0, 0(a1)', { 11: BigInt(large + (DATA - RAM) + 4 * PAGE) });
     assert.equal(hart.state.mcause, 13n, 'a load page fault');
   });
+
+  test('a larger page that had to make room in the table is dropped with all its parts', () => {
+    const large = 0x20_0000;
+    const part = large + (DATA - RAM) + 3 * PAGE;
+    hart.write(space(0) + PAGE + 8, word(leaf(RAM)));
+    // Pages of the same set: of the table, and of the table at other places.
+    map(A.number, PAGE, 1);
+    map(A.number, 257 * PAGE, 1);
+    for (let i = 2; i < 6; i++) hart.write(space(0) + PAGE + i * 8, word(pointer(space(0) + 2 * PAGE)));
+    assert.equal(load(part), 3);
+    const before = hart.state.tableEvictions;
+    for (let i = 0; i < 6; i++)
+      if (i !== 1) for (const page of [1, 257]) assert.equal(load(i * large + page * PAGE), 1);
+    assert.ok(hart.state.tableEvictions - before >= 4, 'each of its ways had to make room');
+    hart.state.mtvec = BigInt(CODE + 64);
+    hart.write(space(0) + PAGE + 8, word(0n));
+    // Another of its parts is named.
+    execute('sfence.vma a0', { 10: BigInt(large) });
+    execute('ld a0, 0(a1)', { 11: BigInt(part) });
+    assert.equal(hart.state.mcause, 13n, 'a load page fault');
+  });
 });
 
 describe('address spaces are kept', () => {
