@@ -28,7 +28,7 @@ do {
   const random = new Random(seed);
   const harts = values.harts === undefined ? random.pick([1, 2, 3, 4]) : Number(values.harts);
   const options = {
-    model: random.pick(harts > 1 ? ['fence' as const] : (['fence', 'tracked'] as const)),
+    model: random.pick(['fence', 'tracked'] as const),
     asidBits: random.pick([0, 2, 16]),
     count: random.pick([1, 2, 4, 16]),
     width: random.pick([32, 64] as const),
