@@ -58,8 +58,9 @@ export {
   shadowBytes,
   shadowList,
   shadowStats,
-  wroteTracked,
 } from './shadows.ts';
+export { confirmMarks, seeMarks, trackedFrames, wroteTracked } from './tracked-frames.ts';
+export { firstPlace, placesOf, secondPlace } from './translation-buffers.ts';
 export {
   EXIT,
   type ExitName,
@@ -79,8 +80,6 @@ export {
   REMOTE_FENCES,
   REQUEST,
   TLB_BANK_BYTES,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
   TRAP_LOG_ENTRIES,
   VALIDATED,
   type VcpuState,

@@ -392,6 +392,7 @@ export class Runner {
       for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
     vcpu.acknowledgeProtection();
+    vcpu.acknowledgeTracks(this.#world.vcpus);
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 

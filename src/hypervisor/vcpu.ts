@@ -4,6 +4,7 @@
  */
 import { SharedLock } from '../base/lock.ts';
 import {
+  confirmMarks,
   dropTranslations,
   dropWriteTranslations,
   emptyFetchBuffer,
@@ -15,6 +16,7 @@ import {
   type Processor,
   REMOTE_FENCES,
   REQUEST,
+  seeMarks,
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
@@ -245,6 +247,15 @@ export class Vcpu {
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
+  }
+
+  /**
+   * Takes note of page tables that other vCPUs track (engine/tracked-frames.ts): its own writes to them went unnoticed
+   * until now. Before it enters the engine, and counted as in it.
+   */
+  acknowledgeTracks(all: readonly Vcpu[]): void {
+    seeMarks(this.#memory, this.state, () => dropWriteTranslations(this.state));
+    confirmMarks(this.#memory, all);
   }
 
   /** Protection tables changed: what was allowed before may not be any more. Before the vCPU enters the engine. */
