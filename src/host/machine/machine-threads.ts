@@ -28,6 +28,7 @@ export interface ThreadEvents {
 export class MachineThreads {
   readonly #vcpus: readonly Worker[];
   readonly #translates: boolean;
+  #translation: TranslationWorkerStart | undefined;
   #translator: Worker | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
@@ -46,9 +47,14 @@ export class MachineThreads {
     const translates = this.#translates ? 'elsewhere' : 'here';
     for (const [vcpu, worker] of this.#vcpus.entries())
       worker.postMessage({ ...start, vcpu, translates } satisfies WorkerStart);
-    if (!this.#translates) return;
+    this.#translation = start;
+  }
+
+  /** Starts the thread that translates, once the machine runs: what it loads would hold up whoever makes the machine. */
+  startTranslator(): void {
+    if (!this.#translates || this.#translation === undefined) return;
     this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
-    this.#translator.postMessage(start satisfies TranslationWorkerStart);
+    this.#translator.postMessage(this.#translation);
   }
 
   async terminate(): Promise<void> {

@@ -84,6 +84,7 @@ export class LocalMachine implements MachineHandle {
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
   readonly #options: MachineOptions;
+  readonly #host: HostPorts;
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
@@ -119,6 +120,7 @@ export class LocalMachine implements MachineHandle {
       if (options.network !== false)
         network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
       const machine = new LocalMachine(parts, config, network, threads);
+      if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -145,6 +147,7 @@ export class LocalMachine implements MachineHandle {
     this.#threads = threads;
     this.exited = this.#end.promise;
     const host = nodePorts(options.seed);
+    this.#host = host;
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
@@ -173,7 +176,7 @@ export class LocalMachine implements MachineHandle {
     this.#config = config;
     const extensions = extensionsOf(options);
     if (from instanceof SavedMachine) {
-      from.loadState(this.board);
+      from.loadState(this.board, network?.network);
       this.#history.push(from.console);
     } else this.#boot(from, extensions);
     const { emulated } = parseCpuModel(config.cpu);
@@ -190,17 +193,13 @@ export class LocalMachine implements MachineHandle {
     if (options.startPaused) this.#setPaused(true);
     // Its threads take as long to get ready as its memory does to come.
     if (saved) this.board.world.setHeld(true);
-    else this.#renewGeneration(host, { tells: false });
+    else this.#renewGeneration({ tells: false });
     if (threads) this.#startThreads(threads, config, module, code.signatures, epoch);
     else {
       endVcpuWorkerAhead();
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, code.signatures);
     }
-    if (saved === undefined) return;
-    saved.loadMemory(this.board, this.#io, network?.network);
-    this.#renewGeneration(host, { tells: true });
-    this.board.world.setHeld(false);
   }
 
   get info(): MachineInfo {
@@ -374,10 +373,17 @@ export class LocalMachine implements MachineHandle {
     releaseBootFiles(files, plan);
   }
 
+  /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
+  async #loadMemory(saved: SavedMachine): Promise<void> {
+    await saved.loadMemory(this.board, this.#io);
+    this.#renewGeneration({ tells: true });
+    this.board.world.setHeld(false);
+  }
+
   /** The guest is another than any that its snapshot was, or will be, made into. */
-  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
+  #renewGeneration({ tells }: { readonly tells: boolean }): void {
     const id = new Uint8Array(GENERATION_BYTES);
-    host.fillRandom(id);
+    this.#host.fillRandom(id);
     const { generation } = this.board;
     this.board.locked(generation, () => generation.renew(id, { tells }));
   }
@@ -392,6 +398,7 @@ export class LocalMachine implements MachineHandle {
     const { signal } = this.#options;
     const abort = (): void => void this.kill();
     signal?.addEventListener('abort', abort, { once: true });
+    this.#threads?.startTranslator();
     const parts = { board: this.board, io: this.#io, slots: this.#slots, logs: this.#logs };
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });

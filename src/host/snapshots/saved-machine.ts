@@ -62,17 +62,17 @@ export class SavedMachine {
     await this.#file.readDisks(drives);
   }
 
-  /** The blocks of a board that has not run yet. Its threads may start behind this, while it is held. */
-  loadState(board: Board): void {
+  /** The blocks of a board that has not run yet, and its network. Its threads may start behind this, while it is held. */
+  loadState(board: Board, network: UserNetwork | undefined): void {
     const { path, head } = this.#file;
     checkLayouts(board, head.layouts, path);
     restoreBoard(board, this.#state.board, path);
+    if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
   }
 
-  /** Then everything else, and what there was under way is taken up: it may run. */
-  loadMemory(board: Board, io: IoThread, network: UserNetwork | undefined): void {
-    this.#file.readMemory(board);
-    if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
+  /** Then its memory, and what there was under way is taken up: it may run. Nothing reaches the guest before that. */
+  async loadMemory(board: Board, io: IoThread): Promise<void> {
+    await this.#file.readMemory(board);
     io.writeConsole(this.#state.input);
     resumeBoard(board);
   }
