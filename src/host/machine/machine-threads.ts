@@ -30,6 +30,7 @@ export class MachineThreads {
   readonly #translates: boolean;
   #translation: TranslationWorkerStart | undefined;
   #translator: Worker | undefined;
+  #later: NodeJS.Timeout | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
 
@@ -50,14 +51,19 @@ export class MachineThreads {
     this.#translation = start;
   }
 
-  /** Starts the thread that translates, once the machine runs: what it loads would hold up whoever makes the machine. */
-  startTranslator(): void {
+  /** Starts the thread that translates, now or in a while: what it loads would hold up whoever makes the machine. */
+  startTranslator({ delayMs }: { readonly delayMs: number }): void {
+    if (delayMs > 0) {
+      this.#later = setTimeout(() => this.startTranslator({ delayMs: 0 }), delayMs).unref();
+      return;
+    }
     if (!this.#translates || this.#translation === undefined) return;
     this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
     this.#translator.postMessage(this.#translation);
   }
 
   async terminate(): Promise<void> {
+    clearTimeout(this.#later);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 

@@ -71,6 +71,8 @@ import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+/** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
+const TRANSLATOR_DELAY_MS = 400;
 const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
@@ -106,6 +108,7 @@ export class LocalMachine implements MachineHandle {
   #failure: string | undefined;
   #wasKilled = false;
   #isTouched = false;
+  #wasRestored = false;
   readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
@@ -376,6 +379,7 @@ export class LocalMachine implements MachineHandle {
   /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
   async #loadMemory(saved: SavedMachine): Promise<void> {
     await saved.loadMemory(this.board, this.#io);
+    this.#wasRestored = true;
     this.#renewGeneration({ tells: true });
     this.board.world.setHeld(false);
   }
@@ -398,7 +402,7 @@ export class LocalMachine implements MachineHandle {
     const { signal } = this.#options;
     const abort = (): void => void this.kill();
     signal?.addEventListener('abort', abort, { once: true });
-    this.#threads?.startTranslator();
+    this.#threads?.startTranslator({ delayMs: this.#wasRestored ? TRANSLATOR_DELAY_MS : 0 });
     const parts = { board: this.board, io: this.#io, slots: this.#slots, logs: this.#logs };
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });

@@ -62,6 +62,8 @@ export const snapshotHead = record({
   xlen: integer(0, 1024),
   harts: integer(1, 4096),
   options: savedOptions,
+  /** What its harts execute, in rising order: what is on by default may be another set in another version. */
+  extensions: listOf(text(64), 256),
   layouts: mapOf(text(32), 64),
   /** For each drive: what its file was, and whether what the guest wrote is in this file. */
   drives: listOf(record({ identity: text(512), sizeBytes: integer(0, Number.MAX_SAFE_INTEGER), isHere: truth }), 64),

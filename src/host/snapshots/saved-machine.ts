@@ -3,7 +3,7 @@
  * board's blocks loaded; then its memory, while its threads get ready.
  */
 import { OperatorError } from '../../base/errors.ts';
-import { type Board, checkLayouts, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
+import { type Board, checkLayouts, extensionsOf, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
@@ -32,11 +32,13 @@ export class SavedMachine {
   private constructor(file: SnapshotFile, options: RestoreOptions) {
     const { head } = file;
     if (head.xlen !== 64 || head.harts !== head.options.cpus)
-      throw new OperatorError(
-        'snapshot-other-machine',
-        `the snapshot ${file.path} is of a machine of another kind: ${head.harts} harts of ${head.xlen} bits`,
-        'Restore it with the kage that took it.',
-      );
+      throw otherMachine(file.path, `${head.harts} harts of ${head.xlen} bits`);
+    const extensions = [...extensionsOf(head.options)].sort();
+    const other = [...new Set([...extensions, ...head.extensions])].find(
+      (name) => extensions.includes(name) !== head.extensions.includes(name),
+    );
+    if (other !== undefined)
+      throw otherMachine(file.path, `harts ${head.extensions.includes(other) ? 'with' : 'without'} ${other}`);
     const { state, console } = file.readState();
     this.#file = file;
     this.#state = state;
@@ -76,4 +78,12 @@ export class SavedMachine {
     io.writeConsole(this.#state.input);
     resumeBoard(board);
   }
+}
+
+function otherMachine(path: string, what: string): OperatorError {
+  return new OperatorError(
+    'snapshot-other-machine',
+    `the snapshot ${path} is of a machine of another kind: ${what}`,
+    'Restore it with the kage that took it.',
+  );
 }

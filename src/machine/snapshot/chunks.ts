@@ -14,7 +14,7 @@
 import { OperatorError } from '../../base/errors.ts';
 
 export const MAGIC = 'KAGESNAP';
-export const FORMAT = 1;
+export const FORMAT = 2;
 export const PROLOGUE_BYTES = 16;
 export const CHUNK_HEADER_BYTES = 32;
 
