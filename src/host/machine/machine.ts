@@ -379,6 +379,7 @@ export class LocalMachine implements MachineHandle {
   /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
   async #loadMemory(saved: SavedMachine): Promise<void> {
     await saved.loadMemory(this.board, this.#io);
+    await saved.denyAgain((change) => changeProtection(this.board, change));
     this.#wasRestored = true;
     this.#renewGeneration({ tells: true });
     this.board.world.setHeld(false);

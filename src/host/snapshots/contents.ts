@@ -83,6 +83,12 @@ const ticks: Shape<bigint> = (value, at) => {
   return BigInt(digits);
 };
 
+const address: Shape<string> = (value, at) => {
+  const digits = text(18)(value, at);
+  if (!/^0x[0-9a-f]{1,13}$/.test(digits)) throw new ShapeError(`${at} is no address`);
+  return digits;
+};
+
 /** The board's blocks are checked against their layouts by whoever restores them. */
 const savedBoard = record({
   vcpus: listOf(record({ state: object, hart: object }), 4096),
@@ -98,6 +104,8 @@ export const snapshotState = record({
   agent: record({ nextId: integer(1, 999_999_999), waiting: bytes }),
   /** Typed, and not taken by the UART. */
   input: bytes,
+  /** What is denied to the guest's domains, as ProtectionRule has it. */
+  rules: listOf(record({ domain: text(64), start: address, end: address, denied: text(3) }), 4096),
 });
 export type SnapshotState = ReturnType<typeof snapshotState>;
 

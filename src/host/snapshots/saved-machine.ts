@@ -3,7 +3,16 @@
  * board's blocks loaded; then its memory, while its threads get ready.
  */
 import { OperatorError } from '../../base/errors.ts';
-import { type Board, checkLayouts, extensionsOf, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
+import {
+  type Board,
+  checkLayouts,
+  damaged,
+  extensionsOf,
+  type IoThread,
+  type ProtectionChange,
+  restoreBoard,
+  resumeBoard,
+} from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
@@ -77,6 +86,17 @@ export class SavedMachine {
     await this.#file.readMemory(board);
     io.writeConsole(this.#state.input);
     resumeBoard(board);
+  }
+
+  /** What was denied to the guest's domains is to be denied again, before it runs. */
+  async denyAgain(deny: (change: ProtectionChange) => Promise<void>): Promise<void> {
+    try {
+      for (const { domain, start, end, denied: rights } of this.#state.rules)
+        await deny({ action: 'deny', domains: [domain], start: Number(start), end: Number(end), rights });
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      throw damaged(this.#file.path, `is damaged: of its protection rules, ${error.message}`);
+    }
   }
 }
 
