@@ -440,6 +440,17 @@ export class GuestPhysicalMap {
     return (entry >>> 8) * FRAME_BYTES;
   }
 
+  /** Gives each of so many pages of memory a frame that has none: as `host`, with the lock taken once. */
+  touch(first: number, count: number): void {
+    const { rights } = this;
+    const fill = (): void => {
+      for (let page = first; page < Math.min(first + count, this.pages); page++)
+        if (((this.#entries[page] ?? 0) & GPA.ram) !== 0) this.#fill(page);
+    };
+    if (rights === undefined) fill();
+    else rights.exclusive(fill);
+  }
+
   /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */
   #fill(page: number): number {
     const entry = Atomics.load(this.#entries, page);

@@ -72,6 +72,8 @@ import { clockEpoch, ticksSince } from './thread-clock.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+/** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
+const TRANSLATOR_DELAY_MS = 400;
 const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
@@ -88,6 +90,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly board: Board;
   readonly #options: MachineOptions;
   readonly #another: MachineParts['another'];
+  readonly #host: HostPorts;
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
@@ -108,6 +111,7 @@ export class LocalMachine implements MachineHandle, Member {
   /** What there was to say of it when it left a machine that goes on. */
   #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
   #isTouched = false;
+  #wasRestored = false;
   readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
@@ -132,6 +136,7 @@ export class LocalMachine implements MachineHandle, Member {
           (frame, offload) => guest.net?.receive(frame, offload) ?? false,
         );
       machine = new LocalMachine(parts, config, network, home ?? threads);
+      if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -167,6 +172,7 @@ export class LocalMachine implements MachineHandle, Member {
     this.#network = network;
     this.exited = this.#end.promise;
     const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
+    this.#host = host;
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
@@ -198,7 +204,7 @@ export class LocalMachine implements MachineHandle, Member {
       this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
       this.#config = config;
       if (from instanceof SavedMachine) {
-        from.loadState(this.board);
+        from.loadState(this.board, network?.network);
         this.#history.push(from.console);
       } else this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
@@ -211,7 +217,7 @@ export class LocalMachine implements MachineHandle, Member {
     if (options.startPaused) this.#setPaused(true);
     // Its threads take as long to get ready as its memory does to come.
     if (saved) this.board.world.setHeld(true);
-    else this.#renewGeneration(host, { tells: false });
+    else this.#renewGeneration({ tells: false });
     this.home.join(this);
     if (home) this.board.schedule();
     else if (config.clock === 'real') this.home.start(this.board);
@@ -220,10 +226,6 @@ export class LocalMachine implements MachineHandle, Member {
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
-    if (saved === undefined) return;
-    saved.loadMemory(this.board, this.#io, network?.network);
-    this.#renewGeneration(host, { tells: true });
-    this.board.world.setHeld(false);
   }
 
   /** A processor of this thread. */
@@ -411,10 +413,19 @@ export class LocalMachine implements MachineHandle, Member {
     await this.kill();
   }
 
+  /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
+  async #loadMemory(saved: SavedMachine): Promise<void> {
+    await saved.loadMemory(this.board, this.#io);
+    await saved.denyAgain((change) => changeProtection(this.board, change));
+    this.#wasRestored = true;
+    this.#renewGeneration({ tells: true });
+    this.board.world.setHeld(false);
+  }
+
   /** The guest is another than any that its snapshot was, or will be, made into. */
-  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
+  #renewGeneration({ tells }: { readonly tells: boolean }): void {
     const id = new Uint8Array(GENERATION_BYTES);
-    host.fillRandom(id);
+    this.#host.fillRandom(id);
     const { generation } = this.board;
     this.board.locked(generation, () => generation.renew(id, { tells }));
   }
@@ -429,6 +440,7 @@ export class LocalMachine implements MachineHandle, Member {
     const { signal } = this.#options;
     const abort = (): void => void this.kill();
     signal?.addEventListener('abort', abort, { once: true });
+    this.home.parts.threads?.startTranslator({ delayMs: this.#wasRestored ? TRANSLATOR_DELAY_MS : 0 });
     const parts = { board: this.board, io: this.#io, slots: this.#slots, logs: this.#logs };
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });
