@@ -101,7 +101,7 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
       throw error;
     }
   } finally {
-    saved.close();
+    await saved.close();
   }
 }
 

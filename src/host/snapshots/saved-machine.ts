@@ -26,6 +26,7 @@ export class SavedMachine {
   readonly console: Uint8Array;
   readonly #file: SnapshotFile;
   readonly #state: SnapshotState;
+  #memory: Promise<void> | undefined;
 
   /** Throws OperatorError. The file stays open until `close`. */
   static open(path: string, options: RestoreOptions = {}): SavedMachine {
@@ -55,7 +56,9 @@ export class SavedMachine {
     this.options = { ...head.options, name: head.name, ...options };
   }
 
-  close(): void {
+  /** Resolves when nothing is read any more. */
+  async close(): Promise<void> {
+    await this.#memory?.catch(() => {});
     this.#file.close();
   }
 
@@ -73,17 +76,22 @@ export class SavedMachine {
     await this.#file.readDisks(drives);
   }
 
-  /** The blocks of a board that has not run yet, and its network. Its threads may start behind this, while it is held. */
+  /**
+   * The blocks of a board that has not run yet, and its network. Its threads may start behind this, while it is held: its
+   * memory comes meanwhile.
+   */
   loadState(board: Board, network: UserNetwork | undefined): void {
     const { path, head } = this.#file;
     checkLayouts(board, head.layouts, path);
     restoreBoard(board, this.#state.board, path);
     if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
+    this.#memory = this.#file.readMemory(board);
+    this.#memory.catch(() => {}); // whoever waits for it is told
   }
 
-  /** Then its memory, and what there was under way is taken up: it may run. Nothing reaches the guest before that. */
+  /** When all of that has come, what there was under way is taken up: it may run. Nothing reaches the guest before. */
   async loadMemory(board: Board, io: IoThread): Promise<void> {
-    await this.#file.readMemory(board);
+    await this.#memory;
     io.writeConsole(this.#state.input);
     resumeBoard(board);
   }

@@ -25,8 +25,8 @@ import { checkDrives, readDisk } from './disks.ts';
 
 /** Increments of increments: as many are looked through. */
 const MOST_BASES = 64;
-/** Chunks of memory that are read and unpacked at a time, on Node's threads (it has four). */
-const MOST_UNDER_WAY = 4;
+/** Memory that is asked for at a time, unpacked: Node's threads read and unpack it while this one does other work. */
+const MOST_UNDER_WAY_BYTES = 16 << 20;
 
 export class SnapshotFile {
   readonly path: string;
@@ -103,17 +103,24 @@ export class SnapshotFile {
   }
 
   async #readAll(board: Board): Promise<{ readonly clusters: number }> {
-    const underWay: Promise<void>[] = [];
+    const underWay: { readonly bytes: number; readonly done: Promise<void> }[] = [];
+    let bytes = 0;
+    const settleFirst = async (): Promise<void> => {
+      const first = underWay.shift();
+      bytes -= first?.bytes ?? 0;
+      await first?.done;
+    };
     try {
       for (const header of this.#pageChunks()) {
+        while (underWay.length > 0 && bytes + header.dataBytes > MOST_UNDER_WAY_BYTES) await settleFirst();
         const done = readPages(board, this.#reader, header);
         done.catch(() => {}); // whoever waits for it is told
-        underWay.push(done);
-        if (underWay.length >= MOST_UNDER_WAY) await underWay.shift();
+        underWay.push({ bytes: header.dataBytes, done });
+        bytes += header.dataBytes;
       }
-      for (const done of underWay) await done;
+      while (underWay.length > 0) await settleFirst();
     } finally {
-      await Promise.allSettled(underWay);
+      await Promise.allSettled(underWay.map(({ done }) => done));
     }
     return this.#finish();
   }

@@ -72,7 +72,7 @@ const load = async (file: string): Promise<Board> => {
     await saved.loadMemory(board, io);
     return board;
   } finally {
-    saved.close();
+    await saved.close();
   }
 };
 
