@@ -15,6 +15,7 @@
 import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 import { newWriteEpoch, setStale } from './shadow-fences.ts';
+import { defineCopy, settleShared } from './shared-frames.ts';
 import { EXIT, FAULT, FRESH_PAGES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -28,7 +29,8 @@ export function defineFreshFrames(module: ModuleBuilder, library: Library, hande
   const declare = library.declarer(module);
   // settle_page(vcpu, entry's address, isStore): the entry of a page that has a frame from now on. 0: no memory there,
   // or (with `fault`) no frame left.
-  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f, handed));
+  const copy = module.function('copy_frame', [P, P, 'i32', 'i32'], ['i32'], (f) => defineCopy(f));
+  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f, handed, copy));
   // return_frames(vcpu): looks at the fresh pages, of which there are none behind. Not while the vCPU runs.
   module.define(declare('return_frames', [P], []), (f) => defineReturn(f, handed));
 }
@@ -40,41 +42,34 @@ function tellHanded(f: FunctionBuilder, handed: FunctionRef, vcpu: Ptr, number: 
   );
 }
 
-function defineSettle(f: FunctionBuilder, handed: FunctionRef): void {
+function defineSettle(f: FunctionBuilder, handed: FunctionRef, copy: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const entry = f.param<Ptr>(1).get;
   const number = f.local('i32');
   const next = f.local('i32');
+  const tell = (frame: I32, page: I32): void => tellHanded(f, handed, vcpu, frame, page);
   f.loop((again) => {
     const old = f.let(f.atomicLoad('i32', entry, 0));
     f.if(i32.and(old, i32.const(GPA.present)), () => {
+      f.if(i32.and(old, i32.const(GPA.shared)), () =>
+        settleShared(f, { entry, old, isStore: f.param<I32>(2).get, again, copy, tell }),
+      );
       f.if(i32.eqz(i32.and(old, i32.const(GPA.fresh))), () => f.return(old));
       const plain = f.let(i32.and(old, i32.const(~GPA.fresh)));
       f.brIf(again, i32.ne(f.atomicCompareExchange(entry, 0, 4, old, plain), old));
       f.return(plain);
     });
     f.if(i32.eqz(i32.and(old, i32.const(GPA.ram))), () => f.return(i32.const(0)));
-    f.set(number, takeFrame(f, vcpu));
-    f.if(
-      i32.eqz(number.get),
-      () => {
-        i32.store(vcpu, at.fault, i32.const(FAULT.leave));
-        i32.store(vcpu, at.exitKind, i32.const(EXIT.memoryFull));
-        f.return(i32.const(0));
-      },
-      undefined,
-      'unlikely',
-    );
-    const page = f.ptr.to32(f.ptr.op('shr_u', f.ptr.op('sub', entry, f.ptr.load(vcpu, at.gpaMap)), f.ptr.const(2)));
-    tellHanded(f, handed, vcpu, number.get, page);
+    f.set(number, frameOrLeave(f, vcpu));
+    tell(number.get, pageOf(f, vcpu, entry));
     const fresh = f.let(i32.load(vcpu, at.freshPages));
     const isFresh = f.let(i32.and(f.param<I32>(2).get, i32.ltU(fresh, i32.const(FRESH_PAGES))));
     const flags = i32.or(i32.const(GPA.present), i32.mul(isFresh, i32.const(GPA.fresh)));
     f.set(next, i32.or(i32.shl(number.get, i32.const(8)), i32.or(i32.and(old, i32.const(255)), flags)));
     f.if(i32.ne(f.atomicCompareExchange(entry, 0, 4, old, next.get), old), () => {
       // Another vCPU was faster: its frame stands.
-      tellHanded(f, handed, vcpu, number.get, i32.const(-1));
+      tell(number.get, i32.const(-1));
       keepFrame(f, vcpu, number.get);
       f.br(again);
     });
@@ -126,6 +121,28 @@ function defineReturn(f: FunctionBuilder, handed: FunctionRef): void {
   });
 }
 
+/** The number of the page with that entry of the map. */
+export function pageOf(f: FunctionBuilder, vcpu: Ptr, entry: Ptr): I32 {
+  return f.ptr.to32(f.ptr.op('shr_u', f.ptr.op('sub', entry, f.ptr.load(vcpu, at.gpaMap)), f.ptr.const(2)));
+}
+
+/** A frame of zeros; where there is none, the engine is left (`fault`), and the function with 0. */
+export function frameOrLeave(f: FunctionBuilder, vcpu: Ptr): I32 {
+  const { i32 } = f;
+  const number = f.let(takeFrame(f, vcpu));
+  f.if(
+    i32.eqz(number),
+    () => {
+      i32.store(vcpu, at.fault, i32.const(FAULT.leave));
+      i32.store(vcpu, at.exitKind, i32.const(EXIT.memoryFull));
+      f.return(i32.const(0));
+    },
+    undefined,
+    'unlikely',
+  );
+  return number;
+}
+
 /** A frame's number, which holds zeros: one that the vCPU kept, else one that nobody had; 0: there is none. */
 function takeFrame(f: FunctionBuilder, vcpu: Ptr): I32 {
   const { i32 } = f;
@@ -156,7 +173,7 @@ function takeFrame(f: FunctionBuilder, vcpu: Ptr): I32 {
 }
 
 /** Keeps a frame of zeros for the next page; where the vCPU has too many, it is lost. */
-function keepFrame(f: FunctionBuilder, vcpu: Ptr, number: I32): void {
+export function keepFrame(f: FunctionBuilder, vcpu: Ptr, number: I32): void {
   const { i32 } = f;
   const spares = f.let(i32.load(vcpu, at.spareFrames));
   f.if(i32.ltU(spares, i32.const(FRESH_PAGES)), () => {

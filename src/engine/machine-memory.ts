@@ -3,7 +3,7 @@
  * of decoded pages, and frames, handed out at first touch. Every thread of the machine wraps the same memory in an
  * object of its own; what they share lies in the memory.
  */
-import { assert } from '../base/assert.ts';
+import { assert, must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { createLinearMemory } from '../base/linear-memory.ts';
 import { SharedLock } from '../base/lock.ts';
@@ -24,6 +24,7 @@ import {
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
 import { dropRegions, withLock } from './region-links.ts';
+import { Sharers } from './shared-frames.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
 const PAGE_BYTES = 65536;
@@ -61,6 +62,7 @@ export class MachineMemory {
   readonly #codeLock: SharedLock;
   readonly header: View<typeof headerLayout.fields>;
   readonly overlays: Overlays;
+  #sharers: Sharers | undefined;
   #nextBlock = 0;
   #blockLimit = 0;
 
@@ -68,7 +70,7 @@ export class MachineMemory {
   static create(options: MemoryOptions): MachineMemory {
     const overlayBytes = (options.overlays ?? 0) * OVERLAY.bytes;
     const contents =
-      options.blockBytes + options.codeBytes + overlayBytes + options.frames * FRAME_BYTES + 2 * PAGE_BYTES;
+      options.blockBytes + options.codeBytes + overlayBytes + options.frames * (FRAME_BYTES + 4) + 2 * PAGE_BYTES;
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
     const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
@@ -106,6 +108,12 @@ export class MachineMemory {
     this.#codeLock = new SharedLock(this.i32, (PLAN.header + headerLayout.offset.codeLock) / 4);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
     this.overlays = new Overlays(memory.buffer);
+  }
+
+  /** Who has frames besides. */
+  get sharers(): Sharers {
+    this.#sharers ??= new Sharers(this);
+    return this.#sharers;
   }
 
   get buffer(): ArrayBufferLike {
@@ -177,7 +185,7 @@ export class MachineMemory {
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock', 'sharersLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 
@@ -271,6 +279,11 @@ export class MachineMemory {
     this.withCode(() => withLock(this.i32, 'sourceLock', () => this.#forgetFrames(numbers)));
   }
 
+  /** Of frames that pages of a partition that is gone had, those that nobody has any more. */
+  leaveFrames(numbers: Iterable<number>): number[] {
+    return [...numbers].filter((number) => this.sharers.leave(number));
+  }
+
   /** Frames come back, of which nothing is known any more: they hold zeros before anybody else has them. */
   giveFrames(numbers: Iterable<number>): void {
     for (const number of numbers) {
@@ -356,7 +369,8 @@ export class MachineMemory {
     header.decodedLimit = header.codeEnd;
     header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
-    header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
+    header.sharersFirst = header.overlayFirst + header.overlayCount * OVERLAY.bytes;
+    header.frameFirst = roundUp(header.sharersFirst + options.frames * 4, FRAME_BYTES) / FRAME_BYTES;
     header.frameNext = header.frameFirst;
     header.frameLimit = header.frameFirst + options.frames;
     assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');
@@ -374,6 +388,12 @@ export interface FrameRights {
   take(frame: number): void;
 }
 
+/**
+ * Has `copy` done while no vCPU of the partition is in the engine, and none goes on with what it had cached of the map.
+ * False: not now, as somebody else keeps the vCPUs outside.
+ */
+export type CopySeen = (copy: () => void) => boolean;
+
 /** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
 export class GuestPhysicalMap {
   readonly at: number;
@@ -382,6 +402,9 @@ export class GuestPhysicalMap {
   readonly #entries: Uint32Array;
   /** Whoever has to know of frames, on this thread; generated code tells it by Processor.onHanded. */
   rights: FrameRights | undefined;
+  /** How a frame that others have too is copied once it was read; where partitions fork. */
+  copySeen: CopySeen | undefined;
+  readonly #ranges: { readonly first: number; readonly end: number }[] = [];
 
   /** `at`: a block of `4 * pages` bytes. */
   constructor(memory: MachineMemory, at: number, pages: number) {
@@ -397,6 +420,38 @@ export class GuestPhysicalMap {
     const first = gpa / FRAME_BYTES;
     assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
     this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
+    this.#ranges.push({ first, end: first + sizeBytes / FRAME_BYTES });
+  }
+
+  /**
+   * The other map, of the same ranges and without a frame, gets the pages of this one: both have the frames, until one of
+   * them writes. On the thread that declared the ranges; no vCPU of either runs, nothing is reached through this map, and its
+   * vCPUs drop what they cached of it before they run.
+   */
+  forkTo(twin: GuestPhysicalMap): void {
+    const { sharers } = this.#memory;
+    for (const { first, end } of this.#ranges) {
+      for (let page = first; page < end; page++) {
+        const entry = this.#entries[page] ?? 0;
+        if ((entry & GPA.present) === 0) continue;
+        sharers.add(entry >>> 8);
+        this.#entries[page] = (entry & ~(GPA.fresh | GPA.seen)) | GPA.shared;
+      }
+      twin.#entries.set(this.#entries.subarray(first, end), first);
+    }
+  }
+
+  /** Pages that have a frame, and of these those that others may have, too. */
+  count(): { readonly present: number; readonly shared: number } {
+    let [present, shared] = [0, 0];
+    for (const { first, end } of this.#ranges)
+      for (let page = first; page < end; page++) {
+        const entry = this.#entries[page] ?? 0;
+        if ((entry & GPA.present) === 0) continue;
+        present++;
+        if ((entry & GPA.shared) !== 0 && this.#memory.sharers.of(entry >>> 8) > 0) shared++;
+      }
+    return { present, shared };
   }
 
   /** The linear address of the page's frame, allocated if need be; 0 where there is no memory (or none writable). */
@@ -416,7 +471,49 @@ export class GuestPhysicalMap {
       const found = Atomics.compareExchange(this.#entries, page, entry, next);
       entry = found === entry ? next : found;
     }
+    if ((entry & GPA.shared) !== 0 && (entry & GPA.readOnly) === 0) return this.own(page);
     return (entry >>> 8) * FRAME_BYTES;
+  }
+
+  /**
+   * The page gets a frame that nobody else has, if it has not: the frame's linear address; 0: there is none left. Whoever is
+   * not a vCPU in the engine needs that to read as well: nobody waits for it before the other owner writes to the frame.
+   * `copySeen`: where the caller knows better.
+   */
+  own(page: number, copySeen = this.copySeen): number {
+    for (;;) {
+      const entry = Atomics.load(this.#entries, page);
+      const frame = entry >>> 8;
+      if ((entry & GPA.shared) === 0) return frame * FRAME_BYTES;
+      if (this.#memory.sharers.of(frame) === 0) {
+        const alone = (entry & ~(GPA.shared | GPA.seen)) >>> 0;
+        if (Atomics.compareExchange(this.#entries, page, entry, alone) === entry) return frame * FRAME_BYTES;
+      } else if ((entry & GPA.seen) === 0) {
+        if (!this.#copy(page, entry)) return 0;
+      } else {
+        let isRoom = true;
+        must(
+          copySeen,
+          'where frames are shared, who may have read them is known',
+        )(() => {
+          isRoom = this.#copy(page, Atomics.load(this.#entries, page));
+        });
+        if (!isRoom) return 0;
+      }
+    }
+  }
+
+  /** Unless somebody else did meanwhile. False: there is no frame. */
+  #copy(page: number, entry: number): boolean {
+    if ((entry & GPA.shared) === 0) return true;
+    const frame = this.#allocate();
+    if (frame === 0) return false;
+    const { rights } = this;
+    rights?.exclusive(() => rights.give(frame, page));
+    const isDone = this.#memory.sharers.copy(this.#entries, page, entry, frame);
+    rights?.exclusive(() => rights.take(isDone ? entry >>> 8 : frame));
+    if (!isDone) this.#memory.giveFrames([frame]);
+    return true;
   }
 
   /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */

@@ -32,6 +32,7 @@ export const EXIT_KINDS = [
   'illegal',
   'trapped',
   'overlay',
+  'copyPage',
 ] as const;
 
 export const hartBlock = struct('hart-block', {

@@ -71,6 +71,8 @@ export class Commons {
   readonly #block: View<ReturnType<typeof commonsFields>>;
   readonly #words: Int32Array;
   readonly #shape: SchedulerShape;
+  /** Made for several partitions. */
+  readonly hasRoom: boolean;
   /** Guest memory that all partitions may have together. */
   readonly #memoryBytes: number;
   /** Arenas are between these. */
@@ -96,6 +98,7 @@ export class Commons {
     this.memory = memory;
     this.#shape = shapeOf(config);
     this.frames = machineFrames(config);
+    this.hasRoom = config.room !== undefined;
     this.#memoryBytes = config.room?.memoryBytes ?? config.memoryBytes;
     memory.beginBlocks();
     this.scheduler =
