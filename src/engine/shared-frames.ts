@@ -15,7 +15,7 @@
  */
 import { must } from '../base/assert.ts';
 import type { FunctionBuilder, FunctionRef, I32, Label, Ptr } from '../wasm/index.ts';
-import { frameOrLeave, keepFrame, pageOf } from './fresh-frames.ts';
+import { frameOrLeave, keepFrame, pageOf } from './frame-spares.ts';
 import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 import { withLock } from './region-links.ts';
 import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';

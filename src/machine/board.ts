@@ -218,8 +218,8 @@ export class Board {
   }
 
   /** Makes another board in a machine that there is: on the thread that made the machine. */
-  static join(commons: Commons, config: BoardConfig, ports: BoardPorts): Board {
-    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames));
+  static join(commons: Commons, config: BoardConfig, ports: BoardPorts, options: { isTwin?: boolean } = {}): Board {
+    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames), options);
     const board = new Board(config, commons, seat, ports);
     board.#powerOn();
     return board;

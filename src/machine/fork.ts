@@ -22,7 +22,6 @@ export function forkBoard(board: Board, twin: Board): void {
     vcpu.state.reservationSize = 0n;
     const { status, startAddress, startOpaque, sbiDeadline, machineDeadline } = vcpu.hart;
     Object.assign(hart, { status, startAddress, startOpaque, sbiDeadline, machineDeadline, gate: GATE.open });
-    hart.seenFlushes = twin.memory.header.codeFlushes;
   }
   for (const [i, device] of board.devices.entries())
     board.locked(device, () => copyFields(device.layout, device.state, must(twin.devices[i]).state));
