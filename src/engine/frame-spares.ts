@@ -75,4 +75,3 @@ export function keepFrame(f: FunctionBuilder, vcpu: Ptr, number: I32): void {
     i32.store(vcpu, at.spareFrames, i32.add(spares, i32.const(1)));
   });
 }
-

@@ -441,6 +441,11 @@ export class GuestPhysicalMap {
     }
   }
 
+  /** Has the host provide memory for the map itself, of which no page has a frame. */
+  touch(): void {
+    for (const { first, end } of this.#ranges) this.#entries.fill(this.#entries[first] ?? 0, first, end);
+  }
+
   /** Pages that have a frame, and of these those that others may have, too. */
   count(): { readonly present: number; readonly shared: number } {
     let [present, shared] = [0, 0];

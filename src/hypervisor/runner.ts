@@ -80,6 +80,8 @@ const BARRIER: Slice = { kind: 'barrier' };
 const NEVER = Number.POSITIVE_INFINITY;
 const STILL: Slice = { kind: 'idle', untilTicks: NEVER };
 const STCE = 1n << 63n;
+/** Steps in a slice of a guest that is about to be held. */
+const SHORT_SLICE = 5_000;
 /** One exit of so many is timed; what took longer than 100 us was interrupted. */
 const TIMED_EXITS = 64;
 const LONGEST_EXIT_TICKS = 1000;
@@ -159,7 +161,8 @@ export class Runner {
     const { steps } = vcpu.state;
     // What lies between two vCPUs is no exit's time.
     if (this.#current !== vcpu) this.#leftAt = 0;
-    const exit = this.#run(vcpu, isStep ? 1 : this.#options.budget);
+    const most = this.#world.hurries ? Math.min(this.#options.budget, SHORT_SLICE) : this.#options.budget;
+    const exit = this.#run(vcpu, isStep ? 1 : most);
     const slice = this.#handle(vcpu, exit);
     // A step is over when an instruction was begun; an access to a device takes another entry to end it.
     if (isStep && exit.kind !== 'breakpoint' && exit.kind !== 'mmio' && vcpu.state.steps !== steps) {

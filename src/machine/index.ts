@@ -31,7 +31,7 @@ export {
 } from './explanation.ts';
 export { explanationLines } from './explanation-text.ts';
 export { readDeviceTree, type VirtDescription, virtDeviceTree } from './fdt/index.ts';
-export { forkBoard } from './fork.ts';
+export { forkBoard, prepareFork } from './fork.ts';
 export { FrameMemory } from './frame-memory.ts';
 export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';

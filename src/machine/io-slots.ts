@@ -83,7 +83,12 @@ export class IoSlots {
           ringAfter: (ticks) => void this.#parts.host.after(ticks / TICKS_PER_MS, () => wiring.doorbell.ring()),
         });
       case 'net':
-        return new VirtioNet(wiring, { ...io, mac: this.#parts.mac ?? DEFAULT_MAC, offloads: true, ...this.#network() });
+        return new VirtioNet(wiring, {
+          ...io,
+          mac: this.#parts.mac ?? DEFAULT_MAC,
+          offloads: true,
+          ...this.#network(),
+        });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
         return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });

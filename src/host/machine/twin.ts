@@ -10,13 +10,23 @@
  */
 import { VirtioNet } from '../../devices/index.ts';
 import type { BoardConfig } from '../../machine/index.ts';
-import { type Board, forkBoard, type IoThread, partitionConfig, resumeBoard } from '../../machine/index.ts';
+import {
+  type Board,
+  forkBoard,
+  type IoThread,
+  partitionConfig,
+  prepareFork,
+  resumeBoard,
+} from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
 import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';
 import type { ForkOptions } from './machine-api.ts';
 import { moved, type Readdressing } from './readdressing.ts';
+
+/** Within so long, slices that had begun are over, and short ones follow. */
+const SLICE_MS = 3;
 
 /** What there is of each of the two. */
 export interface Sibling {
@@ -28,7 +38,11 @@ export interface Sibling {
 }
 
 /** As the original's board is, with claims of its own on the processors. Throws OperatorError for what cannot be. */
-export function twinConfig({ weight, cap, pin }: ForkOptions, original: BoardConfig, machine: BoardConfig): BoardConfig {
+export function twinConfig(
+  { weight, cap, pin }: ForkOptions,
+  original: BoardConfig,
+  machine: BoardConfig,
+): BoardConfig {
   const claims = {
     ...(weight === undefined ? {} : { weight }),
     ...(cap === undefined ? {} : { cap }),
@@ -45,16 +59,21 @@ export async function becomeTwin(
   twin: Sibling,
   readdressing: Readdressing | undefined,
 ): Promise<number> {
+  prepareFork(original.board, twin.board);
+  original.board.world.hurries = true;
+  await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
   const start = performance.now();
-  const release = holdAtOnce(original.board, original.io) ?? (await holdStill(original.board, original.io));
+  let release = (): void => {};
   let connections: ReturnType<UserNetwork['save']> | undefined;
   try {
+    release = holdAtOnce(original.board, original.io) ?? (await holdStill(original.board, original.io));
     forkBoard(original.board, twin.board);
     for (const drive of twin.drives) drive.freeze?.();
     twin.agent.goOnFrom(original.agent.waiting);
     connections = original.network?.save();
   } finally {
     release();
+    original.board.world.hurries = false;
   }
   const pausedMs = performance.now() - start;
   if (twin.network !== undefined && connections !== undefined)
