@@ -38,6 +38,7 @@ export {
   type ExecOptions,
   type ExecResult,
   type ExitStatus,
+  type ForkOptions,
   findImage,
   type GuestImage,
   type HotRegion,

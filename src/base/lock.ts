@@ -1,3 +1,5 @@
+const LOOK_AGAIN_MS = 0.1;
+
 /**
  * A lock in shared memory: one int32, 0 free, 1 held, 2 held and somebody waits. Held for microseconds, by threads
  * that never sleep while holding it. Where Atomics.wait is not allowed (a browser's main thread) it spins.
@@ -19,6 +21,16 @@ export class SharedLock {
     while (Atomics.exchange(this.#word, this.#index, 2) !== 0) this.#wait();
   }
 
+  /** As acquire, but gives up when `isOff` says so while somebody else holds it; false then. */
+  acquireUnless(isOff: () => boolean): boolean {
+    for (let spins = 0; ; spins++) {
+      const found = Atomics.compareExchange(this.#word, this.#index, 0, 1);
+      if (found === 0) return true;
+      if (isOff()) return false;
+      if (spins > 200) this.#wait(found, LOOK_AGAIN_MS);
+    }
+  }
+
   release(): void {
     if (Atomics.exchange(this.#word, this.#index, 0) === 2) Atomics.notify(this.#word, this.#index, 1);
   }
@@ -32,10 +44,10 @@ export class SharedLock {
     }
   }
 
-  #wait(): void {
+  #wait(value = 2, mostMs = 10): void {
     if (!this.#canWait) return;
     try {
-      Atomics.wait(this.#word, this.#index, 2, 10);
+      Atomics.wait(this.#word, this.#index, value, mostMs);
     } catch {
       this.#canWait = false;
     }

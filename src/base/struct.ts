@@ -155,6 +155,16 @@ function compound(field: Exclude<Field, Scalar>, buffer: ArrayBufferLike, at: nu
   }
 }
 
+/** Writes all fields of one view into another of the same layout. */
+export function copyFields(layout: AnyLayout, from: object, to: object): void {
+  const [source, target] = [from as Record<string, unknown>, to as Record<string, unknown>];
+  for (const [key, field] of Object.entries(layout.fields)) {
+    if (typeof field === 'string') target[key] = source[key];
+    else if (field.kind === 'array') (target[key] as Uint8Array).set(source[key] as Uint8Array);
+    else (source[key] as object[]).forEach((view, i) => copyFields(field.of, view, must((target[key] as object[])[i])));
+  }
+}
+
 /** All fields as plain data (JSON-safe: u64 as decimal strings). */
 export function save(layout: AnyLayout, view: object): Saved {
   const out: Saved = {};

@@ -10,6 +10,7 @@ import { demoPort } from '../host/index.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
+import { type ForkFlags, fork, forkHelp } from './fork.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import type { Format } from './output.ts';
@@ -104,6 +105,18 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
 
   addSnapshots(program, io, platform, command, end);
 
+  verb(program, 'fork', 'make twins of a machine, which share its memory until they write')
+    .argument('<name>', 'the machine; it goes on')
+    .option('-n, --count <count>', 'how many; 1 by default')
+    .option('--name <name>', "the twin's; of several NAME-1, NAME-2 ...; a made-up one by default")
+    .option('-p, --publish <[ip:]port:guestport>', "a port of the twin; none of the machine's by default", collect)
+    .option('--weight <shares>', 'its claim where harts wait')
+    .option('--cap <processors>', "processors' worth of time that it may use")
+    .option('--pin <processors>', 'the processors that may run its harts')
+    .addOption(formatOption())
+    .addHelpText('after', forkHelp)
+    .action(async (name: string, flags: ForkFlags) => end(await fork(io, name, flags)));
+
   verb(program, 'stats', 'show the counters of machines')
     .argument('[name...]', 'the machines; all of them by default')
     .addOption(formatOption())
@@ -178,6 +191,7 @@ function addRun(
     )
     .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
     .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
+    .option('--forks <count>', 'leave room for so many twins (kage fork), 1 to 255')
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
   addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')

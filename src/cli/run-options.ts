@@ -34,6 +34,7 @@ export interface RunFlags {
   readonly cap?: string;
   readonly pin?: string;
   readonly memory?: string;
+  readonly forks?: string;
   readonly cpu?: string;
   readonly kernel?: string;
   readonly initrd?: string;
@@ -70,6 +71,13 @@ export interface RunFlags {
   readonly quiet?: boolean;
 }
 
+/** Address space is 4 GiB: with many twins, their blocks take a part of it. */
+const ROOM = { few: 2 * 2 ** 30, many: 1.5 * 2 ** 30, manyTwins: 64 } as const;
+
+function roomForTwins(forks: number): NonNullable<MachineOptions['room']> {
+  return { partitions: forks + 1, memoryBytes: forks > ROOM.manyTwins ? ROOM.many : ROOM.few };
+}
+
 /** What the flags alone say; throws OperatorError before anything is fetched or started. */
 export function machineOptions(flags: RunFlags): MachineOptions {
   if (flags.name !== undefined) checkMachineName(flags.name);
@@ -99,6 +107,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.cap === undefined ? {} : { cap: parseCap(flags.cap, '--cap') }),
     ...(flags.pin === undefined ? {} : { pin: parseProcessors(flags.pin, '--pin') }),
     ...(flags.memory === undefined ? {} : { memoryBytes: parseSize(flags.memory, '--memory') }),
+    ...(flags.forks === undefined ? {} : { room: roomForTwins(parseCount(flags.forks, '--forks', 1, 255)) }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),

@@ -2,7 +2,8 @@
 import { assert, must } from '../base/assert.ts';
 import { FEATURE, featuresOf } from '../isa/index.ts';
 import { type Exit, generateEngine, Processor, type Signature } from './engine.ts';
-import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
+import { GuestPhysicalMap } from './guest-physical-map.ts';
+import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { forgetProfile } from './profile.ts';
 import { placeShadows, type ShadowOptions, shadowBytes } from './shadows.ts';

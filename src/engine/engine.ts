@@ -96,6 +96,8 @@ export type Exit =
   | { readonly kind: 'trapped'; readonly bits: number; readonly policy: number }
   /** A breakpoint is wanted in the frame of the pc. */
   | { readonly kind: 'overlay' }
+  /** The page at this guest-physical address is to have a frame of its own (GuestPhysicalMap.own), as it is to be written. */
+  | { readonly kind: 'copyPage'; readonly gpa: number }
   | {
       readonly kind: 'mmio';
       readonly gpa: number;
@@ -229,6 +231,8 @@ export class Processor {
         return { kind: 'trapped', bits: Number(state.exitValue), policy: Number(state.exitGpa) };
       case EXIT.overlay:
         return OVERLAY_WANTED;
+      case EXIT.copyPage:
+        return { kind: 'copyPage', gpa: Number(state.exitGpa) };
       default:
         throw new AssertionError(`unknown exit ${state.exitKind}`);
     }

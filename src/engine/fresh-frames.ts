@@ -13,9 +13,11 @@
  * when it goes. All changes of an entry are by compare-and-exchange, so that whoever reaches the page first decides.
  */
 import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
+import { frameOrLeave, keepFrame, pageOf, tellHanded } from './frame-spares.ts';
+import { FRAME_BYTES, GPA } from './memory-plan.ts';
 import { newWriteEpoch, setStale } from './shadow-fences.ts';
-import { EXIT, FAULT, FRESH_PAGES, vcpuState } from './vcpu-state.ts';
+import { defineCopy, settleShared } from './shared-frames.ts';
+import { FRESH_PAGES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -28,53 +30,40 @@ export function defineFreshFrames(module: ModuleBuilder, library: Library, hande
   const declare = library.declarer(module);
   // settle_page(vcpu, entry's address, isStore): the entry of a page that has a frame from now on. 0: no memory there,
   // or (with `fault`) no frame left.
-  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f, handed));
+  const copy = module.function('copy_frame', [P, P, 'i32', 'i32'], ['i32'], (f) => defineCopy(f));
+  module.define(declare('settle_page', [P, P, 'i32'], ['i32']), (f) => defineSettle(f, handed, copy));
   // return_frames(vcpu): looks at the fresh pages, of which there are none behind. Not while the vCPU runs.
   module.define(declare('return_frames', [P], []), (f) => defineReturn(f, handed));
 }
 
-/** Rights follow frames (protection-tables.ts): they are there before the page is, and gone before another has it. */
-function tellHanded(f: FunctionBuilder, handed: FunctionRef, vcpu: Ptr, number: I32, page: I32): void {
-  f.if(f.i32.eqz(f.i64.eqz(f.i64.load(vcpu, at.protection))), () =>
-    f.call(handed, f.i32.load(vcpu, at.partition), number, page),
-  );
-}
-
-function defineSettle(f: FunctionBuilder, handed: FunctionRef): void {
+function defineSettle(f: FunctionBuilder, handed: FunctionRef, copy: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const entry = f.param<Ptr>(1).get;
   const number = f.local('i32');
   const next = f.local('i32');
+  const tell = (frame: I32, page: I32): void => tellHanded(f, handed, vcpu, frame, page);
   f.loop((again) => {
     const old = f.let(f.atomicLoad('i32', entry, 0));
     f.if(i32.and(old, i32.const(GPA.present)), () => {
+      f.if(i32.and(old, i32.const(GPA.shared)), () =>
+        settleShared(f, { entry, old, isStore: f.param<I32>(2).get, again, copy, tell }),
+      );
       f.if(i32.eqz(i32.and(old, i32.const(GPA.fresh))), () => f.return(old));
       const plain = f.let(i32.and(old, i32.const(~GPA.fresh)));
       f.brIf(again, i32.ne(f.atomicCompareExchange(entry, 0, 4, old, plain), old));
       f.return(plain);
     });
     f.if(i32.eqz(i32.and(old, i32.const(GPA.ram))), () => f.return(i32.const(0)));
-    f.set(number, takeFrame(f, vcpu));
-    f.if(
-      i32.eqz(number.get),
-      () => {
-        i32.store(vcpu, at.fault, i32.const(FAULT.leave));
-        i32.store(vcpu, at.exitKind, i32.const(EXIT.memoryFull));
-        f.return(i32.const(0));
-      },
-      undefined,
-      'unlikely',
-    );
-    const page = f.ptr.to32(f.ptr.op('shr_u', f.ptr.op('sub', entry, f.ptr.load(vcpu, at.gpaMap)), f.ptr.const(2)));
-    tellHanded(f, handed, vcpu, number.get, page);
+    f.set(number, frameOrLeave(f, vcpu));
+    tell(number.get, pageOf(f, vcpu, entry));
     const fresh = f.let(i32.load(vcpu, at.freshPages));
     const isFresh = f.let(i32.and(f.param<I32>(2).get, i32.ltU(fresh, i32.const(FRESH_PAGES))));
     const flags = i32.or(i32.const(GPA.present), i32.mul(isFresh, i32.const(GPA.fresh)));
     f.set(next, i32.or(i32.shl(number.get, i32.const(8)), i32.or(i32.and(old, i32.const(255)), flags)));
     f.if(i32.ne(f.atomicCompareExchange(entry, 0, 4, old, next.get), old), () => {
       // Another vCPU was faster: its frame stands.
-      tellHanded(f, handed, vcpu, number.get, i32.const(-1));
+      tell(number.get, i32.const(-1));
       keepFrame(f, vcpu, number.get);
       f.br(again);
     });
@@ -123,45 +112,6 @@ function defineReturn(f: FunctionBuilder, handed: FunctionRef): void {
     // The page may have been reached in any address space: all write buffers are emptied before they are used again.
     newWriteEpoch(f, vcpu);
     setStale(f, vcpu);
-  });
-}
-
-/** A frame's number, which holds zeros: one that the vCPU kept, else one that nobody had; 0: there is none. */
-function takeFrame(f: FunctionBuilder, vcpu: Ptr): I32 {
-  const { i32 } = f;
-  const number = f.local('i32');
-  const spares = f.let(i32.load(vcpu, at.spareFrames));
-  f.if(
-    spares,
-    () => {
-      const last = f.let(i32.sub(spares, i32.const(1)));
-      i32.store(vcpu, at.spareFrames, last);
-      f.set(number, i32.load(f.ptr.add(vcpu, f.ptr.from32(i32.shl(last, i32.const(2)))), at.spares));
-    },
-    () => {
-      const header = f.ptr.const(PLAN.header);
-      f.set(number, f.atomicRmw('add', header, headerLayout.offset.frameNext, 4, i32.const(1)));
-      f.if(
-        i32.geU(number.get, i32.load(header, headerLayout.offset.frameLimit)),
-        () => {
-          f.atomicRmw('sub', header, headerLayout.offset.frameNext, 4, i32.const(1));
-          f.set(number, i32.const(0));
-        },
-        undefined,
-        'unlikely',
-      );
-    },
-  );
-  return number.get;
-}
-
-/** Keeps a frame of zeros for the next page; where the vCPU has too many, it is lost. */
-function keepFrame(f: FunctionBuilder, vcpu: Ptr, number: I32): void {
-  const { i32 } = f;
-  const spares = f.let(i32.load(vcpu, at.spareFrames));
-  f.if(i32.ltU(spares, i32.const(FRESH_PAGES)), () => {
-    i32.store(f.ptr.add(vcpu, f.ptr.from32(i32.shl(spares, i32.const(2)))), at.spares, number);
-    i32.store(vcpu, at.spareFrames, i32.add(spares, i32.const(1)));
   });
 }
 

@@ -5,13 +5,8 @@ export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
-export {
-  type FrameRights,
-  GuestPhysicalMap,
-  MachineMemory,
-  type MemoryOptions,
-  type MemoryShape,
-} from './machine-memory.ts';
+export { type FrameRights, GuestPhysicalMap } from './guest-physical-map.ts';
+export { MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
 export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,

@@ -15,7 +15,6 @@ import {
   DECODED_HEADER_BYTES,
   decodedHeader,
   FRAME_BYTES,
-  GPA,
   headerLayout,
   OVERLAY,
   PLAN,
@@ -25,6 +24,7 @@ import {
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
 import { dropRegions, withLock } from './region-links.ts';
+import { Sharers } from './shared-frames.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
 const PAGE_BYTES = 65536;
@@ -62,6 +62,7 @@ export class MachineMemory {
   readonly #codeLock: SharedLock;
   readonly header: View<typeof headerLayout.fields>;
   readonly overlays: Overlays;
+  #sharers: Sharers | undefined;
   #nextBlock = 0;
   #blockLimit = 0;
 
@@ -72,7 +73,7 @@ export class MachineMemory {
       options.blockBytes +
       options.codeBytes * (1 + BEHIND) +
       overlayBytes +
-      options.frames * FRAME_BYTES +
+      options.frames * (FRAME_BYTES + 4) +
       2 * PAGE_BYTES;
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
@@ -111,6 +112,12 @@ export class MachineMemory {
     this.#codeLock = new SharedLock(this.i32, (PLAN.header + headerLayout.offset.codeLock) / 4);
     this.header = headerLayout.view(memory.buffer, PLAN.header);
     this.overlays = new Overlays(memory.buffer);
+  }
+
+  /** Who has frames besides. */
+  get sharers(): Sharers {
+    this.#sharers ??= new Sharers(this);
+    return this.#sharers;
   }
 
   get buffer(): ArrayBufferLike {
@@ -194,7 +201,7 @@ export class MachineMemory {
 
   /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
   freeLocks(): void {
-    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock'] as const)
+    for (const lock of ['regionLock', 'sourceLock', 'codeLock', 'poolLock', 'sharersLock'] as const)
       Atomics.store(this.i32, (PLAN.header + headerLayout.offset[lock]) / 4, 0);
   }
 
@@ -291,6 +298,11 @@ export class MachineMemory {
     this.withCode(() => withLock(this.i32, 'sourceLock', () => this.#forgetFrames(numbers)));
   }
 
+  /** Of frames that pages of a partition that is gone had, those that nobody has any more. */
+  leaveFrames(numbers: Iterable<number>): number[] {
+    return [...numbers].filter((number) => this.sharers.leave(number));
+  }
+
   /** Frames come back, of which nothing is known any more: they hold zeros before anybody else has them. */
   giveFrames(numbers: Iterable<number>): void {
     for (const number of numbers) {
@@ -377,133 +389,11 @@ export class MachineMemory {
     header.poolEnd = header.codeEnd + options.codeBytes * BEHIND;
     header.overlayFirst = roundUp(header.poolEnd, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
-    header.frameFirst = (header.overlayFirst + header.overlayCount * OVERLAY.bytes) / FRAME_BYTES;
+    header.sharersFirst = header.overlayFirst + header.overlayCount * OVERLAY.bytes;
+    header.frameFirst = roundUp(header.sharersFirst + options.frames * 4, FRAME_BYTES) / FRAME_BYTES;
     header.frameNext = header.frameFirst;
     header.frameLimit = header.frameFirst + options.frames;
     assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');
     this.beginBlocks();
-  }
-}
-
-/** What is told of frames that a map's pages get: a partition's protection. */
-export interface FrameRights {
-  /** Nobody else hands frames out, or changes rights, meanwhile. Not to be nested. */
-  exclusive<T>(act: () => T): T;
-  /** The page gets the frame, both by number; within `exclusive`. */
-  give(frame: number, page: number): void;
-  /** The frame is nobody's; within `exclusive`. */
-  take(frame: number): void;
-}
-
-/** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
-export class GuestPhysicalMap {
-  readonly at: number;
-  readonly pages: number;
-  readonly #memory: MachineMemory;
-  readonly #entries: Uint32Array;
-  /** Whoever has to know of frames, on this thread; generated code tells it by Processor.onHanded. */
-  rights: FrameRights | undefined;
-
-  /** `at`: a block of `4 * pages` bytes. */
-  constructor(memory: MachineMemory, at: number, pages: number) {
-    this.#memory = memory;
-    this.at = at;
-    this.pages = pages;
-    this.#entries = new Uint32Array(memory.buffer, at, pages);
-  }
-
-  /** Declares the range RAM (or ROM): frames come at first touch. Both are multiples of 4096. */
-  declare(gpa: number, sizeBytes: number, options: { readOnly: boolean }): void {
-    assert(gpa % FRAME_BYTES === 0 && sizeBytes % FRAME_BYTES === 0);
-    const first = gpa / FRAME_BYTES;
-    assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
-    this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
-  }
-
-  /** The linear address of the page's frame, allocated if need be; 0 where there is no memory (or none writable). */
-  host(page: number, access: 'read' | 'write' | 'setup'): number {
-    if (page >= this.pages) return 0;
-    let entry = Atomics.load(this.#entries, page);
-    if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
-    while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
-      if ((entry & GPA.present) === 0) {
-        const { rights } = this;
-        entry = rights === undefined ? this.#fill(page) : rights.exclusive(() => this.#fill(page));
-        if (entry === 0) return 0;
-        continue;
-      }
-      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
-      const next = (entry & ~GPA.fresh) >>> 0;
-      const found = Atomics.compareExchange(this.#entries, page, entry, next);
-      entry = found === entry ? next : found;
-    }
-    return (entry >>> 8) * FRAME_BYTES;
-  }
-
-  /** Gives each of so many pages of memory a frame that has none: as `host`, with the lock taken once. */
-  touch(first: number, count: number): void {
-    const { rights } = this;
-    const fill = (): void => {
-      for (let page = first; page < Math.min(first + count, this.pages); page++)
-        if (((this.#entries[page] ?? 0) & GPA.ram) !== 0) this.#fill(page);
-    };
-    if (rights === undefined) fill();
-    else rights.exclusive(fill);
-  }
-
-  /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */
-  #fill(page: number): number {
-    const entry = Atomics.load(this.#entries, page);
-    if ((entry & GPA.present) !== 0) return entry;
-    const frame = this.#allocate();
-    if (frame === 0) return 0;
-    this.rights?.give(frame, page);
-    const next = ((frame << 8) | (entry & 255) | GPA.present) >>> 0;
-    const found = Atomics.compareExchange(this.#entries, page, entry, next);
-    if (found === entry) return next;
-    this.rights?.take(frame);
-    return found;
-  }
-
-  /** The number of the page's frame; 0: it has none. */
-  frame(page: number): number {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    return (entry & GPA.present) === 0 ? 0 : entry >>> 8;
-  }
-
-  /** What is declared of the page: nothing, memory, or memory that is only read. */
-  declared(page: number): 'nothing' | 'memory' | 'read-only' {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    if ((entry & GPA.ram) === 0) return 'nothing';
-    return (entry & GPA.readOnly) === 0 ? 'memory' : 'read-only';
-  }
-
-  /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */
-  look(page: number): { readonly kind: 'nothing' } | { readonly kind: 'memory'; readonly host: number } {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
-    return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
-  }
-
-  /** Whether the page is memory that has no frame yet, and so holds zeros. */
-  isUntouched(page: number): boolean {
-    const found = this.look(page);
-    return found.kind === 'memory' && found.host === 0;
-  }
-
-  /** Guest-physical pages that have a frame. */
-  *present(): Generator<{ page: number; host: number }> {
-    for (let page = 0; page < this.pages; page++) {
-      const entry = this.#entries[page] ?? 0;
-      if ((entry & GPA.present) !== 0) yield { page, host: (entry >>> 8) * FRAME_BYTES };
-    }
-  }
-
-  #allocate(): number {
-    const index = (PLAN.header + headerLayout.offset.frameNext) / 4;
-    const number = Atomics.add(this.#memory.u32, index, 1);
-    if (number < this.#memory.header.frameLimit) return number;
-    Atomics.sub(this.#memory.u32, index, 1);
-    return this.#memory.takeFrame();
   }
 }

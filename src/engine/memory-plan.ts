@@ -186,6 +186,11 @@ export const headerLayout = struct('header', {
   poolLock: 'i32',
   poolHead: 'u32',
   poolCount: 'u32',
+  /** u32 for each frame of guests: pages of other partitions that have it besides (shared-frames.ts); spin lock over these. */
+  sharersFirst: 'u32',
+  sharersLock: 'i32',
+  /** Frames that were copied because a page of theirs was written. */
+  framesCopied: 'u32',
 });
 
 export const PLAN = {
@@ -223,9 +228,10 @@ export const PLAN = {
 
 /**
  * Guest-physical map entries: frame number << 8 | flags. `fresh` stands only with `present`: one vCPU alone was given
- * the frame, to write to it, and may give it back if it holds nothing but zeros (fresh-frames.ts).
+ * the frame, to write to it, and may give it back if it holds nothing but zeros (fresh-frames.ts). `shared`: others may
+ * have the frame too, so that it is copied before it is written; `seen`: it may have been read there since (shared-frames.ts).
  */
-export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8 } as const;
+export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8, shared: 16, seen: 32 } as const;
 
 /** Kinds of access, as generated functions are told. */
 export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;

@@ -82,8 +82,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     const entry = f.let(f.ptr.add(map, f.ptr.op('shl', f.ptr.from64(page), f.ptr.const(2))));
     const value = f.local('i32');
     f.set(value, i32.load(entry));
-    // First touch, or one by somebody else than the page's first user.
-    f.if(i32.ne(i32.and(value.get, i32.const(GPA.present | GPA.fresh)), i32.const(GPA.present)), () => {
+    // First touch, or one by somebody else than the page's first user; a frame that others have too.
+    f.if(i32.ne(i32.and(value.get, i32.const(GPA.present | GPA.fresh | GPA.shared)), i32.const(GPA.present)), () => {
       f.set(value, f.call(settle, vcpu(f), entry, f.param<I32>(2).get) as I32);
       f.if(i32.eqz(value.get), () => f.return(f.ptr.const(0)));
     });
@@ -265,7 +265,12 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
               i32.eqz(f.call(pmp, vcpu(f), pteAddress.get, i32.const(8), i32.const(ACCESS.store), i32.const(1)) as I32),
               () => fail(true),
             );
-            f.if(f.ptr.eqz(f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr), () => fail(true));
+            // Perhaps another frame now: the page's own.
+            f.set(pteHost, f.call(ram, vcpu(f), pteAddress.get, i32.const(1)) as Ptr);
+            f.if(f.ptr.eqz(pteHost.get), () => {
+              f.if(i32.load(vcpu(f), at.fault), () => f.return(i64.const(-1)));
+              fail(true);
+            });
             asKernel(RIGHT.write, REACH.update);
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));

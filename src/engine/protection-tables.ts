@@ -125,6 +125,30 @@ export class ProtectionTables {
     return made;
   }
 
+  /**
+   * Becomes what the other block of tables is: the same tables, at the same places from the start of the block on. Both are
+   * of one plan; nobody else looks at either. For twins, which begin with the frames of their original.
+   */
+  copyFrom(other: ProtectionTables): void {
+    const { u8, u32 } = this.#memory;
+    const [to, from] = [this.#state, other.#state];
+    const distance = this.#roots - other.#roots;
+    assert(this.#width === other.#width && this.#chunks - other.#chunks === distance, 'the tables are of one plan');
+    const moved = (address: number): number => (address === 0 ? 0 : address + distance);
+    for (const field of ['tables', 'chunks', 'tablesInUse', 'chunksInUse'] as const) to[field] = from[field];
+    to.freeTable = moved(from.freeTable);
+    to.freeChunk = moved(from.freeChunk);
+    const count = from.chunks + 1;
+    u32.copyWithin(this.#references, other.#references, other.#references + count);
+    u8.copyWithin(this.#chunks, other.#chunks, other.#chunks + count * CHUNK_FRAMES);
+    for (let chunk = from.freeChunk; chunk !== 0; chunk = must(u32[chunk / 4]))
+      u32[(chunk + distance) / 4] = moved(must(u32[chunk / 4]));
+    const words = from.tables * this.#width;
+    for (let i = 0; i < words; i++) u32[this.#roots / 4 + i] = must(u32[other.#roots / 4 + i]) + distance;
+    for (let table = from.freeTable; table !== 0; table = must(u32[table / 4]))
+      u32[(table + distance) / 4] = moved(must(u32[table / 4]));
+  }
+
   /** Gives a table back, which nobody uses any more. */
   free(table: number): void {
     const { u32 } = this.#memory;

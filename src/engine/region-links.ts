@@ -19,7 +19,7 @@ export interface RegionMemory {
 /** Does something while nobody else has one of the header's spin locks. They are held for microseconds. */
 export function withLock<T>(
   words: Int32Array | Uint32Array,
-  lock: 'regionLock' | 'sourceLock' | 'poolLock',
+  lock: 'regionLock' | 'sourceLock' | 'poolLock' | 'sharersLock',
   act: () => T,
 ): T {
   const index = (PLAN.header + headerLayout.offset[lock]) / 4;

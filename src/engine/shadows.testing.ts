@@ -10,7 +10,8 @@
 import { assert, must } from '../base/assert.ts';
 import { assemble, FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
-import type { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
+import type { GuestPhysicalMap } from './guest-physical-map.ts';
+import type { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { PTE } from './page-table.ts';
 import type { Random } from './random.testing.ts';

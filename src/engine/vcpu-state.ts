@@ -254,6 +254,8 @@ export const EXIT = {
   trapped: 9,
   /** A breakpoint is wanted in the frame (its address is in exitGpa) that is about to be executed. */
   overlay: 10,
+  /** A page (its address is in exitGpa) whose frame others have too is to be written, and was read: it gets its own first. */
+  copyPage: 11,
 } as const;
 export type ExitName = keyof typeof EXIT;
 

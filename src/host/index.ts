@@ -33,6 +33,7 @@ export {
   type ExecOptions,
   type ExecResult,
   type ExitStatus,
+  type ForkOptions,
   type HotRegion,
   type MachineHandle,
   type MachineInfo,

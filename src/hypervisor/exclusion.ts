@@ -39,6 +39,11 @@ export class Exclusion {
     Atomics.store(this.#inside, processor, 0);
   }
 
+  /** Somebody waits until every processor is outside. */
+  get isUp(): boolean {
+    return Atomics.load(this.#barrier, 0) === 1;
+  }
+
   /** Blocks while the barrier is up; only on threads that may block. */
   awaitBarrier(): void {
     while (Atomics.load(this.#barrier, 0) === 1) Atomics.wait(this.#barrier, 0, 1, 10);

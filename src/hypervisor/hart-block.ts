@@ -32,6 +32,7 @@ export const EXIT_KINDS = [
   'illegal',
   'trapped',
   'overlay',
+  'copyPage',
 ] as const;
 
 export const hartBlock = struct('hart-block', {
@@ -81,6 +82,8 @@ export const worldBlock = struct('world', {
   stopped: 'i32',
   /** Not 0: every vCPU is to stay outside the engine: 1, until a debugger or an operator lets the machine go on; 2, while a snapshot is taken. */
   paused: 'i32',
+  /** 1: it is about to be held, so that slices are short. */
+  hurries: 'i32',
 });
 export type WorldBlock = View<typeof worldBlock.fields>;
 

@@ -135,6 +135,27 @@ export class Protection implements FrameRights {
     }
   }
 
+  /**
+   * What the other partition's domains may do with its frames, this one's may too, and the same is denied to them. Both have
+   * the same domains, and no vCPU of either runs. Behind powerOn.
+   */
+  copyFrom(other: Protection): void {
+    const { block } = this;
+    other.exclusive(() =>
+      this.exclusive(() => {
+        this.#tables.copyFrom(other.#tables);
+        const distance = must(block.tables[DOMAIN.kernel]) - must(other.block.tables[DOMAIN.kernel]);
+        assert(
+          this.domains.every(({ number: n }) => must(block.tables[n]) - must(other.block.tables[n]) === distance),
+          'both were powered on alike',
+        );
+        block.ranges = other.block.ranges;
+        for (const field of ['first', 'end'] as const) block[field].set(other.block[field]);
+        block.denied.set(other.block.denied);
+      }),
+    );
+  }
+
   /** Number of the last change. */
   get epoch(): number {
     return Atomics.load(this.#memory.u32, EPOCH);

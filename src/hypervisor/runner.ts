@@ -3,10 +3,11 @@
  * time; between slices the vCPU serves what others asked of it (flushes, interrupts), its timers are compared, and
  * others may stop it. What waits is a value: the caller decides whether to block its thread or to do something else.
  */
-import { unreachable } from '../base/assert.ts';
+import { must, unreachable } from '../base/assert.ts';
 import {
   EXIT,
   type Exit,
+  FRAME_BYTES,
   type MachineMemory,
   MMIO_ANSWER,
   type Processor,
@@ -19,14 +20,15 @@ import type { Translator } from '../translator/index.ts';
 import { Emulation, type EmulationOptions } from './emulation.ts';
 import type { Exclusion } from './exclusion.ts';
 import { EXIT_KINDS, GATE, RUN } from './hart-block.ts';
-import { isPromotable, type SbiPorts, sbiCall } from './sbi.ts';
+import { isPromotable, reachesMemory, type SbiPorts, sbiCall } from './sbi.ts';
 import { HART, IRQ, type Vcpu } from './vcpu.ts';
 import type { World } from './world.ts';
 
 /** Accesses to devices, by guest-physical address; undefined: nothing is there. */
 export interface MmioPort {
-  read(gpa: number, bytes: number): bigint | undefined;
-  write(gpa: number, bytes: number, value: bigint): boolean;
+  /** Who gives `isOff` does not wait for the device any longer when that says so: 'busy' then, and nothing done. */
+  read(gpa: number, bytes: number, isOff?: () => boolean): bigint | undefined | 'busy';
+  write(gpa: number, bytes: number, value: bigint, isOff?: () => boolean): boolean | 'busy';
 }
 
 export interface RunnerPorts {
@@ -36,6 +38,8 @@ export interface RunnerPorts {
   ticks(): number;
   /** A vCPU reached a breakpoint, or made the step that it was asked for: the machine is paused, the world knows why. */
   stopped(vcpu: Vcpu): void;
+  /** Gives a page of the vCPU's partition, which others have too, a frame of its own; false: there is none left. */
+  ownPage?(vcpu: Vcpu, page: number): boolean;
 }
 
 export interface RunnerOptions {
@@ -47,6 +51,8 @@ export interface RunnerOptions {
   readonly clock: 'real' | 'instructions';
   /** The processor that runs the vCPUs, by number; 0 by default. */
   readonly processor?: number;
+  /** Partitions may share frames, so that reaching guest memory may have to wait until nobody is in the engine. */
+  readonly forks?: boolean;
 }
 
 /** What a slice ended with. `idle`: nothing to do before `untilTicks` (or a wake). */
@@ -74,6 +80,8 @@ const BARRIER: Slice = { kind: 'barrier' };
 const NEVER = Number.POSITIVE_INFINITY;
 const STILL: Slice = { kind: 'idle', untilTicks: NEVER };
 const STCE = 1n << 63n;
+/** Steps in a slice of a guest that is about to be held. */
+const SHORT_SLICE = 5_000;
 /** One exit of so many is timed; what took longer than 100 us was interrupted. */
 const TIMED_EXITS = 64;
 const LONGEST_EXIT_TICKS = 1000;
@@ -153,7 +161,8 @@ export class Runner {
     const { steps } = vcpu.state;
     // What lies between two vCPUs is no exit's time.
     if (this.#current !== vcpu) this.#leftAt = 0;
-    const exit = this.#run(vcpu, isStep ? 1 : this.#options.budget);
+    const most = this.#world.hurries ? Math.min(this.#options.budget, SHORT_SLICE) : this.#options.budget;
+    const exit = this.#run(vcpu, isStep ? 1 : most);
     const slice = this.#handle(vcpu, exit);
     // A step is over when an instruction was begun; an access to a device takes another entry to end it.
     if (isStep && exit.kind !== 'breakpoint' && exit.kind !== 'mmio' && vcpu.state.steps !== steps) {
@@ -240,14 +249,17 @@ export class Runner {
   /** Promoted code meets a device: what an exit would have asked for is answered at once. */
   #promotedAccess(vcpu: Vcpu): boolean {
     const { state, hart } = vcpu;
+    // Who has the device may be waiting for this vCPU to leave the engine.
+    const isOff = (): boolean => this.#exclusion.isUp;
+    const { exitGpa, exitBytes, exitIsWrite, exitValue } = state;
+    if (!this.#access(state, Number(exitGpa), exitBytes, exitIsWrite !== 0, exitValue, isOff)) return false;
     hart.promotedAccesses++;
-    this.#access(state, Number(state.exitGpa), state.exitBytes, state.exitIsWrite !== 0, state.exitValue);
     return true;
   }
 
   /** Promoted code makes a call: one that returns at once, and asks nothing of other vCPUs that has to be awaited. */
   #promotedCall(vcpu: Vcpu): boolean {
-    if (!isPromotable(vcpu)) return false;
+    if (!isPromotable(vcpu) || (this.#options.forks === true && reachesMemory(vcpu))) return false;
     vcpu.hart.promotedCalls++;
     sbiCall(vcpu, this.#sbi);
     this.#timers(vcpu);
@@ -290,6 +302,8 @@ export class Runner {
         if (this.#memory.refill(vcpu.state)) return RAN;
         this.#world.finish(RUN.memoryFull, 125);
         return ENDED;
+      case 'copyPage':
+        return this.#ownPage(vcpu, exit.gpa) ? RAN : ENDED;
       case 'fenceInstruction':
         this.#awaitMarks(vcpu);
         return RAN;
@@ -306,6 +320,13 @@ export class Runner {
       default:
         return unreachable(exit);
     }
+  }
+
+  /** The page that the vCPU is about to write gets a frame of its own. False: there is none, and the partition ends. */
+  #ownPage(vcpu: Vcpu, gpa: number): boolean {
+    if (must(this.#ports.ownPage, 'frames are shared')(vcpu, Math.floor(gpa / FRAME_BYTES))) return true;
+    this.#world.finish(RUN.memoryFull, 125);
+    return false;
   }
 
   /** Code memory is full. Whoever comes second finds that there is room already; each vCPU sees it when it enters next. */
@@ -400,16 +421,27 @@ export class Runner {
     this.#access(state, gpa, bytes, isWrite, value);
   }
 
-  #access(state: VcpuState, gpa: number, bytes: number, isWrite: boolean, written: bigint): void {
+  /** False: the device is busy, and `isOff` said that it is not to be waited for. */
+  #access(
+    state: VcpuState,
+    gpa: number,
+    bytes: number,
+    isWrite: boolean,
+    written: bigint,
+    isOff?: () => boolean,
+  ): boolean {
     const mask = (1n << BigInt(bytes * 8)) - 1n;
     if (isWrite) {
-      const done = this.#ports.mmio.write(gpa, bytes, written & mask);
+      const done = this.#ports.mmio.write(gpa, bytes, written & mask, isOff);
+      if (done === 'busy') return false;
       state.mmioAnswer = done ? MMIO_ANSWER.written : MMIO_ANSWER.refused;
-      return;
+      return true;
     }
-    const value = this.#ports.mmio.read(gpa, bytes);
+    const value = this.#ports.mmio.read(gpa, bytes, isOff);
+    if (value === 'busy') return false;
     state.exitValue = (value ?? 0n) & mask;
     state.mmioAnswer = value === undefined ? MMIO_ANSWER.refused : MMIO_ANSWER.read;
+    return true;
   }
 
   /** Until the targets have served what was asked of them, or are not running (then they serve it before they run). */
@@ -424,6 +456,10 @@ export class Runner {
   #illegal(vcpu: Vcpu, bits: number): void {
     while (vcpu.withCode(() => this.#emulation.illegal(vcpu, bits)) === 'unfinished') {
       const { state } = vcpu;
+      if (state.exitKind === EXIT.copyPage) {
+        if (this.#ownPage(vcpu, Number(state.exitGpa))) continue;
+        return;
+      }
       if (state.exitKind !== EXIT.mmio) {
         if (this.#memory.refill(state)) continue;
         this.#world.finish(RUN.memoryFull, 125);

@@ -85,6 +85,11 @@ export function isPromotable({ state }: Vcpu): boolean {
   return PROMOTABLE.has(extension);
 }
 
+/** Whether the call that the vCPU is about to make reads or writes guest memory. */
+export function reachesMemory({ state }: Vcpu): boolean {
+  return BigInt.asUintN(64, state.x[17] ?? 0n) === EXTENSION.dbcn;
+}
+
 /** Undefined: the call does not return. */
 function dispatch(extension: bigint, fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result | undefined {
   switch (extension) {

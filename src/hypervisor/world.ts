@@ -36,7 +36,7 @@ export class World {
     this.#at = at;
   }
 
-  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped'): number {
+  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped' | 'hurries'): number {
     return (this.#at + worldBlock.offset[field]) / 4;
   }
 
@@ -65,6 +65,15 @@ export class World {
   /** As a pause, for a snapshot: it stands whatever an operator or a debugger wishes meanwhile. */
   setHeld(held: boolean): void {
     this.#pause(PAUSE.held, held);
+  }
+
+  /** Slices are short from now on, so that all stand still soon after a hold; until it is taken back. */
+  set hurries(hurries: boolean) {
+    Atomics.store(this.#words, this.#index('hurries'), hurries ? 1 : 0);
+  }
+
+  get hurries(): boolean {
+    return Atomics.load(this.#words, this.#index('hurries')) === 1;
   }
 
   #pause(bit: number, on: boolean): void {

@@ -24,7 +24,7 @@ const DEFAULT_CODE = 64 * MiB;
 const LEAST_CODE = MiB;
 const MOST_HARTS = 16;
 const LEAST_CAP = 0.01;
-const MOST_PARTITIONS = 200;
+const MOST_PARTITIONS = 256;
 const MOST_VCPUS = 256;
 /** Room for a partition: of harts, and of blocks but shadows (its map takes 2 MiB and a 1024th of its memory, a hart 100 KiB). */
 const VCPUS_EACH = 4;

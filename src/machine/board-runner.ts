@@ -26,6 +26,7 @@ export function boardRunner(
       mmio: board.mmio,
       ticks: ports.ticks,
       stopped: ports.stopped,
+      ownPage: (vcpu, page) => board.ownPage(vcpu, page),
       sbi: {
         consoleWrite: (bytes) => board.consoleWrite(bytes),
         consoleRead: (limit) => board.consoleRead(limit),
@@ -38,7 +39,7 @@ export function boardRunner(
           ),
       },
     },
-    { ...options, emulation: board.emulation },
+    { ...options, emulation: board.emulation, forks: board.commons.hasRoom },
     translator,
   );
 }

@@ -218,8 +218,8 @@ export class Board {
   }
 
   /** Makes another board in a machine that there is: on the thread that made the machine. */
-  static join(commons: Commons, config: BoardConfig, ports: BoardPorts): Board {
-    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames));
+  static join(commons: Commons, config: BoardConfig, ports: BoardPorts, options: { isTwin?: boolean } = {}): Board {
+    const seat = commons.seat(config, Board.#blockBytes(config, ports, commons.frames), options);
     const board = new Board(config, commons, seat, ports);
     board.#powerOn();
     return board;
@@ -319,9 +319,29 @@ export class Board {
       this.#mapDevice(base, new EmptySlot(`virtio_mmio@${base.toString(16)}`, block(EmptySlot.layout)));
     }
     this.mmio = {
-      read: (gpa, bytes) => this.#read(gpa, bytes),
-      write: (gpa, bytes, value) => this.#write(gpa, bytes, value),
+      read: (gpa, bytes, isOff) => this.#read(gpa, bytes, isOff),
+      write: (gpa, bytes, value, isOff) => this.#write(gpa, bytes, value, isOff),
     };
+    this.map.copySeen = (copy) => this.#copySeen(copy);
+  }
+
+  /** A page whose frame others have too gets one of its own, for a vCPU that is outside the engine. False: there is none. */
+  ownPage(vcpu: Vcpu, page: number): boolean {
+    if (this.vcpus.length > 1) return this.map.own(page) !== 0;
+    const isDone = this.map.own(page, (copy) => {
+      copy();
+      return true;
+    });
+    vcpu.forgetTranslations();
+    return isDone !== 0;
+  }
+
+  /** Who emulates for a vCPU reaches memory outside the engine, and has the lock of code meanwhile. */
+  #copySeen(copy: () => void): boolean {
+    return this.commons.exclusion.exclude(() => {
+      this.memory.withCode(copy);
+      for (const vcpu of this.vcpus) vcpu.requestFence(0n, (1n << 64n) - 1n, -1n);
+    });
   }
 
   /** The built-in SBI serves the guest: there is no firmware, and nothing executes in machine mode. */
@@ -416,15 +436,16 @@ export class Board {
     return this.vcpus.some(({ scheduled }) => scheduled?.scheduler.has(scheduled.number) === true);
   }
 
-  /** The frames go back to the machine's pool. No hart is scheduled, no device reaches its memory any more. */
+  /** The frames go back to the machine's pool, but for those that others have too. No hart is scheduled, no device reaches its memory any more. */
   giveFrames(): void {
-    const frames: number[] = [];
-    for (const { host } of this.map.present()) frames.push(host / FRAME_BYTES);
-    for (const { state } of this.vcpus) frames.push(...state.spares.subarray(0, state.spareFrames));
+    const had: number[] = [];
+    for (const { host } of this.map.present()) had.push(host / FRAME_BYTES);
+    const spares = this.vcpus.flatMap(({ state }) => [...state.spares.subarray(0, state.spareFrames)]);
     const { protection } = this;
     protection?.exclusive(() => {
-      for (const frame of frames) protection.take(frame);
+      for (const frame of [...had, ...spares]) protection.take(frame);
     });
+    const frames = [...this.memory.leaveFrames(had), ...spares];
     while (!this.commons.exclusion.exclude(() => this.memory.forgetFrames(frames)));
     this.memory.giveFrames(frames);
   }
@@ -497,12 +518,13 @@ export class Board {
     return found;
   }
 
-  #read(gpa: number, bytes: number): bigint | undefined {
+  #read(gpa: number, bytes: number, isOff?: () => boolean): bigint | undefined | 'busy' {
     const found = this.#find(gpa, bytes);
     if (!found) return undefined;
     const { device, lock, base } = found;
     if (bytes < 8 && device.isPosted?.(gpa - base)) return BigInt(device.read(gpa - base, bytes as AccessBytes));
-    lock.acquire();
+    if (isOff === undefined) lock.acquire();
+    else if (!lock.acquireUnless(isOff)) return 'busy';
     try {
       if (bytes < 8) return BigInt(device.read(gpa - base, bytes as AccessBytes));
       if (device.wide) return device.wide.read(gpa - base);
@@ -512,7 +534,7 @@ export class Board {
     }
   }
 
-  #write(gpa: number, bytes: number, value: bigint): boolean {
+  #write(gpa: number, bytes: number, value: bigint, isOff?: () => boolean): boolean | 'busy' {
     const found = this.#find(gpa, bytes);
     if (!found) return false;
     const { device, lock, base } = found;
@@ -520,7 +542,8 @@ export class Board {
       device.write(gpa - base, bytes as AccessBytes, Number(value));
       return true;
     }
-    lock.acquire();
+    if (isOff === undefined) lock.acquire();
+    else if (!lock.acquireUnless(isOff)) return 'busy';
     try {
       if (bytes < 8) device.write(gpa - base, bytes as AccessBytes, Number(value));
       else if (device.wide) device.wide.write(gpa - base, value);

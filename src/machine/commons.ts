@@ -32,6 +32,8 @@ const partitionRow = struct('partition', {
   at: 'u32',
   sizeBytes: 'u32',
   configBytes: 'u32',
+  /** Pages of its memory that count as taken from the room: none of a twin's. */
+  pages: 'u32',
 });
 
 function commonsFields(partitions: number) {
@@ -71,6 +73,8 @@ export class Commons {
   readonly #block: View<ReturnType<typeof commonsFields>>;
   readonly #words: Int32Array;
   readonly #shape: SchedulerShape;
+  /** Made for several partitions. */
+  readonly hasRoom: boolean;
   /** Guest memory that all partitions may have together. */
   readonly #memoryBytes: number;
   /** Arenas are between these. */
@@ -96,6 +100,7 @@ export class Commons {
     this.memory = memory;
     this.#shape = shapeOf(config);
     this.frames = machineFrames(config);
+    this.hasRoom = config.room !== undefined;
     this.#memoryBytes = config.room?.memoryBytes ?? config.memoryBytes;
     memory.beginBlocks();
     this.scheduler =
@@ -111,10 +116,13 @@ export class Commons {
     this.#to = memory.header.decodedFirst;
   }
 
-  /** A place for a partition; it is not there for others until `announce`. Throws OperatorError where there is no room. */
-  seat(config: BoardConfig, blockBytes: number): Seat {
+  /**
+   * A place for a partition; it is not there for others until `announce`. `isTwin`: it begins with another's frames, and what
+   * it comes to write is not set aside. Throws OperatorError where there is no room.
+   */
+  seat(config: BoardConfig, blockBytes: number, { isTwin = false }: { readonly isTwin?: boolean } = {}): Seat {
     const rows = this.#block.partitions;
-    this.#checkMemory(config);
+    if (!isTwin) this.#checkMemory(config);
     const partition = rows.findIndex((row) => row.at === 0);
     const bytes = writeConfig(config);
     const sizeBytes = roundUp(roundUp(bytes.length, ALIGNMENT) + blockBytes, FRAME_BYTES);
@@ -137,6 +145,7 @@ export class Commons {
     row.at = at;
     row.sizeBytes = sizeBytes;
     row.configBytes = bytes.length;
+    row.pages = isTwin ? 0 : config.memoryBytes / FRAME_BYTES;
     row.firstVcpu = firstVcpu;
     row.vcpus = config.harts;
     row.generation++;
@@ -234,8 +243,8 @@ export class Commons {
   }
 
   #checkMemory({ memoryBytes }: BoardConfig): void {
-    const taken = this.#block.partitions.flatMap((row, i) => (row.at === 0 ? [] : [this.configOf(i).memoryBytes]));
-    const left = taken.reduce((rest, bytes) => rest - bytes, this.#memoryBytes);
+    const taken = this.#block.partitions.filter((row) => row.at !== 0);
+    const left = taken.reduce((rest, { pages }) => rest - pages * FRAME_BYTES, this.#memoryBytes);
     if (memoryBytes > left)
       throw new OperatorError(
         'machine-full',
@@ -271,6 +280,9 @@ export class Commons {
   }
 }
 
+/** Spare frames that are set aside are those of so many vCPUs. */
+const MOST_KEEPERS = 64;
+
 /** Frames of all its guests. Spare frames that one vCPU keeps must not be missed by another. */
 export function machineFrames({
   memoryBytes,
@@ -278,7 +290,7 @@ export function machineFrames({
   room,
 }: Pick<BoardConfig, 'memoryBytes' | 'harts' | 'room'>): number {
   const bytes = Math.max(room?.memoryBytes ?? 0, memoryBytes) + (room?.partitions ?? 1) * VIRT.resetRom.sizeBytes;
-  return bytes / FRAME_BYTES + (room?.vcpus ?? harts) * FRESH_PAGES;
+  return bytes / FRAME_BYTES + Math.min(room?.vcpus ?? harts, MOST_KEEPERS) * FRESH_PAGES;
 }
 
 /** Where the machine is made for one guest it has room for that alone. */

@@ -31,11 +31,12 @@ export {
 } from './explanation.ts';
 export { explanationLines } from './explanation-text.ts';
 export { readDeviceTree, type VirtDescription, virtDeviceTree } from './fdt/index.ts';
+export { forkBoard, prepareFork } from './fork.ts';
 export { FrameMemory } from './frame-memory.ts';
 export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
-export { IoSlots } from './io-slots.ts';
+export { DEFAULT_MAC, IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
 export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';

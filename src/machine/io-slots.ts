@@ -17,14 +17,18 @@ import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
 import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
 
-/** The guest's hardware address: locally administered, in QEMU's range. */
-const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
+/** The guest's hardware address, if it is not given another: locally administered, in QEMU's range. */
+export const DEFAULT_MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 
 export interface SlotParts {
   /** The board, once it exists: devices are made while it is being built. */
   board(): Board;
   readonly backends: readonly BlockBackend[];
   readonly network: UserNetwork | undefined;
+  /** Its hardware address, six bytes. */
+  readonly mac?: Uint8Array;
+  /** The network's driver has started anew, and read that address. */
+  readonly onNetRestart?: () => void;
   readonly host: HostPorts;
 }
 
@@ -79,7 +83,12 @@ export class IoSlots {
           ringAfter: (ticks) => void this.#parts.host.after(ticks / TICKS_PER_MS, () => wiring.doorbell.ring()),
         });
       case 'net':
-        return new VirtioNet(wiring, { ...io, mac: MAC, offloads: true, ...this.#network() });
+        return new VirtioNet(wiring, {
+          ...io,
+          mac: this.#parts.mac ?? DEFAULT_MAC,
+          offloads: true,
+          ...this.#network(),
+        });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
         return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });
@@ -98,6 +107,7 @@ export class IoSlots {
           network?.setGuestReady(true);
         },
         room: () => network?.setGuestReady(true),
+        restarted: () => this.#parts.onNetRestart?.(),
       },
     };
   }

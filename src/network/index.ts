@@ -1,5 +1,5 @@
 /** The door of the network room: the user-mode network, its ports, and the notations that operators write. */
-export { formatIpv4, formatMac, type Ipv4, type Mac, parseIpv4, parseMac } from './addresses.ts';
+export { formatIpv4, formatMac, type Ipv4, type Mac, parseIpv4, parseMac, readMac } from './addresses.ts';
 export {
   DEFAULT_LIMITS,
   type NetworkConfig,

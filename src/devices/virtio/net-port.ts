@@ -33,4 +33,6 @@ export interface NetEvents {
   offload?(offload: GuestOffload): void;
   /** After `receive` refused a frame: frames are taken again. */
   room?(): void;
+  /** The driver has reset the device: it reads the hardware address again. */
+  restarted?(): void;
 }

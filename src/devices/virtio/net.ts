@@ -175,6 +175,7 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
       this.#fifo.clear();
       if (this.#announced) this.#io?.events?.offload?.({ checksum: false, largePacketBytes: 0 });
       this.#announced = false;
+      this.#io?.events?.restarted?.();
     }
     if (this.live && !this.#announced) {
       this.#announced = true;

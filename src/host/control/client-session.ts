@@ -113,6 +113,10 @@ export class ClientSession {
       return {};
     },
     history: async (machine) => ({ data: encodeData(machine.consoleHistory()) }),
+    fork: async (machine, options) => {
+      const { name, fork } = (await machine.fork(options)).info;
+      return { name, pausedMs: fork?.pausedMs ?? 0 };
+    },
     snapshot: async (machine, { file, ...options }) => await machine.snapshot(file, options),
   };
 

@@ -11,6 +11,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  ForkOptions,
   HotRegion,
   MachineInfo,
   MachineStats,
@@ -124,6 +125,11 @@ export class RemoteMachine implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#call('resume', {});
+  }
+
+  /** A twin, as MachineHandle.fork makes it, in the machine's process: to be reached by its name. */
+  async fork(options: Omit<ForkOptions, 'signal'> = {}): Promise<{ readonly name: string; readonly pausedMs: number }> {
+    return await this.#call('fork', options);
   }
 
   /** As MachineHandle.snapshot; the machine's process writes the file. */

@@ -11,6 +11,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  ForkOptions,
   HotRegion,
   MachineHandle,
   MachineInfo,
@@ -100,6 +101,13 @@ export class FakeMachine implements MachineHandle {
     const code = await this.#command(argv, options, out, err);
     const join = (parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
     return { code, stdout: join(collected.stdout), stderr: join(collected.stderr) };
+  }
+
+  async fork({ name, ...options }: ForkOptions = {}): Promise<MachineHandle> {
+    if (this.options.room === undefined)
+      throw new OperatorError('machine-closed', 'the machine has no room for a twin', 'Start it with "--forks COUNT"');
+    this.calls.push(`fork ${JSON.stringify(options)}`);
+    return new FakeMachine({ ...this.options, ...options, name: name ?? `twin-${this.calls.length}` });
   }
 
   async createPartition(): Promise<never> {

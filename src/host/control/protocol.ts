@@ -49,6 +49,7 @@ const machineInfo: Shape<MachineInfo> = record({
   startedAt: text(64),
   image: optional(text()),
   publish: listOf(text(256), 1024),
+  fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
 });
 
 /** Requests of the client: the shapes of their parameters and of their results. */
@@ -86,6 +87,17 @@ export const requests = {
   type: { params: record({ data }), result: nothing },
   /** What the console said lately. */
   history: { params: nothing, result: record({ data }) },
+  /** A twin: its name, and how long the machine stood still for it. */
+  fork: {
+    params: record({
+      name: optional(text(64)),
+      publish: optional(listOf(text(256), 1024)),
+      weight: optional(integer(2, 262_144)),
+      cap: optional(number(0, 32)),
+      pin: optional(listOf(integer(0, 31), 32)),
+    }),
+    result: record({ name: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) }),
+  },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
   snapshot: {
     params: record({ file: text(), base: optional(text()), stop: optional(truth), compress: optional(truth) }),

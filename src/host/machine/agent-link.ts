@@ -47,6 +47,11 @@ export class AgentLink {
     };
   }
 
+  /** The twin of a guest that had not been given these bytes yet. */
+  goOnFrom(waiting: readonly Uint8Array[]): void {
+    this.#waiting = waiting.map((bytes) => bytes.slice());
+  }
+
   /** What the guest has not been given yet. */
   get waiting(): readonly Uint8Array[] {
     return this.#waiting;

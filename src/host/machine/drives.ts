@@ -1,22 +1,67 @@
 /** Opens the drives of a machine: all of them, or none. */
-import { type OpenDisk, openDisk } from '../storage/index.ts';
+import { ForkableDisk, type OpenDisk, openDisk } from '../storage/index.ts';
 import type { DriveOptions } from './machine-api.ts';
 
 export interface OpenedDrive extends OpenDisk {
   readonly options: DriveOptions;
+  /** The drive of a twin, which begins with what is on this one when it is frozen. Where partitions fork. */
+  readonly twin?: () => Promise<OpenedDrive>;
+  /** Of a twin's: what it begins with is what its original's drive holds now. Nothing is under way there. */
+  readonly freeze?: () => void;
 }
 
-/** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. */
-export async function openDrives(drives: readonly DriveOptions[]): Promise<OpenedDrive[]> {
+/** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. `forkable`: for twins, too. */
+export async function openDrives(
+  drives: readonly DriveOptions[],
+  { forkable }: { readonly forkable: boolean },
+): Promise<OpenedDrive[]> {
+  return await allOrNone(drives, async (options) => {
+    const opened = await openDisk({ path: options.file, mode: modeOf(options) });
+    if (!forkable) return { ...opened, options };
+    if (options.readOnly) return readOnlyDrive(opened, options);
+    const { backend, identity, temporary } = opened;
+    const disk = new ForkableDisk(backend, () => opened.close());
+    return { ...forkableDrive(disk, options), identity, ...(temporary === undefined ? {} : { temporary }) };
+  });
+}
+
+/** The drives of a twin. */
+export async function twinDrives(drives: readonly OpenedDrive[]): Promise<OpenedDrive[]> {
+  return await allOrNone(drives, async ({ twin }) => {
+    if (twin === undefined) throw new Error('the drives of a machine without room have no twins');
+    return await twin();
+  });
+}
+
+function readOnlyDrive(opened: OpenDisk, options: DriveOptions): OpenedDrive {
+  const twin = async (): Promise<OpenedDrive> =>
+    readOnlyDrive(await openDisk({ path: options.file, mode: 'read-only' }), options);
+  return { ...opened, options, twin };
+}
+
+function forkableDrive(disk: ForkableDisk, options: DriveOptions): OpenedDrive {
+  return {
+    options,
+    backend: disk,
+    identity: async () => "a twin's, kept in no file",
+    close: () => disk.close(),
+    twin: async () => {
+      const prepared = await disk.prepareTwin();
+      const own = new ForkableDisk(prepared.backend, () => prepared.close());
+      return { ...forkableDrive(own, options), freeze: () => prepared.freeze() };
+    },
+  };
+}
+
+async function allOrNone<T>(items: readonly T[], open: (item: T) => Promise<OpenedDrive>): Promise<OpenedDrive[]> {
   const opened: OpenedDrive[] = [];
   try {
-    for (const drive of drives)
-      opened.push({ ...(await openDisk({ path: drive.file, mode: modeOf(drive) })), options: drive });
+    for (const item of items) opened.push(await open(item));
+    return opened;
   } catch (error) {
     await Promise.all(opened.map((drive) => drive.close()));
     throw error;
   }
-  return opened;
 }
 
 function modeOf(drive: DriveOptions): Parameters<typeof openDisk>[0]['mode'] {

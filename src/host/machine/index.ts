@@ -1,16 +1,16 @@
 /** The door of the machine process: starts machines, and the types that describe them. */
+import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { agentOverlay, agentOverlayWords } from '../images/index.ts';
 import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, SavedMachine } from '../snapshots/index.ts';
 import { readBootFiles } from './boot-files.ts';
-import { openDrives } from './drives.ts';
-import { LocalMachine } from './machine.ts';
+import { openDrives, twinDrives } from './drives.ts';
+import { LocalMachine, type MachineParts } from './machine.ts';
 import type {
   CreateMachine,
+  ForkOptions,
   Launch,
-  MachineHandle,
   MachineOptions,
-  PartitionOptions,
   RestoreMachine,
   RestoreOptions,
 } from './machine-api.ts';
@@ -65,15 +65,40 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
 }
 
 async function bootMachine(options: MachineOptions, launch: Launch, home?: MachineHome): Promise<LocalMachine> {
-  const drives = await openDrives(options.drives ?? []);
+  const drives = await openDrives(options.drives ?? [], {
+    forkable: options.room !== undefined || home !== undefined,
+  });
   try {
     const overlay = mayNeedAgent(options) ? await agentOverlay() : undefined;
     const files = readBootFiles(options, overlay);
     const append = `${options.append ?? ''} ${agentOverlayWords}`.trim();
-    const another = async (given: PartitionOptions, within: MachineHome): Promise<MachineHandle> =>
-      await launch((named) => bootMachine(named, launch, within), given);
     const own = files.hasOverlay ? { ...options, append } : options;
-    return await LocalMachine.start({ options: own, from: files, drives, another }, home);
+    return await LocalMachine.start({ options: own, from: files, drives, ...others(launch) }, home);
+  } catch (error) {
+    await Promise.all(drives.map((drive) => drive.close()));
+    throw error;
+  }
+}
+
+/** How partitions join the machine, from files or as twins. */
+function others(launch: Launch): Pick<MachineParts, 'another' | 'twin'> {
+  return {
+    another: async (given, within) => await launch((named) => bootMachine(named, launch, within), given),
+    twin: async (original, given) => {
+      const name = given.name ?? `${original.info.name}-${randomBytes(3).toString('hex')}`;
+      return await launch((named) => forkMachine(original, named, launch), { ...given, name });
+    },
+  };
+}
+
+async function forkMachine(original: LocalMachine, given: ForkOptions, launch: Launch): Promise<LocalMachine> {
+  const drives = await twinDrives(original.drives);
+  try {
+    // What was the original's own: whom it listened to, what it wrote to, what it published.
+    const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
+    const { trapLog: ______, protectionLog: _______, startPaused: ________, weight, cap, pin, ...same } = kept;
+    const options = { ...same, ...given };
+    return await LocalMachine.start({ options, from: original, drives, ...others(launch) }, original.home);
   } catch (error) {
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
@@ -92,10 +117,10 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
   const saved = SavedMachine.open(file, asked);
   try {
     const { options } = saved;
-    const drives = await openDrives(options.drives ?? []);
+    const drives = await openDrives(options.drives ?? [], { forkable: false });
     try {
       await saved.fillDisks(drives);
-      return await LocalMachine.start({ options, from: saved, drives, another: roomless });
+      return await LocalMachine.start({ options, from: saved, drives, another: roomless, twin: roomless });
     } catch (error) {
       await Promise.all(drives.map((drive) => drive.close()));
       throw error;

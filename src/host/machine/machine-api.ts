@@ -153,10 +153,23 @@ export interface MachineInfo {
   readonly startedAt: string;
   readonly image?: string;
   readonly publish: readonly string[];
+  /** Of a twin: whose, and how long that one stood still for it. */
+  readonly fork?: { readonly of: string; readonly pausedMs: number };
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
 export type MachineStats = { readonly [name: string]: unknown };
+
+export interface ForkOptions {
+  /** Unique among the user's running machines; a made-up one by default. */
+  readonly name?: string;
+  /** Ports of the twin that are to be reachable; none of its original's by default. */
+  readonly publish?: readonly string[];
+  readonly weight?: number;
+  readonly cap?: number;
+  readonly pin?: readonly number[];
+  readonly signal?: AbortSignal;
+}
 
 export interface SnapshotOptions {
   /** An earlier snapshot: only memory that differs from it is written, and it is needed to restore. */
@@ -216,6 +229,12 @@ export interface MachineHandle extends AsyncDisposable {
    * machine lives as long as one of them. Rejects with OperatorError: `machine-closed`, `machine-full`, `set-by-machine`.
    */
   createPartition(options: PartitionOptions): Promise<MachineHandle>;
+  /**
+   * A twin of the guest as it is now, in this machine, copy-on-write: both go on, and have what they write for themselves.
+   * The twin has fresh random numbers, another generation and hardware address; its commands are its own, its disks
+   * are forgotten with it. Rejects with OperatorError: `machine-closed`, `machine-full`, `machine-ended`.
+   */
+  fork(options?: ForkOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Asks the guest to shut down (agent), and ends the machine after the grace. */

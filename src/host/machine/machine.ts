@@ -53,6 +53,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  ForkOptions,
   MachineHandle,
   MachineInfo,
   MachineOptions,
@@ -65,24 +66,30 @@ import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { nodePorts, whileItLasts } from './node-ports.ts';
+import { OneByOne } from './one-by-one.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
 import { changeProtection } from './protection-change.ts';
+import { Readdressing } from './readdressing.ts';
 import { clockEpoch, ticksSince } from './thread-clock.ts';
+import { becomeTwin, type Sibling, twinConfig } from './twin.ts';
 
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
 /** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
 const TRANSLATOR_DELAY_MS = 400;
+/** Numbers of commands between those of a guest and of its twin, which is being made while the guest's go on. */
+const COMMANDS_APART = 10_000;
 const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
-  /** What it boots from (given back when the guest has its copy), or the snapshot that it goes on from. */
-  readonly from: BootFiles | SavedMachine;
-  /** Makes another partition of the machine. */
+  /** What it boots from (given back when the guest has its copy), or the snapshot or the guest that it goes on from. */
+  readonly from: BootFiles | SavedMachine | LocalMachine;
+  /** Makes another partition of the machine; a twin of one that there is. */
   readonly another: (options: PartitionOptions, home: MachineHome) => Promise<MachineHandle>;
+  readonly twin: (original: LocalMachine, options: ForkOptions) => Promise<MachineHandle>;
 }
 
 export class LocalMachine implements MachineHandle, Member {
@@ -91,6 +98,10 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #options: MachineOptions;
   readonly #another: MachineParts['another'];
   readonly #host: HostPorts;
+  readonly #makeTwin: MachineParts['twin'];
+  readonly #readdressing: Readdressing | undefined;
+  readonly #forks = new OneByOne();
+  #forked: MachineInfo['fork'];
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
@@ -121,7 +132,13 @@ export class LocalMachine implements MachineHandle, Member {
    */
   static async start(parts: MachineParts, home?: MachineHome): Promise<LocalMachine> {
     const { options } = parts;
-    const config = home ? partitionConfig(options, home.config) : boardConfig(options, true, availableParallelism());
+    const { from } = parts;
+    const config =
+      home === undefined
+        ? boardConfig(options, true, availableParallelism())
+        : from instanceof LocalMachine
+          ? twinConfig(options, from.board.config, home.config)
+          : partitionConfig(options, home.config);
     const guest: { net?: VirtioNet } = {};
     const threads =
       home === undefined && config.clock === 'real'
@@ -139,6 +156,7 @@ export class LocalMachine implements MachineHandle, Member {
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
+      if (from instanceof LocalMachine) await machine.#goOnFrom(from);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
       machine.#run();
       return machine;
@@ -168,6 +186,9 @@ export class LocalMachine implements MachineHandle, Member {
     const saved = from instanceof SavedMachine ? from : undefined;
     this.#options = options;
     this.#another = parts.another;
+    this.#makeTwin = parts.twin;
+    const original = from instanceof LocalMachine ? from : undefined;
+    if (original !== undefined && options.network !== false) this.#readdressing = new Readdressing();
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
@@ -177,6 +198,9 @@ export class LocalMachine implements MachineHandle, Member {
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
+      ...(this.#readdressing === undefined
+        ? {}
+        : { mac: this.#readdressing.mac, onNetRestart: () => this.#readdressing?.done() }),
       host,
     });
     const home = where instanceof MachineHome ? where : undefined;
@@ -195,18 +219,24 @@ export class LocalMachine implements MachineHandle, Member {
       slotLayout,
       slot: (slot, wiring) => this.#slots.make(slot, wiring, clock),
     };
-    this.board = home ? Board.join(home.parts.commons, config, boardPorts) : Board.create(config, boardPorts);
+    const isTwin = original !== undefined;
+    this.board = home
+      ? Board.join(home.parts.commons, config, boardPorts, { isTwin })
+      : Board.create(config, boardPorts);
     try {
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
-      this.#agent = new AgentLink(must(console.ports.find((port: ConsolePort) => !port.isConsole)), saved?.agent);
+      this.#agent = new AgentLink(
+        must(console.ports.find((port: ConsolePort) => !port.isConsole)),
+        saved?.agent ?? original?.nextConversation,
+      );
       this.#config = config;
       if (from instanceof SavedMachine) {
         from.loadState(this.board, network?.network);
         this.#history.push(from.console);
-      } else this.#boot(from);
+      } else if (!(from instanceof LocalMachine)) this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
       this.#logs = new LogFiles(this.board, options);
     } catch (error) {
@@ -216,7 +246,7 @@ export class LocalMachine implements MachineHandle, Member {
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
     // Its threads take as long to get ready as its memory does to come.
-    if (saved) this.board.world.setHeld(true);
+    if (saved || isTwin) this.board.world.setHeld(true);
     else this.#renewGeneration({ tells: false });
     this.home.join(this);
     if (home) this.board.schedule();
@@ -226,6 +256,39 @@ export class LocalMachine implements MachineHandle, Member {
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
+  }
+
+  /** Of a twin: where its original stands; then it goes on by itself. */
+  async #goOnFrom(original: LocalMachine): Promise<void> {
+    const { board } = this;
+    this.#forked = await original.#forks.one(async () => {
+      original.#checkStays();
+      const pausedMs = await becomeTwin(original.#sibling, this.#sibling, this.#readdressing);
+      return { of: original.info.name, pausedMs };
+    });
+    for (const vcpu of board.vcpus) this.processor.contextChanged(vcpu.at);
+    this.#history.push(original.consoleHistory());
+    this.#renewGeneration({ tells: true });
+    board.world.setHeld(false);
+  }
+
+  get #sibling(): Sibling {
+    const { board } = this;
+    return { board, io: this.#io, agent: this.#agent, network: this.#network?.network, drives: this.#drives };
+  }
+
+  /** For an agent's next host, which is to begin where this one's commands do not come to. */
+  get nextConversation(): { readonly nextId: number; readonly waiting: Uint8Array } {
+    return { nextId: this.#agent.session.nextId + COMMANDS_APART, waiting: new Uint8Array() };
+  }
+
+  /** What it was made with. */
+  get options(): MachineOptions {
+    return this.#options;
+  }
+
+  get drives(): readonly OpenedDrive[] {
+    return this.#drives;
   }
 
   /** A processor of this thread. */
@@ -252,6 +315,7 @@ export class LocalMachine implements MachineHandle, Member {
       memoryBytes: this.#config.memoryBytes,
       startedAt: this.#startedAt,
       publish: this.#options.publish ?? [],
+      ...(this.#forked === undefined ? {} : { fork: this.#forked }),
     };
   }
 
@@ -282,6 +346,17 @@ export class LocalMachine implements MachineHandle, Member {
   async createPartition(options: PartitionOptions): Promise<MachineHandle> {
     this.home.checkRoom(options as MachineOptions);
     return await this.#another(options, this.home);
+  }
+
+  async fork(options: ForkOptions = {}): Promise<MachineHandle> {
+    this.#checkStays();
+    if (this.home.config.room === undefined || !this.home.isOpen)
+      throw new OperatorError(
+        'machine-closed',
+        this.home.isOpen ? 'the machine was made for one guest, and has no room for a twin' : 'the machine has ended',
+        'Start it with "kage run --forks COUNT", or make it with "room" for more.',
+      );
+    return await this.#makeTwin(this, options);
   }
 
   async pause(): Promise<void> {

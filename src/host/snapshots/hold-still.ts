@@ -9,8 +9,30 @@ import { RUN } from '../../hypervisor/index.ts';
 import type { Board, IoThread } from '../../machine/index.ts';
 
 const LOOK_AGAIN_MS = 1;
+const MOMENT_MS = 5;
+const NAP_MS = 0.05;
+const NOTHING = new Int32Array(new SharedArrayBuffer(4));
 /** A disk that answers nothing for so long is taken for broken. */
 const MOST_WAIT_MS = 60_000;
+
+/**
+ * The same without giving this thread away, for who cannot let the guest stand long: undefined if that takes more than a
+ * moment, or a disk has something under way. The guest is held then, and `holdStill` is to follow.
+ */
+export function holdAtOnce(board: Board, io: IoThread): (() => void) | undefined {
+  const { world } = board;
+  world.setHeld(true);
+  const late = performance.now() + MOMENT_MS;
+  while (!world.isStill && performance.now() < late) Atomics.wait(NOTHING, 0, 0, NAP_MS);
+  if (!world.isStill || world.run !== RUN.running) return undefined;
+  io.serve();
+  if (board.slots.some((device) => device instanceof VirtioBlock && device.underWay > 0)) return undefined;
+  io.hold();
+  return () => {
+    io.release();
+    world.setHeld(false);
+  };
+}
 
 /** Resolves when it stands still; the function that it returns lets it go on, if nobody else pauses it. */
 export async function holdStill(board: Board, io: IoThread): Promise<() => void> {

@@ -18,7 +18,7 @@ import { damaged, notThisVersion } from './chunks.ts';
 
 const engine = vcpuState.fields;
 /** Of a vCPU's block: architecture, the instruction clock, and an access to a device whose answer it has not taken. */
-const savedVcpu = struct('vcpu', {
+export const savedVcpu = struct('vcpu', {
   ...STATE_FIELDS,
   steps: engine.steps,
   timeOffset: engine.timeOffset,
