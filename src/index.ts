@@ -29,6 +29,7 @@ import {
 
 export { HostError, OperatorError } from './base/errors.ts';
 export {
+  type BalloonReport,
   type BuildOptions,
   buildDebianDisk,
   type CodeExplanation,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
+import { balloon, balloonHelp } from './balloon.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
@@ -134,6 +135,15 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       end(await explain(io, where, name, flags)),
     );
 
+  verb(program, 'balloon', 'show or say how much memory a guest gives back')
+    .argument('<name>', 'the machine')
+    .argument('[size]', 'what the guest is to make do with: 128M, 1G, or "all"')
+    .addOption(formatOption())
+    .addHelpText('after', balloonHelp)
+    .action(async (name: string, size: string | undefined, flags: { format: Format }) =>
+      end(await balloon(io, name, size, flags)),
+    );
+
   verb(program, 'protect', 'take rights to memory from programs and devices of a machine')
     .argument('<name>', 'the machine')
     .option('--domain <domain>', 'whose: kernel, user, firmware, device:ID', collect)
@@ -213,6 +223,7 @@ function addRun(
     .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
+    .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
     .option('--trap-log <file>', 'a line for each of these executions')

@@ -52,6 +52,7 @@ export interface RunFlags {
   readonly codeMemory?: string;
   readonly translate?: string;
   readonly promotion?: string;
+  readonly balloon?: string;
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
@@ -123,6 +124,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
+    ...(flags.balloon === undefined ? {} : { balloon: parseSwitch(flags.balloon, '--balloon') }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
     ...(flags.shadowModel === undefined ? {} : { shadowModel: parseShadowModel(flags.shadowModel) }),

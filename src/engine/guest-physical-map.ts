@@ -171,6 +171,17 @@ export class GuestPhysicalMap {
     return found;
   }
 
+  /**
+   * Takes its frame from a page that is written: it holds zeros when it is used again. The frame's number; 0: it had none. No
+   * vCPU is in the engine, and all forget their translations.
+   */
+  release(page: number): number {
+    const entry = page < this.pages ? (this.#entries[page] ?? 0) : 0;
+    if ((entry & (GPA.present | GPA.readOnly)) !== GPA.present) return 0;
+    this.#entries[page] = entry & GPA.ram;
+    return entry >>> 8;
+  }
+
   /** The number of the page's frame; 0: it has none. */
   frame(page: number): number {
     const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;

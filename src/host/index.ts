@@ -25,6 +25,7 @@ export {
   removeImage,
 } from './images/index.ts';
 export {
+  type BalloonReport,
   type CodeExplanation,
   type CodeStatus,
   type CreateMachine,

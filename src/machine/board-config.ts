@@ -61,6 +61,7 @@ export interface BoardOptions {
   readonly bios?: string;
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
+  readonly balloon?: boolean;
   readonly clock?: 'real' | 'instructions';
   readonly translate?: boolean;
   readonly hotThreshold?: number;
@@ -100,7 +101,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
       `${codeBytes} bytes of code memory are not possible`,
       'Give --code-memory at least 1M.',
     );
-  const slots = slotsOf(options);
+  const slots = slotsOf({ ...options, balloon: options.balloon ?? options.room !== undefined });
   const drives = options.drives?.length ?? 0;
   if (slots.length > VIRTIO_SLOTS)
     throw new OperatorError(
@@ -264,7 +265,8 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
       'Say it where the machine is made.',
     );
   const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
-  const own = boardConfig({ ...options, cpu, processors }, shared, processors);
+  const balloon = options.balloon ?? machine.room !== undefined;
+  const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);
   const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
   const sbi = own.features & FEATURE.sbi;
   const { translation: _, ...rest } = own;

@@ -18,6 +18,7 @@ import {
   type Finish,
   GenerationId,
   type InterruptLine,
+  type PageRange,
   Plic,
   Rtc,
   TestFinisher,
@@ -113,7 +114,7 @@ export interface TrapPolicy extends Policy {
 }
 
 export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net';
+  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon';
   /** Distinguishes devices of a kind: disk0, disk1. */
   readonly id: string;
 }
@@ -441,6 +442,32 @@ export class Board {
     const had: number[] = [];
     for (const { host } of this.map.present()) had.push(host / FRAME_BYTES);
     const spares = this.vcpus.flatMap(({ state }) => [...state.spares.subarray(0, state.spareFrames)]);
+    this.#giveToPool(had, spares);
+  }
+
+  /**
+   * Pages that the guest gives back: their frames go to the machine's pool, as when it ends. How many those were. On the
+   * I/O thread: its devices have no addresses of guest memory then.
+   */
+  giveBack(ranges: readonly PageRange[]): number {
+    const had: number[] = [];
+    const release = (): void => {
+      for (const { first, count } of ranges) {
+        const end = Math.min(first + count, this.map.pages);
+        for (let page = first; page < end; page++) {
+          const frame = this.map.release(page);
+          if (frame !== 0) had.push(frame);
+        }
+      }
+      for (const vcpu of this.vcpus) vcpu.forgetTranslations();
+    };
+    while (!this.commons.exclusion.exclude(() => this.memory.withCode(release)));
+    this.#giveToPool(had);
+    return had.length;
+  }
+
+  /** Frames that no page of the partition has any more; those that others have too stay theirs. */
+  #giveToPool(had: readonly number[], spares: readonly number[] = []): void {
     const { protection } = this;
     protection?.exclusive(() => {
       for (const frame of [...had, ...spares]) protection.take(frame);

@@ -2,6 +2,7 @@
 
 export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';
+export { type BalloonReport, balloonReport, setBalloon } from './balloon.ts';
 export {
   Board,
   type BoardConfig,

@@ -5,6 +5,7 @@ import {
   type Device,
   type DeviceClock,
   type NetEvents,
+  VirtioBalloon,
   VirtioBlock,
   VirtioConsole,
   VirtioNet,
@@ -88,6 +89,11 @@ export class IoSlots {
           mac: this.#parts.mac ?? DEFAULT_MAC,
           offloads: true,
           ...this.#network(),
+        });
+      case 'balloon':
+        return new VirtioBalloon(wiring, {
+          ...io,
+          giveBack: (ranges) => this.#parts.board().giveBack(ranges),
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);

@@ -60,6 +60,12 @@ export class Chain {
     return this.#transfer(this.#readableCount, this.#count, at, from, true);
   }
 
+  /** The device-writable buffers, for a device to which it matters where they lie. */
+  *writableBuffers(): Generator<{ readonly gpa: number; readonly sizeBytes: number }> {
+    for (let i = this.#readableCount; i < this.#count; i++)
+      yield { gpa: this.#gpa[i] as number, sizeBytes: this.#sizeBytes[i] as number };
+  }
+
   #transfer(first: number, end: number, at: number, bytes: Uint8Array, toGuest: boolean): boolean {
     let done = 0;
     for (let i = first; i < end && done < bytes.length; i++) {

@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import { restore, save } from '../../base/struct.ts';
+import { VirtioBalloon } from './balloon.ts';
 import { VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
@@ -32,10 +33,11 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng'] as const;
+export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon'] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
+  balloon: VirtioBalloon.layout,
   echo: EchoDevice.layout,
   block: VirtioBlock.layout,
   console: VirtioConsole.layout,
@@ -45,6 +47,10 @@ const LAYOUTS = {
 
 const RECEIVE_STYLE: Style = { readable: [], writable: [1600, 12, 2048, 100] };
 const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>> = {
+  balloon: [
+    { readable: [1024, 40], writable: [] },
+    { readable: [70], writable: [8192] },
+  ],
   echo: [
     { readable: [20, 600], writable: [16, 1024] },
     { readable: [1], writable: [4096] },
@@ -233,6 +239,15 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
     }
+    case 'balloon':
+      return {
+        make: () => new VirtioBalloon(wiring, { ...io, giveBack: (ranges) => ranges.length }),
+        host: (device) => {
+          const balloon = device as unknown as VirtioBalloon;
+          if (random.oneIn(2)) balloon.setTarget(random.below(1 << 20));
+          else balloon.askStatistics();
+        },
+      };
     case 'net': {
       const events = { offload: () => undefined, room: () => undefined };
       const port = { send: (frame: Uint8Array) => void assert.ok(frame.length >= 14) };

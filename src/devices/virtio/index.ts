@@ -3,6 +3,7 @@
  * (docs/virtio.md), the interfaces that they ask of the host, and the disk in memory.
  */
 
+export { type BalloonIo, type BalloonStatistics, type PageRange, VirtioBalloon } from './balloon.ts';
 export { type BlockCounters, type BlockIo, VirtioBlock } from './block.ts';
 export { type BlockBackend, SECTOR_BYTES, totalBytes } from './block-backend.ts';
 export { type ConsoleIo, DEFAULT_CONSOLE_PORTS, VirtioConsole } from './console.ts';

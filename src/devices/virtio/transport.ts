@@ -103,8 +103,7 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
 
   write(offset: number, bytes: AccessBytes, value: number): void {
     if (offset < CONFIG_AT) mmioRegisters.write(this, offset, bytes, value);
-    // No device here has a writable configuration field.
-    else this.state.unassignedWrites++;
+    else if (!this.writeConfig(offset - CONFIG_AT, bytes, value)) this.state.unassignedWrites++;
   }
 
   /**
@@ -285,6 +284,11 @@ export abstract class VirtioDevice<S extends TransportState> implements Device, 
 
   /** A queue's life ended (reset, or no longer ready), on any thread: the block only. */
   protected queueEnded(_index: number): void {}
+
+  /** The driver writes a configuration field, on any thread: the block only. False: it is none that can be written. */
+  protected writeConfig(_at: number, _bytes: number, _value: number): boolean {
+    return false;
+  }
 
   /** Whether the accepted features go together (the device's own dependencies between bits). */
   protected featuresFit(): boolean {

@@ -84,6 +84,11 @@ export class ClientSession {
       return {};
     },
     violations: async (machine, { most }) => ({ violations: await machine.violations(most) }),
+    balloon: async (machine) => await machine.balloon(),
+    setBalloon: async (machine, { memoryBytes }) => {
+      await machine.setBalloon(memoryBytes);
+      return {};
+    },
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};

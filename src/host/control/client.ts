@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
+  BalloonReport,
   CodeExplanation,
   ExecOptions,
   ExecResult,
@@ -97,6 +98,16 @@ export class RemoteMachine implements AsyncDisposable {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return (await this.#call('hot', { most })).regions;
+  }
+
+  /** The guest's balloon, as MachineHandle.balloon does. */
+  async balloon(): Promise<BalloonReport> {
+    return await this.#call('balloon', {});
+  }
+
+  /** How much memory the guest is to make do with, as MachineHandle.setBalloon does. */
+  async setBalloon(memoryBytes: number): Promise<void> {
+    await this.#call('setBalloon', { memoryBytes });
   }
 
   /** Domains, what is denied to them, and what they tried, as MachineHandle.protection does. */

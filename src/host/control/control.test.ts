@@ -72,6 +72,15 @@ describe('a machine on its control socket', () => {
     await assert.rejects(wrong, operatorError('no-such-domain'));
   });
 
+  test('shows the balloon, and says what the guest is to make do with', async () => {
+    await launch('web');
+    await using remote = await connectMachine('web', folder);
+    await remote.setBalloon(64 << 20);
+    assert.deepEqual(await remote.balloon(), await machines[0]?.balloon());
+    assert.equal((await remote.balloon()).targetBytes, 64 << 20);
+    await assert.rejects(remote.setBalloon(2 ** 40), operatorError('bad-memory'));
+  });
+
   test('runs commands with their streams apart, side by side', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
+  BalloonReport,
   CodeExplanation,
   CreateMachine,
   ExecOptions,
@@ -32,6 +33,7 @@ export class FakeMachine implements MachineHandle {
   readonly options: MachineOptions;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
+  balloonTarget = 1 << 29;
   readonly typed: Uint8Array[] = [];
   readonly rules: ProtectionRule[] = [];
   readonly #exit = Promise.withResolvers<ExitStatus>();
@@ -151,6 +153,16 @@ export class FakeMachine implements MachineHandle {
       { at: '0x80200000', physical: '0x80200000', hart: 0, number: 3, instructions: 2, entered: 12, module: 1 },
       { number: 4, instructions: 9, entered: 5, module: 1 },
     ].slice(0, most);
+  }
+
+  async balloon(): Promise<BalloonReport> {
+    const none = { balloonBytes: 0, inflatedBytes: 0, reportedBytes: 4096, touchedBytes: 8192, hasDriver: true };
+    return { ...none, memoryBytes: 1 << 29, targetBytes: this.balloonTarget, guest: { freeBytes: 4096 } };
+  }
+
+  async setBalloon(memoryBytes: number): Promise<void> {
+    if (memoryBytes > 1 << 29) throw new OperatorError('bad-memory', 'so much it does not have', 'Give it less');
+    this.balloonTarget = memoryBytes;
   }
 
   /** Its kernel once stored where it may not. */

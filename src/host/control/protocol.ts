@@ -11,6 +11,7 @@
  * The version is raised when something that was said before changes its meaning; additions do not raise it.
  */
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
+import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
@@ -64,6 +65,9 @@ export const requests = {
   protection: { params: nothing, result: protectionReport },
   protect: { params: protectionChange, result: nothing },
   violations: { params: mostViolations, result: violations },
+  /** The balloon; and how much memory the guest is to make do with. */
+  balloon: { params: nothing, result: balloonReport },
+  setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

@@ -4,6 +4,7 @@
  */
 
 import type {
+  BalloonReport,
   CodeExplanation,
   CodeStatus,
   ExitStatus,
@@ -18,6 +19,7 @@ import type {
 } from '../../machine/index.ts';
 
 export type {
+  BalloonReport,
   CodeExplanation,
   CodeStatus,
   ExitStatus,
@@ -59,6 +61,11 @@ export interface MachineOptions {
   readonly append?: string;
   readonly bios?: string;
   readonly drives?: readonly DriveOptions[];
+  /**
+   * A balloon (virtio-balloon), by which the guest gives memory back that it does not need: to the machine, for its other
+   * partitions. By default in machines with room for others.
+   */
+  readonly balloon?: boolean;
   /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
   readonly network?: boolean;
   readonly publish?: readonly string[];
@@ -254,6 +261,10 @@ export interface MachineHandle extends AsyncDisposable {
   explain(where?: { readonly pc?: bigint; readonly hart?: number }): Promise<CodeExplanation>;
   /** Regions of translated code that were entered most often, at most `most` (20 by default). */
   hotRegions(most?: number): Promise<readonly HotRegion[]>;
+  /** The guest's balloon: memory that it gave back. Rejects with OperatorError where it has none. */
+  balloon(): Promise<BalloonReport>;
+  /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */
+  setBalloon(memoryBytes: number): Promise<void>;
   /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
   protection(): Promise<ProtectionReport>;
   /**

@@ -11,9 +11,11 @@ import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
+  type BalloonReport,
   Board,
   type BoardConfig,
   type BoardPorts,
+  balloonReport,
   boardConfig,
   boardRunner,
   boardStats,
@@ -31,6 +33,7 @@ import {
   partitionConfig,
   protectionReport,
   SLICE_STEPS,
+  setBalloon,
   slotLayout,
   TICKS_PER_MS,
   TIMEBASE_HZ,
@@ -453,6 +456,14 @@ export class LocalMachine implements MachineHandle, Member {
       );
     this.#explainer ??= new CodeExplainer(this.board, this.home.parts.signatures);
     return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
+  }
+
+  async balloon(): Promise<BalloonReport> {
+    return balloonReport(this.board);
+  }
+
+  async setBalloon(memoryBytes: number): Promise<void> {
+    setBalloon(this.board, memoryBytes);
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
