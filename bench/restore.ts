@@ -9,7 +9,7 @@
  * the console of the uncompressed one answers is beyond `--most` (300 ms).
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -44,7 +44,7 @@ const program = (file: string): string => `
 async function timed(words: readonly string[], who: Who): Promise<number> {
   const start = performance.now();
   const command = who === 'command' ? ['--', 'echo', answer] : [];
-  const given = who === 'program' ? ['--input-type=module', '-e', ...words] : [kage, ...words, ...command];
+  const given = who === 'program' ? words : [kage, ...words, ...command];
   const child = spawn(process.execPath, given, { env, stdio: ['pipe', 'pipe', 'inherit'] });
   let said = '';
   let answered = 0;
@@ -111,7 +111,8 @@ try {
   await distribution('kage restore, increment', runs, ['restore', increment, '-q']);
   await distribution('kage restore, uncompressed', runs, ['restore', plain, '-q']);
   const shell = await distribution('... to the shell at its console', runs, ['restore', plain, '-q'], 'shell');
-  await distribution('restoreMachine and exec in a program', runs, [program(plain)], 'program');
+  writeFileSync(join(folder, 'program.mjs'), program(plain));
+  await distribution('restoreMachine and exec in a program', runs, [join(folder, 'program.mjs')], 'program');
   await distribution('kage run, booted anew', 3, ['run', ...machine, '--boot-snapshot', 'off']);
   await timed(['run', ...machine], 'command');
   await distribution('kage run, after the first boot', runs, ['run', ...machine]);

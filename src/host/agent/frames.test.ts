@@ -205,6 +205,7 @@ test('the first words come before any command, once the agent has answered', asy
     },
   );
   session.exec({ argv: ['ls'] });
+  session.tell({ verb: 'restored', wallMs: 2000, entropy: Uint8Array.of(2) });
   session.onData(Buffer.from('\nready 1 - boot\n'));
   assert.equal(said.length, 1, 'an agent that starts has answered nobody');
   session.greet();
@@ -221,4 +222,6 @@ test('the first words come before any command, once the agent has answered', asy
     ['hello 1', 'hello 1', 'restored 1 000', 'exec 41'].map((line) => (line.startsWith('hello') ? `${line} n` : line)),
   );
   assert.equal(session.nextId, 42);
+  session.tell({ verb: 'restored', wallMs: 3000, entropy: Uint8Array.of(3) });
+  assert.equal(said.at(-1), 'restored 3 000 03\n');
 });
