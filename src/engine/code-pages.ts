@@ -103,7 +103,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
   const applyRecord = library.get('apply_record');
 
   const noteCode = library.get('note_code');
-  module.define(noteCode, (f) => defineNoteCode(f));
+  module.define(noteCode, (f) => defineNoteCode(f, library.get('forget_writers')));
 
   // decode(vcpu, entry address, pc): fills the entry of the instruction at pc.
   library.set(

@@ -13,10 +13,8 @@ import {
   MARKS,
   PLAN,
 } from './memory-plan.ts';
-import { clearSlots } from './memory-slots.ts';
 import { SPECIAL } from './operations.ts';
-import { newWriteEpoch } from './shadow-fences.ts';
-import { EXIT, FAULT, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
 
 const at = vcpuState.offset;
 const head = decodedHeader.offset;
@@ -120,25 +118,13 @@ function leaveIfFull(f: FunctionBuilder, vcpu: Ptr, end: I32): void {
  * note_code(vcpu, frame's host address, its entries): from here on writes to the frame must be noticed. This vCPU forgets
  * its translations that write to it, others are told by a mark.
  */
-export function defineNoteCode(f: FunctionBuilder): void {
+export function defineNoteCode(f: FunctionBuilder, forgetWriters: FunctionRef): void {
   const { i32 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const frame = f.param<Ptr>(1).get;
   const entries = f.ptr.to32(f.param<Ptr>(2).get);
   const header = f.ptr.const(PLAN.header);
-  const tlb = f.pointerLocal();
-  f.set(tlb, f.ptr.load(vcpu, at.writeBank));
-  const end = f.let(f.ptr.add(tlb.get, f.ptr.const(TLB_BANK_BYTES)));
-  f.loop((again) => {
-    const tag = f.i64.load(tlb.get);
-    const target = f.ptr.add(f.ptr.from64(tag), f.ptr.load(tlb.get, 8));
-    f.if(f.ptr.eq(target, frame), () => f.i64.store(tlb.get, 0, f.i64.const(-1)));
-    f.set(tlb, f.ptr.add(tlb.get, f.ptr.const(16)));
-    f.brIf(again, f.i32.eqz(f.ptr.eq(tlb.get, end)));
-  });
-  clearSlots(f, vcpu);
-  // The other banks, and other shadows', are emptied when they come into use.
-  newWriteEpoch(f, vcpu);
+  f.call(forgetWriters, vcpu, frame);
   // Other vCPUs may still write to it without being noticed: they are told (hypervisor/vcpu.ts).
   const mark = f.let(f.atomicRmw('add', header, headerLayout.offset.marks, 4, i32.const(1)));
   // This one knows: its own translations are gone already.

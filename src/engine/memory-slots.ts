@@ -18,7 +18,7 @@
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
 import { firstPlace } from './translation-buffers.ts';
-import { FAULT, SLOT_BANK_BYTES, SLOT_BYTES, vcpuState } from './vcpu-state.ts';
+import { FAULT, SLOT_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -157,9 +157,4 @@ function fill(f: FunctionBuilder, vcpu: Ptr, slot: I32, page: I64, delta: Ptr): 
   f.i64.store(to, SLOT.tag, page);
   f.ptr.store(to, SLOT.delta, delta);
   f.i64.store(to, SLOT.invalid, f.i64.const(0));
-}
-
-/** Empties the slots in use, their scores with them. */
-export function clearSlots(f: FunctionBuilder, vcpu: Ptr): void {
-  f.memoryFill(f.ptr.load(vcpu, at.slotBank), f.i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
 }

@@ -27,6 +27,7 @@ import { defineBuffers, firstPlace } from './translation-buffers.ts';
 import { defineContext } from './translation-context.ts';
 import { FAULT, STALE, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
+import { defineForgetWriters } from './write-buffers.ts';
 
 const at = vcpuState.offset;
 
@@ -400,6 +401,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const store = declare('store_slow', [P, 'i64', 'i32', 'i64'], []);
   module.define(store, (f) => defineStore(f, host, fault, written));
   defineContext(module, library);
+  defineForgetWriters(module, library);
   defineTracking(module, library, trackEntry);
   defineAtomics(module, library, { host, fault, written });
 }

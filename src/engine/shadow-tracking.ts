@@ -14,7 +14,7 @@
  */
 import { array, struct } from '../base/struct.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { newEpoch, newWriteEpoch } from './shadow-fences.ts';
+import { newEpoch } from './shadow-fences.ts';
 import { shadowLayout } from './shadow-layout.ts';
 import {
   countWrites,
@@ -28,7 +28,7 @@ import {
   TRACKED_FRAMES,
   whenTracked,
 } from './tracked-frames.ts';
-import { BANK, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
+import { vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -74,7 +74,8 @@ export function defineTracking(module: ModuleBuilder, library: Library, entry: F
     f.if(loseFrame(f, vcpu, frame, MOST_STRIKES), () => count(f, vcpu, 'demotions'));
     forget(f, vcpu, frame, release);
   });
-  module.define(entry, (f) => defineEntry(f, release, lose));
+  const forgetWriters = library.get('forget_writers');
+  module.define(entry, (f) => defineEntry(f, { release, lose, forgetWriters }));
   module.define(library.get('track_written'), (f) => defineWritten(f, apply, lose));
   module.define(library.get('take_in'), (f) =>
     defineTakeIn(f, {
@@ -117,8 +118,9 @@ function count(
   f.i32.store(vcpu, at[field], f.i32.add(f.i32.load(vcpu, at[field]), f.i32.const(1)));
 }
 
-function defineEntry(f: FunctionBuilder, release: FunctionRef, lose: FunctionRef): void {
+function defineEntry(f: FunctionBuilder, to: Record<'release' | 'lose' | 'forgetWriters', FunctionRef>): void {
   const { i32, i64 } = f;
+  const { release, lose, forgetWriters } = to;
   const vcpu = f.param<Ptr>(0).get;
   const host = f.param<Ptr>(1).get;
   const va = f.param<I64>(2).get;
@@ -174,7 +176,7 @@ function defineEntry(f: FunctionBuilder, release: FunctionRef, lose: FunctionRef
       i32.store(slot, slotAt.isSure, i32.const(0));
       for (let word = 0; word < 8; word++) i64.store(slot, slotAt.used + word * 8, i64.const(0));
       count(f, vcpu, 'trackedFrames');
-      dropWriters(f, vcpu, frame);
+      f.call(forgetWriters, vcpu, f.ptr.op('shl', f.ptr.from32(frame), f.ptr.const(12)));
     },
     () =>
       f.if(i32.eqz(f.ptr.eq(f.ptr.load(slot, slotAt.owner), shadow)), () =>
@@ -212,38 +214,6 @@ function wordOf(f: FunctionBuilder, slot: Ptr, number: I32): { at: Ptr; bit: I64
   const place = f.let(f.ptr.add(slot, f.ptr.from32(offset)));
   const shift = f.convert('i64_extend_i32_u', i32.and(number, i32.const(63)));
   return { at: place, bit: f.let(i64.shl(i64.const(1), shift)) };
-}
-
-/** No write buffer leads to the frame any more: supervisor's is searched, where a kernel's stores go; others are emptied. */
-function dropWriters(f: FunctionBuilder, vcpu: Ptr, frame: I32): void {
-  const { i32, i64 } = f;
-  const hart = f.let(f.ptr.load(vcpu, at.shadowPool));
-  const isCurrent = f.let(i64.eq(i64.load(hart, own.writeEpochs + BANK.supervisor * 8), i64.load(vcpu, at.writeEpoch)));
-  newWriteEpoch(f, vcpu);
-  const entry = f.pointerLocal();
-  f.set(entry, f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)));
-  const end = f.let(f.ptr.add(entry.get, f.ptr.const(TLB_BANK_BYTES)));
-  const target = f.let(f.ptr.op('shl', f.ptr.from32(frame), f.ptr.const(12)));
-  f.loop((again) => {
-    const host = f.ptr.add(f.ptr.from64(i64.load(entry.get)), f.ptr.load(entry.get, 8));
-    f.if(f.ptr.eq(host, target), () => i64.store(entry.get, 0, i64.const(-1)));
-    f.set(entry, f.ptr.add(entry.get, f.ptr.const(16)));
-    f.brIf(again, i32.eqz(f.ptr.eq(entry.get, end)));
-  });
-  const slots = f.ptr.add(hart, f.ptr.const(own.slots + BANK.supervisor * SLOT_BANK_BYTES));
-  f.memoryFill(slots, i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
-  f.if(isCurrent, () => i64.store(hart, own.writeEpochs + BANK.supervisor * 8, i64.load(vcpu, at.writeEpoch)));
-  // The bank in use, if it is another.
-  const isOther = i32.eqz(
-    f.ptr.eq(
-      f.ptr.load(vcpu, at.writeBank),
-      f.ptr.add(hart, f.ptr.const(own.writeTlb + BANK.supervisor * TLB_BANK_BYTES)),
-    ),
-  );
-  f.if(isOther, () => {
-    f.memoryFill(f.ptr.load(vcpu, at.writeBank), i32.const(0xff), f.ptr.const(TLB_BANK_BYTES));
-    f.memoryFill(f.ptr.load(vcpu, at.slotBank), i32.const(0xff), f.ptr.const(SLOT_BANK_BYTES));
-  });
 }
 
 /** Drops whatever may have been made from a frame's PTEs, all of it where global pages may be among them. */

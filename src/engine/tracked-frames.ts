@@ -287,8 +287,15 @@ export function placeTracked(memory: MachineMemory, block: number): void {
   memory.u32[(block + shared.marks) / 4] = FIRST_MARK - 1;
 }
 
+/** A vCPU as those of its machine see it. */
+export interface TrackingVcpu {
+  readonly at: number;
+  readonly state: VcpuState;
+  readonly running: boolean;
+}
+
 /** What the vCPU does before it enters the engine: `seen()` with new marks, as its write buffers are to be emptied. */
-export function seeMarks(memory: MachineMemory, state: VcpuState, seen: () => void): void {
+export function seeMarks(memory: MachineMemory, { at: vcpu, state }: TrackingVcpu, seen: () => void): void {
   const { trackTable } = memory.header;
   if (trackTable === 0) return;
   if (state.trackBusy !== 0) {
@@ -299,18 +306,23 @@ export function seeMarks(memory: MachineMemory, state: VcpuState, seen: () => vo
   const marks = Atomics.load(memory.u32, (trackTable + shared.marks) / 4);
   if (state.seenTracks === marks) return;
   seen();
-  state.seenTracks = marks;
+  // Atomic: what the hart wrote without notice is seen by whoever sees this.
+  Atomics.store(memory.u32, (vcpu + at.seenTracks) / 4, marks);
 }
 
 /** Marks that all have seen are confirmed; whoever is not in the engine sees all when it enters. */
-export function confirmMarks(memory: MachineMemory, vcpus: readonly { running: boolean; state: VcpuState }[]): void {
+export function confirmMarks(memory: MachineMemory, vcpus: readonly TrackingVcpu[]): void {
   const { trackTable } = memory.header;
   if (trackTable === 0) return;
-  const at = (trackTable + shared.confirmed) / 4;
-  const before = Atomics.load(memory.u32, at);
+  const confirmed = (trackTable + shared.confirmed) / 4;
+  const before = Atomics.load(memory.u32, confirmed);
   let least = Atomics.load(memory.u32, (trackTable + shared.marks) / 4);
   if (before === least) return;
-  for (const { running, state } of vcpus) if (running && ((state.seenTracks - least) | 0) < 0) least = state.seenTracks;
+  for (const vcpu of vcpus) {
+    if (!vcpu.running) continue;
+    const seen = Atomics.load(memory.u32, (vcpu.at + at.seenTracks) / 4);
+    if (((seen - least) | 0) < 0) least = seen;
+  }
   // Another hart may have confirmed more, or less.
-  if (((least - before) | 0) > 0) Atomics.compareExchange(memory.u32, at, before, least);
+  if (((least - before) | 0) > 0) Atomics.compareExchange(memory.u32, confirmed, before, least);
 }

@@ -177,6 +177,7 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
     'unlikely',
   );
   const epochs = f.let(f.ptr.add(owner.get, f.ptr.from32(i32.shl(bank.get, i32.const(3)))));
+  f.ptr.store(vcpu, at.dataEpochsAt, epochs);
   const isOther = i64.ne(i64.load(epochs, own.dataEpochs), i64.load(owner.get, own.epoch));
   const isOlder = i64.ne(i64.load(epochs, own.writeEpochs), i64.load(vcpu, at.writeEpoch));
   f.if(i32.or(isOther, isOlder), () => f.call(emptyData, vcpu, owner.get, bank.get), undefined, 'unlikely');

@@ -63,6 +63,8 @@ const ENGINE_FIELDS = {
   readBank: 'u64',
   writeBank: 'u64',
   fetchBank: 'u64',
+  /** The shadow and number of readBank and writeBank: where their epochs lie, but for the fields' offsets. */
+  dataEpochsAt: 'u64',
   /** Result of `fetch` beside the entry's address: pc = (entry >>> 2) + fetchDelta. */
   fetchDelta: 'u64',
   /** Of readTlb and writeTlb's mode: the bank of page slots. */

@@ -254,7 +254,7 @@ export class Vcpu {
    * until now. Before it enters the engine, and counted as in it.
    */
   acknowledgeTracks(all: readonly Vcpu[]): void {
-    seeMarks(this.#memory, this.state, () => dropWriteTranslations(this.state));
+    seeMarks(this.#memory, this, () => dropWriteTranslations(this.state));
     confirmMarks(this.#memory, all);
   }
 

@@ -299,6 +299,13 @@ for (const [name, source] of Object.entries({ locks, messages, patches, remaps }
       ['translated at first sight, in turns on one processor', { translate: true, hotThreshold: 1, processors: 1 }],
       ['translated at first sight', { translate: true, hotThreshold: 1 }],
       ['translated when hot', { translate: true, hotThreshold: 100 }],
+      // Harts' fences take in what the other wrote, who may not know yet that it was a page table.
+      ...(source === remaps
+        ? ([
+            ['write-tracked, interpreted', { translate: false, shadowModel: 'tracked' }],
+            ['write-tracked, translated', { translate: true, hotThreshold: 1, shadowModel: 'tracked' }],
+          ] as const)
+        : []),
     ] as const) {
       test(how, async () => {
         const bios = join(folder, `program-${files++}.bin`);
