@@ -71,7 +71,7 @@ import { endVcpuWorkerAhead } from './vcpu-worker-start.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
-/** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
+/** A guest that was restored is to answer first: on two processors, what this thread loads holds it up. */
 const TRANSLATOR_DELAY_MS = 400;
 const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 
