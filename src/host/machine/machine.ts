@@ -79,7 +79,7 @@ import { becomeTwin, type Sibling, twinConfig } from './twin.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
-/** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
+/** A guest that was restored is to answer first: on two processors, what this thread loads holds it up. */
 const TRANSLATOR_DELAY_MS = 400;
 /** Numbers of commands between those of a guest and of its twin, which is being made while the guest's go on. */
 const COMMANDS_APART = 10_000;
