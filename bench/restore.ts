@@ -1,9 +1,9 @@
 /**
  * How long it takes until a guest of a snapshot answers: `node bench/restore.ts [--runs N] [--most MS] [--memory MIB]`.
  * Boots Debian with the package as npm publishes it, takes snapshots of it, and starts `kage restore FILE -- echo` anew
- * for each run, and `kage run -- echo` with and without the snapshot of an earlier boot. Each time is from the start of
- * the process to the answer, in which all is contained: Node's own start, the guest's memory, its kernel and shell or
- * agent, which stand as they were. Files are in the host's page cache.
+ * for each run, `kage run -- echo` with and without the snapshot of an earlier boot, and a program that uses the library.
+ * Each time is from the start of the process to the answer, in which all is contained: Node's own start, the guest's
+ * memory, its kernel and shell or agent, which stand as they were. Files are in the host's page cache.
  *
  * Prints distributions, and how long guests stood still for their snapshots. Exit code 1 if the median until the shell at
  * the console of the uncompressed one answers is beyond `--most` (300 ms).
@@ -12,6 +12,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { assert } from '../src/base/assert.ts';
 import type { SnapshotResult } from '../src/host/index.ts';
@@ -30,13 +31,21 @@ const kage = kageProgram(say);
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-restore-'));
 const env = { ...process.env, XDG_RUNTIME_DIR: folder };
 const answer = 'the answer';
+type Who = 'shell' | 'command' | 'program';
 const machine = ['-m', `${values.memory}M`, '-q'];
 
-/** Milliseconds from the start of the process to the answer: of the shell at the console, or of a command. */
-async function timed(words: readonly string[], who: 'shell' | 'command'): Promise<number> {
+/** Of a user's program: it has a machine of the file in its own process. */
+const program = (file: string): string => `
+  import { restoreMachine } from ${JSON.stringify(pathToFileURL(join(kage, '../../index.js')).href)};
+  await using machine = await restoreMachine(${JSON.stringify(file)});
+  process.stdout.write((await machine.exec(['echo', ${JSON.stringify(answer)}])).stdout);`;
+
+/** Milliseconds from the start of the process to the answer: of the shell at the console, of a command, to a program. */
+async function timed(words: readonly string[], who: Who): Promise<number> {
   const start = performance.now();
   const command = who === 'command' ? ['--', 'echo', answer] : [];
-  const child = spawn(process.execPath, [kage, ...words, ...command], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  const given = who === 'program' ? ['--input-type=module', '-e', ...words] : [kage, ...words, ...command];
+  const child = spawn(process.execPath, given, { env, stdio: ['pipe', 'pipe', 'inherit'] });
   let said = '';
   let answered = 0;
   const ended = new Promise((resolve) => child.once('close', resolve));
@@ -69,7 +78,7 @@ async function distribution(
   name: string,
   count: number,
   words: readonly string[],
-  who: 'shell' | 'command' = 'command',
+  who: Who = 'command',
 ): Promise<number> {
   const times: number[] = [];
   for (let run = 0; run < count; run++) times.push(await timed(words, who));
@@ -102,6 +111,7 @@ try {
   await distribution('kage restore, increment', runs, ['restore', increment, '-q']);
   await distribution('kage restore, uncompressed', runs, ['restore', plain, '-q']);
   const shell = await distribution('... to the shell at its console', runs, ['restore', plain, '-q'], 'shell');
+  await distribution('restoreMachine and exec in a program', runs, [program(plain)], 'program');
   await distribution('kage run, booted anew', 3, ['run', ...machine, '--boot-snapshot', 'off']);
   await timed(['run', ...machine], 'command');
   await distribution('kage run, after the first boot', runs, ['run', ...machine]);

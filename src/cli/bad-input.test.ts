@@ -91,7 +91,6 @@ describe('bad input: one line with what to do, exit code 125, nothing left behin
     ['a shadow model that is none', () => ['--shadow-model', 'some'], /Choose fence or tracked/],
     ['too many shadows', () => ['--shadows', '65'], /--shadows/],
     ['ASIDs of too many bits', () => ['--asid-bits', '17'], /--asid-bits/],
-    ['tracked shadows for two harts', () => ['-c', '2', '--shadow-model', 'tracked'], /Give -c 1/],
     ['a promotion that is none', () => ['--promotion', 'some'], /Choose off, auto or always/],
     ['an unknown flag', () => ['--frobnicate'], /unknown option '--frobnicate'/],
     ['the same in the background', () => ['-d', '--kernel', at('none')], /kernel .*none does not exist/],

@@ -7,6 +7,7 @@
  */
 import type { FunctionBuilder, FunctionRef, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
+import { probe } from './memory-slots.ts';
 import { FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -38,18 +39,23 @@ export function defineAtomics(
       undefined,
       'unlikely',
     );
-    const address = f.let(f.call(fns.host, vcpu, va, i32.const(size), i32.const(access)) as Ptr);
+    // Aligned: it lies in one page. Kernels take locks all the time.
+    const hit = probe(f, vcpu, va, i32.const(1), access === ACCESS.load ? at.readBank : at.writeBank);
+    const address = f.pointerLocal();
     f.if(
-      f.ptr.eqz(address),
+      hit.isHit,
+      () => f.set(address, f.ptr.add(f.ptr.from64(va), f.ptr.load(hit.entry, 8))),
       () => {
-        // Atomics reach memory only.
-        f.if(i32.eqz(i32.load(vcpu, at.fault)), () => f.call(fns.fault, vcpu, i32.const(access), va, i32.const(1)));
-        f.return(i64.const(0));
+        f.set(address, f.call(fns.host, vcpu, va, i32.const(size), i32.const(access)) as Ptr);
+        f.if(f.ptr.eqz(address.get), () => {
+          // Atomics reach memory only.
+          f.if(i32.eqz(i32.load(vcpu, at.fault)), () => f.call(fns.fault, vcpu, i32.const(access), va, i32.const(1)));
+          f.return(i64.const(0));
+        });
       },
-      undefined,
-      'unlikely',
+      'likely',
     );
-    return address;
+    return address.get;
   };
   const narrow = (f: FunctionBuilder, size: number, value: I64): I64 =>
     size === 8 ? value : (f.unary('i64', size === 4 ? 0xc4 : size === 2 ? 0xc3 : 0xc2, value) as I64);

@@ -16,26 +16,28 @@ import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
 import { countWrite, endQuiet, isQuiet } from './quiet-code.ts';
-import { whenTracked } from './shadow-tracking.ts';
-import { TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { firstPlace } from './translation-buffers.ts';
+import { vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 const head = decodedHeader.offset;
 const SENTINEL = SPECIAL.pageEnd;
 
-/** written(host address, bytes): empties the entries whose instructions include any of these bytes. */
+/**
+ * code_written(vcpu, host address, bytes): empties the entries whose instructions include any of these bytes. written: the
+ * same, and page tables that are tracked take note.
+ */
 export function defineWritten(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
-  // track_write: see shadow-tracking.ts.
   const declare = library.declarer(module);
-  const tracked = declare('track_write', [P, P, P, 'i32'], []);
+  // track_written(vcpu, host address, bytes): see shadow-tracking.ts.
+  const tracked = declare('track_written', [P, P, 'i32'], []);
   const noteCode = declare('note_code', [P, P, P], []);
-  const ref = module.function('written', [P, P, 'i32'], [], (f) => {
+  const code = module.function('code_written', [P, P, 'i32'], [], (f) => {
     const { i32 } = f;
     const address = f.param<Ptr>(1).get;
     const vcpu = f.param<Ptr>(0).get;
-    whenTracked(f, vcpu, address, (slot) => f.call(tracked, vcpu, slot, address, f.param<I32>(2).get));
     const slot = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const decoded = f.let(f.ptr.from32(i32.load(slot, PLAN.frameTable)));
     f.if(f.ptr.eqz(decoded), () => f.return(), undefined, 'likely');
@@ -73,6 +75,12 @@ export function defineWritten(module: ModuleBuilder, library: Library): void {
       );
     });
     countWrite(f, vcpu, decoded, { dropRegions: library.get('drop_regions'), noteCode });
+  });
+  library.set('code_written', code);
+  const ref = module.function('written', [P, P, 'i32'], [], (f) => {
+    const [vcpu, address, bytes] = [f.param<Ptr>(0).get, f.param<Ptr>(1).get, f.param<I32>(2).get];
+    f.if(f.i32.load(vcpu, at.shadowModel), () => f.call(tracked, vcpu, address, bytes), undefined, 'unlikely');
+    f.call(code, vcpu, address, bytes);
   });
   library.set('written', ref);
 }
@@ -183,8 +191,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
     const header = f.pointerLocal();
     const half = (va: I64): I32 => {
       // The fetch buffer knows both pages of a loop's straddling instruction: no walk for each execution.
-      const index = f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)));
-      const slot = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), index));
+      const slot = f.let(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), firstPlace(f, va)));
       const value = f.local('i32');
       f.set(header, f.ptr.const(0));
       f.if(i64.eq(i64.load(slot), i64.and(va, i64.const(-4096))), () => {
@@ -250,6 +257,15 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       const { i32, i64 } = f;
       const vcpu = f.param<Ptr>(0).get;
       const pc = f.param<I64>(1).get;
+      const bank = (): Ptr => f.let(f.ptr.load(vcpu, at.fetchBank));
+      const pageVa = f.let(i64.and(pc, i64.const(-4096)));
+      const found = (decoded: Ptr): void => {
+        i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded), i64.const(2))));
+        f.return(f.ptr.add(decoded, f.ptr.from64(i64.shl(i64.and(pc, i64.const(0xffe)), i64.const(2)))));
+      };
+      f.if(f.call(library.get('buffer_recall'), bank(), pageVa) as I32, () =>
+        found(f.let(f.ptr.load(f.ptr.add(bank(), firstPlace(f, pc)), 8))),
+      );
       const address = f.let(f.call(host, vcpu, pc, i32.const(2), i32.const(ACCESS.fetch)) as Ptr);
       f.if(f.ptr.eqz(address), () => f.return(f.ptr.const(0)), undefined, 'unlikely');
       f.if(
@@ -274,17 +290,8 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         undefined,
         'unlikely',
       );
-      const pageVa = f.let(i64.and(pc, i64.const(-4096)));
-      const entry = f.let(
-        f.ptr.add(
-          f.ptr.load(vcpu, at.fetchBank),
-          f.ptr.from64(i64.and(i64.shrU(pc, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))),
-        ),
-      );
-      i64.store(entry, 0, pageVa);
-      f.ptr.store(entry, 8, decoded.get);
-      i64.store(vcpu, at.fetchDelta, i64.sub(pageVa, i64.shrU(f.ptr.to64(decoded.get), i64.const(2))));
-      f.return(f.ptr.add(decoded.get, f.ptr.from64(i64.shl(i64.and(pc, i64.const(0xffe)), i64.const(2)))));
+      f.call(library.get('buffer_place'), bank(), pageVa, decoded.get);
+      found(decoded.get);
     }),
   );
 

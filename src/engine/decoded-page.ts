@@ -3,7 +3,7 @@
  * writes to the frame must be noticed. This vCPU forgets its own translations that write to it; others are told by a
  * mark (hypervisor/vcpu.ts).
  */
-import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, FunctionRef, I32, I64, Local, Ptr } from '../wasm/index.ts';
 import {
   DECODED_HEADER_BYTES,
   DECODED_STRIDE,
@@ -31,36 +31,89 @@ export function defineDecodedPage(f: FunctionBuilder, noteCode: FunctionRef): vo
   const present = f.let(i32.load(slot, PLAN.frameTable));
   f.if(present, () => f.return(f.ptr.from32(present)), undefined, 'likely');
   const header = f.ptr.const(PLAN.header);
-  // What is not there is never taken, not for a moment either: modules come out of the same pool.
-  const taken = f.local('i32');
-  f.set(taken, f.atomicLoad('i32', header, headerLayout.offset.decodedNext));
-  f.loop((again) => {
-    const end = f.let(i32.add(taken.get, i32.const(DECODED_STRIDE)));
-    f.if(i32.gtU(end, f.atomicLoad('i32', header, headerLayout.offset.decodedLimit)), () => {
-      i32.store(vcpu, at.fault, i32.const(FAULT.leave));
-      i32.store(vcpu, at.exitKind, i32.const(EXIT.codeFull));
-      f.return(f.ptr.const(0));
-    });
-    const found = f.let(f.atomicCompareExchange(header, headerLayout.offset.decodedNext, 4, taken.get, end));
-    const isOther = f.let(i32.ne(found, taken.get));
-    f.set(taken, found);
-    f.brIf(again, isOther, 'unlikely');
-  });
-  const block = taken.get;
-  const made = f.let(f.ptr.from32(block));
+  const block = f.local('i32');
+  takeFreePage(f, vcpu, block);
+  f.if(i32.eqz(block.get), () => takeNewPage(f, vcpu, block), undefined, 'likely');
+  const made = f.let(f.ptr.from32(block.get));
   // What was never used is zero: the host need not provide the pages of entries that are never decoded.
-  f.if(i32.ltU(block, i32.load(header, headerLayout.offset.decodedUsed)), () =>
+  f.if(i32.ltU(block.get, i32.load(header, headerLayout.offset.decodedUsed)), () =>
     f.memoryFill(made, i32.const(0), f.ptr.const(DECODED_STRIDE)),
   );
   f.ptr.store(made, head.frame, frame);
   i32.store(made, head.wanted, wantsBreakpoint(f, frame));
-  const entries = f.let(i32.add(block, i32.const(DECODED_HEADER_BYTES)));
+  const entries = f.let(i32.add(block.get, i32.const(DECODED_HEADER_BYTES)));
   f.i64.store(made, DECODED_HEADER_BYTES + 2048 * 8, f.i64.const(SENTINEL));
   f.i64.store(made, DECODED_HEADER_BYTES + 2049 * 8, f.i64.const(SENTINEL));
   const found = f.atomicCompareExchange(slot, PLAN.frameTable, 4, i32.const(0), entries);
   f.if(found, () => f.return(f.ptr.from32(found)), undefined, 'unlikely');
   f.call(noteCode, vcpu, frame, f.ptr.from32(entries));
   f.return(f.ptr.from32(entries));
+}
+
+/** The place of a page that was taken back (cold-pages.ts), in `block`; 0: there is none. Returns where code memory is full. */
+function takeFreePage(f: FunctionBuilder, vcpu: Ptr, block: Local<I32>): void {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  const bytes = f.local('i32');
+  f.set(block, i32.const(0));
+  f.set(bytes, f.atomicLoad('i32', header, headerLayout.offset.decodedFreeBytes));
+  f.while(
+    () => i32.and(i32.ne(bytes.get, i32.const(0)), i32.eqz(block.get)),
+    () => {
+      // They hold nothing, and may have been charged for something else since (translator/module-log.ts).
+      const rest = f.let(i32.sub(bytes.get, i32.const(DECODED_STRIDE)));
+      const end = i32.sub(f.atomicLoad('i32', header, headerLayout.offset.decodedNext), rest);
+      leaveIfFull(f, vcpu, end);
+      const found = f.let(f.atomicCompareExchange(header, headerLayout.offset.decodedFreeBytes, 4, bytes.get, rest));
+      f.if(
+        i32.eq(found, bytes.get),
+        () => popFreePage(f, block),
+        () => f.set(bytes, found),
+        'likely',
+      );
+    },
+  );
+}
+
+/** One page is there for whoever took its bytes. */
+function popFreePage(f: FunctionBuilder, block: Local<I32>): void {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  f.set(block, f.atomicLoad('i32', header, headerLayout.offset.decodedFree));
+  f.loop((again) => {
+    const next = i32.load(f.ptr.from32(block.get));
+    const found = f.let(f.atomicCompareExchange(header, headerLayout.offset.decodedFree, 4, block.get, next));
+    const isOther = f.let(i32.ne(found, block.get));
+    f.set(block, found);
+    f.brIf(again, isOther, 'unlikely');
+  });
+}
+
+/** A place from the end of the pool, in `block`. Returns where code memory is full. */
+function takeNewPage(f: FunctionBuilder, vcpu: Ptr, block: Local<I32>): void {
+  const { i32 } = f;
+  const header = f.ptr.const(PLAN.header);
+  // What is not there is never taken, not for a moment either: modules come out of the same pool.
+  f.set(block, f.atomicLoad('i32', header, headerLayout.offset.decodedNext));
+  f.loop((again) => {
+    const end = f.let(i32.add(block.get, i32.const(DECODED_STRIDE)));
+    leaveIfFull(f, vcpu, end);
+    const found = f.let(f.atomicCompareExchange(header, headerLayout.offset.decodedNext, 4, block.get, end));
+    const isOther = f.let(i32.ne(found, block.get));
+    f.set(block, found);
+    f.brIf(again, isOther, 'unlikely');
+  });
+}
+
+/** Leaves the engine, returning 0, if code memory is full when it is in use up to `end`. */
+function leaveIfFull(f: FunctionBuilder, vcpu: Ptr, end: I32): void {
+  const { i32 } = f;
+  const limit = f.atomicLoad('i32', f.ptr.const(PLAN.header), headerLayout.offset.decodedLimit);
+  f.if(i32.gtU(end, limit), () => {
+    i32.store(vcpu, at.fault, i32.const(FAULT.leave));
+    i32.store(vcpu, at.exitKind, i32.const(EXIT.codeFull));
+    f.return(f.ptr.const(0));
+  });
 }
 
 /**

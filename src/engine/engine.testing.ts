@@ -2,7 +2,8 @@
 import { assert, must } from '../base/assert.ts';
 import { FEATURE, featuresOf } from '../isa/index.ts';
 import { type Exit, generateEngine, Processor, type Signature } from './engine.ts';
-import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
+import { GuestPhysicalMap } from './guest-physical-map.ts';
+import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { forgetProfile } from './profile.ts';
 import { placeShadows, type ShadowOptions, shadowBytes } from './shadows.ts';
@@ -91,16 +92,26 @@ export class BareHart {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
       // After the drop once more: it empties the table of regions, whose numbers are given out anew.
-      while (this.#hotCode?.prepare(this.state) === false) this.dropCode();
+      while (this.#hotCode?.prepare(this.state) === false) this.makeRoomForCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;
     }
   }
 
-  /** Code memory is full: what the hypervisor does then. */
+  /** As if nothing had been executed yet. */
   dropCode(): void {
     this.memory.dropCode();
+    this.#forgetCode();
+  }
+
+  /** Code memory is full: what the hypervisor does then. */
+  makeRoomForCode(): void {
+    this.memory.makeRoomForCode();
+    this.#forgetCode();
+  }
+
+  #forgetCode(): void {
     this.processor.flushTranslation(this.at);
     forgetProfile(this.state);
   }

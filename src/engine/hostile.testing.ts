@@ -8,7 +8,8 @@ import { must } from '../base/assert.ts';
 import { DEFAULT_EXTENSIONS, FEATURE, featuresOf, STATE_SCALARS, type StateField } from '../isa/index.ts';
 import type { BareHartOptions, HotCode } from './engine.testing.ts';
 import { generateEngine, Processor } from './engine.ts';
-import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
+import { GuestPhysicalMap } from './guest-physical-map.ts';
+import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, PLAN } from './memory-plan.ts';
 import { Random } from './random.testing.ts';
 import { CODE, RAM_BASE, RAM_PAGES, randomWorld, TABLES } from './random-world.testing.ts';
@@ -100,7 +101,7 @@ export class Prison {
     for (let exits = 0; state.steps < PROGRAM_STEPS && exits < PROGRAM_STEPS; exits++) {
       if (random.chance(0.05)) state.lines = random.wide() & 0xaaan;
       if (this.#hotCode?.prepare(state) === false) {
-        this.#memory.dropCode();
+        this.#memory.makeRoomForCode();
         this.#processor.flushTranslation(this.#vcpu);
         continue;
       }
@@ -108,7 +109,7 @@ export class Prison {
       assert.ok(EXITS.has(exit.kind), exit.kind);
       this.exits.set(exit.kind, (this.exits.get(exit.kind) ?? 0) + 1);
       if (exit.kind === 'codeFull') {
-        this.#memory.dropCode();
+        this.#memory.makeRoomForCode();
         this.#processor.flushTranslation(this.#vcpu);
       }
       if (exit.kind === 'mmio') {

@@ -5,13 +5,8 @@ export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
-export {
-  type FrameRights,
-  GuestPhysicalMap,
-  MachineMemory,
-  type MemoryOptions,
-  type MemoryShape,
-} from './machine-memory.ts';
+export { type FrameRights, GuestPhysicalMap } from './guest-physical-map.ts';
+export { MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
 export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,
@@ -42,7 +37,7 @@ export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
 export { REACH } from './protection-code.ts';
 export { ALL_RIGHTS, type ProtectionPlan, ProtectionTables, type ProtectionUsage, RIGHT } from './protection-tables.ts';
-export { dropRegion, entryOfRegion, isQuietPage, withLock } from './region-links.ts';
+export { dropRegion, entryOfRegion, isQuietPage, isRegionHead, withLock } from './region-links.ts';
 export { DEFAULT_SHADOWS } from './shadow-layout.ts';
 export {
   dropTranslations,
@@ -58,8 +53,9 @@ export {
   shadowBytes,
   shadowList,
   shadowStats,
-  wroteTracked,
 } from './shadows.ts';
+export { confirmMarks, seeMarks, trackedFrames, wroteTracked } from './tracked-frames.ts';
+export { firstPlace, placesOf, secondPlace } from './translation-buffers.ts';
 export {
   EXIT,
   type ExitName,
@@ -79,8 +75,6 @@ export {
   REMOTE_FENCES,
   REQUEST,
   TLB_BANK_BYTES,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
   TRAP_LOG_ENTRIES,
   VALIDATED,
   type VcpuState,

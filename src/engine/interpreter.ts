@@ -31,8 +31,9 @@ import {
 import { countEmulated } from './overlay-code.ts';
 import { countSite, countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
+import { firstPlace } from './translation-buffers.ts';
 import { defineTraps } from './traps.ts';
-import { EXIT, FAULT, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -206,12 +207,7 @@ class Loop {
   #resolve(): void {
     const f = this.#f;
     const bank = f.ptr.load(this.#vcpu, at.fetchBank);
-    const slot = f.let(
-      f.ptr.add(
-        bank,
-        f.ptr.from64(f.i64.and(f.i64.shrU(this.#target.get, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16))),
-      ),
-    );
+    const slot = f.let(f.ptr.add(bank, firstPlace(f, this.#target.get)));
     const page = f.let(f.i64.and(this.#target.get, f.i64.const(-4096)));
     f.if(
       f.i64.eq(f.i64.load(slot), page),

@@ -216,7 +216,7 @@ class Pair {
     const end = state.steps + steps;
     while (state.steps < end) {
       const exit = this.#engine.run(Number(end - state.steps));
-      if (exit.kind === 'codeFull') this.#engine.memory.dropCode();
+      if (exit.kind === 'codeFull') this.#engine.memory.makeRoomForCode();
       if (exit.kind === 'codeFull') this.#engine.processor.flushTranslation(this.#engine.at);
       else if (exit.kind === 'illegal' && this.#offence) this.#offence(exit);
       else assert(exit.kind === 'budget' || exit.kind === 'wait', `the engine left: ${exit.kind}`);

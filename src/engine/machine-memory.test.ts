@@ -2,6 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MachineMemory } from './machine-memory.ts';
+import {
+  DECODED_HEADER_BYTES,
+  DECODED_LINKS,
+  DECODED_STRIDE,
+  PLAN,
+  REGION_BYTES,
+  REGION_LINKS,
+} from './memory-plan.ts';
 
 function memory(): MachineMemory {
   return MachineMemory.create({ width: 32, shared: true, blockBytes: 4096, codeBytes: 1 << 20, frames: 16 });
@@ -20,6 +28,36 @@ test('dropped code takes regions, links and modules with it, and its generation 
   assert.equal(decodedNext, machine.header.decodedFirst);
   // What was in use is to be cleared when it is used again.
   assert.equal(machine.header.decodedUsed, machine.header.decodedFirst + 4096);
+});
+
+test('where room is made, pages of cold code go; where that is too little, or tables are full, all goes', () => {
+  const machine = memory();
+  const { header, u32 } = machine;
+  const table = PLAN.frameTable / 4;
+  const place = (slot: number): number => {
+    const page = header.decodedNext;
+    header.decodedNext += DECODED_STRIDE;
+    u32[table + slot] = page + DECODED_HEADER_BYTES;
+    return page;
+  };
+  const [linked, dropped, cold] = [place(1), place(2), place(3)];
+  header.regionNext = 3;
+  header.linkNext = 3;
+  u32[(PLAN.regions + REGION_BYTES) / 4] = linked + DECODED_HEADER_BYTES;
+  u32.set([1, 0, 2, 0], (PLAN.regionLinks + 8) / 4);
+  u32[(linked + DECODED_LINKS) / 4] = 1;
+  u32[(dropped + DECODED_LINKS) / 4] = 2;
+  header.regionsFull = 1;
+  const before = machine.codeBytes;
+  machine.makeRoomForCode();
+  assert.deepEqual([...u32.subarray(table + 1, table + 4)], [linked + DECODED_HEADER_BYTES, 0, 0]);
+  assert.equal(machine.codeBytes, before - 2 * DECODED_STRIDE);
+  assert.deepEqual([header.regionsFull, header.codeFlushes, header.decodedEpoch, header.pagesEvicted], [0, 0, 1, 2]);
+  assert.deepEqual([header.decodedFree, u32[cold / 4], u32[dropped / 4]], [cold, dropped, 0]);
+  Object.assign(header, { linkNext: REGION_LINKS - 1, regionsFull: 1 });
+  machine.makeRoomForCode();
+  assert.deepEqual([machine.codeBytes, header.decodedFree, header.decodedFreeBytes], [0, 0, 0]);
+  assert.deepEqual([header.codeFlushes, header.decodedEpoch], [1, 2]);
 });
 
 test('locks that ended threads held are free', () => {

@@ -3,18 +3,18 @@
  * of decoded pages, and frames, handed out at first touch. Every thread of the machine wraps the same memory in an
  * object of its own; what they share lies in the memory.
  */
-import { assert, must } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { createLinearMemory } from '../base/linear-memory.ts';
 import { SharedLock } from '../base/lock.ts';
 import { roundUp, type View } from '../base/struct.ts';
 import type { MemoryDescription } from '../wasm/index.ts';
+import { BEHIND, makeRoom } from './cold-pages.ts';
 import {
   BREAKPOINTS,
   DECODED_HEADER_BYTES,
   decodedHeader,
   FRAME_BYTES,
-  GPA,
   headerLayout,
   OVERLAY,
   PLAN,
@@ -70,7 +70,11 @@ export class MachineMemory {
   static create(options: MemoryOptions): MachineMemory {
     const overlayBytes = (options.overlays ?? 0) * OVERLAY.bytes;
     const contents =
-      options.blockBytes + options.codeBytes + overlayBytes + options.frames * (FRAME_BYTES + 4) + 2 * PAGE_BYTES;
+      options.blockBytes +
+      options.codeBytes * (1 + BEHIND) +
+      overlayBytes +
+      options.frames * (FRAME_BYTES + 4) +
+      2 * PAGE_BYTES;
     // The frame table has four bytes for each frame of all the memory, itself included.
     const sizeBytes = roundUp(PLAN.frameTable + contents + Math.ceil(contents / 1000) + PAGE_BYTES, PAGE_BYTES);
     const limit = options.width === 32 ? 2 ** 32 - PAGE_BYTES : 2 ** 36;
@@ -139,8 +143,8 @@ export class MachineMemory {
 
   /** Code memory in use: decoded pages, modules, and what the host holds for these (an estimate). */
   get codeBytes(): number {
-    const { decodedFirst, decodedNext, decodedLimit, codeEnd } = this.header;
-    return decodedNext - decodedFirst + (codeEnd - decodedLimit);
+    const { decodedFirst, decodedNext, decodedFreeBytes, decodedLimit, codeEnd } = this.header;
+    return decodedNext - decodedFirst - decodedFreeBytes + (codeEnd - decodedLimit);
   }
 
   /** Frames that guests have touched so far. */
@@ -166,13 +170,25 @@ export class MachineMemory {
   }
 
   /**
-   * Forgets all decoded code. No vCPU may be running; each sees by `codeFlushes` that it is to forget what it knows of code
+   * Forgets all decoded code. No vCPU may be running; each sees by `decodedEpoch` and `codeFlushes` that it is to forget what it knows of code
    * before it makes use of that, and so does a thread that translates.
    */
   dropCode(): void {
-    this.withCode(() =>
-      withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', () => this.#dropCode())),
-    );
+    this.#withAllCode(() => this.#dropCode());
+  }
+
+  /**
+   * Code memory is full: takes the pages of cold code back (cold-pages.ts), or forgets all where that is too little. As
+   * `dropCode`; vCPUs see that some is gone by `decodedEpoch`.
+   */
+  makeRoomForCode(): void {
+    this.#withAllCode(() => {
+      if (!makeRoom(this)) this.#dropCode();
+    });
+  }
+
+  #withAllCode(act: () => void): void {
+    this.withCode(() => withLock(this.i32, 'sourceLock', () => withLock(this.i32, 'regionLock', act)));
   }
 
   /**
@@ -199,6 +215,9 @@ export class MachineMemory {
     this.u8.fill(0, PLAN.regions, PLAN.regions + Math.min(header.regionNext, REGIONS) * REGION_BYTES);
     header.decodedNext = header.decodedFirst;
     header.decodedLimit = header.codeEnd;
+    header.decodedFree = 0;
+    header.decodedFreeBytes = 0;
+    header.decodedEpoch++;
     header.regionNext = 1;
     header.linkNext = 1;
     header.lastModule = 0;
@@ -367,7 +386,8 @@ export class MachineMemory {
     header.totalStoreOrder = options.totalStoreOrder ? 1 : 0;
     header.codeEnd = header.decodedFirst + options.codeBytes;
     header.decodedLimit = header.codeEnd;
-    header.overlayFirst = roundUp(header.decodedLimit, FRAME_BYTES);
+    header.poolEnd = header.codeEnd + options.codeBytes * BEHIND;
+    header.overlayFirst = roundUp(header.poolEnd, FRAME_BYTES);
     header.overlayCount = options.overlays ?? 0;
     header.sharersFirst = header.overlayFirst + header.overlayCount * OVERLAY.bytes;
     header.frameFirst = roundUp(header.sharersFirst + options.frames * 4, FRAME_BYTES) / FRAME_BYTES;
@@ -375,205 +395,5 @@ export class MachineMemory {
     header.frameLimit = header.frameFirst + options.frames;
     assert(header.frameLimit * FRAME_BYTES <= this.shape.sizeBytes, 'the memory was measured too small');
     this.beginBlocks();
-  }
-}
-
-/** What is told of frames that a map's pages get: a partition's protection. */
-export interface FrameRights {
-  /** Nobody else hands frames out, or changes rights, meanwhile. Not to be nested. */
-  exclusive<T>(act: () => T): T;
-  /** The page gets the frame, both by number; within `exclusive`. */
-  give(frame: number, page: number): void;
-  /** The frame is nobody's; within `exclusive`. */
-  take(frame: number): void;
-}
-
-/**
- * Has `copy` done while no vCPU of the partition is in the engine, and none goes on with what it had cached of the map.
- * False: not now, as somebody else keeps the vCPUs outside.
- */
-export type CopySeen = (copy: () => void) => boolean;
-
-/** The map of a partition's guest-physical pages to frames: one u32 per page, in a block. */
-export class GuestPhysicalMap {
-  readonly at: number;
-  readonly pages: number;
-  readonly #memory: MachineMemory;
-  readonly #entries: Uint32Array;
-  /** Whoever has to know of frames, on this thread; generated code tells it by Processor.onHanded. */
-  rights: FrameRights | undefined;
-  /** How a frame that others have too is copied once it was read; where partitions fork. */
-  copySeen: CopySeen | undefined;
-  readonly #ranges: { readonly first: number; readonly end: number }[] = [];
-
-  /** `at`: a block of `4 * pages` bytes. */
-  constructor(memory: MachineMemory, at: number, pages: number) {
-    this.#memory = memory;
-    this.at = at;
-    this.pages = pages;
-    this.#entries = new Uint32Array(memory.buffer, at, pages);
-  }
-
-  /** Declares the range RAM (or ROM): frames come at first touch. Both are multiples of 4096. */
-  declare(gpa: number, sizeBytes: number, options: { readOnly: boolean }): void {
-    assert(gpa % FRAME_BYTES === 0 && sizeBytes % FRAME_BYTES === 0);
-    const first = gpa / FRAME_BYTES;
-    assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
-    this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
-    this.#ranges.push({ first, end: first + sizeBytes / FRAME_BYTES });
-  }
-
-  /**
-   * The other map, of the same ranges and without a frame, gets the pages of this one: both have the frames, until one of
-   * them writes. On the thread that declared the ranges; no vCPU of either runs, nothing is reached through this map, and its
-   * vCPUs drop what they cached of it before they run.
-   */
-  forkTo(twin: GuestPhysicalMap): void {
-    const { sharers } = this.#memory;
-    for (const { first, end } of this.#ranges) {
-      for (let page = first; page < end; page++) {
-        const entry = this.#entries[page] ?? 0;
-        if ((entry & GPA.present) === 0) continue;
-        sharers.add(entry >>> 8);
-        this.#entries[page] = (entry & ~(GPA.fresh | GPA.seen)) | GPA.shared;
-      }
-      twin.#entries.set(this.#entries.subarray(first, end), first);
-    }
-  }
-
-  /** Has the host provide memory for the map itself, of which no page has a frame. */
-  touch(): void {
-    for (const { first, end } of this.#ranges) this.#entries.fill(this.#entries[first] ?? 0, first, end);
-  }
-
-  /** Pages that have a frame, and of these those that others may have, too. */
-  count(): { readonly present: number; readonly shared: number } {
-    let [present, shared] = [0, 0];
-    for (const { first, end } of this.#ranges)
-      for (let page = first; page < end; page++) {
-        const entry = this.#entries[page] ?? 0;
-        if ((entry & GPA.present) === 0) continue;
-        present++;
-        if ((entry & GPA.shared) !== 0 && this.#memory.sharers.of(entry >>> 8) > 0) shared++;
-      }
-    return { present, shared };
-  }
-
-  /** The linear address of the page's frame, allocated if need be; 0 where there is no memory (or none writable). */
-  host(page: number, access: 'read' | 'write' | 'setup'): number {
-    if (page >= this.pages) return 0;
-    let entry = Atomics.load(this.#entries, page);
-    if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
-    while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
-      if ((entry & GPA.present) === 0) {
-        const { rights } = this;
-        entry = rights === undefined ? this.#fill(page) : rights.exclusive(() => this.#fill(page));
-        if (entry === 0) return 0;
-        continue;
-      }
-      // A fresh page has its vCPU's frame, which stays from now on (fresh-frames.ts).
-      const next = (entry & ~GPA.fresh) >>> 0;
-      const found = Atomics.compareExchange(this.#entries, page, entry, next);
-      entry = found === entry ? next : found;
-    }
-    if ((entry & GPA.shared) !== 0 && (entry & GPA.readOnly) === 0) return this.own(page);
-    return (entry >>> 8) * FRAME_BYTES;
-  }
-
-  /**
-   * The page gets a frame that nobody else has, if it has not: the frame's linear address; 0: there is none left. Whoever is
-   * not a vCPU in the engine needs that to read as well: nobody waits for it before the other owner writes to the frame.
-   * `copySeen`: where the caller knows better.
-   */
-  own(page: number, copySeen = this.copySeen): number {
-    for (;;) {
-      const entry = Atomics.load(this.#entries, page);
-      const frame = entry >>> 8;
-      if ((entry & GPA.shared) === 0) return frame * FRAME_BYTES;
-      if (this.#memory.sharers.of(frame) === 0) {
-        const alone = (entry & ~(GPA.shared | GPA.seen)) >>> 0;
-        if (Atomics.compareExchange(this.#entries, page, entry, alone) === entry) return frame * FRAME_BYTES;
-      } else if ((entry & GPA.seen) === 0) {
-        if (!this.#copy(page, entry)) return 0;
-      } else {
-        let isRoom = true;
-        must(
-          copySeen,
-          'where frames are shared, who may have read them is known',
-        )(() => {
-          isRoom = this.#copy(page, Atomics.load(this.#entries, page));
-        });
-        if (!isRoom) return 0;
-      }
-    }
-  }
-
-  /** Unless somebody else did meanwhile. False: there is no frame. */
-  #copy(page: number, entry: number): boolean {
-    if ((entry & GPA.shared) === 0) return true;
-    const frame = this.#allocate();
-    if (frame === 0) return false;
-    const { rights } = this;
-    rights?.exclusive(() => rights.give(frame, page));
-    const isDone = this.#memory.sharers.copy(this.#entries, page, entry, frame);
-    rights?.exclusive(() => rights.take(isDone ? entry >>> 8 : frame));
-    if (!isDone) this.#memory.giveFrames([frame]);
-    return true;
-  }
-
-  /** Gives a page of memory a frame, if it has none by now; its entry. 0: there is no frame left. */
-  #fill(page: number): number {
-    const entry = Atomics.load(this.#entries, page);
-    if ((entry & GPA.present) !== 0) return entry;
-    const frame = this.#allocate();
-    if (frame === 0) return 0;
-    this.rights?.give(frame, page);
-    const next = ((frame << 8) | (entry & 255) | GPA.present) >>> 0;
-    const found = Atomics.compareExchange(this.#entries, page, entry, next);
-    if (found === entry) return next;
-    this.rights?.take(frame);
-    return found;
-  }
-
-  /** The number of the page's frame; 0: it has none. */
-  frame(page: number): number {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    return (entry & GPA.present) === 0 ? 0 : entry >>> 8;
-  }
-
-  /** What is declared of the page: nothing, memory, or memory that is only read. */
-  declared(page: number): 'nothing' | 'memory' | 'read-only' {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    if ((entry & GPA.ram) === 0) return 'nothing';
-    return (entry & GPA.readOnly) === 0 ? 'memory' : 'read-only';
-  }
-
-  /** What is at the page, without touching it: `host` is 0 for memory that has no frame yet. */
-  look(page: number): { readonly kind: 'nothing' } | { readonly kind: 'memory'; readonly host: number } {
-    const entry = page < this.pages ? Atomics.load(this.#entries, page) : 0;
-    if ((entry & GPA.ram) === 0) return { kind: 'nothing' };
-    return { kind: 'memory', host: (entry & GPA.present) === 0 ? 0 : (entry >>> 8) * FRAME_BYTES };
-  }
-
-  /** Whether the page is memory that has no frame yet, and so holds zeros. */
-  isUntouched(page: number): boolean {
-    const found = this.look(page);
-    return found.kind === 'memory' && found.host === 0;
-  }
-
-  /** Guest-physical pages that have a frame. */
-  *present(): Generator<{ page: number; host: number }> {
-    for (let page = 0; page < this.pages; page++) {
-      const entry = this.#entries[page] ?? 0;
-      if ((entry & GPA.present) !== 0) yield { page, host: (entry >>> 8) * FRAME_BYTES };
-    }
-  }
-
-  #allocate(): number {
-    const index = (PLAN.header + headerLayout.offset.frameNext) / 4;
-    const number = Atomics.add(this.#memory.u32, index, 1);
-    if (number < this.#memory.header.frameLimit) return number;
-    Atomics.sub(this.#memory.u32, index, 1);
-    return this.#memory.takeFrame();
   }
 }

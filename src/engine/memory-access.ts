@@ -4,6 +4,7 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
+import { announceTwo } from './tracked-frames.ts';
 import { EXIT, FAULT, MMIO_ANSWER, vcpuState } from './vcpu-state.ts';
 
 const at = vcpuState.offset;
@@ -94,6 +95,7 @@ export function defineStore(f: FunctionBuilder, host: FunctionRef, fault: Functi
       check(one, va);
       const two = f.let(f.call(host, vcpu, second, i32.sub(bytes, firstBytes), i32.const(ACCESS.store)) as Ptr);
       check(two, second);
+      announceTwo(f, vcpu);
       const i = f.local('i32');
       f.while(
         () => i32.ltU(i.get, bytes),

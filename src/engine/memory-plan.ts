@@ -108,7 +108,9 @@ export const headerLayout = struct('header', {
   decodedLimit: 'u32',
   /** Where code memory ends; what machine code of the host's is charged for lies between the limit and this. */
   codeEnd: 'u32',
-  /** Below this the pool was in use before all code was dropped; above it is still zero. */
+  /** Modules may lie up to here, where pages that were taken back leave no room in one piece below the limit. */
+  poolEnd: 'u32',
+  /** Below this the pool was in use before code was dropped; above it is still zero. */
   decodedUsed: 'u32',
   /** First frame's number, next never-used one's, and the first that is not there. */
   frameFirst: 'u32',
@@ -174,6 +176,12 @@ export const headerLayout = struct('header', {
   protectionEpoch: 'u32',
   /** Regions evicted: cold ones while code memory was nearly full, and all that stood when all code was dropped. */
   regionsEvicted: 'u32',
+  /** Decoded pages that were taken back (cold-pages.ts): the first, by its header, and the bytes of all; how many so far. */
+  decodedFree: 'u32',
+  decodedFreeBytes: 'u32',
+  pagesEvicted: 'u32',
+  /** Moves when decoded pages were taken back, and when all code was dropped: addresses from before mean nothing any more. */
+  decodedEpoch: 'u32',
   /** Frames that were given back: lock, the first one's number (each names the next in its first word), how many. */
   poolLock: 'i32',
   poolHead: 'u32',

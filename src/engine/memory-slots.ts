@@ -17,7 +17,8 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
-import { FAULT, SLOT_BANK_BYTES, SLOT_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { firstPlace } from './translation-buffers.ts';
+import { FAULT, SLOT_BANK_BYTES, SLOT_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -138,15 +139,14 @@ function operands(f: FunctionBuilder): { vcpu: Ptr; va: I64; bytes: I32; slot: I
 }
 
 /** The translation buffer's entry for the first byte, which is a hit if the last byte lies in the same page. */
-function probe(
+export function probe(
   f: FunctionBuilder,
   vcpu: Ptr,
   va: I64,
   bytes: I32,
   bank: number,
 ): { entry: Ptr; page: I64; isHit: I32 } {
-  const index = f.i64.and(f.i64.shrU(va, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16));
-  const entry = f.let(f.ptr.add(f.ptr.load(vcpu, bank), f.ptr.from64(index)));
+  const entry = f.let(f.ptr.add(f.ptr.load(vcpu, bank), firstPlace(f, va)));
   const last = f.i64.add(va, f.convert('i64_extend_i32_u', f.i32.sub(bytes, f.i32.const(1))));
   const page = f.let(f.i64.and(last, f.i64.const(-4096)));
   return { entry, page, isHit: f.i64.eq(f.i64.load(entry), page) };

@@ -21,9 +21,11 @@ import { RIGHT } from './protection-tables.ts';
 import { isQuiet } from './quiet-code.ts';
 import { PAGE_SHIFTS, shadowLayout } from './shadow-layout.ts';
 import { defineShadowTable } from './shadow-table.ts';
-import { defineTracking, whenTracked } from './shadow-tracking.ts';
+import { defineTracking } from './shadow-tracking.ts';
+import { beginWrite, whenTracked } from './tracked-frames.ts';
+import { defineBuffers, firstPlace } from './translation-buffers.ts';
 import { defineContext } from './translation-context.ts';
-import { FAULT, STALE, TLB_ENTRIES, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
+import { FAULT, STALE, vcpuState, WALK_CACHE_BYTES } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -41,7 +43,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
   const ram = declare('ram', [P, 'i64', 'i32'], [P]);
   const forbid = declare('forbid', [P, 'i64', 'i64', 'i32', 'i32', 'i32', P], []);
   const pmp = declare('pmp', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']);
-  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], []);
+  const trackEntry = declare('track_entry', [P, P, 'i64', 'i32'], ['i32']);
   const walk = declare('walk', [P, 'i64', 'i32', 'i32'], ['i64']);
   const host = declare('host_address', [P, 'i64', 'i32', 'i32'], [P]);
   const written = library.get('written');
@@ -181,8 +183,6 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         'unlikely',
       );
       asKernel(RIGHT.read, REACH.walk);
-      const track = (): void =>
-        f.call(trackEntry, vcpu(f), pteHost.get, va, f.convert('i32_wrap_i64', level.get)) as unknown as undefined;
       f.loop((again) => {
         f.set(pte, f.atomicLoad('i64', pteHost.get, 0));
         const isInvalid = i32.or(
@@ -199,7 +199,16 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
           undefined,
           'unlikely',
         );
-        f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
+        f.if(
+          i32.load(vcpu(f), at.shadowModel),
+          () => {
+            const number = f.convert('i32_wrap_i64', level.get);
+            // Others may have written between the look at it and the beginning of notice.
+            f.brIf(again, f.call(trackEntry, vcpu(f), pteHost.get, va, number) as I32);
+          },
+          undefined,
+          'unlikely',
+        );
         // A pointer's G holds for all below it.
         f.set(isGlobal, i64.or(isGlobal.get, i64.and(i64.shrU(pte.get, i64.const(5)), i64.const(1))));
         f.if(i32.eqz(bit(f, pte.get, PTE.r | PTE.x)), () => {
@@ -265,8 +274,8 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
             asKernel(RIGHT.write, REACH.update);
             const found = f.atomicCompareExchange(pteHost.get, 0, 8, pte.get, i64.or(pte.get, wanted));
             f.brIf(again, i64.ne(found, pte.get));
-            f.call(written, vcpu(f), pteHost.get, i32.const(8));
-            f.if(i32.load(vcpu(f), at.shadowModel), track, undefined, 'unlikely');
+            // Of translations, it makes none untrue.
+            f.call(library.get('code_written'), vcpu(f), pteHost.get, i32.const(8));
           },
           undefined,
           'unlikely',
@@ -293,12 +302,24 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
 
   // host_address(vcpu, va, bytes, access): for an access within one page. 0: see `fault`; where that is none, the
   // address is a device's and exitGpa holds it. Fills the read or write buffer.
+  defineBuffers(module, library);
+  declare('set_banks', [P], []);
   defineShadowTable(module, library);
   module.define(host, (f) => {
     const { i32, i64 } = f;
     const va = f.param<I64>(1).get;
     const access = f.param<I32>(3).get;
     i32.store(vcpu(f), at.violation, i32.const(0));
+    const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
+    const page = f.let(i64.and(va, i64.const(-4096)));
+    const bank = (): Ptr =>
+      f.let(f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank)));
+    f.if(access, () =>
+      f.if(f.call(library.get('buffer_recall'), bank(), page) as I32, () => {
+        const entry = f.ptr.add(bank(), firstPlace(f, va));
+        f.return(f.ptr.add(f.ptr.from64(va), f.ptr.load(entry, 8)));
+      }),
+    );
     const mode = f.local('i32');
     f.set(mode, f.convert('i32_wrap_i64', u64(f, 'mode')));
     const mstatus = f.let(u64(f, 'mstatus'));
@@ -349,7 +370,6 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
       ),
     );
     i32.store(vcpu(f), at.cacheable, isCacheable);
-    const isStore = f.let(i32.eq(access, i32.const(ACCESS.store)));
     // A frame that holds decoded code keeps its writes on the slow path, where they are noticed.
     const frame = f.ptr.op('shl', f.ptr.op('shr_u', address, f.ptr.const(12)), f.ptr.const(2));
     const isCode = f.local('i32');
@@ -363,16 +383,14 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
         'likely',
       );
       // Nor is a page table written to without notice, be it quiet or not.
-      whenTracked(f, vcpu(f), address, () => f.set(isCode, i32.const(1)));
+      whenTracked(f, vcpu(f), address, () => {
+        f.set(isCode, i32.const(1));
+        beginWrite(f, vcpu(f));
+      });
     });
     f.if(i32.and(i32.and(isCacheable, i32.ne(access, i32.const(ACCESS.fetch))), i32.eqz(isCode.get)), () => {
-      const bank = f.select(isStore, f.ptr.load(vcpu(f), at.writeBank), f.ptr.load(vcpu(f), at.readBank));
-      const page = f.let(i64.and(va, i64.const(-4096)));
-      const entry = f.let(
-        f.ptr.add(bank, f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16)))),
-      );
-      i64.store(entry, 0, page);
-      f.ptr.store(entry, 8, f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page)));
+      const delta = f.ptr.op('sub', f.ptr.op('and', address, f.ptr.const(-4096)), f.ptr.from64(page));
+      f.call(library.get('buffer_place'), bank(), page, delta);
     });
     f.return(address);
   });

@@ -24,7 +24,8 @@ import {
   USE,
 } from './memory-plan.ts';
 import { dropLater, newFetchEpoch } from './shadow-fences.ts';
-import { EXIT, FAULT, TLB_ENTRIES, TRAP_LOG_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { firstPlace } from './translation-buffers.ts';
+import { EXIT, FAULT, TRAP_LOG_ENTRIES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
@@ -95,9 +96,10 @@ export function defineOverlays(module: ModuleBuilder, library: Library): void {
     'forget_fetch',
     module.function('forget_fetch', [P, 'i64'], [], (f) => {
       const { i64 } = f;
-      const index = i64.and(i64.shrU(f.param<I64>(1).get, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16));
       const vcpu = f.param<Ptr>(0).get;
-      i64.store(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), f.ptr.from64(index)), 0, i64.const(-1));
+      // It was just executed from, so it stands in the first of its places alone.
+      const place = firstPlace(f, f.param<I64>(1).get);
+      i64.store(f.ptr.add(f.ptr.load(vcpu, at.fetchBank), place), 0, i64.const(-1));
       newFetchEpoch(f, vcpu);
       dropLater(f, vcpu);
     }),

@@ -22,7 +22,8 @@ import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cas
 import { INTERRUPT_CASES, TRAP_CASES } from '../isa/privileged/cases/trap-cases.testing.ts';
 import { PTE_CASES, WALK_CASES } from '../isa/privileged/cases/walk-cases.testing.ts';
 import { generateEngine, Processor } from './engine.ts';
-import { GuestPhysicalMap, MachineMemory } from './machine-memory.ts';
+import { GuestPhysicalMap } from './guest-physical-map.ts';
+import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { placeShadows, shadowBytes } from './shadows.ts';
 import { vcpuState } from './vcpu-state.ts';

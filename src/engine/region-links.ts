@@ -36,6 +36,11 @@ export function entryOfRegion(number: number): bigint {
   return (BigInt(number) << 32n) | BigInt(SPECIAL.region);
 }
 
+/** Whether a region begins at that decoded entry. */
+export function isRegionHead({ u32 }: Pick<RegionMemory, 'u32'>, entry: number): boolean {
+  return ((u32[entry / 4] ?? 0) & 1023) === SPECIAL.region;
+}
+
 /** Nobody enters the region any more. False: it was dropped before. The caller holds the lock of regions. */
 export function dropRegion({ u32, u64 }: RegionMemory, number: number): boolean {
   const record = (PLAN.regions + number * REGION_BYTES) / 4;

@@ -9,11 +9,12 @@
  *
  * A fence of a page is done at once for the shadow in use and the hart's own, and written into a log for the others,
  * which catch up when they are registered; one that missed more than the log holds is dropped as a whole. A page that
- * is part of a larger one drops the larger one: the table knows how large it was, or that an entry of that size had to
- * make room, and then the buffers are emptied, which hold its parts.
+ * is part of a larger one drops the larger one: the table knows how large it was, and then the buffers are emptied, which
+ * hold its parts. So they are when a larger page has to make room in the table.
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { headerLayout, PLAN } from './memory-plan.ts';
+import { DATA_BANKS, dropBuffers, FETCH_BANKS, nextEpoch } from './shadow-epochs.ts';
 import {
   RESERVED_SHADOWS,
   SHADOW_BYTES,
@@ -23,22 +24,13 @@ import {
   TABLE_WAYS,
 } from './shadow-layout.ts';
 import { count, eachSize, isEntry, placeOf } from './shadow-table.ts';
-import { BANK, FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, TLB_ENTRIES, vcpuState } from './vcpu-state.ts';
+import { firstPlace, secondPlace } from './translation-buffers.ts';
+import { FENCE_LOG, SLOT_BANK_BYTES, STALE, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 const own = shadowLayout.offset;
 const ASID_SHIFT = 44;
-/** Banks that hold pages of address spaces. */
-const DATA_BANKS = [BANK.user, BANK.supervisor, BANK.sum, BANK.mxr] as const;
-const FETCH_BANKS = [BANK.user, BANK.supervisor] as const;
-
-/** The next epoch of any kind. */
-function nextEpoch(f: FunctionBuilder, vcpu: Ptr): I64 {
-  const epoch = f.let(f.i64.add(f.i64.load(vcpu, at.lastEpoch), f.i64.const(1)));
-  f.i64.store(vcpu, at.lastEpoch, epoch);
-  return epoch;
-}
 
 /** Drops all of a shadow: its entries and buffers are of another epoch from now on. */
 export function newEpoch(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr): void {
@@ -46,7 +38,7 @@ export function newEpoch(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr): void {
   f.i64.store(shadow, own.epoch, epoch);
   f.i64.store(shadow, own.fetchEpoch, epoch);
   f.i32.store(shadow, own.sizes, f.i32.const(0));
-  f.i32.store(shadow, own.lostSizes, f.i32.const(0));
+  f.i32.store(shadow, own.hasRanges, f.i32.const(0));
   f.i32.store(shadow, own.untracked, f.i32.const(0));
   f.i32.store(shadow, own.fencesSeen, f.i32.load(vcpu, at.fenceCount));
   count(f, vcpu, 'shadowBuilds');
@@ -114,9 +106,10 @@ export function defineFences(module: ModuleBuilder, library: Library, banks: Fun
     count(f, vcpu, 'fencesAll');
     f.call(all, vcpu);
   });
+  const takeIn = declare('take_in', [P], ['i32']);
   // flush_untracked(vcpu, asid): a fence of everything (-1) or an ASID where writes to page tables are tracked.
   const untracked = declare('flush_untracked', [P, 'i64'], []);
-  module.define(untracked, (f) => defineFlushUntracked(f, all, banks));
+  module.define(untracked, (f) => defineFlushUntracked(f, { takeIn, all, banks }));
   // drop_page(vcpu, va): of all shadows, as a fence does.
   const page = declare('drop_page', [P, 'i64'], []);
   module.define(page, (f) => defineDropPage(f, drop, banks));
@@ -158,23 +151,29 @@ function whenOthersWrote(f: FunctionBuilder, vcpu: Ptr, all: FunctionRef): void 
 }
 
 /** Only shadows that were read from untracked page tables too. */
-function defineFlushUntracked(f: FunctionBuilder, all: FunctionRef, banks: FunctionRef): void {
+function defineFlushUntracked(f: FunctionBuilder, to: Record<'takeIn' | 'all' | 'banks', FunctionRef>): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const asid = f.param<I64>(1).get;
   const isEvery = f.let(i64.eq(asid, i64.const(-1)));
   f.if(isEvery, () => count(f, vcpu, 'fencesAll'));
-  whenOthersWrote(f, vcpu, all);
+  whenOthersWrote(f, vcpu, to.all);
+  f.if(i32.load(vcpu, at.hasPeers), () =>
+    f.if(f.call(to.takeIn, vcpu) as I32, () => {
+      f.call(to.all, vcpu);
+      f.return();
+    }),
+  );
   // Global pages are in all shadows' buffers.
   f.if(i32.and(isEvery, i32.load(f.ptr.load(vcpu, at.shadowPool), own.untracked)), () => {
-    f.call(all, vcpu);
+    f.call(to.all, vcpu);
     f.return();
   });
   eachShadow(f, vcpu, (root, shadow) => {
     const isMeant = i32.or(isEvery, hasAsid(f, root, asid));
     f.if(i32.and(isMeant, i32.load(shadow, own.untracked)), () => newEpoch(f, vcpu, shadow));
   });
-  f.call(banks, vcpu);
+  f.call(to.banks, vcpu);
 }
 
 /** `body` for each shadow that has a root. */
@@ -290,9 +289,8 @@ function defineDrop(f: FunctionBuilder): void {
   const isLarge = f.local('i32');
   const found = f.local('i32');
   f.set(found, i32.const(0));
-  const lost = f.let(i32.load(shadow, own.lostSizes));
   f.if(
-    i32.and(lost, i32.const(2)),
+    i32.load(shadow, own.hasRanges),
     () => {
       newEpoch(f, vcpu, shadow);
       f.return(i32.const(3));
@@ -300,7 +298,7 @@ function defineDrop(f: FunctionBuilder): void {
     undefined,
     'unlikely',
   );
-  f.set(isLarge, i32.or(f.param<I32>(3).get, i32.ne(lost, i32.const(0))));
+  f.set(isLarge, f.param<I32>(3).get);
   const epoch = f.let(i64.load(shadow, own.epoch));
   eachSize(f, f.let(i32.load(shadow, own.sizes)), (size) => {
     const { set, tag } = placeOf(f, shadow, va, size);
@@ -313,11 +311,7 @@ function defineDrop(f: FunctionBuilder): void {
   });
   f.if(
     isLarge.get,
-    () => {
-      for (const bank of DATA_BANKS) i64.store(shadow, own.dataEpochs + bank * 8, i64.const(0));
-      for (const bank of FETCH_BANKS) i64.store(shadow, own.fetchEpochs + bank * 8, i64.const(0));
-      i64.store(shadow, own.fetchEpoch, nextEpoch(f, vcpu));
-    },
+    () => dropBuffers(f, vcpu, shadow),
     () => dropFromBuffers(f, vcpu, shadow, va, epoch),
     'unlikely',
   );
@@ -327,13 +321,14 @@ function defineDrop(f: FunctionBuilder): void {
 /** Empties a page's entries of the buffers that are not to be emptied anyway. */
 function dropFromBuffers(f: FunctionBuilder, vcpu: Ptr, shadow: Ptr, va: I64, epoch: I64): void {
   const { i32, i64 } = f;
-  const index = f.let(f.ptr.from64(i64.and(i64.shrU(va, i64.const(8)), i64.const((TLB_ENTRIES - 1) * 16))));
-  const entry = f.let(f.ptr.add(shadow, index));
-  const clear = (offset: number, then?: () => void): void =>
-    f.if(i64.eq(i64.load(entry, offset), va), () => {
-      i64.store(entry, offset, i64.const(-1));
-      then?.();
-    });
+  const places = [f.let(f.ptr.add(shadow, firstPlace(f, va))), f.let(f.ptr.add(shadow, secondPlace(f, va)))];
+  const clear = (offset: number, then?: () => void): void => {
+    for (const place of places)
+      f.if(i64.eq(i64.load(place, offset), va), () => {
+        i64.store(place, offset, i64.const(-1));
+        then?.();
+      });
+  };
   for (const bank of DATA_BANKS)
     f.if(i64.eq(i64.load(shadow, own.dataEpochs + bank * 8), epoch), () => {
       clear(own.readTlb + bank * TLB_BANK_BYTES);

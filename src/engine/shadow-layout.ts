@@ -41,9 +41,9 @@ const FIELDS = {
   mxrKey: 'u32',
   /** 1: it has supervisor's pages that are not global, and so buffers of its own for that mode. */
   isPrivate: 'u32',
-  /** Numbers of sizes in the table, a bit each; those of which an entry had to make room (and 1: of NAPOT ranges). */
+  /** Numbers of sizes in the table, a bit each; 1: there are pages of NAPOT ranges, which fences drop with their neighbours. */
   sizes: 'u32',
-  lostSizes: 'u32',
+  hasRanges: 'u32',
   /** 1: some of it was read from page tables that are not tracked, so that fences drop it (shadow-tracking.ts). */
   untracked: 'u32',
   /** The way that makes room next. */

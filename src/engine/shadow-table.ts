@@ -9,6 +9,7 @@
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
 import { PTE } from './page-table.ts';
+import { dropBuffers } from './shadow-epochs.ts';
 import {
   PAGE_SHIFTS,
   shadowLayout,
@@ -37,7 +38,7 @@ export function defineShadowTable(module: ModuleBuilder, library: Library): void
   module.define(find, (f) => defineFind(f));
   // shadow_fill(vcpu, shadow, va): writes what the last walk found for va down.
   const fill = declare('shadow_fill', [P, P, 'i64'], []);
-  module.define(fill, (f) => defineFill(f));
+  module.define(fill, (f) => defineFill(f, library.get('set_banks')));
   // shadow_translate(vcpu, va, access, mode): as walk, with the tables in front of it.
   module.define(declare('shadow_translate', [P, 'i64', 'i32', 'i32'], ['i64']), (f) =>
     defineTranslate(f, { find, fill, walk: library.get('walk') }),
@@ -86,7 +87,7 @@ function defineFind(f: FunctionBuilder): void {
   f.return(f.ptr.const(0));
 }
 
-function defineFill(f: FunctionBuilder): void {
+function defineFill(f: FunctionBuilder, banks: FunctionRef): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
   const shadow = f.param<Ptr>(1).get;
@@ -95,8 +96,7 @@ function defineFill(f: FunctionBuilder): void {
   // A page of a NAPOT range stands for itself; a fence of one then drops more than its own entry.
   const isRange = f.let(i32.eq(i32.load(vcpu, at.leafSize), i32.const(1)));
   const size = f.let(f.select(isRange, i32.const(0), i32.load(vcpu, at.leafSize)));
-  const lost = i32.load(shadow, own.lostSizes);
-  f.if(isRange, () => i32.store(shadow, own.lostSizes, i32.or(lost, i32.const(2))), undefined, 'unlikely');
+  f.if(isRange, () => i32.store(shadow, own.hasRanges, i32.const(1)), undefined, 'unlikely');
   const wideSize = f.let(f.convert('i64_extend_i32_u', size));
   const shift = f.let(shiftOf(f, wideSize));
   const number = i64.and(i64.shrU(va, shift), i64.const(TABLE_SETS - 1));
@@ -117,10 +117,11 @@ function defineFill(f: FunctionBuilder): void {
     i32.store(shadow, own.victim, i32.add(victim, i32.const(1)));
     const offset = i32.mul(i32.and(victim, i32.const(TABLE_WAYS - 1)), i32.const(TABLE_ENTRY_BYTES));
     f.set(entry, f.ptr.add(set, f.ptr.from32(offset)));
-    // The buffers may still hold parts of it: a fence of one of its pages no longer knows how far it went.
-    const bit = i32.shl(i32.const(1), i32.and(f.convert('i32_wrap_i64', i64.load(entry.get)), i32.const(7)));
-    const before = i32.load(shadow, own.lostSizes);
-    i32.store(shadow, own.lostSizes, i32.or(before, i32.and(bit, i32.const(-2))));
+    // The buffers may still hold parts of a larger page: a fence of one of these would no longer know how far it went.
+    f.if(i32.and(f.convert('i32_wrap_i64', i64.load(entry.get)), i32.const(7)), () => {
+      dropBuffers(f, vcpu, shadow);
+      f.call(banks, vcpu);
+    });
     count(f, vcpu, 'tableEvictions');
   });
   i64.store(entry.get, TABLE_ENTRY.tag, tag);

@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { must } from '../base/assert.ts';
 import { Random } from './random.testing.ts';
-import { ShadowTrial } from './shadows.testing.ts';
+import { oneHart, ShadowTrial } from './shadows.testing.ts';
 import { shadowStats } from './shadows.ts';
 
 const PROGRAMS = 6;
@@ -19,10 +20,11 @@ describe('random page tables, fences and roots: what is used is what the archite
           let [uses, stale, hits] = [0, 0, 0];
           for (let seed = 0; seed < PROGRAMS; seed++) {
             const width = seed === 0 ? 64 : 32;
-            const trial = new ShadowTrial(new Random(seed * 1000 + count), { model, asidBits, count, width });
+            const options = { model, asidBits, count, width } as const;
+            const trial = new ShadowTrial(new Random(seed * 1000 + count), oneHart(options), options);
             const wrong = trial.run(STEPS);
             assert.equal(wrong, undefined, `seed ${seed}`);
-            const stats = shadowStats(trial.hart.state);
+            const stats = shadowStats(must(trial.harts.states[0]));
             assert.equal(stats.entriesWrittenByHits, 0);
             uses += trial.uses;
             stale += trial.stale;

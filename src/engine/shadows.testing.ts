@@ -1,21 +1,28 @@
 /**
- * A hart with shadows against a machine that walks every time, for tests. A program is a random row of writes to page
- * tables (by the hart, through an alias of its own, by a device), fences of every kind, changes of root, and accesses in
- * all modes; the page that an access reaches, or its fault, must be one that the architecture permits: what a walk finds
- * that reads each PTE as it was at some time since the last fence that covers it.
+ * Harts with shadows against a machine that walks every time, for tests. A program is a random row of writes to page
+ * tables (by a hart, through an alias of its own, by a device), fences of every kind, changes of root, and accesses in
+ * all modes, each by one of the harts; the page that an access reaches, or its fault, must be one that the architecture
+ * permits: what a walk finds that reads each PTE as it was at some time since this hart's last fence that covers it.
+ * Harts ask each other for fences by the SBI, where there are several.
  *
  * Three roots share the upper half, whose leaves are global; the lower half is each one's own.
  */
 import { assert, must } from '../base/assert.ts';
-import { assemble, parseCpu } from '../isa/index.ts';
+import { assemble, FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
+import type { GuestPhysicalMap } from './guest-physical-map.ts';
+import type { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { PTE } from './page-table.ts';
 import type { Random } from './random.testing.ts';
-import { type ShadowOptions, wroteTracked } from './shadows.ts';
+import type { ShadowOptions } from './shadows.ts';
+import { wroteTracked } from './tracked-frames.ts';
+import type { VcpuState } from './vcpu-state.ts';
 
 const RAM = 0x8000_0000;
 const PAGES = 64;
+/** Memory and extensions that a trial wants. */
+export const TRIAL = { extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: PAGES * FRAME_BYTES } as const;
 const SV39 = 8n;
 const [TABLES, DATA, DATA_PAGES] = [8, 32, 16];
 /** Page numbers: roots, their tables by 2 MiB and by 4 KiB, the upper half's. */
@@ -27,9 +34,12 @@ const TABLE_PAGES = 12;
 const UPPER = -(1n << 38n);
 const LARGE = 0x20_0000n;
 /** Numbers of the PTEs that programs use, in any table. */
-const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), 256];
+const ENTRIES = [...Array.from({ length: 32 }, (_, i) => i), ...Array.from({ length: 6 }, (_, i) => 256 + i)];
+/** One that they do not use, and more writes to it than the write-tracked model bears. */
+const [UNUSED_ENTRY, FLOOD] = [100, 260];
 const MSTATUS = { mprv: 1n << 17n, sum: 1n << 18n, mxr: 1n << 19n } as const;
 const ADUE = 1n << 61n;
+const SBI_RFENCE = 0x52464e43n;
 /** Instructions at the start of memory, one for each thing that a program does. */
 const SLOTS = [
   'sd a0, 0(a1)',
@@ -42,6 +52,9 @@ const SLOTS = [
   'sfence.vma a0, a1',
   'mret',
   'csrr a0, satp',
+  // In supervisor mode: a call of the SBI, and back, as what follows is not allowed there.
+  'ecall',
+  'csrw mscratch, a0',
 ] as const;
 type Slot = (typeof SLOTS)[number];
 const HANDLER = 0x400;
@@ -60,62 +73,110 @@ interface Fence {
 /** The data page that an access reached; undefined: a page fault. */
 type Outcome = number | undefined;
 
+/** The harts that a trial is made on. */
+export interface ShadowHarts {
+  readonly states: readonly VcpuState[];
+  readonly memory: MachineMemory;
+  readonly map: GuestPhysicalMap;
+  /** Runs a hart for so many steps; `goesOn`: in the slice that it was in, if it need not come out. */
+  run(hart: number, steps: number, goesOn: boolean): void;
+  /** State that translation depends on was set. */
+  changed(hart: number): void;
+  write(gpa: number, bytes: Uint8Array): void;
+  /** As the SBI does for another hart: of everything. */
+  requestFence?(hart: number): void;
+}
+
+/** One hart with nothing around it. */
+export function oneHart(options: ShadowOptions & { readonly width?: 32 | 64 }): ShadowHarts {
+  const hart = new BareHart({ ...TRIAL, shadows: options, ...(options.width ? { width: options.width } : {}) });
+  return {
+    states: [hart.state],
+    memory: hart.memory,
+    map: hart.map,
+    run: (_, steps) => hart.run(steps),
+    changed: () => hart.processor.contextChanged(hart.at),
+    write: (gpa, bytes) => hart.write(gpa, bytes),
+  };
+}
+
+/** What a trial knows of a hart: its root, and its fences since the last that covered everything. */
+interface Known {
+  satp: bigint;
+  fences: Fence[];
+}
+
 export class ShadowTrial {
-  readonly hart: BareHart;
+  readonly harts: ShadowHarts;
   readonly #random: Random;
   readonly #asidMask: bigint;
   readonly #history = new Map<number, Version[]>();
-  #fences: Fence[] = [];
+  readonly #known: readonly Known[];
+  /** The hart whose turn it is. */
+  #turn = 0;
   #time = 0;
-  #satp = 0n;
   #stamp = 0x1000;
   readonly trail: string[] = [];
   uses = 0;
   /** Of these, uses of what a walk would not find any more. */
   stale = 0;
+  /** Fences that a hart asked others for. */
+  remote = 0;
 
-  constructor(random: Random, options: ShadowOptions & { readonly width?: 32 | 64 }) {
+  constructor(random: Random, harts: ShadowHarts, options: ShadowOptions) {
     this.#random = random;
     this.#asidMask = (1n << BigInt(options.asidBits ?? 16)) - 1n;
-    this.hart = new BareHart({
-      ...{ extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: PAGES * FRAME_BYTES, shadows: options },
-      ...(options.width ? { width: options.width } : {}),
-    });
-    const { hart } = this;
-    hart.write(RAM, assemble(SLOTS.join('\n'), BigInt(RAM)).bytes);
-    hart.write(RAM + HANDLER, assemble('1: j 1b', BigInt(RAM + HANDLER)).bytes);
+    this.harts = harts;
+    this.#known = harts.states.map(() => ({ satp: 0n, fences: [] }));
+    harts.write(RAM, assemble(SLOTS.join('\n'), BigInt(RAM)).bytes);
+    harts.write(RAM + HANDLER, assemble('1: j 1b', BigInt(RAM + HANDLER)).bytes);
     for (let page = DATA; page < DATA + DATA_PAGES; page++) {
-      hart.write(address(page) + NUMBER_AT, word(BigInt(page)));
-      hart.write(address(page) + CODE_AT, assemble(`addi a0, x0, ${page}\necall`, 0n).bytes);
+      harts.write(address(page) + NUMBER_AT, word(BigInt(page)));
+      harts.write(address(page) + CODE_AT, assemble(`addi a0, x0, ${page}\necall`, 0n).bytes);
     }
     for (let space = 0; space < 3; space++) {
       const [root, middle, last] = [must(ROOTS[space]), must(MIDDLE[space]), must(LAST[space])];
-      hart.write(address(root), word(pointer(middle)));
-      hart.write(address(root) + 256 * 8, word(pointer(UPPER_MIDDLE)));
-      hart.write(address(middle), word(pointer(last)));
+      harts.write(address(root), word(pointer(middle)));
+      harts.write(address(root) + 256 * 8, word(pointer(UPPER_MIDDLE)));
+      harts.write(address(middle), word(pointer(last)));
     }
-    hart.write(address(UPPER_MIDDLE), word(pointer(UPPER_LAST)));
+    harts.write(address(UPPER_MIDDLE), word(pointer(UPPER_LAST)));
     // All of RAM once more, global, for supervisor mode.
-    hart.write(address(UPPER_MIDDLE) + 8, word(leaf(0, 0xefn)));
-    const { state } = hart;
-    state.mtvec = BigInt(RAM + HANDLER);
-    state.pmpaddr0 = (1n << 54n) - 1n;
-    state.pmpcfg0 = 0x1fn;
-    state.features |= 1n;
-    state.menvcfg = random.chance(0.5) ? ADUE : 0n;
-    hart.processor.contextChanged(hart.at);
+    harts.write(address(UPPER_MIDDLE) + 8, word(leaf(0, 0xefn)));
+    const menvcfg = random.chance(0.5) ? ADUE : 0n;
+    for (const [hart, state] of harts.states.entries()) {
+      state.mode = 3n;
+      state.mtvec = BigInt(RAM + HANDLER);
+      state.pmpaddr0 = (1n << 54n) - 1n;
+      state.pmpcfg0 = 0x1fn;
+      state.features = (featuresOf(TRIAL.extensions) | FEATURE.svadu) & ~(FEATURE.sbi | FEATURE.sstc);
+      state.menvcfg = menvcfg;
+      harts.changed(hart);
+    }
     this.#sync('start');
-    this.#setRoot();
+    for (this.#turn = 0; this.#turn < harts.states.length; this.#turn++) this.#setRoot();
+    this.#turn = 0;
+  }
+
+  get #state(): VcpuState {
+    return must(this.harts.states[this.#turn]);
+  }
+  get #satp(): bigint {
+    return must(this.#known[this.#turn]).satp;
   }
 
   /** Does so many things; returns what was not permitted, as text. */
   run(steps: number): string | undefined {
     const random = this.#random;
+    const count = this.harts.states.length;
     for (let step = 0; step < steps; step++) {
       const dice = random.below(100);
+      if (random.chance(0.4)) this.#turn = random.below(count);
       if (dice < 25) this.#write();
-      else if (dice < 38) this.#fence();
-      else if (dice < 50) this.#setRoot();
+      else if (dice < 38) {
+        if (count > 1 && random.chance(0.4)) this.#remoteFence();
+        else this.#fence();
+      } else if (dice < 50) this.#setRoot();
       else {
         const wrong = this.#use();
         if (wrong !== undefined) return `${this.trail.slice(-25).join('\n')}\n${wrong}`;
@@ -125,18 +186,20 @@ export class ShadowTrial {
   }
 
   #execute(slot: Slot, registers: { a0?: bigint; a1?: bigint } = {}, steps = 1): void {
-    const { state } = this.hart;
+    const state = this.#state;
     if (registers.a0 !== undefined) state.x[10] = BigInt.asUintN(64, registers.a0);
     if (registers.a1 !== undefined) state.x[11] = BigInt.asUintN(64, registers.a1);
     state.pc = BigInt(RAM + SLOTS.indexOf(slot) * 4);
     state.mcause = 0n;
-    this.hart.run(steps);
+    // A call of the SBI is for the runner.
+    const mayGoOn = (state.features & FEATURE.sbi) === 0n;
+    this.harts.run(this.#turn, steps, mayGoOn && this.#random.chance(0.5));
   }
 
   /** The tables as they are now: what changed is a new version. */
   #sync(by: string): void {
     this.#time++;
-    const { map, memory } = this.hart;
+    const { map, memory } = this.harts;
     for (let page = TABLES; page < TABLES + TABLE_PAGES; page++) {
       const host = map.host(address(page) / FRAME_BYTES, 'read');
       for (const i of ENTRIES) {
@@ -157,7 +220,7 @@ export class ShadowTrial {
     const space = random.below(3);
     const isUpper = random.chance(0.25);
     const last = isUpper ? UPPER_LAST : must(LAST[space]);
-    const page = random.below(6);
+    const page = this.#page();
     const flags = (): bigint => {
       const some = random.chance(0.6) ? 0xcfn : BigInt(random.below(256)) | 1n;
       const user = isUpper ? 0n : random.chance(0.7) ? PTE.u : 0n;
@@ -165,6 +228,12 @@ export class ShadowTrial {
     };
     const dice = random.below(20);
     const put = (table: number, index: number, value: bigint): void => this.#store(address(table) + index * 8, value);
+    // A frame that is written all the time is tracked no more, and stores to it are fast until a walk reads it again.
+    if (random.chance(0.02)) {
+      this.#execute('csrw mstatus, a0', { a0: 0n });
+      for (let i = 0; i < FLOOD; i++)
+        this.#execute('sd a0, 0(a1)', { a0: 0n, a1: BigInt(address(last) + UNUSED_ENTRY * 8) });
+    }
     if (dice < 12) put(last, page, leaf(DATA + random.below(DATA_PAGES), flags()));
     else if (dice < 14) put(last, page, 0n);
     else if (dice < 16 && !isUpper) put(must(MIDDLE[space]), 1, random.chance(0.7) ? leaf(0, 0xdfn) : 0n);
@@ -181,20 +250,20 @@ export class ShadowTrial {
 
   /** By the hart in machine mode, through the upper half's alias, or by a device. */
   #store(at: number, value: bigint): void {
-    const { hart } = this;
+    const { harts } = this;
     const random = this.#random;
-    this.trail.push(`[${at.toString(16)}] = ${value.toString(16)}`);
+    this.#note(`[${at.toString(16)}] = ${value.toString(16)}`);
     const dice = random.below(10);
     if (dice === 0) {
-      const host = hart.map.host(Math.floor(at / FRAME_BYTES), 'write');
-      hart.memory.u8.set(word(value), host + (at % FRAME_BYTES));
-      wroteTracked(hart.memory, host);
+      const host = harts.map.host(Math.floor(at / FRAME_BYTES), 'write');
+      harts.memory.u8.set(word(value), host + (at % FRAME_BYTES));
+      wroteTracked(harts.memory, host);
       return;
     }
     const isAlias = dice < 5 && this.#satp >> 60n !== 0n;
     this.#execute('csrw mstatus, a0', { a0: isAlias ? MSTATUS.mprv | (1n << 11n) : 0n });
     this.#execute('sd a0, 0(a1)', { a0: value, a1: isAlias ? UPPER + LARGE + BigInt(at - RAM) : BigInt(at) });
-    assert(hart.state.mcause === 0n, 'the alias is always there');
+    assert(this.#state.mcause === 0n, 'the alias is always there');
   }
 
   #fence(): void {
@@ -204,14 +273,60 @@ export class ShadowTrial {
     const kind = random.pick(['sfence.vma', 'sfence.vma a0, x0', 'sfence.vma x0, a1', 'sfence.vma a0, a1'] as const);
     this.#execute('csrw mstatus, a0', { a0: 0n });
     this.#execute(kind, { a0: va, a1: asid | (random.chance(0.1) ? 0xff_0000n : 0n) });
+    this.#note(`${kind}  a0 ${va.toString(16)} a1 ${asid}`);
     this.#time++;
-    this.#fences.push({
+    this.#fenced(this.#turn, {
       time: this.#time,
       va: kind.includes('a0') ? va & ~0xfffn : undefined,
       asid: kind.includes('a1') ? asid & this.#asidMask : undefined,
     });
-    this.trail.push(`${kind}  a0 ${va.toString(16)} a1 ${asid}`);
-    if (kind === 'sfence.vma') this.#fences = this.#fences.slice(-1);
+  }
+
+  #fenced(hart: number, fence: Fence): void {
+    const known = must(this.#known[hart]);
+    const isAll = fence.va === undefined && fence.asid === undefined;
+    known.fences = isAll ? [fence] : [...known.fences, fence];
+  }
+
+  /** Some harts, this one perhaps among them, are asked for a fence by a call of the SBI, from supervisor mode. */
+  #remoteFence(): void {
+    const random = this.#random;
+    const state = this.#state;
+    const count = this.harts.states.length;
+    const mask = 1 + random.below((1 << count) - 1);
+    const isAll = random.chance(0.3);
+    const asid = random.chance(0.5) ? BigInt(random.below(4)) : undefined;
+    const va = this.#address() & ~0xfffn;
+    const pages = random.chance(0.7) ? 1 : 1 + random.below(70);
+    this.#execute('csrw mstatus, a0', { a0: 1n << 11n });
+    const entry = this.#satp >> 60n === 0n ? BigInt(RAM) : UPPER + LARGE;
+    state.mepc = BigInt.asUintN(64, entry + BigInt(SLOTS.indexOf('ecall') * 4));
+    state.features |= FEATURE.sbi;
+    state.x[11] = 0n;
+    state.x[12] = isAll ? 0n : BigInt.asUintN(64, va);
+    state.x[13] = isAll ? (1n << 64n) - 1n : BigInt(pages * FRAME_BYTES);
+    state.x[14] = asid ?? 0n;
+    state.x[16] = asid === undefined ? 1n : 2n;
+    state.x[17] = SBI_RFENCE;
+    this.#execute('mret', { a0: BigInt(mask) }, 3);
+    state.features &= ~FEATURE.sbi;
+    assert(state.mcause === 2n && state.x[10] === 0n, 'it was called, and it is done');
+    this.#note(`fence of ${mask.toString(2)}: ${isAll ? 'all' : `${va.toString(16)}, ${pages}`} asid ${asid}`);
+    this.#time++;
+    this.remote++;
+    for (let hart = 0; hart < count; hart++) {
+      if ((mask & (1 << hart)) === 0) continue;
+      for (let page = 0; page < (isAll ? 1 : pages); page++)
+        this.#fenced(hart, {
+          time: this.#time,
+          va: isAll ? undefined : va + BigInt(page * FRAME_BYTES),
+          asid: asid === undefined ? undefined : asid & this.#asidMask,
+        });
+    }
+  }
+
+  #note(line: string): void {
+    this.trail.push(this.harts.states.length === 1 ? line : `hart ${this.#turn}: ${line}`);
   }
 
   #setRoot(): void {
@@ -223,10 +338,11 @@ export class ShadowTrial {
     this.#execute('csrw mstatus, a0', { a0: 0n });
     this.#execute('csrw satp, a0', { a0: satp });
     this.#execute('csrr a0, satp');
-    this.#satp = must(this.hart.state.x[10]);
+    const known = must(this.#known[this.#turn]);
+    known.satp = must(this.#state.x[10]);
     const kept = (satp & ~(0xffffn << 44n)) | (satp & (this.#asidMask << 44n));
-    assert(this.#satp === kept, 'satp keeps the bits that it has');
-    this.trail.push(`satp = ${this.#satp.toString(16)}`);
+    assert(known.satp === kept, 'satp keeps the bits that it has');
+    this.#note(`satp = ${known.satp.toString(16)}`);
   }
 
   #address(): bigint {
@@ -235,7 +351,12 @@ export class ShadowTrial {
     const dice = random.below(8);
     if (dice === 0) return base + LARGE + BigInt((DATA + random.below(DATA_PAGES)) * FRAME_BYTES);
     if (dice === 1) return base + BigInt((16 + random.below(16)) * FRAME_BYTES);
-    return base + BigInt(random.below(6) * FRAME_BYTES);
+    return base + BigInt(this.#page() * FRAME_BYTES);
+  }
+
+  /** Pages of which two have the same place in the buffers (translation-buffers.ts). */
+  #page(): number {
+    return this.#random.below(6) + (this.#random.chance(0.5) ? 256 : 0);
   }
 
   #use(): string | undefined {
@@ -247,7 +368,7 @@ export class ShadowTrial {
     const status = (sum ? MSTATUS.sum : 0n) | (mxr ? MSTATUS.mxr : 0n) | (BigInt(mode) << 11n);
     if (this.#satp >> 60n === 0n) return undefined;
     const expected = this.#outcomes({ va, access, mode, sum, mxr });
-    const { state } = this.hart;
+    const state = this.#state;
     let outcome: Outcome;
     if (access === 'fetch') {
       this.#execute('csrw mstatus, a0', { a0: status });
@@ -265,17 +386,18 @@ export class ShadowTrial {
       else outcome = this.#whereIs(stamp);
     }
     const how = `${access} ${BigInt.asUintN(64, va).toString(16)} mode ${mode}${sum ? ' SUM' : ''}${mxr ? ' MXR' : ''}`;
-    this.trail.push(`${how} -> ${outcome}`);
+    this.#note(`${how} -> ${outcome}`);
     this.uses++;
     if (outcome !== this.#now({ va, access, mode, sum, mxr })) this.stale++;
     this.#sync('walk');
     if (expected.has(outcome)) return undefined;
-    return `${how}: ${outcome}, not one of ${[...expected].join(', ')}; satp ${this.#satp.toString(16)}`;
+    return `hart ${this.#turn}: ${how}: ${outcome}, not one of ${[...expected].join(', ')}; satp ${this.#satp.toString(16)}`;
   }
 
   #whereIs(stamp: bigint): number {
+    const { map, memory } = this.harts;
     for (let page = DATA; page < DATA + DATA_PAGES; page++)
-      if (new DataView(this.hart.read(address(page) + STORE_AT, 8).buffer).getBigUint64(0, true) === stamp) return page;
+      if (memory.u64[(map.host(address(page) / FRAME_BYTES, 'read') + STORE_AT) / 8] === stamp) return page;
     return -1;
   }
 
@@ -289,7 +411,8 @@ export class ShadowTrial {
   #outcomes(use: Use): ReadonlySet<Outcome> {
     const asid = (this.#satp >> 44n) & 0xffffn;
     const page = use.va & ~0xfffn;
-    const last = (covers: (fence: Fence) => boolean): number => this.#fences.findLast(covers)?.time ?? 0;
+    const last = (covers: (fence: Fence) => boolean): number =>
+      must(this.#known[this.#turn]).fences.findLast(covers)?.time ?? 0;
     const all = last(({ va, asid: of }) => va === undefined && of === undefined);
     const space = last(({ va, asid: of }) => va === undefined && (of === undefined || of === asid));
     const leafOfSpace = last(({ va, asid: of }) => (va ?? page) === page && (of ?? asid) === asid);
@@ -313,7 +436,7 @@ export class ShadowTrial {
         if (next !== undefined && next.time <= since(!isPointer)) return;
         if (!isPointer || level === 0)
           found.push({
-            outcome: leafOutcome(use, value, level, this.hart.state.menvcfg),
+            outcome: leafOutcome(use, value, level, this.#state.menvcfg),
             isGlobal: (value & PTE.g) !== 0n,
           });
         else descend(Number((value >> 10n) << 12n), level - 1);

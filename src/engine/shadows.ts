@@ -4,9 +4,9 @@
  */
 import { assert } from '../base/assert.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { headerLayout, PLAN } from './memory-plan.ts';
 import { DEFAULT_SHADOWS, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
-import { TRACK_STATE, TRACKED_BYTES, TRACKED_FRAMES, trackedFrame } from './shadow-tracking.ts';
+import { TRACKED_BYTES } from './shadow-tracking.ts';
+import { placeTracked, TRACKED_FRAMES, trackedFrames } from './tracked-frames.ts';
 import { BANKS, MOST_SHADOWS, STALE, TLB_BANK_BYTES, TLB_ENTRIES, type VcpuState } from './vcpu-state.ts';
 
 export type ShadowModel = 'fence' | 'tracked';
@@ -14,7 +14,7 @@ export type ShadowModel = 'fence' | 'tracked';
 export interface ShadowOptions {
   /** Shadows of a hart, 1 to MOST_SHADOWS; 1: each change of root empties it. */
   readonly count?: number;
-  /** What drops translations: fences (default), or writes to page tables (one hart alone; shadow-tracking.ts). */
+  /** What drops translations: fences (default), or writes to page tables (shadow-tracking.ts). */
   readonly model?: ShadowModel;
   /** Bits of satp's ASID, 0 to 16. */
   readonly asidBits?: number;
@@ -25,7 +25,8 @@ const MOST_ASID_BITS = 16;
 
 /** Bytes of a hart's block of shadows. */
 export function shadowBytes({ count = DEFAULT_SHADOWS, model }: ShadowOptions = {}): number {
-  return (count + RESERVED_SHADOWS) * SHADOW_BYTES + (model === 'tracked' ? TRACKED_FRAMES * TRACKED_BYTES : 0);
+  const trackBytes = TRACKED_FRAMES * TRACKED_BYTES + trackedFrames.sizeBytes;
+  return (count + RESERVED_SHADOWS) * SHADOW_BYTES + (model === 'tracked' ? trackBytes : 0);
 }
 
 /** Makes the vCPU's shadows in a block of that size, which is zeros or was theirs before. Before it runs. */
@@ -47,7 +48,10 @@ export function placeShadows(
     const table = block + (count + RESERVED_SHADOWS) * SHADOW_BYTES;
     memory.u8.fill(0, table, table + TRACKED_FRAMES * TRACKED_BYTES);
     state.trackTable = BigInt(table);
-    memory.header.trackTable = table;
+    state.seenTracks = 0;
+    state.trackLogSeen = 0;
+    state.trackBusy = 0;
+    placeTracked(memory, table + TRACKED_FRAMES * TRACKED_BYTES);
   }
   state.asidAbsent = ((0xffffn << BigInt(asidBits)) & 0xffffn) << 44n;
   state.shadowRoots.fill(NONE);
@@ -163,18 +167,6 @@ function entriesOf(shadow: ShadowView): number {
 export function emptyFetchBuffer(memory: MachineMemory, state: VcpuState): void {
   const from = Number(state.fetchBank);
   if (from !== 0) memory.u8.fill(0xff, from, from + TLB_BANK_BYTES);
-}
-
-/** Bytes of the frame at that linear address are written by another than the hart: fences take notice if it is tracked. */
-export function wroteTracked(memory: MachineMemory, host: number): void {
-  const { trackTable } = memory.header;
-  if (trackTable === 0) return;
-  const frame = Math.floor(host / 4096);
-  const slot = (trackTable + (frame % TRACKED_FRAMES) * TRACKED_BYTES) / 4;
-  const { offset } = trackedFrame;
-  if (Atomics.load(memory.u32, slot + offset.frame / 4) !== frame) return;
-  if (Atomics.load(memory.u32, slot + offset.state / 4) === TRACK_STATE.tracked)
-    Atomics.add(memory.u32, (PLAN.header + headerLayout.offset.trackWrites) / 4, 1);
 }
 
 /** Counters of a hart's shadows. */

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assemble, DEFAULT_EXTENSIONS } from '../isa/index.ts';
 import { BareHart, type BareHartOptions } from './engine.testing.ts';
-import { GuestPhysicalMap } from './machine-memory.ts';
+import { GuestPhysicalMap } from './guest-physical-map.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 
 const BASE = 0x8000_0000;

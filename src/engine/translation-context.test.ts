@@ -8,7 +8,10 @@ import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
 import { DECODED_HEADER_BYTES, decodedHeader } from './memory-plan.ts';
 import { DEFAULT_SHADOWS } from './shadow-layout.ts';
-import { type ShadowOptions, shadowList, shadowStats, wroteTracked } from './shadows.ts';
+import { type ShadowOptions, shadowList, shadowStats } from './shadows.ts';
+import { wroteTracked } from './tracked-frames.ts';
+import { placesOf } from './translation-buffers.ts';
+import { TLB_ENTRY_BYTES } from './vcpu-state.ts';
 
 const RAM = 0x8000_0000;
 const PAGE = 4096;
@@ -99,6 +102,14 @@ describe('a fence drops what it names', () => {
       execute(source, registers);
       assert.deepEqual([load(X), load(Y)], [drops.includes(X) ? 2 : 1, drops.includes(Y) ? 2 : 1]);
     });
+    test(`${name}, from the second of its places, too`, () => {
+      for (const va of [X, Y]) {
+        map(A.number, va + 256 * PAGE, 3);
+        assert.equal(load(va + 256 * PAGE), 3);
+      }
+      execute(source, registers);
+      assert.deepEqual([load(X), load(Y)], [drops.includes(X) ? 2 : 1, drops.includes(Y) ? 2 : 1]);
+    });
   }
 
   test('a page that is part of a larger one drops the larger one', () => {
@@ -111,6 +122,27 @@ describe('a fence drops what it names', () => {
     hart.state.mtvec = BigInt(CODE + 64);
     execute('sfence.vma a0', { 10: BigInt(large) });
     execute('ld a0, 0(a1)', { 11: BigInt(large + (DATA - RAM) + 4 * PAGE) });
+    assert.equal(hart.state.mcause, 13n, 'a load page fault');
+  });
+
+  test('a larger page that had to make room in the table is dropped with all its parts', () => {
+    const large = 0x20_0000;
+    const part = large + (DATA - RAM) + 3 * PAGE;
+    hart.write(space(0) + PAGE + 8, word(leaf(RAM)));
+    // Pages of the same set: of the table, and of the table at other places.
+    map(A.number, PAGE, 1);
+    map(A.number, 257 * PAGE, 1);
+    for (let i = 2; i < 6; i++) hart.write(space(0) + PAGE + i * 8, word(pointer(space(0) + 2 * PAGE)));
+    assert.equal(load(part), 3);
+    const before = hart.state.tableEvictions;
+    for (let i = 0; i < 6; i++)
+      if (i !== 1) for (const page of [1, 257]) assert.equal(load(i * large + page * PAGE), 1);
+    assert.ok(hart.state.tableEvictions - before >= 4, 'each of its ways had to make room');
+    hart.state.mtvec = BigInt(CODE + 64);
+    hart.write(space(0) + PAGE + 8, word(0n));
+    // Another of its parts is named.
+    execute('sfence.vma a0', { 10: BigInt(large) });
+    execute('ld a0, 0(a1)', { 11: BigInt(part) });
     assert.equal(hart.state.mcause, 13n, 'a load page fault');
   });
 });
@@ -245,14 +277,23 @@ describe('shadows', () => {
     );
   });
 
-  test('pages that share an entry of a buffer are found in the table', () => {
+  test('of pages that share a place in the buffers, two are in them, and more are found in the table', () => {
     const far = X + 256 * PAGE;
     map(A.number, far, 3);
     assert.equal(load(far), 3);
-    const before = stats();
+    const first = stats();
     for (let i = 0; i < 5; i++) assert.deepEqual([load(X), load(far)], [1, 3]);
+    assert.deepEqual(stats(), first);
+    // A page whose first place is the second of both.
+    const [, second] = placesOf(BigInt(X));
+    assert.equal(placesOf(BigInt(far))[1], second);
+    const third = (second / TLB_ENTRY_BYTES) * PAGE;
+    map(A.number, third, 4);
+    assert.equal(load(third), 4);
+    const before = stats();
+    for (let i = 0; i < 5; i++) assert.deepEqual([load(X), load(far), load(third)], [1, 3, 4]);
     const after = stats();
-    assert.equal(after.refillsByShadow - before.refillsByShadow, 10);
+    assert.ok(after.refillsByShadow - before.refillsByShadow >= 5, 'two places for three pages');
     assert.equal(after.refillsByWalk, before.refillsByWalk);
   });
 

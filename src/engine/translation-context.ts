@@ -34,7 +34,7 @@ const NO_ROOT = -1n;
 export function defineContext(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
   const declare = library.declarer(module);
-  const banks = declare('set_banks', [P], []);
+  const banks = library.get('set_banks');
   defineFences(module, library, banks);
   const emptyData = module.function('empty_data', [P, P, 'i32'], [], (f) => defineEmptyData(f));
   const emptyFetch = module.function('empty_fetch', [P, P, 'i32'], [], (f) => defineEmptyFetch(f));

@@ -110,6 +110,10 @@ const ENGINE_FIELDS = {
   /** Of the header's trackWrites, those that a fence has seen; 1: there are global pages below the upper half. */
   trackSeen: 'u32',
   lowGlobals: 'u32',
+  /** Of tracked-frames.ts: marks that this vCPU has seen, how much of the log; writes that it has announced and not told. */
+  seenTracks: 'u32',
+  trackLogSeen: 'u32',
+  trackBusy: 'u32',
   /** satp.MODE that the global pages are of: those of another are others. */
   globalMode: 'u64',
   /** The shadow whose fetch buffer is in use: its fetchEpoch is the vCPU's. */

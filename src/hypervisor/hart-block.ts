@@ -43,8 +43,9 @@ export const hartBlock = struct('hart-block', {
   busy: 'i32',
   /** What a debugger lets this vCPU do while the machine is not paused: see GATE. */
   gate: 'i32',
-  /** How often all code had been dropped when this vCPU forgot it last. */
+  /** How often all code had been dropped when this vCPU forgot it last, and the epoch of decoded code then. */
   seenFlushes: 'u32',
+  seenDecoded: 'u32',
   /** hart_start's or hart_suspend's operands. */
   startAddress: 'u64',
   startOpaque: 'u64',

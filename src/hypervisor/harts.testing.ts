@@ -1,7 +1,8 @@
 /**
  * Several vCPUs over one memory, in turns on one thread, with the machine's own runner: for tests in which the order of
  * their slices is known. Each has a processor and a translator of its own, as on threads of their own, or all share
- * one, as by the instruction clock. There are no devices, and no SBI.
+ * one, as by the instruction clock. There are no devices, and of the
+ * SBI what needs none.
  */
 import { assert, must } from '../base/assert.ts';
 import { type BareHartOptions, moduleFor } from '../engine/engine.testing.ts';
@@ -12,6 +13,7 @@ import {
   MMIO_ANSWER,
   Processor,
   placeShadows,
+  type ShadowOptions,
   shadowBytes,
   type VcpuState,
   vcpuState,
@@ -33,6 +35,7 @@ export interface HartsOptions {
   readonly width: 32 | 64;
   readonly codeBytes: number;
   readonly translate: BareHartOptions['translate'];
+  readonly shadows?: ShadowOptions;
 }
 
 interface Thread {
@@ -63,7 +66,7 @@ export class Harts {
       ...{ width, shared: true, codeBytes: options.codeBytes, frames: options.ramBytes / FRAME_BYTES + 16 },
       blockBytes:
         pages * 4 +
-        harts * (vcpuState.sizeBytes + shadowBytes() + hartBlock.sizeBytes + 192) +
+        harts * (vcpuState.sizeBytes + shadowBytes(options.shadows) + hartBlock.sizeBytes + 192) +
         worldBlock.sizeBytes +
         exclusionBlock.sizeBytes +
         320,
@@ -75,7 +78,7 @@ export class Harts {
     this.map.declare(options.ramBase, options.ramBytes, { readOnly: false });
     this.vcpus = Array.from({ length: harts }, (_, id) => {
       const vcpu = new Vcpu(memory, id, memory.block(vcpuState.sizeBytes), memory.block(hartBlock.sizeBytes));
-      placeShadows(memory, vcpu.state, memory.block(shadowBytes()));
+      placeShadows(memory, vcpu.state, memory.block(shadowBytes(options.shadows)), options.shadows);
       vcpu.state.gpaMap = BigInt(this.map.at);
       vcpu.state.gpaPages = BigInt(pages);
       vcpu.state.clockMode = 1;
@@ -130,7 +133,7 @@ export class Harts {
         isInside = exit.kind !== 'codeFull';
       } else {
         this.#slice.budget = left;
-        this.#entered.set(id, this.memory.header.codeFlushes);
+        this.#entered.set(id, this.memory.header.decodedEpoch);
         const slice = runner.slice(vcpu);
         assert(slice.kind === 'ran' || slice.kind === 'idle', `the slice ended: ${slice.kind}`);
         isFence = must(hart.exits[FENCES]) > fences;
@@ -164,7 +167,7 @@ export class Harts {
    * asked goes on, and all come out when code is dropped.
    */
   mayGoOn(id: number): boolean {
-    return must(this.vcpus[id]).requests === 0 && this.#entered.get(id) === this.memory.header.codeFlushes;
+    return must(this.vcpus[id]).requests === 0 && this.#entered.get(id) === this.memory.header.decodedEpoch;
   }
 
   /** Whether others began to execute code of which this vCPU was not told. */
@@ -197,7 +200,7 @@ export class Harts {
 }
 
 const none = (): never => {
-  throw new Error('there is no SBI');
+  throw new Error('there is nothing around');
 };
 const NOTHING_ELSE: RunnerPorts = {
   mmio: { read: () => undefined, write: () => false },

@@ -152,7 +152,7 @@ export class Runner {
     this.#serveRequests(vcpu);
     if (this.#translator?.prepare(vcpu.state) === false) {
       this.#leave(vcpu);
-      this.#dropCode();
+      this.#makeRoomForCode();
       // By the instruction clock, that code memory was full is no turn missed.
       if (!this.#enter(vcpu)) return BARRIER;
       this.#translator.prepare(vcpu.state);
@@ -207,7 +207,7 @@ export class Runner {
       vcpu.running = false;
       return false;
     }
-    if (vcpu.hart.seenFlushes !== this.#memory.header.codeFlushes) vcpu.forgetCode();
+    vcpu.forgetDroppedCode();
     return true;
   }
 
@@ -296,7 +296,7 @@ export class Runner {
         this.#stop(vcpu, 'breakpoint');
         return RAN;
       case 'codeFull':
-        this.#dropCode();
+        this.#makeRoomForCode();
         return RAN;
       case 'memoryFull':
         if (this.#memory.refill(vcpu.state)) return RAN;
@@ -329,9 +329,9 @@ export class Runner {
     return false;
   }
 
-  /** Code memory is full. Whoever comes second finds the code dropped already; each vCPU sees it when it enters next. */
-  #dropCode(): void {
-    this.#exclusion.exclude(() => this.#memory.dropCode());
+  /** Code memory is full. Whoever comes second finds that there is room already; each vCPU sees it when it enters next. */
+  #makeRoomForCode(): void {
+    this.#exclusion.exclude(() => this.#memory.makeRoomForCode());
   }
 
   /** HSM transitions, timers. A value: the vCPU has nothing to run. */
@@ -414,6 +414,7 @@ export class Runner {
       for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
     vcpu.acknowledgeProtection();
+    vcpu.acknowledgeTracks(this.#world.vcpus);
     vcpu.acknowledgeCodeMarks(this.#processor);
   }
 

@@ -4,6 +4,7 @@
  */
 import { SharedLock } from '../base/lock.ts';
 import {
+  confirmMarks,
   dropTranslations,
   dropWriteTranslations,
   emptyFetchBuffer,
@@ -15,6 +16,7 @@ import {
   type Processor,
   REMOTE_FENCES,
   REQUEST,
+  seeMarks,
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
@@ -179,14 +181,17 @@ export class Vcpu {
   }
 
   /**
-   * All decoded code was dropped. Marks that this vCPU has not seen yet name pages of it, whose places other code takes:
-   * what they ask for is done herewith.
+   * If decoded code was dropped, some or all, what is known of it is forgotten. Where all was, marks that this vCPU has not seen yet name pages of it, whose
+   * places other code takes: what they ask for is done herewith.
    */
-  forgetCode(): void {
+  forgetDroppedCode(): void {
+    const { decodedEpoch, codeFlushes, marks } = this.#memory.header;
+    if (this.hart.seenDecoded === decodedEpoch) return;
     this.forgetTranslations();
     forgetProfile(this.state);
-    this.state.seenMarks = this.#memory.header.marks;
-    this.hart.seenFlushes = this.#memory.header.codeFlushes;
+    if (this.hart.seenFlushes !== codeFlushes) this.state.seenMarks = marks;
+    this.hart.seenDecoded = decodedEpoch;
+    this.hart.seenFlushes = codeFlushes;
   }
 
   /**
@@ -206,7 +211,7 @@ export class Vcpu {
    */
   withCode<T>(act: () => T): T {
     return this.#memory.withCode(() => {
-      if (this.hart.seenFlushes !== this.#memory.header.codeFlushes) this.forgetCode();
+      this.forgetDroppedCode();
       return act();
     });
   }
@@ -242,6 +247,15 @@ export class Vcpu {
   /** Whether the vCPU stands in no overlay that ended at this epoch, now or when it runs next. */
   hasForgottenOverlay(epoch: number): boolean {
     return !this.running || ((this.state.seenOverlays - epoch) | 0) >= 0;
+  }
+
+  /**
+   * Takes note of page tables that other vCPUs track (engine/tracked-frames.ts): its own writes to them went unnoticed
+   * until now. Before it enters the engine, and counted as in it.
+   */
+  acknowledgeTracks(all: readonly Vcpu[]): void {
+    seeMarks(this.#memory, this.state, () => dropWriteTranslations(this.state));
+    confirmMarks(this.#memory, all);
   }
 
   /** Protection tables changed: what was allowed before may not be any more. Before the vCPU enters the engine. */

@@ -135,7 +135,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
 }
 
 function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
-  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence', cpus = 1 } = options;
+  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence' } = options;
   const shadows = options.shadows ?? (room === undefined ? DEFAULT_SHADOWS : sharedShadows(room));
   if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
     throw new OperatorError(
@@ -150,11 +150,11 @@ function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
       `Give --asid-bits a number from 0 to ${MOST_ASID_BITS}.`,
     );
   // What is written is looked up in one table for all who write: the machine's.
-  if (shadowModel === 'tracked' && (cpus > 1 || room !== undefined))
+  if (shadowModel === 'tracked' && room !== undefined)
     throw new OperatorError(
       'bad-shadow-model',
-      'write-tracked shadow tables serve machines with one hart, for one guest',
-      'Give -c 1 in a machine of its own, or leave out --shadow-model.',
+      'write-tracked shadow tables serve machines made for one guest',
+      'Make the machine without room for others, or leave out the shadow model.',
     );
   return { count: shadows, asidBits, model: shadowModel };
 }

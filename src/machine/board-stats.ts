@@ -98,7 +98,7 @@ export interface BoardStats {
   readonly vcpus: readonly VcpuStats[];
   readonly scheduling: SchedulingStats;
   readonly memory: Readonly<
-    Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes', number>
+    Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes' | 'codePagesEvicted', number>
   > & {
     /** In a machine of several guests: of this one's memory what has frames, and what of it others have too; copies in all. */
     readonly shared?: Readonly<Record<'presentBytes' | 'sharedBytes' | 'framesCopied', number>>;
@@ -143,6 +143,7 @@ export function boardStats(board: Board): BoardStats {
       codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
       ...(board.commons.hasRoom ? { shared: sharingStats(board) } : {}),
+      codePagesEvicted: header.pagesEvicted,
     },
     exits: Object.fromEntries(
       EXIT_KINDS.map((kind, i) => [kind, board.vcpus.reduce((sum, vcpu) => sum + (vcpu.hart.exits[i] ?? 0), 0)]),

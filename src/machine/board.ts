@@ -479,6 +479,7 @@ export class Board {
       state.freshLeast = FRESH_LEAST;
       state.seenMarks = this.memory.header.marks;
       hart.seenFlushes = this.memory.header.codeFlushes;
+      hart.seenDecoded = this.memory.header.decodedEpoch;
       state.seenOverlays = this.memory.header.overlayEpoch;
       hart.sbiDeadline = (1n << 64n) - 1n;
       hart.machineDeadline = (1n << 64n) - 1n;

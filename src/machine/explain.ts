@@ -59,12 +59,12 @@ export class CodeExplainer {
     const pc = BigInt.asUintN(64, request.pc ?? vcpu.state.pc);
     const { header } = this.#board.memory;
     for (let attempt = 1; ; attempt++) {
-      const flushes = header.codeFlushes;
+      const epoch = header.decodedEpoch;
       try {
         return new Explainer(this.#board, this.#options, vcpu, pc).explain();
       } catch (error) {
-        // All code was dropped under our eyes: then anything may be read.
-        if (attempt === ATTEMPTS || header.codeFlushes === flushes) throw error;
+        // Code was dropped under our eyes: then anything may be read.
+        if (attempt === ATTEMPTS || header.decodedEpoch === epoch) throw error;
       }
     }
   }

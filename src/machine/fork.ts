@@ -17,7 +17,7 @@ export function prepareFork(board: Board, twin: Board): void {
   for (const [i, vcpu] of board.vcpus.entries()) copyFields(savedVcpu, vcpu.state, must(twin.vcpus[i]).state);
   copyDevices(board, twin);
   if (board.protection !== undefined) must(twin.protection).copyFrom(board.protection);
-  twin.map.touch();
+  twin.map.provide();
 }
 
 /**

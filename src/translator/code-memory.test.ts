@@ -11,17 +11,18 @@ const PAGE_BYTES = 4096;
 const TURNS = 4;
 const BODY = 50;
 const STEPS = 1 + TURNS * (BODY + 2) + 1;
+const SLICE = 50;
 const decoder = createDecoder(parseCpu('rv64'));
 
-/** A hart with 1 MiB of code memory; its guest goes round `pages` pages, each with a loop. */
-function roundabout(pages: number) {
+/** A hart with 1 MiB of code memory; its guest goes round `pages` pages, each with a loop of so many turns. */
+function roundabout(pages: number, { turns = (_page: number): number => TURNS, threshold = 1 } = {}) {
   const hart = new BareHart({
     ...{ extensions: parseCpu('rv64'), ramBase: BASE, ramBytes: pages * PAGE_BYTES, codeBytes: 1 << 20 },
-    translate: translating()({ decoder }),
+    translate: translating({ threshold })({ decoder }),
   });
   for (let page = 0; page < pages; page++) {
     const words = new Uint32Array(BODY + 4).fill(0x00128293); // addi x5, x5, 1
-    words[0] = 0x00000313 | (TURNS << 20); // addi x6, x0, TURNS
+    words[0] = 0x00000313 | (turns(page) << 20); // addi x6, x0, turns
     words[BODY + 1] = 0xfff30313; // addi x6, x6, -1
     words[BODY + 2] = branch(-(BODY + 1) * 4);
     const next = page === pages - 1 ? -page * PAGE_BYTES : PAGE_BYTES;
@@ -44,12 +45,12 @@ function branch(offset: number): number {
   return ((bits[0] << 31) | (bits[1] << 25) | (6 << 15) | (1 << 12) | (bits[2] << 8) | (bits[3] << 7) | 0x63) >>> 0;
 }
 
-/** Runs so many steps, and drops all code when the engine says that there is no room for more. */
+/** Runs so many steps, and makes room when the engine says that there is none for more code. */
 function runWhole(hart: BareHart, steps: number): void {
   const end = hart.state.steps + BigInt(steps);
   while (hart.state.steps < end) {
     const exit = hart.run(Number(end - hart.state.steps));
-    if (exit.kind === 'codeFull') hart.dropCode();
+    if (exit.kind === 'codeFull') hart.makeRoomForCode();
   }
 }
 
@@ -69,6 +70,30 @@ describe('code memory that is too small', () => {
     assert.equal(hart.state.x[5], BigInt(pages * TURNS * BODY * rounds));
     assert(memory.header.codeFlushes > rounds, `${memory.header.codeFlushes} times in ${rounds} rounds`);
     assert.equal(collections, 1, 'the host is asked to free what was dropped');
+  });
+
+  test('what is cold goes first, and what is hot stays translated', () => {
+    const pages = 200;
+    const turnsOf = (page: number): number => (page % 20 === 0 ? 30 : 1);
+    const { hart, memory } = roundabout(pages, { turns: turnsOf, threshold: 20 });
+    const turns = Array.from({ length: pages }, (_, page) => turnsOf(page)).reduce((sum, each) => sum + each, 0);
+    const round = pages * 2 + turns * (BODY + 2);
+    // In slices, so that what is hot is entered often.
+    const runRounds = (rounds: number): void => {
+      for (let done = 0; done < round * rounds; done += SLICE) runWhole(hart, Math.min(SLICE, round * rounds - done));
+    };
+    // Now the loops of 30 turns are hot: ten pages of two hundred, of which some fifty fit at a time.
+    runRounds(20);
+    const { regionsMade, pagesEvicted, codeFlushes } = memory.header;
+    const { regions } = memory.regionsInUse;
+    assert(regions >= 10, `${regions} regions`);
+    runRounds(20);
+    assert.equal(hart.state.x[5], BigInt(turns * BODY * 40));
+    const after = memory.header;
+    assert.deepEqual([after.codeFlushes, after.regionsMade], [codeFlushes, regionsMade]);
+    assert.equal(memory.regionsInUse.regions, regions);
+    assert(after.pagesEvicted > pagesEvicted + 1000, `${after.pagesEvicted} pages, ${pagesEvicted} before`);
+    assert(memory.codeBytes <= 1 << 20);
   });
 
   test('counts what the host holds for a module, until it is dropped', () => {

@@ -15,11 +15,10 @@ import {
   type MachineMemory,
   OVERLAY,
   OVERLAY_STATE,
+  placesOf,
   RECORD,
   SPECIAL,
   SUBSTITUTE,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
   USE,
   type VcpuState,
 } from '../engine/index.ts';
@@ -54,9 +53,10 @@ export function placeOf(memory: MachineMemory, state: VcpuState, pc = state.pc):
 
 /** The decoded entries of a page, as a fetch bank has them. Its vCPU may be changing the bank: then it may be another page. */
 function lookUp({ u32, u64, header }: MachineMemory, bank: number, va: bigint): number | undefined {
-  const index = Number((va >> 12n) & BigInt(TLB_ENTRIES - 1));
-  const entry = (bank + index * TLB_ENTRY_BYTES) / 8;
-  if (u64[entry] !== va) return undefined;
+  const entry = placesOf(va)
+    .map((place) => (bank + place) / 8)
+    .find((place) => u64[place] === va);
+  if (entry === undefined) return undefined;
   const decoded = must(u32[entry * 2 + 2]);
   return decoded >= header.decodedFirst && decoded < header.frameFirst * FRAME_BYTES ? decoded : undefined;
 }

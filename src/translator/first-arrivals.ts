@@ -8,8 +8,8 @@ import {
   DECODED_HEADER_BYTES,
   decodedHeader,
   HOT_COUNTERS,
+  isRegionHead,
   type MachineMemory,
-  SPECIAL,
   type VcpuState,
 } from '../engine/index.ts';
 import type { CodePlace } from './code-source.ts';
@@ -28,7 +28,7 @@ export class FirstArrivals {
   readonly #memory: MachineMemory;
   readonly #secondThreshold: number;
   readonly #targets = new Map<number, Arrivals>();
-  #flushes = 0;
+  #epoch = 0;
 
   constructor(memory: MachineMemory, secondThreshold: number) {
     this.#memory = memory;
@@ -37,14 +37,12 @@ export class FirstArrivals {
 
   /** A vCPU has reached the place: whether it is one to translate now. */
   isNew(state: VcpuState, { pc, decoded }: CodePlace): boolean {
-    const { codeFlushes } = this.#memory.header;
-    if (codeFlushes !== this.#flushes) this.#targets.clear();
-    this.#flushes = codeFlushes;
+    this.#forgetDropped();
     const offset = Number(pc & 0xfffn);
     const head = decoded + offset * 4;
     state.hotCounters[(head >>> 3) % HOT_COUNTERS] = 0;
     const before = this.#targets.get(head);
-    const isHead = (must(this.#memory.u32[head / 4]) & 1023) === SPECIAL.region;
+    const isHead = isRegionHead(this.#memory, head);
     if (isHead) {
       if (before === undefined) return false;
       before.isMade = true;
@@ -54,6 +52,14 @@ export class FirstArrivals {
     if (before !== undefined && !before.isMade && before.bits === bits) return ++before.count % RETRY === 0;
     this.#targets.set(head, { bits, count: 1, isMade: false });
     return true;
+  }
+
+  /** What became of places whose pages were taken back is another place's. */
+  #forgetDropped(): void {
+    const { decodedEpoch } = this.#memory.header;
+    if (decodedEpoch === this.#epoch) return;
+    this.#epoch = decodedEpoch;
+    for (const head of this.#targets.keys()) if (!isRegionHead(this.#memory, head)) this.#targets.delete(head);
   }
 
   /** A region is made for that head: if there is none any more, it was dropped. */

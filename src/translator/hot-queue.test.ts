@@ -13,7 +13,7 @@ function hot(i: number): Omit<HotCode, 'jumps'> {
     pc: 0xffff_ffff_8000_0000n + BigInt(i),
     decoded: 0xf000_0000 + i,
     bank: 0x8000_0000 + i,
-    flushes: i,
+    epoch: i,
     why: i % 2 === 0 ? 'reached' : 'emulated',
   };
 }
@@ -21,8 +21,8 @@ function hot(i: number): Omit<HotCode, 'jumps'> {
 function taken(from: HotQueue): Omit<HotCode, 'jumps'> | undefined {
   const found = from.take();
   if (found === undefined) return undefined;
-  const { pc, decoded, bank, flushes, why } = found;
-  return { pc, decoded, bank, flushes, why };
+  const { pc, decoded, bank, epoch, why } = found;
+  return { pc, decoded, bank, epoch, why };
 }
 
 test('hot code is taken in the order in which it was put, whole', () => {

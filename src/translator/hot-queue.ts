@@ -3,7 +3,7 @@
  * it and emptied by that other one, which sleeps on a word of the machine's header meanwhile. A place is described by
  * what does not change when the vCPU goes on.
  *
- *   entry:  u64 pc | u32 decoded entries of its page, u32 fetch bank | u32 how often all code had been dropped, u32 why
+ *   entry:  u64 pc | u32 decoded entries of its page, u32 fetch bank | u32 epoch of decoded code, u32 why
  */
 import { HOT_QUEUE, HOT_QUEUE_WORDS, headerLayout, type MachineMemory, PLAN, type VcpuState } from '../engine/index.ts';
 import type { CodePlace } from './code-source.ts';
@@ -15,7 +15,7 @@ const BELL = (PLAN.header + headerLayout.offset.hotBell) / 4;
 
 /** A place, and the generation of code that it belongs to. */
 export interface HotCode extends CodePlace {
-  readonly flushes: number;
+  readonly epoch: number;
   /** The pc was reached often; or the sensitive instruction there was emulated often. */
   readonly why: 'reached' | 'emulated';
 }
@@ -28,14 +28,14 @@ export class HotQueue {
   }
 
   /** By the vCPU's thread. False: the queue is full, and the code stays interpreted until it is hot again. */
-  put({ pc, decoded, bank, flushes, why }: Omit<HotCode, 'jumps'>): boolean {
+  put({ pc, decoded, bank, epoch, why }: Omit<HotCode, 'jumps'>): boolean {
     const { hotQueue, hotQueueEnds } = this.#state;
     const next = Atomics.load(hotQueueEnds, QUEUED);
     if ((next - Atomics.load(hotQueueEnds, TAKEN)) >>> 0 >= HOT_QUEUE) return false;
     const at = (next % HOT_QUEUE) * HOT_QUEUE_WORDS;
     hotQueue[at] = pc;
     hotQueue[at + 1] = BigInt(decoded) | (BigInt(bank) << 32n);
-    hotQueue[at + 2] = BigInt(flushes) | (why === 'emulated' ? EMULATED : 0n);
+    hotQueue[at + 2] = BigInt(epoch) | (why === 'emulated' ? EMULATED : 0n);
     Atomics.store(hotQueueEnds, QUEUED, next + 1);
     return true;
   }
@@ -50,7 +50,7 @@ export class HotQueue {
     Atomics.store(hotQueueEnds, TAKEN, next + 1);
     const decoded = Number(place & 0xffffffffn);
     const why = (age & EMULATED) === 0n ? 'reached' : 'emulated';
-    return { pc, decoded, bank: Number(place >> 32n), jumps, flushes: Number(age & 0xffffffffn), why };
+    return { pc, decoded, bank: Number(place >> 32n), jumps, epoch: Number(age & 0xffffffffn), why };
   }
 }
 

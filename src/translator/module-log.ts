@@ -67,8 +67,11 @@ export class ModuleLog {
    * vCPUs take decoded pages meanwhile.
    */
   #take(sizeBytes: number, charged: number): number | undefined {
-    const { u32 } = this.#memory;
-    for (let at = Atomics.load(u32, NEXT); at + sizeBytes + charged <= Atomics.load(u32, LIMIT); ) {
+    const { header, u32 } = this.#memory;
+    const isThere = (at: number): boolean =>
+      at + sizeBytes + charged <= Atomics.load(u32, LIMIT) + Atomics.load(u32, FREE) &&
+      at + sizeBytes <= header.poolEnd;
+    for (let at = Atomics.load(u32, NEXT); isThere(at); ) {
       const found = Atomics.compareExchange(u32, NEXT, at, at + sizeBytes);
       if (found === at) return at;
       at = found;
@@ -108,4 +111,6 @@ export class ModuleLog {
 }
 
 const NEXT = (PLAN.header + headerLayout.offset.decodedNext) / 4;
+/** Pages that were taken back hold nothing: what they take may be charged for something else. */
+const FREE = (PLAN.header + headerLayout.offset.decodedFreeBytes) / 4;
 const LIMIT = (PLAN.header + headerLayout.offset.decodedLimit) / 4;

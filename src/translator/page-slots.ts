@@ -1,5 +1,5 @@
 /** A region's checks of page slots (engine/memory-slots.ts): from a base register to the host address of an access. */
-import { MOST_MISSES, SLOT, slotOffset, TLB_ENTRIES, TLB_ENTRY_BYTES, vcpuState } from '../engine/index.ts';
+import { firstPlace, MOST_MISSES, SLOT, slotOffset, vcpuState } from '../engine/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 
@@ -37,8 +37,7 @@ function probe(context: SlotContext, group: AccessGroup, first: I64, miss: Label
   const { f, vcpu, slots, budget } = context;
   const slot = slotOffset(group.base, group.isWrite);
   const buffer = f.ptr.load(vcpu, group.isWrite ? at.writeBank : at.readBank);
-  const index = f.i64.and(f.i64.shrU(first, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES));
-  const entry = f.let(f.ptr.add(buffer, f.ptr.from64(index)));
+  const entry = f.let(f.ptr.add(buffer, firstPlace(f, first)));
   // The entry of the first byte's page never has the tag of the next page.
   const last = f.i64.add(first, f.i64.const(group.to - group.from - 1));
   const page = f.let(f.i64.and(last, f.i64.const(-4096)));

@@ -34,7 +34,7 @@ function bench() {
   hart.run(10 * TURN);
   hart.state.x.fill(0n);
   const found = () => {
-    const hot = { ...must(placeOf(hart.memory, hart.state)), flushes: hart.memory.header.codeFlushes };
+    const hot = { ...must(placeOf(hart.memory, hart.state)), epoch: hart.memory.header.decodedEpoch };
     return must(must(maker).find({ ...hot, why: 'reached' }));
   };
   return { hart, found, make: (region: ReturnType<typeof found>) => must(maker).make([region], must(table)) };

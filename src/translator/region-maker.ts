@@ -16,6 +16,7 @@ import {
   entryOfRegion,
   hostFusesMultiplyAdd,
   isQuietPage,
+  isRegionHead,
   type MachineMemory,
   PLAN,
   REGION_BYTES,
@@ -52,7 +53,7 @@ export interface FoundRegion {
   readonly graph: RegionGraph;
   /** Linear address of the head's decoded entry. */
   readonly head: number;
-  readonly flushes: number;
+  readonly epoch: number;
   /** It is made for the promoted instruction that is its head. */
   readonly isPromotion: boolean;
   readonly twins: boolean;
@@ -78,7 +79,7 @@ export class RegionMaker {
   readonly #promotion: Promotion;
   readonly #made: MadeModules;
   #nextSweep = SWEEP_STEPS;
-  #flushes = 0;
+  #epoch = 0;
   #dropped = 0;
 
   /** `nowMs`: for counters of what it takes. */
@@ -102,7 +103,7 @@ export class RegionMaker {
   find(hot: HotCode): FoundRegion | undefined {
     return this.#timed('find', () =>
       withLock(this.#memory.i32, 'sourceLock', () => {
-        if (this.#memory.header.codeFlushes !== hot.flushes) return undefined;
+        if (this.#memory.header.decodedEpoch !== hot.epoch) return undefined;
         const offset = Number(hot.pc & 0xfffn);
         const head = RegionMaker.headOf(hot);
         const source = new CodeSource(this.#memory, hot);
@@ -110,7 +111,7 @@ export class RegionMaker {
           return this.#promote(source, hot) ? this.#around(source, hot, this.#options.promoted) : undefined;
         const isAgain = source.isHead(offset);
         const twins = isAgain && this.#missesOften(head);
-        if (!this.#mayTry(head, hot.flushes, isAgain, twins)) return undefined;
+        if (!this.#mayTry(head, hot.epoch, isAgain, twins)) return undefined;
         return this.#around(source, hot, isAgain ? this.#options.second : this.#options.first, twins);
       }),
     );
@@ -123,8 +124,8 @@ export class RegionMaker {
       hasCompressed: this.#code.hasCompressed,
       siteOf: (entry, pc) => this.#promotion.numberOf(entry, pc),
     });
-    const { flushes, why } = hot;
-    return graph && { source, graph, head: RegionMaker.headOf(hot), flushes, isPromotion: why === 'emulated', twins };
+    const { epoch, why } = hot;
+    return graph && { source, graph, head: RegionMaker.headOf(hot), epoch, isPromotion: why === 'emulated', twins };
   }
 
   /** Whether the region with that head is left for accesses that miss, more than once for so many times it is entered. */
@@ -177,10 +178,10 @@ export class RegionMaker {
   }
 
   /** A larger region is tried once for each smaller one. */
-  #mayTry(head: number, flushes: number, isAgain: boolean, twins: boolean): boolean {
-    if (this.#flushes !== flushes) {
-      this.#flushes = flushes;
-      this.#grown.clear();
+  #mayTry(head: number, epoch: number, isAgain: boolean, twins: boolean): boolean {
+    if (this.#epoch !== epoch) {
+      this.#epoch = epoch;
+      for (const each of this.#grown.keys()) if (!isRegionHead(this.#memory, each)) this.#grown.delete(each);
     }
     if (!isAgain) this.#grown.delete(head);
     else if (this.#grown.get(head) === 'with twins' || (this.#grown.has(head) && !twins)) return false;
@@ -206,8 +207,8 @@ export class RegionMaker {
 
   #makeModule(all: readonly FoundRegion[], table: ModuleTable, ready?: (region: number) => void): boolean {
     const { header, i32 } = this.#memory;
-    const { codeFlushes } = header;
-    const found = all.filter((region) => region.flushes === codeFlushes);
+    const { decodedEpoch } = header;
+    const found = all.filter((region) => region.epoch === decodedEpoch);
     if (found.length === 0) return true;
     const first = withLock(i32, 'regionLock', () => this.#reserve(found.length));
     if (first === undefined) return false;
@@ -222,8 +223,9 @@ export class RegionMaker {
     if (took > 0) this.#promotion.noteRegion((took * 1e6) / found.length);
     return this.#timed('install', () =>
       withLock(i32, 'regionLock', () => {
-        // Numbers were given out anew since: this thread's table is emptied before it meets them.
-        if (header.codeFlushes !== codeFlushes) return true;
+        // Pages of theirs may have been taken back. Or all were, and numbers are given out anew: this thread's table is
+        // emptied before it meets them.
+        if (header.decodedEpoch !== decodedEpoch) return true;
         if (!table.log.append(bytes, first, found.length)) return false;
         table.own(table.log.length);
         header.regionsMade += found.length;

@@ -17,7 +17,16 @@
  * written twice, fast, and slow, with a call for each access, and fast code that misses goes on in the slow code.
  */
 import { must } from '../base/assert.ts';
-import { type Library, PLAN, REGION_BYTES, REGION_MISSES, TLB_ENTRIES, VALIDATED, vcpuState } from '../engine/index.ts';
+import {
+  firstPlace,
+  type Library,
+  PLAN,
+  REGION_BYTES,
+  REGION_MISSES,
+  secondPlace,
+  VALIDATED,
+  vcpuState,
+} from '../engine/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { groupAccesses } from './accesses.ts';
 import { analyse, type ControlFlow, type Place } from './control-flow.ts';
@@ -149,13 +158,12 @@ class Writer {
       const bank = f.let(f.ptr.load(this.#vcpu, at.fetchBank));
       for (const page of others) {
         const va = f.let(f.i64.add(base, f.i64.const(page.offset)));
-        const index = f.i64.and(f.i64.shrU(va, f.i64.const(8)), f.i64.const((TLB_ENTRIES - 1) * 16));
-        const entry = f.let(f.ptr.add(bank, f.ptr.from64(index)));
-        const isThere = f.i32.and(
-          f.i64.eq(f.i64.load(entry), va),
-          f.ptr.eq(f.ptr.load(entry, 8), f.ptr.const(page.decoded)),
-        );
-        f.if(f.i32.eqz(isThere), giveUp);
+        const isAt = (place: Ptr): I32 => {
+          const entry = f.let(f.ptr.add(bank, place));
+          const isPage = f.i64.eq(f.i64.load(entry), va);
+          return f.i32.and(isPage, f.ptr.eq(f.ptr.load(entry, 8), f.ptr.const(page.decoded)));
+        };
+        f.if(f.i32.eqz(isAt(firstPlace(f, va))), () => f.if(f.i32.eqz(isAt(secondPlace(f, va))), giveUp));
       }
       f.i64.store(this.#vcpu, record, epoch);
       f.i64.store(this.#vcpu, record + 8, key);

@@ -46,7 +46,7 @@ function hotCode(
 ): HotCode | undefined {
   const place = placeOf(memory, state, why === 'reached' ? state.pc : state.sitePc);
   if (place === undefined || (why === 'reached' && first?.isNew(state, place) === false)) return undefined;
-  return { ...place, flushes: memory.header.codeFlushes, why };
+  return { ...place, epoch: memory.header.decodedEpoch, why };
 }
 
 /** Translates on the thread that runs the vCPUs: they wait meanwhile. */
@@ -61,7 +61,6 @@ export class LocalTranslator implements Translator {
   #patience = 0;
   /** Promotion code is waited for: until then its instructions leave the engine. */
   #isUrgent = false;
-  #isFull = false;
 
   constructor(
     memory: MachineMemory,
@@ -91,12 +90,9 @@ export class LocalTranslator implements Translator {
 
   prepare(state: VcpuState): boolean {
     this.#maker.sweep(this.#states, this.#table);
-    if (this.#table.catchUp(state)) {
-      this.#waiting.clear();
-      this.#isFull = false;
-    }
+    if (this.#table.catchUp(state)) this.#waiting.clear();
     if (this.#waiting.size > 0 && (++this.#patience >= PATIENCE || this.#isUrgent)) this.#compile();
-    return !this.#isFull;
+    return this.#memory.header.regionsFull === 0;
   }
 
   /** The vCPU that runs found its pc hot, or the instruction at its sitePc worth promoting. */
@@ -117,7 +113,7 @@ export class LocalTranslator implements Translator {
     this.#waiting.clear();
     this.#patience = 0;
     this.#isUrgent = false;
-    if (!this.#maker.make(waiting, this.#table)) this.#isFull = true;
+    if (!this.#maker.make(waiting, this.#table)) this.#memory.header.regionsFull = 1;
   }
 }
 

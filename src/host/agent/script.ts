@@ -29,13 +29,16 @@ export function commandScript(command: Command): Uint8Array {
     const cwd = command.cwd.startsWith('-') ? `./${command.cwd}` : command.cwd;
     add('cd ', ...quote(cwd), ' || exit 126\n');
   }
-  add('exec env --');
-  for (const [name, value] of Object.entries(command.env ?? {})) {
+  const variables = Object.entries(command.env ?? {});
+  const text = Buffer.from(bytesOf(program)).toString('latin1');
+  add('exec');
+  // It sets names that no shell could, and takes no program for options. To start it takes the guest time.
+  if (variables.length > 0 || text.includes('=') || text.startsWith('-')) add(' env --');
+  for (const [name, value] of variables) {
     if (name === '' || name.includes('=')) throw badCommand(`${JSON.stringify(name)} cannot name a variable`);
     add(' ', ...quote(concat([bytesOf(`${name}=`), bytesOf(value)])));
   }
   // env would take such a program for one of its own words.
-  const text = Buffer.from(bytesOf(program)).toString('latin1');
   if (text.includes('=') || text === '-') add(` sh -c 'exec "$@"' sh`);
   for (const word of [program, ...rest]) add(' ', ...quote(word));
   add('\n');

@@ -151,6 +151,11 @@ export class AgentSession {
     await abortable(promise, signal).finally(() => this.#pings.delete(nonce));
   }
 
+  /** Says what no answer comes to, once the agent has answered; before that, and when the session has ended, nothing. */
+  tell(request: Request): void {
+    if (this.#reader.synchronized) this.#send(request);
+  }
+
   /** Asks the guest to stop; the machine sees it happen, the session only that the asking was heard. */
   async shutdown(how: 'poweroff' | 'reboot' | 'halt' = 'poweroff', signal?: AbortSignal): Promise<void> {
     await this.ready(signal);

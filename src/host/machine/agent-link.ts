@@ -24,7 +24,7 @@ export class AgentLink {
       { write: (bytes) => this.#write(bytes) },
       {
         nonce: randomBytes(12).toString('hex'),
-        ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: restored }),
+        ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: () => [restored()] }),
         clock: {
           after: (delayMs, callback) => {
             const timer = setTimeout(callback, delayMs);
@@ -34,6 +34,7 @@ export class AgentLink {
         },
       },
     );
+    if (saved !== undefined) this.#tellTimeAgain();
     port.onData = (bytes) => this.session.onData(bytes.slice());
     port.onDrain = () => this.#flush();
     port.onOpen = () => {
@@ -54,6 +55,15 @@ export class AgentLink {
   /** What the guest has not been given yet. */
   get waiting(): readonly Uint8Array[] {
     return this.#waiting;
+  }
+
+  /** The agent sets clocks to whole seconds: once more when the next one begins. */
+  #tellTimeAgain(): void {
+    const again = (): void => {
+      const timer = setTimeout(() => this.session.tell(restored()), 1000 - (Date.now() % 1000));
+      timer.unref();
+    };
+    this.session.ready().then(again, () => {});
   }
 
   #write(bytes: Uint8Array): void {
@@ -77,6 +87,6 @@ export class AgentLink {
 }
 
 /** The guest's clock stood still, and whoever has the same snapshot would draw the same numbers. */
-function restored(): [{ verb: 'restored'; wallMs: number; entropy: Uint8Array }] {
-  return [{ verb: 'restored', wallMs: Date.now(), entropy: randomBytes(ENTROPY_BYTES) }];
+function restored(): { verb: 'restored'; wallMs: number; entropy: Uint8Array } {
+  return { verb: 'restored', wallMs: Date.now(), entropy: randomBytes(ENTROPY_BYTES) };
 }

@@ -10,10 +10,8 @@ import type {
   CreateMachine,
   ForkOptions,
   Launch,
-  MachineHandle,
   MachineInfo,
   MachineOptions,
-  PartitionOptions,
   RestoreMachine,
   RestoreOptions,
 } from './machine-api.ts';
@@ -138,7 +136,7 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
       throw error;
     }
   } finally {
-    saved.close();
+    await saved.close();
   }
 }
 

@@ -5,8 +5,14 @@
  *     first partition --makes--> home <--join-- another ...      leave: frames and arena are free for the next
  *                                                                last one leaves: the threads end
  */
-import type { EngineCode, Processor } from '../../engine/index.ts';
+import { OperatorError } from '../../base/errors.ts';
+import { type EngineCode, Processor } from '../../engine/index.ts';
+import { parseCpuModel } from '../../isa/index.ts';
 import { type Board, type BoardConfig, type Commons, TRANSLATOR, tellOfFrames } from '../../machine/index.ts';
+import { cacheFolder } from '../debian/index.ts';
+import { build } from '../package-files.ts';
+import { readyEngine } from './engine-cache.ts';
+import type { MachineOptions } from './machine-api.ts';
 import type { MachineThreads } from './machine-threads.ts';
 
 /** A partition, as its machine's threads speak of it. */
@@ -36,6 +42,22 @@ export class MachineHome {
   readonly #members = new Map<number, Member>();
   #hasEnded = false;
 
+  /** Of a machine whose first partition that is: its engine is generated, or found. */
+  static make(
+    { config, memory, commons }: Board,
+    threads: MachineThreads | undefined,
+    { epoch, ticks }: { readonly epoch: bigint; readonly ticks: () => number },
+  ): MachineHome {
+    const { extensions, emulated } = parseCpuModel(config.cpu);
+    const { description } = memory.shape;
+    const wish = { description, extensions, emulated, policies: config.policies };
+    const code = readyEngine(wish, cacheFolder('engines'), build);
+    code.writeTables(memory.buffer);
+    const module = new WebAssembly.Module(code.bytes);
+    const processor = new Processor(module, memory.memory, { width: config.width, ticks });
+    return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
+  }
+
   constructor(parts: HomeParts) {
     this.parts = parts;
     tellOfFrames(parts.processor, (partition) => this.#members.get(partition)?.board);
@@ -48,6 +70,22 @@ export class MachineHome {
   /** Whether partitions can join: none has been the last one. */
   get isOpen(): boolean {
     return !this.#hasEnded && this.parts.threads !== undefined;
+  }
+
+  /** Throws OperatorError where no partition of such options can join. */
+  checkRoom({ bootSnapshot }: Pick<MachineOptions, 'bootSnapshot'>): void {
+    if (this.config.room === undefined || !this.isOpen)
+      throw new OperatorError(
+        'machine-closed',
+        this.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
+        'Make a machine with "room" for more.',
+      );
+    if (bootSnapshot === true)
+      throw new OperatorError(
+        'snapshot-partitions',
+        'a partition that joins a machine boots: boots are kept of machines for one guest',
+        'Leave bootSnapshot out.',
+      );
   }
 
   join(member: Member): void {

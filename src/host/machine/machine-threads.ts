@@ -29,7 +29,9 @@ export class MachineThreads {
   readonly #processors: readonly Worker[];
   /** One of them translates for the others. */
   readonly translates: boolean;
+  #translation: TranslationWorkerStart | undefined;
   #translator: Worker | undefined;
+  #later: NodeJS.Timeout | undefined;
   #events: ThreadEvents | undefined;
   #failure: HostError | undefined;
 
@@ -50,12 +52,22 @@ export class MachineThreads {
     const translates = this.translates ? 'elsewhere' : 'here';
     for (const [processor, worker] of this.#processors.entries())
       worker.postMessage({ ...start, processor, translates } satisfies WorkerStart);
-    if (!this.translates) return;
+    this.#translation = start;
+  }
+
+  /** Starts the thread that translates, now or in a while: what it loads would hold up whoever makes the machine. */
+  startTranslator({ delayMs }: { readonly delayMs: number }): void {
+    if (delayMs > 0) {
+      this.#later = setTimeout(() => this.startTranslator({ delayMs: 0 }), delayMs).unref();
+      return;
+    }
+    if (!this.translates || this.#translation === undefined || this.#translator !== undefined) return;
     this.#translator = this.#watched(startWorker(translationWorker, 'translator'), 'translator');
-    this.#translator.postMessage(start satisfies TranslationWorkerStart);
+    this.#translator.postMessage(this.#translation);
   }
 
   async terminate(): Promise<void> {
+    clearTimeout(this.#later);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 

@@ -7,7 +7,7 @@ import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
-import { type EngineCode, Processor } from '../../engine/index.ts';
+import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
 import {
@@ -36,18 +36,16 @@ import {
   TIMEBASE_HZ,
   type Violation,
 } from '../../machine/index.ts';
-import { type FrameOffload, parsePublish } from '../../network/index.ts';
-import { cacheFolder } from '../debian/index.ts';
+import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
-import { build } from '../package-files.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
 import type { OpenedDrive } from './drives.ts';
-import { readyEngine } from './engine-cache.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
@@ -67,7 +65,7 @@ import type {
 import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
-import { nodePorts } from './node-ports.ts';
+import { nodePorts, whileItLasts } from './node-ports.ts';
 import { OneByOne } from './one-by-one.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
 import { changeProtection } from './protection-change.ts';
@@ -78,6 +76,8 @@ import { becomeTwin, type Sibling, twinConfig } from './twin.ts';
 /** The instruction clock's wall clock starts here, so that runs are alike. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 const STOP_GRACE_MS = 30_000;
+/** A guest that was restored is to answer first: two processors have enough to do (measured: bench/restore.ts). */
+const TRANSLATOR_DELAY_MS = 400;
 /** Numbers of commands between those of a guest and of its twin, which is being made while the guest's go on. */
 const COMMANDS_APART = 10_000;
 const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
@@ -97,6 +97,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly board: Board;
   readonly #options: MachineOptions;
   readonly #another: MachineParts['another'];
+  readonly #host: HostPorts;
   readonly #makeTwin: MachineParts['twin'];
   readonly #readdressing: Readdressing | undefined;
   readonly #forks = new OneByOne();
@@ -121,6 +122,7 @@ export class LocalMachine implements MachineHandle, Member {
   /** What there was to say of it when it left a machine that goes on. */
   #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
   #isTouched = false;
+  #wasRestored = false;
   readonly #snapshots = new MachineSnapshots(() => this.#subject);
   #runner: Runner | undefined;
 
@@ -138,13 +140,20 @@ export class LocalMachine implements MachineHandle, Member {
           ? twinConfig(options, from.board.config, home.config)
           : partitionConfig(options, home.config);
     const guest: { net?: VirtioNet } = {};
-    const threads = home === undefined && config.clock === 'real' ? threadsFor(config) : undefined;
+    const threads =
+      home === undefined && config.clock === 'real'
+        ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
+        : undefined;
     let network: RunningNetwork | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
-        network = await startNetwork(options, (frame, offload) => guest.net?.receive(frame, offload) ?? false);
+        network = await startUserNetwork(
+          { publish: (options.publish ?? []).map(parsePublish) },
+          (frame, offload) => guest.net?.receive(frame, offload) ?? false,
+        );
       machine = new LocalMachine(parts, config, network, home ?? threads);
+      if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.slots.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (from instanceof LocalMachine) await machine.#goOnFrom(from);
@@ -183,7 +192,8 @@ export class LocalMachine implements MachineHandle, Member {
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
-    const host = this.#whileItLasts(nodePorts(options.seed));
+    const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
+    this.#host = host;
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
@@ -214,7 +224,7 @@ export class LocalMachine implements MachineHandle, Member {
       ? Board.join(home.parts.commons, config, boardPorts, { isTwin })
       : Board.create(config, boardPorts);
     try {
-      this.home = home ?? this.#makeHome(where as MachineThreads | undefined, epoch, ticks);
+      this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
@@ -224,7 +234,7 @@ export class LocalMachine implements MachineHandle, Member {
       );
       this.#config = config;
       if (from instanceof SavedMachine) {
-        from.loadState(this.board);
+        from.loadState(this.board, network?.network);
         this.#history.push(from.console);
       } else if (!(from instanceof LocalMachine)) this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
@@ -237,7 +247,7 @@ export class LocalMachine implements MachineHandle, Member {
     if (options.startPaused) this.#setPaused(true);
     // Its threads take as long to get ready as its memory does to come.
     if (saved || isTwin) this.board.world.setHeld(true);
-    else this.#renewGeneration(host, { tells: false });
+    else this.#renewGeneration({ tells: false });
     this.home.join(this);
     if (home) this.board.schedule();
     else if (config.clock === 'real') this.home.start(this.board);
@@ -246,10 +256,6 @@ export class LocalMachine implements MachineHandle, Member {
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
-    if (saved === undefined) return;
-    saved.loadMemory(this.board, this.#io, network?.network);
-    this.#renewGeneration(host, { tells: true });
-    this.board.world.setHeld(false);
   }
 
   /** Of a twin: where its original stands; then it goes on by itself. */
@@ -262,7 +268,7 @@ export class LocalMachine implements MachineHandle, Member {
     });
     for (const vcpu of board.vcpus) this.processor.contextChanged(vcpu.at);
     this.#history.push(original.consoleHistory());
-    this.#renewGeneration(nodePorts(), { tells: true });
+    this.#renewGeneration({ tells: true });
     board.world.setHeld(false);
   }
 
@@ -290,18 +296,6 @@ export class LocalMachine implements MachineHandle, Member {
     return this.home.parts.processor;
   }
 
-  #makeHome(threads: MachineThreads | undefined, epoch: bigint, ticks: () => number): MachineHome {
-    const { config, memory, commons } = this.board;
-    const { extensions, emulated } = parseCpuModel(config.cpu);
-    const { description } = memory.shape;
-    const wish = { description, extensions, emulated, policies: config.policies };
-    const code = readyEngine(wish, cacheFolder('engines'), build);
-    code.writeTables(memory.buffer);
-    const module = new WebAssembly.Module(code.bytes);
-    const processor = new Processor(module, memory.memory, { width: config.width, ticks });
-    return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
-  }
-
   #boot(files: BootFiles): void {
     const { memoryBytes, harts, cpu } = this.#config;
     const { extensions } = parseCpuModel(cpu);
@@ -309,18 +303,6 @@ export class LocalMachine implements MachineHandle, Member {
     const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
     this.board.load(plan);
     releaseBootFiles(files, plan);
-  }
-
-  /** What the host does later it does not do to a partition that has left its machine. */
-  #whileItLasts(host: HostPorts): HostPorts {
-    const unlessGone = (act: () => void) => (): void => {
-      if (this.#last === undefined) act();
-    };
-    return {
-      ...host,
-      after: (delayMs, callback) => host.after(delayMs, unlessGone(callback)),
-      defer: (callback) => host.defer(unlessGone(callback)),
-    };
   }
 
   get info(): MachineInfo {
@@ -357,41 +339,12 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const out: Uint8Array[] = [];
-    const err: Uint8Array[] = [];
     if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
-    const execution = this.#agent.session.exec({
-      argv,
-      ...(options.environment ? { env: options.environment } : {}),
-      ...(options.workingFolder ? { cwd: options.workingFolder } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-      onStdout: options.onStdout ?? ((bytes) => out.push(bytes)),
-      onStderr: options.onStderr ?? ((bytes) => err.push(bytes)),
-    });
-    const feeding = (async () => {
-      const input = options.stdin ?? [];
-      for await (const piece of input instanceof Uint8Array ? [input] : input) await execution.writeStdin(piece);
-      execution.closeStdin();
-    })();
-    // A command that does not read its input closes it: its exit code says what happened.
-    feeding.catch(() => undefined);
-    const { exitCode } = await execution.ended;
-    return { code: exitCode, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };
+    return await execute(this.#agent.session, argv, options);
   }
 
   async createPartition(options: PartitionOptions): Promise<MachineHandle> {
-    if (this.home.config.room === undefined || !this.home.isOpen)
-      throw new OperatorError(
-        'machine-closed',
-        this.home.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
-        'Make a machine with "room" for more.',
-      );
-    if ((options as MachineOptions).bootSnapshot === true)
-      throw new OperatorError(
-        'snapshot-partitions',
-        'a partition that joins a machine boots: boots are kept of machines for one guest',
-        'Leave bootSnapshot out.',
-      );
+    this.home.checkRoom(options as MachineOptions);
     return await this.#another(options, this.home);
   }
 
@@ -535,10 +488,19 @@ export class LocalMachine implements MachineHandle, Member {
     await this.kill();
   }
 
+  /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
+  async #loadMemory(saved: SavedMachine): Promise<void> {
+    await saved.loadMemory(this.board, this.#io);
+    await saved.denyAgain((change) => changeProtection(this.board, change));
+    this.#wasRestored = true;
+    this.#renewGeneration({ tells: true });
+    this.board.world.setHeld(false);
+  }
+
   /** The guest is another than any that its snapshot was, or will be, made into. */
-  #renewGeneration(host: HostPorts, { tells }: { readonly tells: boolean }): void {
+  #renewGeneration({ tells }: { readonly tells: boolean }): void {
     const id = new Uint8Array(GENERATION_BYTES);
-    host.fillRandom(id);
+    this.#host.fillRandom(id);
     const { generation } = this.board;
     this.board.locked(generation, () => generation.renew(id, { tells }));
   }
@@ -553,11 +515,12 @@ export class LocalMachine implements MachineHandle, Member {
     const { signal } = this.#options;
     const abort = (): void => void this.kill();
     signal?.addEventListener('abort', abort, { once: true });
+    this.home.parts.threads?.startTranslator({ delayMs: this.#wasRestored ? TRANSLATOR_DELAY_MS : 0 });
     const parts = { board: this.board, io: this.#io, slots: this.#slots, logs: this.#logs };
     const serving =
       this.#runner === undefined ? this.#io.run() : runInstructionClock({ ...parts, runner: this.#runner });
     void serving
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => this.failed(error))
       .then(async () => {
         await this.home.leave(this);
         this.#io.serve();
@@ -591,10 +554,6 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   failed(error: unknown): void {
-    this.#fail(error);
-  }
-
-  #fail(error: unknown): void {
     this.#failure ??= error instanceof Error ? error.message : String(error);
     if (this.#last === undefined) this.board.world.finish(RUN.crashed, 125);
   }
@@ -605,7 +564,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   /** A hart reached a breakpoint, or has made its step. */
   stopped(): void {
-    void this.#debugger?.stopped().catch((error: unknown) => this.#fail(error));
+    void this.#debugger?.stopped().catch((error: unknown) => this.failed(error));
   }
 
   #steppedTicks(): number {
@@ -623,15 +582,4 @@ export class LocalMachine implements MachineHandle, Member {
       signatures,
     );
   }
-}
-
-function threadsFor({ processors, translation }: BoardConfig): MachineThreads {
-  return new MachineThreads({ processors, translates: translation !== undefined });
-}
-
-async function startNetwork(
-  options: MachineOptions,
-  deliver: (frame: Uint8Array, offload?: FrameOffload) => boolean,
-): Promise<RunningNetwork> {
-  return await startUserNetwork({ publish: (options.publish ?? []).map(parsePublish) }, deliver);
 }

@@ -21,3 +21,15 @@ export function nodePorts(seed?: number): HostPorts {
     },
   };
 }
+
+/** The same host, of which nothing comes any more to a partition that has left its machine. */
+export function whileItLasts(host: HostPorts, isThere: () => boolean): HostPorts {
+  const unlessGone = (act: () => void) => (): void => {
+    if (isThere()) act();
+  };
+  return {
+    ...host,
+    after: (delayMs, callback) => host.after(delayMs, unlessGone(callback)),
+    defer: (callback) => host.defer(unlessGone(callback)),
+  };
+}

@@ -67,6 +67,8 @@ export const snapshotHead = record({
   xlen: integer(0, 1024),
   harts: integer(1, 4096),
   options: savedOptions,
+  /** What its harts execute, in rising order: what is on by default may be another set in another version. */
+  extensions: listOf(text(64), 256),
   layouts: mapOf(text(32), 64),
   /** For each drive: what its file was, and whether what the guest wrote is in this file. */
   drives: listOf(record({ identity: text(512), sizeBytes: integer(0, Number.MAX_SAFE_INTEGER), isHere: truth }), 64),
@@ -86,6 +88,12 @@ const ticks: Shape<bigint> = (value, at) => {
   return BigInt(digits);
 };
 
+const address: Shape<string> = (value, at) => {
+  const digits = text(18)(value, at);
+  if (!/^0x[0-9a-f]{1,13}$/.test(digits)) throw new ShapeError(`${at} is no address`);
+  return digits;
+};
+
 /** The board's blocks are checked against their layouts by whoever restores them. */
 const savedBoard = record({
   vcpus: listOf(record({ state: object, hart: object }), 4096),
@@ -101,6 +109,8 @@ export const snapshotState = record({
   agent: record({ nextId: integer(1, 999_999_999), waiting: bytes }),
   /** Typed, and not taken by the UART. */
   input: bytes,
+  /** What is denied to the guest's domains, as ProtectionRule has it. */
+  rules: listOf(record({ domain: text(64), start: address, end: address, denied: text(3) }), 4096),
 });
 export type SnapshotState = ReturnType<typeof snapshotState>;
 

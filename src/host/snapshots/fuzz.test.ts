@@ -20,6 +20,8 @@ test('a changed snapshot is refused, or becomes a machine that harms nobody', as
   const file = join(folder, 'sound.kage');
   const options = { ...raceMachine(join(folder, 'race.bin')), network: true, startPaused: true };
   const machine = await createMachine(options);
+  const rules = { domains: ['user', 'device:net0'], start: 0x8050_0000, end: 0x8060_0000, rights: 'rw' };
+  await machine.protect({ action: 'deny', ...rules });
   await machine.snapshot(file, { stop: true });
   const bad = join(folder, 'bad.kage');
   writeChunks(bad, readChunks(file));

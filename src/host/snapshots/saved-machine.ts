@@ -3,7 +3,16 @@
  * board's blocks loaded; then its memory, while its threads get ready.
  */
 import { OperatorError } from '../../base/errors.ts';
-import { type Board, checkLayouts, type IoThread, restoreBoard, resumeBoard } from '../../machine/index.ts';
+import {
+  type Board,
+  checkLayouts,
+  damaged,
+  extensionsOf,
+  type IoThread,
+  type ProtectionChange,
+  restoreBoard,
+  resumeBoard,
+} from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
@@ -17,6 +26,7 @@ export class SavedMachine {
   readonly console: Uint8Array;
   readonly #file: SnapshotFile;
   readonly #state: SnapshotState;
+  #memory: Promise<void> | undefined;
 
   /** Throws OperatorError. The file stays open until `close`. */
   static open(path: string, options: RestoreOptions = {}): SavedMachine {
@@ -32,11 +42,13 @@ export class SavedMachine {
   private constructor(file: SnapshotFile, options: RestoreOptions) {
     const { head } = file;
     if (head.xlen !== 64 || head.harts !== head.options.cpus)
-      throw new OperatorError(
-        'snapshot-other-machine',
-        `the snapshot ${file.path} is of a machine of another kind: ${head.harts} harts of ${head.xlen} bits`,
-        'Restore it with the kage that took it.',
-      );
+      throw otherMachine(file.path, `${head.harts} harts of ${head.xlen} bits`);
+    const extensions = [...extensionsOf(head.options)].sort();
+    const other = [...new Set([...extensions, ...head.extensions])].find(
+      (name) => extensions.includes(name) !== head.extensions.includes(name),
+    );
+    if (other !== undefined)
+      throw otherMachine(file.path, `harts ${head.extensions.includes(other) ? 'with' : 'without'} ${other}`);
     const { state, console } = file.readState();
     this.#file = file;
     this.#state = state;
@@ -44,7 +56,9 @@ export class SavedMachine {
     this.options = { ...head.options, name: head.name, ...options };
   }
 
-  close(): void {
+  /** Resolves when nothing is read any more. */
+  async close(): Promise<void> {
+    await this.#memory?.catch(() => {});
     this.#file.close();
   }
 
@@ -62,18 +76,42 @@ export class SavedMachine {
     await this.#file.readDisks(drives);
   }
 
-  /** The blocks of a board that has not run yet. Its threads may start behind this, while it is held. */
-  loadState(board: Board): void {
+  /**
+   * The blocks of a board that has not run yet, and its network. Its threads may start behind this, while it is held: its
+   * memory comes meanwhile.
+   */
+  loadState(board: Board, network: UserNetwork | undefined): void {
     const { path, head } = this.#file;
     checkLayouts(board, head.layouts, path);
     restoreBoard(board, this.#state.board, path);
+    if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
+    this.#memory = this.#file.readMemory(board);
+    this.#memory.catch(() => {}); // whoever waits for it is told
   }
 
-  /** Then everything else, and what there was under way is taken up: it may run. */
-  loadMemory(board: Board, io: IoThread, network: UserNetwork | undefined): void {
-    this.#file.readMemory(board);
-    if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
+  /** When all of that has come, what there was under way is taken up: it may run. Nothing reaches the guest before. */
+  async loadMemory(board: Board, io: IoThread): Promise<void> {
+    await this.#memory;
     io.writeConsole(this.#state.input);
     resumeBoard(board);
   }
+
+  /** What was denied to the guest's domains is to be denied again, before it runs. */
+  async denyAgain(deny: (change: ProtectionChange) => Promise<void>): Promise<void> {
+    try {
+      for (const { domain, start, end, denied: rights } of this.#state.rules)
+        await deny({ action: 'deny', domains: [domain], start: Number(start), end: Number(end), rights });
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      throw damaged(this.#file.path, `is damaged: of its protection rules, ${error.message}`);
+    }
+  }
+}
+
+function otherMachine(path: string, what: string): OperatorError {
+  return new OperatorError(
+    'snapshot-other-machine',
+    `the snapshot ${path} is of a machine of another kind: ${what}`,
+    'Restore it with the kage that took it.',
+  );
 }

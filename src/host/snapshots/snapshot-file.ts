@@ -2,12 +2,14 @@
  * A snapshot's file as it is read, in its order: the head, the state, what the console said, the disks, guest memory.
  * Everything in it is checked before it is used; whatever is wrong is an OperatorError that names the file.
  */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { OperatorError } from '../../base/errors.ts';
 import {
   type BasePages,
   type Board,
+  type ByteSource,
   CHUNK,
   type ChunkHeader,
   ChunkReader,
@@ -23,6 +25,8 @@ import { checkDrives, readDisk } from './disks.ts';
 
 /** Increments of increments: as many are looked through. */
 const MOST_BASES = 64;
+/** Memory that is asked for at a time, unpacked: Node's threads read and unpack it while this one does other work. */
+const MOST_UNDER_WAY_BYTES = 16 << 20;
 
 export class SnapshotFile {
   readonly path: string;
@@ -32,6 +36,7 @@ export class SnapshotFile {
   /** Read ahead, and not used yet. */
   #next: ChunkHeader | undefined;
   #clusters = 0;
+  #pageBytes = 0;
   #isClosed = false;
 
   /** Reads the head. Throws OperatorError `snapshot-not-found` and others of `snapshot-`. */
@@ -48,7 +53,7 @@ export class SnapshotFile {
   private constructor(path: string, file: number) {
     this.path = path;
     this.#file = file;
-    this.#reader = new ChunkReader({ name: path, read: (into) => readFully(file, into) }, codecs);
+    this.#reader = new ChunkReader(sourceOf(path, file), codecs);
     this.head = this.#json(CHUNK.head, snapshotHead);
   }
 
@@ -72,46 +77,70 @@ export class SnapshotFile {
       this.#clusters += await readDisk(this.#reader, this.#take(CHUNK.disk), drives);
   }
 
-  /** Then guest memory, its bases' first. The board has not run yet. */
-  readMemory(board: Board): void {
+  /** Then guest memory, its bases' first. The board has not run yet, and nothing writes to it once this has settled. */
+  async readMemory(board: Board): Promise<void> {
     const bases = this.#bases();
     try {
-      for (const base of bases) base.#readAll(board);
+      for (const base of bases) await base.#readAll(board);
     } finally {
       for (const base of bases) base.close();
     }
-    if (this.#readAll(board).clusters !== this.#clusters)
-      throw damaged(this.path, 'is damaged: it does not hold what it says');
+    const { clusters } = await this.#readAll(board);
+    if (clusters !== this.#clusters) throw damaged(this.path, 'is damaged: it does not hold what it says');
   }
 
   /** What of the memory of a machine that stands still is as in this snapshot. In place of all the others. */
   compare(board: Board, pages: BasePages): void {
     const bases = this.#bases();
     try {
-      for (const file of [...bases, this])
-        file.#eachPages((header) => comparePages(board, file.#reader, header, pages));
+      for (const file of [...bases, this]) {
+        for (const header of file.#pageChunks()) comparePages(board, file.#reader, header, pages);
+        file.#finish();
+      }
     } finally {
       for (const base of bases) base.close();
     }
   }
 
-  #readAll(board: Board): { readonly clusters: number } {
-    return this.#eachPages((header) => readPages(board, this.#reader, header));
+  async #readAll(board: Board): Promise<{ readonly clusters: number }> {
+    const underWay: { readonly bytes: number; readonly done: Promise<void> }[] = [];
+    let bytes = 0;
+    const settleFirst = async (): Promise<void> => {
+      const first = underWay.shift();
+      bytes -= first?.bytes ?? 0;
+      await first?.done;
+    };
+    try {
+      for (const header of this.#pageChunks()) {
+        while (underWay.length > 0 && bytes + header.dataBytes > MOST_UNDER_WAY_BYTES) await settleFirst();
+        const done = readPages(board, this.#reader, header);
+        done.catch(() => {}); // whoever waits for it is told
+        underWay.push({ bytes: header.dataBytes, done });
+        bytes += header.dataBytes;
+      }
+      while (underWay.length > 0) await settleFirst();
+    } finally {
+      await Promise.allSettled(underWay.map(({ done }) => done));
+    }
+    return this.#finish();
   }
 
-  /** Guest memory's chunks, past whatever comes before them; then the end, which must count as many. */
-  #eachPages(act: (header: ChunkHeader) => void): { readonly clusters: number } {
-    let bytes = 0;
+  /** Guest memory's chunks, past whatever comes before them, up to the end: each is to be read before the next. */
+  *#pageChunks(): Generator<ChunkHeader> {
     for (let header = this.#peek(); header.kind !== CHUNK.end; header = this.#peek()) {
       this.#next = undefined;
       if (header.kind === CHUNK.pages) {
-        bytes += header.dataBytes;
-        act(header);
-      } else if (bytes === 0) this.#reader.data(header, this.#reader.meta(header));
+        this.#pageBytes += header.dataBytes;
+        yield header;
+      } else if (this.#pageBytes === 0) this.#reader.data(header, this.#reader.meta(header));
       else throw damaged(this.path, 'is damaged: its parts stand in another order');
     }
+  }
+
+  /** The end, which must count as many pages as there were. */
+  #finish(): { readonly clusters: number } {
     const end = this.#json(CHUNK.end, snapshotEnd);
-    if (end.pages * 4096 !== bytes) throw damaged(this.path, 'is damaged: it does not hold what it says');
+    if (end.pages * 4096 !== this.#pageBytes) throw damaged(this.path, 'is damaged: it does not hold what it says');
     this.#reader.finish();
     return end;
   }
@@ -210,13 +239,27 @@ function openFile(path: string): number {
   );
 }
 
-/** As much as there is. */
-function readFully(file: number, into: Uint8Array): number {
-  let done = 0;
-  while (done < into.length) {
-    const count = readSync(file, into, done, into.length - done, null);
-    if (count === 0) break;
-    done += count;
-  }
-  return done;
+const readAt = promisify(read);
+
+/** The file's bytes, one after the other; at its end, fewer than are asked for. */
+function sourceOf(path: string, file: number): ByteSource {
+  let next = 0;
+  return {
+    name: path,
+    read: (into) => {
+      let done = 0;
+      for (let count = 1; count > 0 && done < into.length; done += count)
+        count = readSync(file, into, done, into.length - done, next + done);
+      next += done;
+      return done;
+    },
+    readLater: async (into) => {
+      const start = next;
+      next += into.length;
+      let done = 0;
+      for (let count = 1; count > 0 && done < into.length; done += count)
+        count = (await readAt(file, into, done, into.length - done, start + done)).bytesRead;
+      return done;
+    },
+  };
 }

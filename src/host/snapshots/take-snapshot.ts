@@ -14,10 +14,12 @@ import {
   type BasePages,
   type Board,
   CHUNK,
+  extensionsOf,
   type IoThread,
   layoutDigests,
   noBase,
   pageChunks,
+  protectionReport,
   saveBoard,
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
@@ -51,7 +53,6 @@ export async function takeSnapshot(
   path: string,
   options: SnapshotOptions & { readonly lasts?: boolean } = {},
 ): Promise<SnapshotResult> {
-  refuseRules(subject);
   const base = options.base === undefined ? undefined : openBase(subject, path, options.base);
   try {
     const writer = await SnapshotWriter.create(path, { compress: options.compress ?? true });
@@ -138,6 +139,7 @@ function headOf(
       memoryBytes: board.config.memoryBytes,
       ...(files === undefined ? {} : { drives: files }),
     },
+    extensions: [...extensionsOf(options)].sort(),
     layouts: layoutDigests(board),
     drives,
     ...(base === undefined ? {} : { base: { id: base.head.id, path: relative(dirname(resolve(path)), base.path) } }),
@@ -155,17 +157,8 @@ function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
     ...(network === undefined ? {} : { network: network.save() }),
     agent: { nextId, waiting: Buffer.concat(waiting).toString('base64') },
     input: Buffer.concat(io.waitingInput).toString('base64'),
+    rules: board.protection === undefined ? [] : protectionReport(board).rules,
   };
-}
-
-/** A guest that may reach less than its page tables say must not come back without. Throws OperatorError. */
-function refuseRules({ board }: SnapshotSubject): void {
-  if ((board.protection?.ranges.length ?? 0) === 0) return;
-  throw new OperatorError(
-    'snapshot-protection',
-    'a snapshot holds no protection rules, and the guest has some',
-    'Allow again what they deny (kage protect shows them), take the snapshot, and deny it anew.',
-  );
 }
 
 /** Of this machine, or of one that it was restored from. Throws OperatorError. */

@@ -89,6 +89,7 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
     vcpu.hart.running = vcpu.hart.busy = 0;
     vcpu.hart.gate = GATE.open;
     vcpu.hart.seenFlushes = board.memory.header.codeFlushes;
+    vcpu.hart.seenDecoded = board.memory.header.decodedEpoch;
     vcpu.forgetTranslations();
   }
   for (const device of board.devices) {

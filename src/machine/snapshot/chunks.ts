@@ -14,7 +14,7 @@
 import { OperatorError } from '../../base/errors.ts';
 
 export const MAGIC = 'KAGESNAP';
-export const FORMAT = 1;
+export const FORMAT = 2;
 export const PROLOGUE_BYTES = 16;
 export const CHUNK_HEADER_BYTES = 32;
 
@@ -33,6 +33,8 @@ export interface SnapshotCodecs {
   crc32(bytes: Uint8Array, before?: number): number;
   /** Unpacks zstd; throws where it is damaged or has more than `mostBytes`. */
   unzstd(bytes: Uint8Array, mostBytes: number): Uint8Array;
+  /** The same on another thread. */
+  unzstdLater(bytes: Uint8Array, mostBytes: number): Promise<Uint8Array>;
 }
 
 /** Where a snapshot is read from: the bytes that follow. */
@@ -41,6 +43,8 @@ export interface ByteSource {
   readonly name: string;
   /** Fills `into` as far as there are bytes; how many. */
   read(into: Uint8Array): number;
+  /** The same on another thread; what follows can be asked for at once. */
+  readLater(into: Uint8Array): Promise<number>;
 }
 
 export interface ChunkHeader {
@@ -156,36 +160,40 @@ export class ChunkReader {
   data(header: ChunkHeader, meta: Uint8Array): Uint8Array {
     const stored = new Uint8Array(header.storedBytes);
     this.#fill(stored);
-    if (this.#codecs.crc32(stored, this.#codecs.crc32(meta)) !== header.checksum)
-      throw damaged(this.name, 'is damaged');
+    this.#check(header, meta, [stored]);
     if (header.codec === CODEC.none) return stored;
     let data: Uint8Array;
     try {
       data = this.#codecs.unzstd(stored, header.dataBytes);
     } catch {
-      throw damaged(this.name, 'is damaged: a part of it does not unpack');
+      throw doesNotUnpack(this.name);
     }
-    if (data.length !== header.dataBytes) throw damaged(this.name, 'is damaged: a part of it has another size');
+    if (data.length !== header.dataBytes) throw otherSize(this.name);
     return data;
   }
 
-  /** As `data`, into places that together have its size. What is in them is sound only once this has returned. */
-  dataInto(header: ChunkHeader, meta: Uint8Array, places: readonly Uint8Array[]): void {
-    if (header.codec !== CODEC.none) {
-      const data = this.data(header, meta);
-      let at = 0;
-      for (const place of places) {
-        place.set(data.subarray(at, at + place.length));
-        at += place.length;
-      }
+  /**
+   * As `data`, into places that together have its size, on other threads: the chunk that follows can be asked for at
+   * once. What is in the places is sound only once this has resolved; until it has settled, they are written to.
+   */
+  async dataInto(header: ChunkHeader, meta: Uint8Array, places: readonly Uint8Array[]): Promise<void> {
+    if (header.codec === CODEC.none) {
+      await this.#fillLater(places);
+      this.#check(header, meta, places);
       return;
     }
-    let checksum = this.#codecs.crc32(meta);
+    const stored = new Uint8Array(header.storedBytes);
+    await this.#fillLater([stored]);
+    this.#check(header, meta, [stored]);
+    const data = await this.#codecs.unzstdLater(stored, header.dataBytes).catch(() => {
+      throw doesNotUnpack(this.name);
+    });
+    if (data.length !== header.dataBytes) throw otherSize(this.name);
+    let at = 0;
     for (const place of places) {
-      this.#fill(place);
-      checksum = this.#codecs.crc32(place, checksum);
+      place.set(data.subarray(at, at + place.length));
+      at += place.length;
     }
-    if (checksum !== header.checksum) throw damaged(this.name, 'is damaged');
   }
 
   /** Behind the chunk that ends it there is nothing. */
@@ -193,7 +201,30 @@ export class ChunkReader {
     if (this.#source.read(new Uint8Array(1)) !== 0) throw damaged(this.name, 'has something behind its end');
   }
 
+  #check({ checksum }: ChunkHeader, meta: Uint8Array, stored: readonly Uint8Array[]): void {
+    const { crc32 } = this.#codecs;
+    if (stored.reduce((before, bytes) => crc32(bytes, before), crc32(meta)) !== checksum)
+      throw damaged(this.name, 'is damaged');
+  }
+
   #fill(into: Uint8Array): void {
     if (this.#source.read(into) !== into.length) throw damaged(this.name, 'has lost its end');
   }
+
+  /** Settles when nothing is read any more. */
+  async #fillLater(places: readonly Uint8Array[]): Promise<void> {
+    const reads = await Promise.allSettled(places.map(async (place) => await this.#source.readLater(place)));
+    for (const [i, read] of reads.entries()) {
+      if (read.status === 'rejected') throw read.reason;
+      if (read.value !== places[i]?.length) throw damaged(this.name, 'has lost its end');
+    }
+  }
+}
+
+function doesNotUnpack(name: string): OperatorError {
+  return damaged(name, 'is damaged: a part of it does not unpack');
+}
+
+function otherSize(name: string): OperatorError {
+  return damaged(name, 'is damaged: a part of it has another size');
 }

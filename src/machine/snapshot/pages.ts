@@ -51,15 +51,19 @@ export function* pageChunks(board: Board, base?: BasePages): Generator<PageChunk
   if (list.runs.length > 0) yield take();
 }
 
-/** Puts a chunk's pages into the memory of a board that has not run yet. Throws OperatorError. */
-export function readPages(board: Board, reader: ChunkReader, header: ChunkHeader): void {
+/**
+ * Puts a chunk's pages into the memory of a board that has not run yet. The chunk behind it can be read at once; what
+ * takes time is done by other threads. Rejects with OperatorError, when nothing is written any more.
+ */
+export async function readPages(board: Board, reader: ChunkReader, header: ChunkHeader): Promise<void> {
   const { meta, runs } = readRuns(board, reader, header);
   const places: Uint8Array[] = [];
   let [start, end] = [0, 0];
   const close = (): void => {
     if (end > start) places.push(board.memory.u8.subarray(start, end));
   };
-  for (const { first, count, kind } of runs)
+  for (const { first, count, kind } of runs) {
+    if (kind === RUN.data) board.map.touch(first, count);
     for (let page = first; page < first + count; page++) {
       const host = kind === RUN.zero && board.map.isUntouched(page) ? -1 : board.map.host(page, 'setup');
       if (host === 0) throw damaged(reader.name, 'holds pages where the machine has no memory');
@@ -71,8 +75,9 @@ export function readPages(board: Board, reader: ChunkReader, header: ChunkHeader
         [start, end] = [host, host + FRAME_BYTES];
       }
     }
+  }
   close();
-  reader.dataInto(header, meta, places);
+  await reader.dataInto(header, meta, places);
 }
 
 /** Compares a base's chunk with the memory of a machine that stands still. Later chunks of increments count. */

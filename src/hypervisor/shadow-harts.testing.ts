@@ -1,0 +1,24 @@
+/** Several harts, in turns, for the trial of shadows (engine/shadows.testing.ts): the machine's own runner and SBI. */
+import { must } from '../base/assert.ts';
+import type { ShadowOptions } from '../engine/index.ts';
+import { type ShadowHarts, TRIAL } from '../engine/shadows.testing.ts';
+import { Harts } from './harts.testing.ts';
+
+export interface SeveralHartsOptions extends ShadowOptions {
+  readonly harts: number;
+  readonly width?: 32 | 64;
+  readonly threads?: 'one' | 'each';
+}
+
+export function severalHarts({ harts, width = 32, threads = 'each', ...shadows }: SeveralHartsOptions): ShadowHarts {
+  const all = new Harts({ ...TRIAL, harts, threads, width, shadows, codeBytes: 1 << 20, translate: undefined });
+  return {
+    states: all.vcpus.map(({ state }) => state),
+    memory: all.memory,
+    map: all.map,
+    run: (hart, steps, goesOn) => all.run(hart, steps, { lines: 0n, goesOn: goesOn && all.mayGoOn(hart) }),
+    changed: (hart) => all.changed(hart),
+    write: (gpa, bytes) => all.write(gpa, bytes),
+    requestFence: (hart) => must(all.vcpus[hart]).requestFence(0n, (1n << 64n) - 1n, -1n),
+  };
+}
