@@ -1,9 +1,11 @@
-const LOOK_AGAIN_MS = 0.1;
-
 /**
  * A lock in shared memory: one int32, 0 free, 1 held, 2 held and somebody waits. Held for microseconds, by threads
  * that never sleep while holding it. Where Atomics.wait is not allowed (a browser's main thread) it spins.
  */
+
+/** Who does not wait for ever looks again so often. */
+const LOOK_AGAIN_MS = 0.1;
+
 export class SharedLock {
   readonly #word: Int32Array;
   readonly #index: number;

@@ -8,8 +8,8 @@ import { Random } from './random.testing.ts';
 
 const plan = { frames: 3 * CHUNK_FRAMES + 100, tables: 12 };
 
-function fresh(): { tables: ProtectionTables; first: number } {
-  const blockBytes = ProtectionTables.sizeBytes(plan) + 64;
+function fresh(): { tables: ProtectionTables; twin: ProtectionTables; first: number } {
+  const blockBytes = 2 * ProtectionTables.sizeBytes(plan) + 128;
   const memory = MachineMemory.create({
     width: 32,
     shared: false,
@@ -17,8 +17,9 @@ function fresh(): { tables: ProtectionTables; first: number } {
     codeBytes: 1 << 16,
     frames: plan.frames,
   });
-  const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
-  return { tables, first: memory.header.frameFirst };
+  const make = (): ProtectionTables =>
+    new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
+  return { tables: make(), twin: make(), first: memory.header.frameFirst };
 }
 
 describe('protection tables', () => {
@@ -95,5 +96,40 @@ describe('protection tables', () => {
       for (const table of model.keys()) tables.free(table);
       assert.deepEqual(tables.usage, { tables: 0, chunks: 0, bytes: 0 });
     }
+  });
+
+  test("a twin's are the same, and go their own way from then on", () => {
+    const { tables, twin, first } = fresh();
+    const random = new Random(7);
+    const all = Array.from({ length: 6 }, () => tables.create());
+    const own = Array.from({ length: 6 }, () => twin.create());
+    const frames = Array.from({ length: 60 }, () => first + random.below(plan.frames));
+    const change = (of: ProtectionTables, list: readonly number[], count: number): void => {
+      for (let i = 0; i < count; i++) {
+        const frame = must(frames[random.below(frames.length)]);
+        const rights = random.below(8);
+        of.set(
+          frame,
+          list,
+          list.map(() => (random.chance(0.7) ? rights : random.below(8))),
+        );
+      }
+    };
+    const look = (of: ProtectionTables, list: readonly number[]): number[][] =>
+      list.map((table) => frames.map((frame) => of.rights(table, frame)));
+    change(tables, all, 300);
+    // With tables and chunks that were given back.
+    for (const gone of all.splice(4)) tables.free(gone);
+    own.splice(4);
+    tables.shareEqual(all, first, first + plan.frames - 1);
+    twin.copyFrom(tables);
+    assert.deepEqual(look(twin, own), look(tables, all));
+    assert.deepEqual(twin.usage, tables.usage);
+    const before = look(tables, all);
+    change(twin, [...own, twin.create(), twin.create()], 300);
+    assert.deepEqual(look(tables, all), before);
+    const after = look(twin, own);
+    change(tables, [...all, tables.create(), tables.create()], 300);
+    assert.deepEqual(look(twin, own), after);
   });
 });

@@ -267,4 +267,4 @@ export const STALE = { epochs: 1, banks: 2 } as const;
 /** Refused: nothing is there; the instruction faults. */
 export const MMIO_ANSWER = { none: 0, read: 1, written: 2, refused: 3 } as const;
 /** What one vCPU may ask of another. */
-export const REQUEST = { flushWrites: 1, softwareInterrupt: 2, fence: 4 } as const;
+export const REQUEST = { flushWrites: 1, softwareInterrupt: 2, fence: 4, forget: 8 } as const;

@@ -409,6 +409,7 @@ export class Runner {
 
   #serveRequests(vcpu: Vcpu): void {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
+    if ((requests & REQUEST.forget) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.fence) !== 0)
       for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);

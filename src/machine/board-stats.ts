@@ -1,6 +1,7 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
 import type { Device } from '../devices/index.ts';
 import {
+  FRAME_BYTES,
   globalEntries,
   type OverlayCounters,
   PLAN,
@@ -98,7 +99,10 @@ export interface BoardStats {
   readonly scheduling: SchedulingStats;
   readonly memory: Readonly<
     Record<'guestBytes' | 'touchedBytes' | 'codeBytes' | 'codeLimitBytes' | 'codeFlushes' | 'codePagesEvicted', number>
-  >;
+  > & {
+    /** In a machine of several guests: of this one's memory what has frames, and what of it others have too; copies in all. */
+    readonly shared?: Readonly<Record<'presentBytes' | 'sharedBytes' | 'framesCopied', number>>;
+  };
   /** Why harts left the engine, all of them together. */
   readonly exits: Readonly<Record<string, number>>;
   readonly translation: TranslationStats;
@@ -138,6 +142,7 @@ export function boardStats(board: Board): BoardStats {
       codeBytes: board.memory.codeBytes,
       codeLimitBytes: header.codeEnd - header.decodedFirst,
       codeFlushes: header.codeFlushes,
+      ...(board.commons.hasRoom ? { shared: sharingStats(board) } : {}),
       codePagesEvicted: header.pagesEvicted,
     },
     exits: Object.fromEntries(
@@ -213,4 +218,13 @@ function counters(device: Device): Record<string, number> {
     /^(unassigned|kicks|interrupts|outputDropped)/.test(name),
   );
   return { ...Object.fromEntries(names.map((name) => [name, state[name] as number])), ...own };
+}
+
+function sharingStats({ map, memory }: Board): NonNullable<BoardStats['memory']['shared']> {
+  const { present, shared } = map.count();
+  return {
+    presentBytes: present * FRAME_BYTES,
+    sharedBytes: shared * FRAME_BYTES,
+    framesCopied: memory.header.framesCopied,
+  };
 }

@@ -33,6 +33,7 @@ import {
   ProtectionTables,
   placeShadows,
   REACH,
+  REQUEST,
   type ShadowOptions,
   shadowBytes,
   vcpuState,
@@ -341,7 +342,7 @@ export class Board {
   #copySeen(copy: () => void): boolean {
     return this.commons.exclusion.exclude(() => {
       this.memory.withCode(copy);
-      for (const vcpu of this.vcpus) vcpu.requestFence(0n, (1n << 64n) - 1n, -1n);
+      for (const vcpu of this.vcpus) vcpu.request(REQUEST.forget);
     });
   }
 

@@ -10,6 +10,7 @@ import type {
   CreateMachine,
   ForkOptions,
   Launch,
+  MachineInfo,
   MachineOptions,
   RestoreMachine,
   RestoreOptions,
@@ -17,6 +18,9 @@ import type {
 import type { MachineHome } from './machine-home.ts';
 
 export type * from './machine-api.ts';
+
+/** Of a made-up name, as far as it is its original's: names are bounded. */
+const MOST_STEM = 56;
 
 /** Starts a machine in this process. Rejects with OperatorError where the options do not fit. */
 export const createMachine: CreateMachine = async (options, launch = (create, given) => create(given)) => {
@@ -85,10 +89,16 @@ function others(launch: Launch): Pick<MachineParts, 'another' | 'twin'> {
   return {
     another: async (given, within) => await launch((named) => bootMachine(named, launch, within), given),
     twin: async (original, given) => {
-      const name = given.name ?? `${original.info.name}-${randomBytes(3).toString('hex')}`;
+      const name = given.name ?? twinName(original.info);
       return await launch((named) => forkMachine(original, named, launch), { ...given, name });
     },
   };
+}
+
+/** The original's name, or that of whose twin it is, and something behind it. */
+function twinName({ name, fork }: MachineInfo): string {
+  const stem = fork === undefined ? name : name.replace(/-[0-9a-f]{6}$/, '');
+  return `${stem.slice(0, MOST_STEM)}-${randomBytes(3).toString('hex')}`;
 }
 
 async function forkMachine(original: LocalMachine, given: ForkOptions, launch: Launch): Promise<LocalMachine> {
@@ -96,7 +106,7 @@ async function forkMachine(original: LocalMachine, given: ForkOptions, launch: L
   try {
     // What was the original's own: whom it listened to, what it wrote to, what it published.
     const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
-    const { trapLog: ______, protectionLog: _______, startPaused: ________, weight, cap, pin, ...same } = kept;
+    const { trapLog: ______, protectionLog: _______, startPaused: ________, seed, weight, cap, pin, ...same } = kept;
     const options = { ...same, ...given };
     return await LocalMachine.start({ options, from: original, drives, ...others(launch) }, original.home);
   } catch (error) {

@@ -1,6 +1,8 @@
 /**
  * A running machine in this process: its board, worker threads that are its processors (or, with the instruction clock, all of
  * it on this thread in a fixed order), its I/O, its guest's agent. Implements the library's MachineHandle.
+ *
+ * Long: one method for each of the handle's, and where a machine begins, from files, a snapshot or another, and ends.
  */
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';

@@ -9,7 +9,7 @@ import { RUN } from '../../hypervisor/index.ts';
 import type { Board, IoThread } from '../../machine/index.ts';
 
 const LOOK_AGAIN_MS = 1;
-const MOMENT_MS = 5;
+const MOMENT_MS = 20;
 const NAP_MS = 0.05;
 const NOTHING = new Int32Array(new SharedArrayBuffer(4));
 /** A disk that answers nothing for so long is taken for broken. */
