@@ -54,15 +54,21 @@ export class GuestPhysicalMap {
    * vCPUs drop what they cached of it before they run.
    */
   forkTo(twin: GuestPhysicalMap): void {
-    const { sharers } = this.#memory;
+    const add = (frame: number): void => this.#memory.sharers.add(frame);
     for (const { first, end } of this.#ranges) {
-      for (let page = first; page < end; page++) {
-        const entry = this.#entries[page] ?? 0;
-        if ((entry & GPA.present) === 0) continue;
-        sharers.add(entry >>> 8);
-        this.#entries[page] = (entry & ~(GPA.fresh | GPA.seen)) | GPA.shared;
-      }
+      share(this.#entries, first, end, add);
       twin.#entries.set(this.#entries.subarray(first, end), first);
+    }
+  }
+
+  /** As forkTo, with copies of everything and without effect: so that the host has compiled it when it counts. */
+  rehearseFork(): void {
+    const counts = new Uint32Array(new SharedArrayBuffer(8));
+    const add = (frame: number): void => void Atomics.add(counts, 0, frame & 1);
+    for (const { first, end } of this.#ranges) {
+      const entries = new Uint32Array(new SharedArrayBuffer((end - first) * 4));
+      entries.set(this.#entries.subarray(first, end));
+      share(entries, 0, end - first, add);
     }
   }
 
@@ -222,5 +228,15 @@ export class GuestPhysicalMap {
     if (number < this.#memory.header.frameLimit) return number;
     Atomics.sub(this.#memory.u32, index, 1);
     return this.#memory.takeFrame();
+  }
+}
+
+/** Pages have their frames together with others from now on; `add` is told of each frame. */
+function share(entries: Uint32Array, first: number, end: number, add: (frame: number) => void): void {
+  for (let page = first; page < end; page++) {
+    const entry = entries[page] ?? 0;
+    if ((entry & GPA.present) === 0) continue;
+    add(entry >>> 8);
+    entries[page] = (entry & ~(GPA.fresh | GPA.seen)) | GPA.shared;
   }
 }

@@ -18,6 +18,7 @@ export function prepareFork(board: Board, twin: Board): void {
   copyDevices(board, twin);
   if (board.protection !== undefined) must(twin.protection).copyFrom(board.protection);
   twin.map.provide();
+  board.map.rehearseFork();
 }
 
 /**
