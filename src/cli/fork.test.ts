@@ -7,8 +7,8 @@ ownRuntimeFolder();
 
 test('twins of a machine that has room for them: their names, a line each', async () => {
   await kage(['run', '-q', '-d', '-n', 'web', '--forks', '10']);
-  assert.deepEqual(await kage(['fork', 'web', '--name', 'try']), { code: 0, stdout: 'try\n', stderr: '' });
-  const several = await kage(['fork', 'web', '-n', '3', '--name', 'try']);
+  assert.deepEqual(await kage(['fork', 'web', '-n', 'try']), { code: 0, stdout: 'try\n', stderr: '' });
+  const several = await kage(['fork', 'web', '--count', '3', '-n', 'try']);
   assert.equal(several.stdout, 'try-1\ntry-2\ntry-3\n');
   const json = await kage(['fork', 'web', '-p', '8081:80', '--weight', '256', '--format', 'json']);
   const [twin] = JSON.parse(json.stdout) as { name: string; pausedMs: number }[];
@@ -21,9 +21,9 @@ test('what cannot be is one line with a way out', async () => {
   for (const [args, says] of [
     [['alone'], /^kage: the machine has no room for a twin. Start it with/],
     [['nobody'], /^kage: No machine named nobody is running/],
-    [['alone', '-n', '2', '-p', '8081:80'], /^kage: twins cannot have a port in common/],
-    [['alone', '-n', '0'], /^kage: /],
-    [['alone', '--name', 'a b'], /^kage: /],
+    [['alone', '--count', '2', '-p', '8081:80'], /^kage: twins cannot have a port in common/],
+    [['alone', '--count', '0'], /^kage: /],
+    [['alone', '-n', 'a b'], /^kage: /],
   ] as const) {
     const { code, stdout, stderr } = await kage(['fork', ...args]);
     assert.deepEqual([code, stdout], [125, '']);

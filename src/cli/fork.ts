@@ -51,5 +51,5 @@ goes on when that ends. The machine must have been started with "kage run --fork
 
 Examples:
   kage run -d -n web --forks 10
-  kage fork web --name try && kage exec try -- sh -c 'rm -rf /srv' && kage kill try
-  kage fork web -n 8`;
+  kage fork web -n try && kage exec try -- sh -c 'rm -rf /srv' && kage kill try
+  kage fork web --count 8`;

@@ -108,8 +108,8 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
 
   verb(program, 'fork', 'make twins of a machine, which share its memory until they write')
     .argument('<name>', 'the machine; it goes on')
-    .option('-n, --count <count>', 'how many; 1 by default')
-    .option('--name <name>', "the twin's; of several NAME-1, NAME-2 ...; a made-up one by default")
+    .option('-n, --name <name>', "the twin's; of several NAME-1, NAME-2 ...; a made-up one by default")
+    .option('--count <count>', 'how many; 1 by default')
     .option('-p, --publish <[ip:]port:guestport>', "a port of the twin; none of the machine's by default", collect)
     .option('--weight <shares>', 'its claim where harts wait')
     .option('--cap <processors>', "processors' worth of time that it may use")
