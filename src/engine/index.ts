@@ -37,7 +37,7 @@ export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';
 export { REACH } from './protection-code.ts';
 export { ALL_RIGHTS, type ProtectionPlan, ProtectionTables, type ProtectionUsage, RIGHT } from './protection-tables.ts';
-export { dropRegion, entryOfRegion, isQuietPage, isRegionHead, withLock } from './region-links.ts';
+export { dropRegion, emptyEntries, entryOfRegion, isQuietPage, isRegionHead, withLock } from './region-links.ts';
 export { DEFAULT_SHADOWS } from './shadow-layout.ts';
 export {
   dropTranslations,

@@ -1,6 +1,7 @@
 /** The machine's memory: what dropping all code leaves, and who may. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { MachineMemory } from './machine-memory.ts';
 import {
   DECODED_HEADER_BYTES,
@@ -10,6 +11,7 @@ import {
   REGION_BYTES,
   REGION_LINKS,
 } from './memory-plan.ts';
+import type { ReaderStart } from './reader-worker.testing.ts';
 
 function memory(): MachineMemory {
   return MachineMemory.create({ width: 32, shared: true, blockBytes: 4096, codeBytes: 1 << 20, frames: 16 });
@@ -58,6 +60,27 @@ test('where room is made, pages of cold code go; where that is too little, or ta
   machine.makeRoomForCode();
   assert.deepEqual([machine.codeBytes, header.decodedFree, header.decodedFreeBytes], [0, 0, 0]);
   assert.deepEqual([header.codeFlushes, header.decodedEpoch], [1, 2]);
+});
+
+test('entries are emptied whole, while others execute from them', async () => {
+  const machine = memory();
+  const entries = machine.header.decodedFirst + DECODED_HEADER_BYTES;
+  const whole = 0x1122_3344_5566_7788n;
+  const list = new BigUint64Array(machine.buffer, entries, 2048);
+  const words = new Int32Array(new SharedArrayBuffer(12));
+  const worker = new Worker(new URL('./reader-worker.testing.ts', import.meta.url));
+  const start: ReaderStart = { buffer: machine.buffer, at: entries, entries: list.length, whole, words };
+  worker.postMessage(start);
+  const passes = (): number => Atomics.load(words, 1);
+  while (passes() === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (let turn = 0; turn < 2000; turn++) {
+    list.fill(whole);
+    machine.forgetCode(entries);
+  }
+  Atomics.store(words, 0, 1);
+  await worker.terminate();
+  assert.ok(passes() > 1, `${passes()} passes`);
+  assert.equal(words[2], 0, 'torn entries');
 });
 
 test('locks that ended threads held are free', () => {

@@ -23,7 +23,7 @@ import {
   USE,
 } from './memory-plan.ts';
 import { Overlays } from './overlays.ts';
-import { dropRegions, withLock } from './region-links.ts';
+import { dropRegions, emptyEntries, withLock } from './region-links.ts';
 import { Sharers } from './shared-frames.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
@@ -249,7 +249,7 @@ export class MachineMemory {
    * and its overlays dropped.
    */
   forgetCode(entries: number): void {
-    this.u8.fill(0, entries, entries + 2048 * 8);
+    emptyEntries(this, entries, entries + 2048 * 8);
     this.dropOverlays(entries, 'mark');
   }
 
@@ -372,7 +372,7 @@ export class MachineMemory {
     if (page === 0) return;
     dropRegions(this, page);
     const entry = page + (address % FRAME_BYTES) * 4;
-    this.u8.fill(0, entry, entry + 8);
+    emptyEntries(this, entry, entry + 8);
   }
 
   #divide(options: MemoryOptions): void {

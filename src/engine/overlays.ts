@@ -27,7 +27,7 @@ import {
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
-import { dropRegions } from './region-links.ts';
+import { dropRegions, emptyEntries } from './region-links.ts';
 
 type Header = View<typeof decodedHeader.fields>;
 
@@ -324,7 +324,7 @@ export class Overlays {
   }
 
   #empty(place: Place, offset: number): void {
-    this.#u8.fill(0, place.entries + offset * 4, place.entries + offset * 4 + 8);
+    emptyEntries({ u64: this.#u64 }, place.entries + offset * 4, place.entries + offset * 4 + 8);
     this.#dropRegions(place.entries);
   }
 
@@ -375,7 +375,7 @@ export class Overlays {
     const state = Atomics.load(this.#u32, index);
     if (state === STATE.free || state >= STATE.dropped) return;
     if (state !== STATE.dropping && Atomics.compareExchange(this.#u32, index, state, STATE.dropping) === state) act();
-    this.#u8.fill(0, entries, entries + 2048 * 8);
+    emptyEntries({ u64: this.#u64 }, entries, entries + 2048 * 8);
     this.#dropRegions(entries);
     if (header.state === STATE.dropping) Atomics.store(this.#u32, index, STATE.dropped);
   }

@@ -31,6 +31,14 @@ export function withLock<T>(
   }
 }
 
+/**
+ * Empties decoded entries, `end` not included. Entry by entry: harts execute from them meanwhile, and V8 fills shared bytes
+ * one at a time, so that they would meet halves of entries.
+ */
+export function emptyEntries({ u64 }: Pick<RegionMemory, 'u64'>, first: number, end: number): void {
+  u64.fill(0n, first / 8, end / 8);
+}
+
 /** The decoded entry that names a region. */
 export function entryOfRegion(number: number): bigint {
   return (BigInt(number) << 32n) | BigInt(SPECIAL.region);

@@ -166,7 +166,8 @@ function entriesOf(shadow: ShadowView): number {
 /** The fetch buffer in use holds nothing any more: for threads that read it while the vCPU stands still. */
 export function emptyFetchBuffer(memory: MachineMemory, state: VcpuState): void {
   const from = Number(state.fetchBank);
-  if (from !== 0) memory.u8.fill(0xff, from, from + TLB_BANK_BYTES);
+  // Whole words: whoever reads meanwhile finds no halves of addresses.
+  if (from !== 0) memory.u64.fill(NONE, from / 8, (from + TLB_BANK_BYTES) / 8);
 }
 
 /** Counters of a hart's shadows. */

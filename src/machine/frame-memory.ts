@@ -3,7 +3,7 @@
  * at first touch. Writes drop decoded code that they overwrite, as a vCPU's own would.
  */
 import type { GuestMemory } from '../devices/index.ts';
-import { FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, wroteTracked } from '../engine/index.ts';
+import { emptyEntries, FRAME_BYTES, type GuestPhysicalMap, type MachineMemory, wroteTracked } from '../engine/index.ts';
 
 /** Whether the frame at `host` may be accessed as the guest-physical address `gpa`. */
 export type FrameCheck = (host: number, gpa: number, access: 'read' | 'write') => boolean;
@@ -121,7 +121,7 @@ export class FrameMemory implements GuestMemory {
     this.#memory.withCode(() => {
       const page = this.#memory.decodedPage(host);
       if (page === 0) return;
-      this.#memory.u8.fill(0, page + first * 8, page + (last + 1) * 8);
+      emptyEntries(this.#memory, page + first * 8, page + (last + 1) * 8);
       this.#memory.dropRegions(page);
       this.#memory.dropOverlays(page, 'write');
     });
