@@ -3,7 +3,8 @@
  * Boots Debian with the package as npm publishes it, takes snapshots of it, and starts `kage restore FILE -- echo` anew
  * for each run, `kage run -- echo` with and without the snapshot of an earlier boot, and a program that uses the library.
  * Each time is from the start of the process to the answer, in which all is contained: Node's own start, the guest's
- * memory, its kernel and shell or agent, which stand as they were. Files are in the host's page cache.
+ * memory, its kernel and shell or agent, which stand as they were. Of one row, from the call of the library's function in
+ * a program that runs. Files are in the host's page cache.
  *
  * Prints distributions, and how long guests stood still for their snapshots. Exit code 1 if the median until the shell at
  * the console of the uncompressed one answers is beyond `--most` (300 ms).
@@ -40,6 +41,20 @@ const program = (file: string): string => `
   await using machine = await restoreMachine(${JSON.stringify(file)});
   process.stdout.write((await machine.exec(['echo', ${JSON.stringify(answer)}])).stdout);`;
 
+/** Of a program that runs already: prints the milliseconds from its call until the shell at the guest's console answers. */
+const library = (file: string): string => `
+  import { restoreMachine } from ${JSON.stringify(pathToFileURL(join(kage, '../../index.js')).href)};
+  const start = performance.now();
+  await using machine = await restoreMachine(${JSON.stringify(file)});
+  let said = '';
+  const answered = new Promise((resolve) => machine.onConsole((bytes) => {
+    said += Buffer.from(bytes).toString('latin1');
+    if (said.includes(${JSON.stringify(answer)})) resolve();
+  }));
+  machine.writeConsole(Buffer.from(${JSON.stringify(`echo ${answer.replace(' ', "' '")}\r`)}));
+  await answered;
+  console.log(performance.now() - start);`;
+
 /** Milliseconds from the start of the process to the answer: of the shell at the console, of a command, to a program. */
 async function timed(words: readonly string[], who: Who): Promise<number> {
   const start = performance.now();
@@ -73,15 +88,24 @@ function ask(...words: readonly string[]): string {
   return stdout;
 }
 
+/** The same, as the program tells. */
+function told(file: string): number {
+  const { status, stdout } = spawnSync(process.execPath, [file], {
+    ...{ env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
+  } as const);
+  assert(status === 0, `exit code ${status}`);
+  return Number(stdout);
+}
+
 /** Prints a distribution; its median. */
 async function distribution(
   name: string,
   count: number,
   words: readonly string[],
-  who: Who = 'command',
+  who: Who | 'library' = 'command',
 ): Promise<number> {
   const times: number[] = [];
-  for (let run = 0; run < count; run++) times.push(await timed(words, who));
+  for (let run = 0; run < count; run++) times.push(who === 'library' ? told(words[0] ?? '') : await timed(words, who));
   times.sort((a, b) => a - b);
   const at = (part: number): number => times[Math.min(times.length - 1, Math.floor(times.length * part))] ?? 0;
   const [least, median, high, most] = [at(0), at(0.5), at(0.9), at(1)].map((ms) => ms.toFixed(0).padStart(6));
@@ -113,6 +137,8 @@ try {
   const shell = await distribution('... to the shell at its console', runs, ['restore', plain, '-q'], 'shell');
   writeFileSync(join(folder, 'program.mjs'), program(plain));
   await distribution('restoreMachine and exec in a program', runs, [join(folder, 'program.mjs')], 'program');
+  writeFileSync(join(folder, 'library.mjs'), library(plain));
+  await distribution('restoreMachine to the shell, of its call', runs, [join(folder, 'library.mjs')], 'library');
   await distribution('kage run, booted anew', 3, ['run', ...machine, '--boot-snapshot', 'off']);
   await timed(['run', ...machine], 'command');
   await distribution('kage run, after the first boot', runs, ['run', ...machine]);

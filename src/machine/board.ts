@@ -364,7 +364,11 @@ export class Board {
 
   /** Guest-physical memory as the device in that slot reaches it. */
   deviceMemory(slot: SlotConfig): FrameMemory {
-    return this.#memoryOf(DOMAIN.firstDevice + this.config.slots.findIndex(({ id }) => id === slot.id), BY_DEVICE);
+    return this.#memoryOf(this.#domainOf(slot), BY_DEVICE);
+  }
+
+  #domainOf({ id }: SlotConfig): number {
+    return DOMAIN.firstDevice + this.config.slots.findIndex((slot) => slot.id === id);
   }
 
   /** Every device, for reset, save and restore. */
@@ -448,23 +452,36 @@ export class Board {
 
   /**
    * Pages that the guest gives back: their frames go to the machine's pool, as when it ends. How many those were. On the
-   * I/O thread: its devices have no addresses of guest memory then.
+   * I/O thread: its devices have no addresses of guest memory then. `slot`: the device that is told so. A page that it or the
+   * kernel may not write stays: what comes next would be zeros.
    */
-  giveBack(ranges: readonly PageRange[]): number {
+  giveBack(slot: SlotConfig, ranges: readonly PageRange[]): number {
+    const pages = ranges.flatMap(({ first, count }) => {
+      const length = Math.max(0, Math.min(first + count, this.map.pages) - first);
+      return Array.from({ length }, (_, i) => first + i).filter((page) => this.#mayGiveBack(slot, page));
+    });
+    if (pages.length === 0) return 0;
     const had: number[] = [];
     const release = (): void => {
-      for (const { first, count } of ranges) {
-        const end = Math.min(first + count, this.map.pages);
-        for (let page = first; page < end; page++) {
-          const frame = this.map.release(page);
-          if (frame !== 0) had.push(frame);
-        }
+      for (const page of pages) {
+        const frame = this.map.release(page);
+        if (frame !== 0) had.push(frame);
       }
       for (const vcpu of this.vcpus) vcpu.forgetTranslations();
     };
     while (!this.commons.exclusion.exclude(() => this.memory.withCode(release)));
     this.#giveToPool(had);
     return had.length;
+  }
+
+  #mayGiveBack(slot: SlotConfig, page: number): boolean {
+    const frame = this.map.frame(page);
+    const { protection } = this;
+    if (frame === 0 || protection === undefined) return frame !== 0;
+    const domains = [this.#domainOf(slot), DOMAIN.kernel];
+    return domains.every((domain) =>
+      protection.permits(domain, frame * FRAME_BYTES, page * FRAME_BYTES, REACH.store, BY_DEVICE),
+    );
   }
 
   /** Frames that no page of the partition has any more; those that others have too stay theirs. */

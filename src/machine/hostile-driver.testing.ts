@@ -2,7 +2,8 @@
  * A hostile driver of the devices of a board: their registers on the bus, rings and buffers in the guest's memory, among
  * frames that the devices may not read, or not write. Those hold a canary, and buffers point into them, lie across their
  * borders, and rings and indirect tables lie in them. What a device reads for its host is collected: no byte of a canary
- * may be in it. What devices have written may be in no canary.
+ * may be in it. What devices have written may be in no canary. Beside each frame lies one of another partition, full of a
+ * canary of its own.
  */
 import assert from 'node:assert/strict';
 import { must } from '../base/assert.ts';
@@ -10,7 +11,8 @@ import { MemoryBackend } from '../devices/index.ts';
 import { RIGHT } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
 import { Board } from './board.ts';
-import { boardConfig } from './board-config.ts';
+import { boardConfig, partitionConfig } from './board-config.ts';
+import { EmptySlot } from './empty-slot.ts';
 import { IoSlots } from './io-slots.ts';
 import { IoThread } from './io-thread.ts';
 import { Random } from './machine.testing.ts';
@@ -24,6 +26,7 @@ const DISK_BYTES = 1 << 20;
 /** Canaries of frames that may not be read, and of those that may not be written. What the driver itself writes is zero or small. */
 const UNREADABLE = 0xc7;
 const UNWRITABLE = 0xb9;
+const OTHERS = 0xe3;
 const QUEUE_SIZE = 16;
 /** Registers of the transport (virtio 1.2, section 4.2.2). */
 const REGISTER = {
@@ -46,13 +49,15 @@ export class HostileDriver {
   refused = 0;
   /** Buffers that came back. */
   used = 0;
+  readonly #other: Board;
   readonly #io: IoThread;
   readonly #disk = new MemoryBackend(DISK_BYTES);
   readonly #deferred: (() => void)[] = [];
   readonly #console: number[] = [];
 
   constructor() {
-    const config = boardConfig({ memoryBytes: 4 << 20, network: false, drives: [1] }, false);
+    const room = { partitions: 2, memoryBytes: 16 << 20 };
+    const config = boardConfig({ memoryBytes: 4 << 20, network: false, drives: [1], room });
     const host = {
       ...{ wallMs: () => 0, after: () => () => undefined },
       defer: (callback: () => void) => void this.#deferred.push(callback),
@@ -64,6 +69,20 @@ export class HostileDriver {
       ...{ clock, slotLayout },
       slot: (slot, wiring) => slots.make(slot, wiring, clock),
     });
+    const neighbour = partitionConfig({ memoryBytes: 4 << 20, network: false }, config);
+    this.#other = Board.join(this.board.commons, neighbour, {
+      ...{ clock, slotLayout },
+      slot: ({ id }, { name, block }) => new EmptySlot(`${name}/${id}`, block),
+    });
+    // One of each in turn: no two frames of one partition are neighbours.
+    for (let page = 0; page < PAGES; page++) {
+      this.board.guestMemory.setUp(BASE + page * PAGE, Uint8Array.of(1));
+      this.#other.guestMemory.setUp(BASE + page * PAGE, new Uint8Array(PAGE).fill(OTHERS));
+    }
+    const frames = (board: Board): number[] =>
+      Array.from({ length: PAGES }, (_, i) => board.map.frame(BASE / PAGE + i));
+    const [own, others] = [frames(this.board), frames(this.#other)];
+    assert.ok(own.every((frame, i) => others[i] === frame + 1));
     this.#io = new IoThread(this.board, host);
     this.#io.onConsole((bytes) => this.#console.push(...bytes));
   }
@@ -230,9 +249,17 @@ export class HostileDriver {
         `seed ${seed}: a canary was written`,
       );
     }
+    for (let page = 0; page < PAGES; page++) {
+      const bytes = new Uint8Array(PAGE);
+      this.#other.guestMemory.read(BASE + page * PAGE, bytes);
+      assert.ok(
+        bytes.every((byte) => byte === OTHERS),
+        `seed ${seed}: another partition's page ${page} was written`,
+      );
+    }
     const disk = new Uint8Array(DISK_BYTES);
     this.#disk.read(0, [disk]);
-    const isSecret = (byte: number): boolean => byte === UNREADABLE || byte === 0xff;
+    const isSecret = (byte: number): boolean => byte === UNREADABLE || byte === 0xff || byte === OTHERS;
     assert.ok(!disk.some(isSecret), `seed ${seed}: the disk got a canary`);
     assert.ok(!this.#console.some(isSecret), `seed ${seed}: the console got a canary`);
   }

@@ -93,7 +93,7 @@ export class IoSlots {
       case 'balloon':
         return new VirtioBalloon(wiring, {
           ...io,
-          giveBack: (ranges) => this.#parts.board().giveBack(ranges),
+          giveBack: (ranges) => this.#parts.board().giveBack(slot, ranges),
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
