@@ -55,6 +55,8 @@ function fields({ processors, vcpus, shares }: SchedulerShape) {
     pickedAt: array('f64', processors),
     /** Up to when its vCPU's time was taken into account. */
     chargedAt: array('f64', processors),
+    /** The share whose vCPU it ran last; NOBODY: none. */
+    lastShare: array('i32', processors),
 
     /** vCPUs: SCHEDULE. Read without the lock, atomically. */
     state: array('i32', vcpus),
@@ -88,6 +90,8 @@ function fields({ processors, vcpus, shares }: SchedulerShape) {
     shareUsed: array('f64', shares),
     /** Periods in which it was throttled. */
     throttles: array('u32', shares),
+    /** How often a processor came to it from another share. */
+    switches: array('u32', shares),
   } as const;
 }
 

@@ -45,6 +45,14 @@ test('the vCPUs of a share use the same', () => {
   for (let vcpu = 0; vcpu < 10; vcpu++) near(all.usedMs(vcpu), vcpu < 5 ? 400 : 1200, 5, `vCPU ${vcpu}`);
 });
 
+test('how often a processor turns from one share to another is counted', () => {
+  const one = weigh(1, [1024, 1024], 2, 4000);
+  // Turns of 4 ms, which shares take one after the other.
+  for (const share of [0, 1]) near(one.scheduler.shares.switches(share), 500, 10, `share ${share}`);
+  const apart = weigh(1, [1024], 3, 1000);
+  assert.equal(apart.scheduler.shares.switches(0), 0, 'among its own vCPUs nothing is counted');
+});
+
 test('extreme weights starve nobody', () => {
   const all = weigh(1, [2, 262_144], 1, 200_000);
   assert.ok(all.usedMs(0) > 0);

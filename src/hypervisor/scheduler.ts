@@ -67,6 +67,7 @@ export class Scheduler {
   /** By whoever made the block, before anybody else wraps it. */
   start(): void {
     this.#block.current.fill(NOBODY);
+    this.#block.lastShare.fill(NOBODY);
     this.#block.nextEvent = Number.POSITIVE_INFINITY;
   }
 
@@ -284,6 +285,7 @@ export class Scheduler {
     block.chargedAt[processor] = nowMs;
     block.home[vcpu] = processor;
     block.fresh[vcpu] = 0;
+    this.shares.countSwitch(processor, block.shareOf[vcpu] ?? 0);
     Atomics.store(block.state, vcpu, SCHEDULE.running);
   }
 

@@ -9,7 +9,7 @@
  *   runtime does not fall behind that of who waits by more than a turn of theirs.
  */
 import { assert } from '../base/assert.ts';
-import { MOST_PROCESSORS, SCHEDULE, type SchedulerBlock, type SchedulerShape } from './scheduler-block.ts';
+import { MOST_PROCESSORS, NOBODY, SCHEDULE, type SchedulerBlock, type SchedulerShape } from './scheduler-block.ts';
 
 /** A share of this weight has runtime that passes as time does. The range is docker's and Linux's. */
 export const DEFAULT_WEIGHT = 1024;
@@ -49,6 +49,7 @@ export class Shares {
     block.shareRuntime[share] = Number.NEGATIVE_INFINITY;
     block.shareUsed[share] = 0;
     block.throttles[share] = 0;
+    block.switches[share] = 0;
     block.periodEnds[share] = Number.NEGATIVE_INFINITY;
     this.change(share, options);
   }
@@ -78,6 +79,20 @@ export class Shares {
   /** Periods in which it used up what its cap allows. */
   throttles(share: number): number {
     return this.#block.throttles[share] ?? 0;
+  }
+
+  /** How often a processor turned to one of its vCPUs from another share's. */
+  switches(share: number): number {
+    return this.#block.switches[share] ?? 0;
+  }
+
+  /** A vCPU of the share begins to run on the processor. */
+  countSwitch(processor: number, share: number): void {
+    const block = this.#block;
+    const last = block.lastShare[processor];
+    if (last === share) return;
+    block.lastShare[processor] = share;
+    if (last !== NOBODY) block.switches[share] = (block.switches[share] ?? 0) + 1;
   }
 
   /** How far one vCPU's claim is behind the other's in the order: below 0, it comes first. */

@@ -92,6 +92,8 @@ export interface SchedulingStats {
   readonly processors: number;
   /** Periods in which the guest's cap was reached. */
   readonly throttled: number;
+  /** How often a processor turned to one of its harts from another guest's. */
+  readonly switches: number;
 }
 
 export interface BoardStats {
@@ -135,6 +137,7 @@ export function boardStats(board: Board): BoardStats {
     scheduling: {
       processors: board.config.processors,
       throttled: board.scheduler?.shares.throttles(board.partition) ?? 0,
+      switches: board.scheduler?.shares.switches(board.partition) ?? 0,
     },
     memory: {
       guestBytes: board.config.memoryBytes,

@@ -67,6 +67,36 @@ stranger:
     li t1, 0x13333
 ${END}`;
 
+/** Naps, looks at its canary after each, and writes another; ends with code 0 if nobody else ever had a hand in it. */
+const napsBesideCanary = (canary: number, times: number): string => `
+    li t0, 0x80
+    csrw mie, t0
+    li s0, 0x80180000
+    li s2, ${canary}
+    li s3, ${times}
+    li s5, 0x2004000
+    sd s2, 0(s0)
+nap:
+    rdtime t0
+    addi t0, t0, 200
+    sd t0, 0(s5)
+sleep:
+    wfi
+    csrr t0, mip
+    andi t0, t0, 0x80
+    beqz t0, sleep        # wfi may return for no reason
+    ld t0, 0(s0)
+    bne t0, s2, stranger
+    addi s2, s2, 2
+    sd s2, 0(s0)
+    addi s3, s3, -1
+    bnez s3, nap
+    li t1, 0x5555
+    j end
+stranger:
+    li t1, 0x13333
+${END}`;
+
 /** Sleeps for so many ticks, so many times, by its own timer, and counts its wakings: others run meanwhile. */
 const sleeper = (times: number): string => `
     li t0, 0x80
@@ -110,6 +140,24 @@ test('guests with the same addresses on one processor see nothing of each other'
     for (const each of [first, ...rest, ...naps]) assert.deepEqual(await each.exited, POWEROFF);
     const last = (await naps[0]?.stats()) as { vcpus: { sleeps: number }[] };
     assert.ok((last.vcpus[0]?.sleeps ?? 0) > 100, 'they slept');
+  }
+});
+
+test('two guests with the same addresses take turns on one processor, thousands of times', {
+  timeout: 60_000,
+}, async () => {
+  const naps = 10_000;
+  await using first = await createMachine({
+    ...program(spin),
+    ...{ processors: 1, weight: 2, room: { memoryBytes: 64 * MiB } },
+  });
+  const pair = await Promise.all(
+    [1, 2].map((canary) => first.createPartition(program(napsBesideCanary(canary, naps)))),
+  );
+  for (const each of pair) assert.deepEqual(await each.exited, POWEROFF);
+  for (const each of pair) {
+    const { scheduling } = (await each.stats()) as { scheduling: { switches: number } };
+    assert.ok(scheduling.switches > naps / 4, `${scheduling.switches} switches in ${naps} naps`);
   }
 });
 
