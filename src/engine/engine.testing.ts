@@ -22,8 +22,9 @@ export interface BareHartOptions {
   readonly emulated?: ReadonlySet<string>;
   readonly overlays?: number;
   readonly shadows?: ShadowOptions;
-  /** Bytes of blocks that the test asks for. */
+  /** Bytes of blocks that the test asks for, and frames beside those of the hart's RAM. */
   readonly blockBytes?: number;
+  readonly moreFrames?: number;
 }
 
 /** What a translator works with. */
@@ -47,7 +48,7 @@ export class BareHart {
   readonly processor: Processor;
   readonly map: GuestPhysicalMap;
   readonly #options: BareHartOptions;
-  readonly #hotCode: HotCode | undefined;
+  readonly hotCode: HotCode | undefined;
 
   constructor(options: BareHartOptions) {
     const pages = (options.ramBase + options.ramBytes) / FRAME_BYTES;
@@ -58,7 +59,7 @@ export class BareHart {
       blockBytes: pages * 4 + vcpuState.sizeBytes + shadowBytes(options.shadows) + 1024 + (options.blockBytes ?? 0),
       overlays: options.overlays ?? 0,
       codeBytes: options.codeBytes ?? 1 << 20,
-      frames: options.ramBytes / FRAME_BYTES + 16,
+      frames: options.ramBytes / FRAME_BYTES + 16 + (options.moreFrames ?? 0),
     });
     const { bytes, tables, signatures } = moduleFor(
       this.memory,
@@ -83,8 +84,8 @@ export class BareHart {
     state.clockMode = 1;
     state.mode = 3n;
     this.processor.contextChanged(this.at);
-    this.#hotCode = options.translate?.({ memory: this.memory, processor: this.processor, module, signatures });
-    this.#hotCode?.start(state);
+    this.hotCode = options.translate?.({ memory: this.memory, processor: this.processor, module, signatures });
+    this.hotCode?.start(state);
   }
 
   /** Runs `steps` steps, or until an exit other than an access to a device: there is none here, such accesses fault. */
@@ -92,7 +93,7 @@ export class BareHart {
     const end = this.state.steps + BigInt(steps);
     for (;;) {
       // After the drop once more: it empties the table of regions, whose numbers are given out anew.
-      while (this.#hotCode?.prepare(this.state) === false) this.makeRoomForCode();
+      while (this.hotCode?.prepare(this.state) === false) this.makeRoomForCode();
       const exit = this.processor.run(this.at, this.state, Number(end - this.state.steps));
       if (exit.kind !== 'mmio') return exit;
       this.state.mmioAnswer = MMIO_ANSWER.refused;

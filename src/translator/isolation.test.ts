@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Isolation } from '../engine/isolation.testing.ts';
+import { Neighbours } from '../engine/neighbours.testing.ts';
 import { createDecoder, DEFAULT_EXTENSIONS } from '../isa/index.ts';
 import { translating } from './translation.testing.ts';
 
@@ -14,3 +15,10 @@ for (const width of [32, 64] as const)
     for (const kind of ['fetch', 'load', 'store', 'walk'] as const)
       assert.ok(isolation.violations[kind] > 5, `${kind}: ${isolation.violations[kind]}`);
   });
+
+test('translated programs of two partitions in turns on one processor do what each does alone', () => {
+  const translate = translating({ followsCold: true })({ decoder: createDecoder(DEFAULT_EXTENSIONS) });
+  const neighbours = new Neighbours(32, translate);
+  for (let seed = 1; seed <= 10; seed++) neighbours.run(seed * 32 + 3);
+  assert.ok(neighbours.violations > 50, `${neighbours.violations} accesses to the other's frames`);
+});
