@@ -14,6 +14,7 @@ import { failureLine } from './failure.ts';
 import { type ForkFlags, fork, forkHelp } from './fork.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
+import { joinMachine } from './join.ts';
 import type { Format } from './output.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
@@ -54,7 +55,12 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: () => {} })
     .addHelpText('after', examples);
 
-  addRun(program, (image, flags) => run(io, platform, image, flags, command), end);
+  const start = (image: string | undefined, flags: RunFlags): Promise<number> => {
+    const { machine } = flags;
+    if (machine === undefined) return run(io, platform, image, flags, command);
+    return joinMachine(io, platform, image, { ...flags, machine }, command);
+  };
+  addRun(program, start, end);
 
   program
     .command('exec')
@@ -201,7 +207,8 @@ function addRun(
     )
     .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
     .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
-    .option('--forks <count>', 'leave room for so many twins (kage fork), 1 to 255')
+    .option('--forks <count>', 'leave room for so many twins (kage fork) or other guests (--machine), 1 to 255')
+    .option('--machine <name>', 'in the machine of that guest, which was started with --forks: on its processors')
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
   addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')

@@ -27,6 +27,7 @@ import {
 
 /** As commander hands them over. */
 export interface RunFlags {
+  readonly machine?: string;
   readonly name?: string;
   readonly cpus?: string;
   readonly processors?: string;

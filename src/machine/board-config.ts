@@ -255,15 +255,20 @@ const OF_THE_MACHINE = [
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 
+/** Throws OperatorError where the options say what the machine decides. */
+export function checkPartition(options: object): void {
+  const given = OF_THE_MACHINE.find((name) => options[name as keyof typeof options] !== undefined);
+  if (given === undefined) return;
+  throw new OperatorError(
+    'set-by-machine',
+    `${given} is the same for all partitions of a machine`,
+    'Say it where the machine is made.',
+  );
+}
+
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
-  const given = OF_THE_MACHINE.find((name) => options[name as keyof BoardOptions] !== undefined);
-  if (given !== undefined)
-    throw new OperatorError(
-      'set-by-machine',
-      `${given} is the same for all partitions of a machine`,
-      'Say it where the machine is made.',
-    );
+  checkPartition(options);
   const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
   const balloon = options.balloon ?? machine.room !== undefined;
   const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);

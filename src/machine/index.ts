@@ -12,7 +12,7 @@ export {
   type SlotConfig,
   type TrapPolicy,
 } from './board.ts';
-export { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
+export { type BoardOptions, boardConfig, checkPartition, extensionsOf, partitionConfig } from './board-config.ts';
 export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';

@@ -161,6 +161,30 @@ describe('a machine in the background', requires('apt'), () => {
   });
 });
 
+describe('kage run --machine', requires('apt'), () => {
+  afterEach(nothingIsLeft);
+
+  test('a command in a guest beside another one, whose machine goes on', async () => {
+    const small = ['-q', '-m', '128M'];
+    assert.deepEqual((await kage(['run', ...small, '-d', '-n', 'first', '--forks', '2'])).code, 0);
+    const pid = async (name: string): Promise<number> => {
+      const machines = JSON.parse((await kage(['ps', '--format', 'json'])).stdout) as { name: string; pid: number }[];
+      return machines.find((one) => one.name === name)?.pid ?? 0;
+    };
+    const beside = await kage(
+      ['run', ...small, '--machine', 'first', '--exec', 'cat; echo apart >&2; exit 4'],
+      'typed\n',
+    );
+    assert.deepEqual(beside, { code: 4, stdout: 'typed\n', stderr: 'apart\n' });
+    assert.deepEqual((await kage(['run', ...small, '-d', '--machine', 'first', '-n', 'second'])).stdout, 'second\n');
+    assert.equal(await pid('second'), await pid('first'));
+    assert.equal((await kage(['exec', 'second', '--', 'hostname'])).code, 0);
+    assert.equal((await kage(['kill', 'first'])).code, 0);
+    assert.equal((await kage(['exec', 'second', '--', 'true'])).code, 0);
+    assert.equal((await kage(['kill', 'second'])).code, 0);
+  });
+});
+
 describe('bad input: one line, exit code 125, nothing left behind', requires('apt'), () => {
   afterEach(nothingIsLeft);
 

@@ -118,6 +118,7 @@ export class ClientSession {
       return {};
     },
     history: async (machine) => ({ data: encodeData(machine.consoleHistory()) }),
+    partition: async (machine, options) => ({ name: (await machine.createPartition(options)).info.name }),
     fork: async (machine, options) => {
       const { name, fork } = (await machine.fork(options)).info;
       return { name, pausedMs: fork?.pausedMs ?? 0 };

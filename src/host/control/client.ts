@@ -16,6 +16,7 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  PartitionOptions,
   ProtectionChange,
   ProtectionReport,
   SnapshotOptions,
@@ -136,6 +137,11 @@ export class RemoteMachine implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#call('resume', {});
+  }
+
+  /** Another guest, as MachineHandle.createPartition makes it, in the machine's process: the name to reach it by. */
+  async createPartition(options: Omit<PartitionOptions, 'signal'>): Promise<string> {
+    return (await this.#call('partition', options)).name;
   }
 
   /** A twin, as MachineHandle.fork makes it, in the machine's process: to be reached by its name. */

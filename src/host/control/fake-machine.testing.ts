@@ -17,6 +17,7 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  PartitionOptions,
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
@@ -112,8 +113,12 @@ export class FakeMachine implements MachineHandle {
     return new FakeMachine({ ...this.options, ...options, name: name ?? `twin-${this.calls.length}` });
   }
 
-  async createPartition(): Promise<never> {
-    throw new Error('a fake has no partitions');
+  /** Not to be reached by its name: fakes are not launched. */
+  async createPartition(options: PartitionOptions): Promise<MachineHandle> {
+    if (this.options.room === undefined)
+      throw new OperatorError('machine-closed', 'the machine was made for one guest', 'Start it with "--forks COUNT"');
+    this.calls.push(`partition ${JSON.stringify(options)}`);
+    return new FakeMachine({ ...options, name: options.name ?? `partition-${this.calls.length}` });
   }
 
   async pause(): Promise<void> {

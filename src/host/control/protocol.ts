@@ -13,6 +13,7 @@
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
+import { partitionOptions } from './partition-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
   data,
@@ -91,6 +92,8 @@ export const requests = {
   type: { params: record({ data }), result: nothing },
   /** What the console said lately. */
   history: { params: nothing, result: record({ data }) },
+  /** Another guest in the machine: its name. */
+  partition: { params: partitionOptions, result: record({ name: text(64) }) },
   /** A twin: its name, and how long the machine stood still for it. */
   fork: {
     params: record({

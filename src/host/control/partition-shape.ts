@@ -1,0 +1,33 @@
+/** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
+import type { PartitionOptions } from '../machine/machine-api.ts';
+import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
+
+const PATH = 4096;
+
+const overlay: Shape<boolean | string | undefined> = (value, at) =>
+  value === undefined || typeof value === 'boolean' ? value : text(PATH)(value, at);
+
+export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record({
+  name: optional(text(64)),
+  cpus: optional(integer(1, 4096)),
+  memoryBytes: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  weight: optional(integer(2, 262_144)),
+  cap: optional(number(0, 32)),
+  pin: optional(listOf(integer(0, 31), 32)),
+  kernel: optional(text(PATH)),
+  initrd: optional(text(PATH)),
+  append: optional(text(1 << 16)),
+  bios: optional(text(PATH)),
+  drives: optional(listOf(record({ file: text(PATH), readOnly: optional(truth), overlay }), 64)),
+  balloon: optional(truth),
+  network: optional(truth),
+  publish: optional(listOf(text(256), 1024)),
+  agent: optional(truth),
+  seed: optional(integer(0, 2 ** 32 - 1)),
+  startPaused: optional(truth),
+  shadows: optional(integer(1, 64)),
+  shadowModel: optional(oneOf('fence', 'tracked')),
+  asidBits: optional(integer(0, 16)),
+  protection: optional(truth),
+  protectionLog: optional(text(PATH)),
+});
