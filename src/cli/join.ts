@@ -3,7 +3,13 @@
  * over the control socket.
  */
 import { resolve } from 'node:path';
-import { connectMachine, type MachineOptions, type PartitionOptions, type RemoteMachine } from '../host/index.ts';
+import {
+  connectMachine,
+  keepsWrites,
+  type MachineOptions,
+  type PartitionOptions,
+  type RemoteMachine,
+} from '../host/index.ts';
 import { checkPartition } from '../machine/index.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
@@ -56,8 +62,7 @@ async function endGuest(
   { isOurs }: { readonly isOurs: boolean },
 ): Promise<void> {
   if (!isOurs) return;
-  const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
-  await (keeps ? guest.stop() : guest.kill()).catch(() => {}); // it may have ended by itself
+  await (keepsWrites(drives) ? guest.stop() : guest.kill()).catch(() => {}); // it may have ended by itself
 }
 
 /** The machine's process has a folder of its own. */

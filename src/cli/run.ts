@@ -3,7 +3,7 @@
  * a process of its own. However it ends, nothing of it is left.
  */
 import { HostError, OperatorError } from '../base/errors.ts';
-import { type ExitStatus, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
+import { type ExitStatus, keepsWrites, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
 import { joinTerminal } from './console.ts';
 import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
@@ -141,8 +141,7 @@ async function runCommand(
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
   // Disks that outlive the machine want their file systems closed; all else may just go.
-  const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true) === true;
-  await (keeps ? machine.stop() : machine.kill());
+  await (keepsWrites(drives) ? machine.stop() : machine.kill());
   return code;
 }
 

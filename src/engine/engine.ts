@@ -284,7 +284,7 @@ export class Processor {
    * that stands still: it reads page tables that the guest itself may not read, too.
    */
   translate(vcpu: number, state: VcpuState, va: bigint, mode: number): bigint | undefined {
-    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
+    this.settleContext(vcpu, state);
     const tables = state.protection.slice();
     state.protection.fill(0n);
     const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
@@ -297,7 +297,7 @@ export class Processor {
 
   /** Where the instruction at `pc` lies in the machine's memory; undefined if it faults or has no page to itself. */
   fetchAddress(vcpu: number, state: VcpuState, pc: bigint): number | undefined {
-    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
+    this.settleContext(vcpu, state);
     const host = Number(this.#exports.host_address(this.#address(vcpu), BigInt.asIntN(64, pc), 2, ACCESS.fetch));
     state.fault = 0;
     return host === 0 || state.cacheable === 0 ? undefined : host;
@@ -308,6 +308,11 @@ export class Processor {
     state.faultCause = BigInt(cause);
     state.faultTval = tval;
     this.#exports.take_trap(this.#address(vcpu), BigInt.asIntN(64, state.pc));
+  }
+
+  /** Drops now what is to be dropped before the vCPU's next instruction: for who executes one in its place. */
+  settleContext(vcpu: number, state: VcpuState): void {
+    if (state.contextStale !== 0) this.#exports.context(this.#address(vcpu));
   }
 
   /** A load or store as the vCPU's own: what became of it is in its fault fields (see FAULT). */

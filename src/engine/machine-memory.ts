@@ -170,8 +170,8 @@ export class MachineMemory {
   }
 
   /**
-   * Forgets all decoded code. No vCPU may be running; each sees by `decodedEpoch` and `codeFlushes` that it is to forget what it knows of code
-   * before it makes use of that, and so does a thread that translates.
+   * Forgets all decoded code. No vCPU may be running; each sees by `decodedEpoch` and `codeFlushes` that it is to forget
+   * what it knows of code before it makes use of that, and so does a thread that translates.
    */
   dropCode(): void {
     this.#withAllCode(() => this.#dropCode());

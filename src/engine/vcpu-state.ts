@@ -133,8 +133,9 @@ const ENGINE_FIELDS = {
   contextStale: 'u32',
   /** A new shadow has buffers of its own for supervisor mode, as the last one turned out to need them. */
   privateHint: 'u32',
-  /** How many single pages were fenced, modulo 2^32; a ring of fences: page | 1 if it was part of a larger one, ASID (-1: any). */
+  /** Fences of single pages so far, modulo 2^32. */
   fenceCount: 'u32',
+  /** The last of them, two words each: the page, with bit 0 set where it was part of a larger one; the ASID, -1 for any. */
   fenceLog: array('u64', FENCE_LOG * 2),
   /** The leaf that the last walk found: PTE, number of its size, 1 if it is global, its PTE's host address. */
   leafPte: 'u64',

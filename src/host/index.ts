@@ -36,6 +36,7 @@ export {
   type ExitStatus,
   type ForkOptions,
   type HotRegion,
+  keepsWrites,
   type MachineHandle,
   type MachineInfo,
   type MachineOptions,

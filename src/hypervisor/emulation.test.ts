@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BareHart } from '../engine/engine.testing.ts';
+import { FRAME_BYTES, REQUEST } from '../engine/index.ts';
 import { Lockstep } from '../engine/lockstep.testing.ts';
 import { casesOf, compressedCases } from '../isa/cases/generate.testing.ts';
 import {
@@ -110,3 +111,35 @@ for (const overlays of [8, 0]) {
     });
   }
 }
+
+test('what is emulated reaches a page where it lies now, though its vCPU has not run since that changed', () => {
+  const cpu = parseCpuModel('rv64,zfh=emulate');
+  const hart = new BareHart({ ...cpu, ramBase: Number(CASE_RAM.base), ramBytes: 4 << 20, blockBytes: 4096 });
+  const { vcpu, emulation } = emulationOf(hart, cpu, false);
+  const { state, memory, map, processor, at } = hart;
+  const page = Number(CASE_RAM.base) / FRAME_BYTES + 16;
+  const va = BigInt(page * FRAME_BYTES);
+  const FSH = (1 << 20) | (5 << 15) | (1 << 12) | 0x27; // fsh f1, 0(x5)
+  const emulate = (address: bigint): void => {
+    state.x[5] = address;
+    state.f[1] = ~0xffffn | 0x3c00n;
+    assert.equal(
+      vcpu.withCode(() => emulation.illegal(vcpu, FSH)),
+      'done',
+    );
+  };
+  Object.assign(state, { mode: 3n, mstatus: 1n << 13n, pc: CASE_PC });
+  processor.contextChanged(at);
+  emulate(va);
+  // Its place in the buffer is another page's now, and it stands in its second one.
+  emulate(va + BigInt(256 * FRAME_BYTES));
+  const frame = map.release(page);
+  const old = memory.u8.subarray(frame * FRAME_BYTES, (frame + 1) * FRAME_BYTES).fill(0x77);
+  vcpu.request(REQUEST.forget);
+  emulate(va);
+  assert.ok(
+    old.every((byte) => byte === 0x77),
+    'the frame that it had is somebody else\u2019s',
+  );
+  assert.deepEqual([...hart.read(page * FRAME_BYTES, 2)], [0x00, 0x3c]);
+});

@@ -141,6 +141,7 @@ export class Emulation {
   #execute(vcpu: Vcpu, bits: number): 'unfinished' | { pc: bigint; mode: bigint } {
     const { state } = vcpu;
     const { pc, mode } = state;
+    this.#processor.settleContext(vcpu.at, state);
     try {
       const execution = this.#hart(vcpu).executeBits(bits);
       if (execution === undefined) this.#processor.raise(vcpu.at, state, EXCEPTION.illegalInstruction, BigInt(bits));

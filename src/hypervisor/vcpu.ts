@@ -181,8 +181,8 @@ export class Vcpu {
   }
 
   /**
-   * If decoded code was dropped, some or all, what is known of it is forgotten. Where all was, marks that this vCPU has not seen yet name pages of it, whose
-   * places other code takes: what they ask for is done herewith.
+   * If decoded code was dropped, some or all, what is known of it is forgotten. Where all was, marks that this vCPU has not
+   * seen yet name pages of it, whose places other code takes: what they ask for is done herewith.
    */
   forgetDroppedCode(): void {
     const { decodedEpoch, codeFlushes, marks } = this.#memory.header;
@@ -207,11 +207,14 @@ export class Vcpu {
 
   /**
    * As MachineMemory.withCode, for what is done for a vCPU that may be outside the engine: all code may have been dropped
-   * since it left, and what it knows of code is forgotten first. Its translations and marks name pages that are others' now.
+   * since it left, and frames may have changed hands, so what it knows of both is forgotten first. Whoever takes a frame from
+   * one of its pages asks it to (REQUEST.forget) before it gives the lock back.
    */
   withCode<T>(act: () => T): T {
     return this.#memory.withCode(() => {
       this.forgetDroppedCode();
+      // The request stays: what it was made for is due again when it enters.
+      if ((this.requests & REQUEST.forget) !== 0) this.forgetTranslations();
       return act();
     });
   }

@@ -324,7 +324,7 @@ export class Board {
       read: (gpa, bytes, isOff) => this.#read(gpa, bytes, isOff),
       write: (gpa, bytes, value, isOff) => this.#write(gpa, bytes, value, isOff),
     };
-    this.map.copySeen = (copy) => this.#copySeen(copy);
+    this.map.copySeen = (copy) => this.#whileOutside(copy);
   }
 
   /** A page whose frame others have too gets one of its own, for a vCPU that is outside the engine. False: there is none. */
@@ -338,12 +338,17 @@ export class Board {
     return isDone !== 0;
   }
 
-  /** Who emulates for a vCPU reaches memory outside the engine, and has the lock of code meanwhile. */
-  #copySeen(copy: () => void): boolean {
-    return this.commons.exclusion.exclude(() => {
-      this.memory.withCode(copy);
-      for (const vcpu of this.vcpus) vcpu.request(REQUEST.forget);
-    });
+  /**
+   * Changes which frames pages have, while no processor is in the engine and nobody emulates; all vCPUs forget their
+   * translations. False, and nothing is done: somebody else keeps the processors outside.
+   */
+  #whileOutside(change: () => void): boolean {
+    return this.commons.exclusion.exclude(() =>
+      this.memory.withCode(() => {
+        change();
+        for (const vcpu of this.vcpus) vcpu.request(REQUEST.forget);
+      }),
+    );
   }
 
   /** The built-in SBI serves the guest: there is no firmware, and nothing executes in machine mode. */
@@ -442,7 +447,10 @@ export class Board {
     return this.vcpus.some(({ scheduled }) => scheduled?.scheduler.has(scheduled.number) === true);
   }
 
-  /** The frames go back to the machine's pool, but for those that others have too. No hart is scheduled, no device reaches its memory any more. */
+  /**
+   * The frames go back to the machine's pool, but for those that others have too. No hart is scheduled, no device reaches its
+   * memory any more.
+   */
   giveFrames(): void {
     const had: number[] = [];
     for (const { host } of this.map.present()) had.push(host / FRAME_BYTES);
@@ -467,9 +475,8 @@ export class Board {
         const frame = this.map.release(page);
         if (frame !== 0) had.push(frame);
       }
-      for (const vcpu of this.vcpus) vcpu.forgetTranslations();
     };
-    while (!this.commons.exclusion.exclude(() => this.memory.withCode(release)));
+    while (!this.#whileOutside(release));
     this.#giveToPool(had);
     return had.length;
   }

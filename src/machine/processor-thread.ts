@@ -1,7 +1,7 @@
 /**
- * A processor: a thread of its own that runs vCPUs of the machine's partitions as the scheduler says, until the machine ends. It shares the machine's
- * memory; it blocks when there is nothing to run, and is woken through that memory. The host starts the thread, hands it
- * a ProcessorStart, and has it call `runProcessor`.
+ * A processor: a thread of its own that runs vCPUs of the machine's partitions as the scheduler says, until the machine
+ * ends. It shares the machine's memory; it blocks when there is nothing to run, and is woken through that memory. The host
+ * starts the thread, hands it a ProcessorStart, and has it call `runProcessor`.
  *
  *     next -> vCPU -> slice, slice, ... -> nothing to do, or another's turn -> next
  *          -> nobody -> sleep until the bell rings or a timer is due ---------> next

@@ -1,6 +1,6 @@
 /**
- * The thread that translates for all vCPUs of a machine, of whatever partition, so that none waits for it. It shares the machine's memory and
- * sleeps while there is nothing hot. The host starts the thread and has it call `runTranslation`.
+ * The thread that translates for all vCPUs of a machine, of whatever partition, so that none waits for it. It shares the
+ * machine's memory and sleeps while there is nothing hot. The host starts the thread and has it call `runTranslation`.
  */
 import { must } from '../base/assert.ts';
 import { Processor } from '../engine/index.ts';

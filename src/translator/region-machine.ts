@@ -233,7 +233,8 @@ export class RegionMachine extends FloatMachine {
 
   /**
    * Where the host's processors have total store order, a fence that lets loads pass earlier stores has only the host's
-   * compiler to hold: a store to where nobody looks does. A locked operation is a whole fence there, and cheaper. Unprivileged specification, "Memory Ordering Instructions".
+   * compiler to hold: a store to where nobody looks does. A locked operation is a whole fence there, and cheaper.
+   * Unprivileged specification, "Memory Ordering Instructions".
    */
   override fence(): void {
     if (!this.#hasTotalStoreOrder) super.fence();

@@ -59,6 +59,10 @@ test('memory that Debian frees, or is asked for, is there for others', {
   await machine.setBalloon(256 * MiB);
   await until(machine, ({ balloonBytes }) => balloonBytes === 0);
   await run(machine, 'dd if=/dev/zero of=/tmp/many/b bs=1M count=80 && md5sum /tmp/many/b');
+  await other.kill();
+  // Its blocks may be another's by now.
+  for (const late of [other.balloon(), other.setBalloon(128 * MiB), other.hotRegions()])
+    await assert.rejects(late, (error) => error instanceof OperatorError && error.code === 'machine-ended');
   await assert.rejects(
     machine.setBalloon(257 * MiB),
     (error) => error instanceof OperatorError && error.code === 'bad-memory',

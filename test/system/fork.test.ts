@@ -30,7 +30,7 @@ async function told(machine: MachineHandle, script: string): Promise<string> {
   return Buffer.from(stdout).toString().trim();
 }
 
-/** Counts in a file of its own, and checksums what it writes, until it is stopped: any wrong byte ends it. */
+/** Writes a file, checks it and counts, for ever: ends `broken` at the first wrong byte, `sound` when it is stopped. */
 const load = `
 mkdir -p /load; cd /load; n=0
 while [ ! -e /stop ]; do

@@ -9,6 +9,7 @@
  */
 import { array, struct, type View } from '../../base/struct.ts';
 import { Chain } from './chain.ts';
+import { CONFIG_AT } from './mmio-registers.ts';
 import type { Queue } from './queue.ts';
 import { transportFields } from './state.ts';
 import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
@@ -29,9 +30,7 @@ const STATISTIC_BYTES = 10;
 const STATISTICS_MAX = 64;
 
 /** Statistics by tag (section 5.5.6.4); sizes are bytes. */
-export const BALLOON_STATISTICS = [
-  ...['swapIn', 'swapOut', 'majorFaults', 'minorFaults', 'freeBytes', 'totalBytes', 'availableBytes', 'cacheBytes'],
-] as const;
+const STATISTICS = 'swapIn swapOut majorFaults minorFaults freeBytes totalBytes availableBytes cacheBytes'.split(' ');
 export type BalloonStatistics = Readonly<Record<string, number>>;
 
 const fields = {
@@ -39,7 +38,7 @@ const fields = {
   /** The statistics' buffer that waits to be asked for: its descriptor plus 1. */
   statisticsHead: 'u32',
   statisticsKnown: 'u32',
-  statistics: array('u64', BALLOON_STATISTICS.length),
+  statistics: array('u64', STATISTICS.length),
   /** Pages given back so far, by inflation and by reports. */
   inflatedPages: 'u64',
   reportedPages: 'u64',
@@ -97,17 +96,17 @@ export class VirtioBalloon extends VirtioDevice<View<typeof fields>> {
 
   /** Pages that were asked for, and that the balloon has. */
   get target(): number {
-    return this.read(0x100 + CONFIG.target, 4);
+    return this.read(CONFIG_AT + CONFIG.target, 4);
   }
 
   get actual(): number {
-    return this.read(0x100 + CONFIG.actual, 4);
+    return this.read(CONFIG_AT + CONFIG.actual, 4);
   }
 
   /** What the guest last said of its memory; it is asked for it anew by `askStatistics`. */
   get statistics(): BalloonStatistics {
     const { statistics, statisticsKnown } = this.state;
-    const known = BALLOON_STATISTICS.map((name, tag) => [name, Number(statistics[tag])] as const);
+    const known = STATISTICS.map((name, tag) => [name, Number(statistics[tag])] as const);
     return Object.fromEntries(known.filter((_, tag) => ((statisticsKnown >>> tag) & 1) !== 0));
   }
 
@@ -212,7 +211,7 @@ export class VirtioBalloon extends VirtioDevice<View<typeof fields>> {
     const { state } = this;
     for (let at = 0; at + STATISTIC_BYTES <= view.byteLength; at += STATISTIC_BYTES) {
       const tag = view.getUint16(at, true);
-      if (tag >= BALLOON_STATISTICS.length) continue;
+      if (tag >= STATISTICS.length) continue;
       state.statistics[tag] = view.getBigUint64(at + 2, true);
       state.statisticsKnown |= 1 << tag;
     }

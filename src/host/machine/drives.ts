@@ -10,6 +10,11 @@ export interface OpenedDrive extends OpenDisk {
   readonly freeze?: () => void;
 }
 
+/** Whether one of the drives keeps what is written to it, so that its file systems want to be closed. */
+export function keepsWrites(drives: readonly DriveOptions[] = []): boolean {
+  return drives.some((drive) => drive.readOnly !== true && drive.overlay !== true);
+}
+
 /** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. `forkable`: for twins, too. */
 export async function openDrives(
   drives: readonly DriveOptions[],

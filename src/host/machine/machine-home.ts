@@ -73,12 +73,12 @@ export class MachineHome {
   }
 
   /** Throws OperatorError where no partition of such options can join. */
-  checkRoom({ bootSnapshot }: Pick<MachineOptions, 'bootSnapshot'>): void {
+  checkRoom({ bootSnapshot }: Pick<MachineOptions, 'bootSnapshot'> = {}): void {
     if (this.config.room === undefined || !this.isOpen)
       throw new OperatorError(
         'machine-closed',
         this.isOpen ? 'the machine was made for one guest' : 'the machine has ended',
-        'Make a machine with "room" for more.',
+        'Start it with "kage run --forks COUNT", or make it with "room" for more.',
       );
     if (bootSnapshot === true)
       throw new OperatorError(

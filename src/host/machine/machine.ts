@@ -355,12 +355,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   async fork(options: ForkOptions = {}): Promise<MachineHandle> {
     this.#checkStays();
-    if (this.home.config.room === undefined || !this.home.isOpen)
-      throw new OperatorError(
-        'machine-closed',
-        this.home.isOpen ? 'the machine was made for one guest, and has no room for a twin' : 'the machine has ended',
-        'Start it with "kage run --forks COUNT", or make it with "room" for more.',
-      );
+    this.home.checkRoom();
     return await this.#makeTwin(this, options);
   }
 
@@ -461,14 +456,17 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async balloon(): Promise<BalloonReport> {
+    this.#checkStays();
     return balloonReport(this.board);
   }
 
   async setBalloon(memoryBytes: number): Promise<void> {
+    this.#checkStays();
     setBalloon(this.board, memoryBytes);
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
+    this.#checkStays();
     return hotRegions(this.board, most);
   }
 

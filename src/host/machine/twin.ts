@@ -9,9 +9,9 @@
  *   twin: another generation, another hardware address, its link down, its disks; then it runs
  */
 import { VirtioNet } from '../../devices/index.ts';
-import type { BoardConfig } from '../../machine/index.ts';
 import {
   type Board,
+  type BoardConfig,
   forkBoard,
   type IoThread,
   partitionConfig,

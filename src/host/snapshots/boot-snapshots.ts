@@ -11,6 +11,7 @@ import { mkdirSync, readdirSync, realpathSync, rmSync, statSync, utimesSync } fr
 import { join } from 'node:path';
 import { OperatorError } from '../../base/errors.ts';
 import { cacheFolder } from '../debian/index.ts';
+import { keepsWrites } from '../machine/drives.ts';
 import type { MachineOptions } from '../machine/machine-api.ts';
 import { build } from '../package-files.ts';
 
@@ -28,8 +29,7 @@ export function whyItBoots(options: MachineOptions): string | undefined {
   if (protection === false || protectionLog !== undefined) return '--protection off and --protection-log';
   if (traps !== undefined && traps.length > 0) return '--trap';
   if (room !== undefined) return 'room for several guests';
-  const keeps = drives?.some((drive) => drive.readOnly !== true && drive.overlay !== true);
-  return keeps === true ? 'a disk that keeps what is written to it' : undefined;
+  return keepsWrites(drives) ? 'a disk that keeps what is written to it' : undefined;
 }
 
 /** Where the snapshot of such a machine is, or would be; undefined where there is none, or a file cannot be found. */
