@@ -193,6 +193,33 @@ test('no more input is on the way than the agent has slots for', async () => {
   assert.deepEqual([sent(), written.at(-1)], [10, 'eof 1\n']);
 });
 
+test('a patient session says hello when it is time, or when somebody wants the agent', () => {
+  const wants = [
+    undefined,
+    (of: AgentSession) => void of.ready(),
+    (of: AgentSession) => void of.exec({ argv: ['ls'] }),
+  ];
+  for (const want of wants) {
+    const said: string[] = [];
+    const alarms: { readonly delayMs: number; readonly callback: () => void }[] = [];
+    const after = (delayMs: number, callback: () => void): (() => void) => {
+      alarms.push({ delayMs, callback });
+      return () => {};
+    };
+    const session = new AgentSession(
+      { write: (bytes) => said.push(text(bytes)) },
+      { nonce: 'n', clock: { after }, firstHelloMs: 300 },
+    );
+    session.greet();
+    assert.deepEqual([said, alarms.map(({ delayMs }) => delayMs)], [[], [300]]);
+    if (want === undefined) alarms[0]?.callback();
+    else want(session);
+    assert.equal(said.filter((words) => words.includes('hello 1 n')).length, 1);
+    session.greet();
+    assert.equal(said.filter((words) => words.includes('hello 1 n')).length, 2, 'the port was opened anew');
+  }
+});
+
 test('the first words come before any command, once the agent has answered', async () => {
   const said: string[] = [];
   const session = new AgentSession(

@@ -25,6 +25,8 @@ export interface AgentSessionOptions {
   nonce: string;
   /** Executions are numbered from here; another number than an earlier session's that may have left some running. */
   firstId?: number;
+  /** Says hello so much later, or when somebody wants something of the agent: a guest has other things to do first. Default: at once. */
+  firstHelloMs?: number;
   /** Said to the agent as soon as it has answered, before any command. */
   firstWords?: () => readonly Request[];
 }
@@ -63,18 +65,26 @@ export class AgentSession {
   #nextId: number;
   #nextPing = 1;
   #stopHello: (() => void) | undefined;
+  #isPatient: boolean;
   #failure: HostError | undefined;
   /** What the guest said that concerns nobody: frames of an earlier session, and errors. */
   readonly counters = { strayFrames: 0, errors: 0 };
 
-  /** Says hello at once, and again each second until the agent answers: the guest may still be booting. */
+  /** Says hello, and again each second until the agent answers: the guest may still be booting. */
   constructor(port: AgentPort, options: AgentSessionOptions) {
     assert(/^[\w.-]{1,64}$/.test(options.nonce), 'nonce must be a word');
     this.#port = port;
     this.#options = options;
     this.#nextId = options.firstId ?? 1;
     this.#ready.promise.catch(() => {}); // whoever asks for it is told; nobody has to ask
-    this.#hello();
+    this.#isPatient = options.firstHelloMs !== undefined;
+    if (options.firstHelloMs === undefined) this.#hello();
+    else this.#stopHello = options.clock.after(options.firstHelloMs, () => this.#hello());
+  }
+
+  /** Resolves when the agent has answered, and asks for nothing. */
+  get answered(): Promise<AgentInfo> {
+    return this.#ready.promise;
   }
 
   /** The number of the next execution. */
@@ -84,9 +94,18 @@ export class AgentSession {
 
   /** Says hello now: the agent has just come to where it hears. */
   greet(): void {
+    if (!this.#isPatient) this.#helloNow();
+  }
+
+  #helloNow(): void {
     if (this.#failure || this.#reader.synchronized) return;
     this.#stopHello?.();
     this.#hello();
+  }
+
+  /** Somebody waits for the agent. */
+  #hurry(): void {
+    if (this.#isPatient) this.#helloNow();
   }
 
   /** Bytes from the guest, cut anywhere. Never throws: a broken protocol ends the session. */
@@ -102,6 +121,7 @@ export class AgentSession {
 
   /** Resolves when the agent has answered; rejects when the session ends before, or on abort. */
   async ready(signal?: AbortSignal): Promise<AgentInfo> {
+    this.#hurry();
     return await abortable(this.#ready.promise, signal);
   }
 
@@ -113,6 +133,7 @@ export class AgentSession {
     if (this.#executions.size >= mostExecutions) {
       throw new HostError('agent-busy', `${mostExecutions} commands are running in the guest already`);
     }
+    this.#hurry();
     const id = this.#nextId;
     this.#nextId += 1;
     const execution = new Execution(id, options, {
@@ -177,6 +198,7 @@ export class AgentSession {
   }
 
   #hello(): void {
+    this.#isPatient = false;
     this.#send({ verb: 'hello', nonce: this.#options.nonce });
     this.#stopHello = this.#options.clock.after(helloAgainMs, () => this.#hello());
   }

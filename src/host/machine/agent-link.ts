@@ -11,19 +11,23 @@ export interface SavedConversation {
 }
 
 const ENTROPY_BYTES = 64;
+/** Its agent's answer keeps a guest busy for some 30 ms: whoever restored it to have its console waits the less. */
+const RESTORED_HELLO_MS = 300;
 
 export class AgentLink {
   readonly session: AgentSession;
   readonly #port: ConsolePort;
   #waiting: Uint8Array[] = [];
 
-  constructor(port: ConsolePort, saved?: SavedConversation) {
+  /** `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to. */
+  constructor(port: ConsolePort, saved?: SavedConversation, { isRestored = false } = {}) {
     this.#port = port;
     if (saved !== undefined && saved.waiting.length > 0) this.#waiting.push(saved.waiting);
     this.session = new AgentSession(
       { write: (bytes) => this.#write(bytes) },
       {
         nonce: randomBytes(12).toString('hex'),
+        ...(isRestored ? { firstHelloMs: RESTORED_HELLO_MS } : {}),
         ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: () => [restored()] }),
         clock: {
           after: (delayMs, callback) => {
@@ -63,7 +67,7 @@ export class AgentLink {
       const timer = setTimeout(() => this.session.tell(restored()), 1000 - (Date.now() % 1000));
       timer.unref();
     };
-    this.session.ready().then(again, () => {});
+    this.session.answered.then(again, () => {});
   }
 
   #write(bytes: Uint8Array): void {

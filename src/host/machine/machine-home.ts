@@ -5,7 +5,7 @@
  *     first partition --makes--> home <--join-- another ...      leave: frames and arena are free for the next
  *                                                                last one leaves: the threads end
  */
-import { OperatorError } from '../../base/errors.ts';
+import { type HostError, OperatorError } from '../../base/errors.ts';
 import { type EngineCode, Processor } from '../../engine/index.ts';
 import { parseCpuModel } from '../../isa/index.ts';
 import { type Board, type BoardConfig, type Commons, TRANSLATOR, tellOfFrames } from '../../machine/index.ts';
@@ -41,6 +41,8 @@ export class MachineHome {
   readonly parts: HomeParts;
   readonly #members = new Map<number, Member>();
   #hasEnded = false;
+  /** Of a thread, and so of all members, those too that join later. */
+  #failure: HostError | undefined;
 
   /** Of a machine whose first partition that is: its engine is generated, or found. */
   static make(
@@ -90,17 +92,18 @@ export class MachineHome {
 
   join(member: Member): void {
     this.#members.set(member.board.partition, member);
+    if (this.#failure !== undefined) member.failed(this.#failure);
   }
 
-  /** The threads begin to run the first partition. */
-  start(board: Board): void {
-    const { commons, module, signatures, epoch, threads } = this.parts;
+  /** The threads get ready, and run what is scheduled: nothing yet. */
+  start(): void {
+    const { commons, config, module, signatures, epoch, threads } = this.parts;
     const { memory, shape } = commons.memory;
-    board.schedule();
     threads?.start(
-      { config: board.config, memory, shape, module, signatures, epoch },
+      { config, memory, shape, module, signatures, epoch },
       {
         failed: (error) => {
+          this.#failure = error;
           for (const member of this.#members.values()) member.failed(error);
         },
         stopped: (partition) => this.#members.get(partition)?.stopped(),

@@ -229,13 +229,17 @@ export class LocalMachine implements MachineHandle, Member {
       ? Board.join(home.parts.commons, config, boardPorts, { isTwin })
       : Board.create(config, boardPorts);
     try {
+      // What takes time and needs nothing of what follows: guest memory is read, threads get ready.
+      saved?.readMemory(this.board);
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
+      if (!home && isReal) this.home.start();
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
       this.#agent = new AgentLink(
         must(console.ports.find((port: ConsolePort) => !port.isConsole)),
         saved?.agent ?? original?.nextConversation,
+        { isRestored: saved !== undefined },
       );
       this.#config = config;
       if (from instanceof SavedMachine) {
@@ -250,12 +254,10 @@ export class LocalMachine implements MachineHandle, Member {
     }
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
-    // Its threads take as long to get ready as its memory does to come.
     if (saved || isTwin) this.board.world.setHeld(true);
     else this.#renewGeneration({ tells: false });
     this.home.join(this);
-    if (home) this.board.schedule();
-    else if (config.clock === 'real') this.home.start(this.board);
+    if (isReal) this.board.schedule();
     else {
       endProcessorAhead();
       this.processor.collectGarbage = garbageCollector();

@@ -2,6 +2,7 @@
  * A machine as its snapshot has it, on the way to being one again: opened, its options known; its disks filled; its
  * board's blocks loaded; then its memory, while its threads get ready.
  */
+import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import {
   type Board,
@@ -76,22 +77,23 @@ export class SavedMachine {
     await this.#file.readDisks(drives);
   }
 
-  /**
-   * The blocks of a board that has not run yet, and its network. Its threads may start behind this, while it is held: its
-   * memory comes meanwhile.
-   */
+  /** Begins to read the memory of a board that has not run yet, which goes on meanwhile: see `loadMemory`. Behind `fillDisks`. */
+  readMemory(board: Board): void {
+    this.#memory = this.#file.readMemory(board);
+    this.#memory.catch(() => {}); // whoever waits for it is told
+  }
+
+  /** The blocks of a board that has not run yet, and its network. It may be scheduled behind this, while it is held. */
   loadState(board: Board, network: UserNetwork | undefined): void {
     const { path, head } = this.#file;
     checkLayouts(board, head.layouts, path);
     restoreBoard(board, this.#state.board, path);
     if (network !== undefined && this.#state.network !== undefined) network.restore(this.#state.network);
-    this.#memory = this.#file.readMemory(board);
-    this.#memory.catch(() => {}); // whoever waits for it is told
   }
 
   /** When all of that has come, what there was under way is taken up: it may run. Nothing reaches the guest before. */
   async loadMemory(board: Board, io: IoThread): Promise<void> {
-    await this.#memory;
+    await must(this.#memory, 'its memory is to be read first');
     io.writeConsole(this.#state.input);
     resumeBoard(board);
   }

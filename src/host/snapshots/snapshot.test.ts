@@ -68,6 +68,7 @@ const load = async (file: string): Promise<Board> => {
     const clock = { ticks: () => 0n, wallMs: () => 0 };
     const board = Board.create(boardConfig(saved.options), { clock, slotLayout, slot: bareSlot });
     const io = { writeConsole: () => {} } as unknown as IoThread;
+    saved.readMemory(board);
     saved.loadState(board, undefined);
     await saved.loadMemory(board, io);
     return board;
