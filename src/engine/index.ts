@@ -31,7 +31,7 @@ export {
   SUBSTITUTE,
   USE,
 } from './memory-plan.ts';
-export { MOST_MISSES, SLOT, slotOffset } from './memory-slots.ts';
+export { MOST_MISSES, NOT_REACHED, SLOT, slotOffset } from './memory-slots.ts';
 export { SPECIAL } from './operations.ts';
 export type { Offender, OverlayCounters } from './overlays.ts';
 export { forgetProfile } from './profile.ts';

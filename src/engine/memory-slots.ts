@@ -10,7 +10,7 @@
  *   last     i32   the budget at the last miss, as a clock
  *
  * A slot lies at a constant offset in its bank, so that no index is computed to find it. Where it misses, code looks
- * into the buffers, and refills the slot with what it finds; where those miss, it calls the functions defined here.
+ * into the buffers; where those miss, or the slot is to have what they know, it calls the functions defined here.
  * Registers that change pages all the time (lists, hash tables) are not worth that: a slot that missed MOST_MISSES
  * times in a row, each within CLOSE instructions, stays as it is, and code goes on with the buffers: a branch that the
  * host's processor foresees, and no store. Slots are part of the buffers: whatever drops those drops them.
@@ -18,13 +18,15 @@
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { ACCESS } from './memory-plan.ts';
 import { firstPlace } from './translation-buffers.ts';
-import { FAULT, SLOT_BYTES, vcpuState } from './vcpu-state.ts';
+import { FAULT, SLOT_BANK_BYTES, SLOT_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 
 export const SLOT = { tag: 0, delta: 8, invalid: 16, score: 24, last: 28 } as const;
 export const MOST_MISSES = 16;
+/** No distance: those are multiples of a page. */
+export const NOT_REACHED = -1;
 /** A miss costs as much as twenty hits save, and an access comes every ten instructions or so. */
 const CLOSE = 200;
 
@@ -35,8 +37,8 @@ export function slotOffset(register: number, isWrite: boolean): number {
 
 /**
  * slot_load(vcpu, va, bytes, slot's offset) -> value, zero-extended; slot_store(vcpu, va, bytes, offset, value).
- * `fault` is set where they did not take place. slot_walk(vcpu, va, bytes, offset, isWrite) -> 1: see below. slot_refill(vcpu, offset, page, delta, budget): after a miss that the
- * translation buffer answered, while the score is below MOST_MISSES.
+ * `fault` is set where they did not take place. slot_walk(vcpu, va, bytes, offset, isWrite) -> 1: see below. slot_miss(vcpu, va, bytes, offset, budget) -> distance to
+ * the host address, or NOT_REACHED: then nothing was done, and slot_walk's words hold.
  */
 export function defineSlots(module: ModuleBuilder, library: Library): void {
   const P = module.pointerType;
@@ -75,17 +77,37 @@ export function defineSlots(module: ModuleBuilder, library: Library): void {
   module.define(declare('slot_walk', [P, 'i64', 'i32', 'i32', 'i32'], ['i32']), (f) =>
     defineWalk(f, library.get('host_address')),
   );
-  module.define(declare('slot_refill', [P, 'i32', 'i64', P, 'i32'], []), (f) => {
-    const vcpu = f.param<Ptr>(0).get;
-    const [slot, page, delta] = [f.param<I32>(1).get, f.param<I64>(2).get, f.param<Ptr>(3).get];
-    const budget = f.param<I32>(4).get;
-    const to = f.let(f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot)));
-    const isClose = f.i32.ltU(f.i32.sub(f.i32.load(to, SLOT.last), budget), f.i32.const(CLOSE));
-    const score = f.i32.add(f.i32.load(to, SLOT.score), f.i32.const(1));
-    f.i32.store(to, SLOT.score, f.select(isClose, score, f.i32.const(0)));
-    f.i32.store(to, SLOT.last, budget);
-    fill(f, vcpu, slot, page, delta);
-  });
+  module.define(declare('slot_miss', [P, 'i64', 'i32', 'i32', 'i32'], [P]), (f) =>
+    defineMiss(f, library.get('slot_walk')),
+  );
+}
+
+/** slot_miss: looks where the slot did not serve, and fills it unless it is restless. */
+function defineMiss(f: FunctionBuilder, walk: FunctionRef): void {
+  const { i32 } = f;
+  const { vcpu, va, bytes, slot } = operands(f);
+  const budget = f.param<I32>(4).get;
+  const isWrite = f.let(i32.geU(slot, i32.const(SLOT_BANK_BYTES / 2)));
+  const bank = f.let(f.select(isWrite, f.ptr.load(vcpu, at.writeBank), f.ptr.load(vcpu, at.readBank)));
+  const entry = f.let(f.ptr.add(bank, firstPlace(f, va)));
+  const last = f.i64.add(va, f.convert('i64_extend_i32_u', i32.sub(bytes, i32.const(1))));
+  const page = f.let(f.i64.and(last, f.i64.const(-4096)));
+  f.if(
+    f.i64.ne(f.i64.load(entry), page),
+    () => f.if(i32.eqz(f.call(walk, vcpu, va, bytes, slot, isWrite) as I32), () => f.return(f.ptr.const(NOT_REACHED))),
+    () => {
+      const to = f.let(f.ptr.add(f.ptr.load(vcpu, at.slotBank), f.ptr.from32(slot)));
+      const score = f.let(i32.load(to, SLOT.score));
+      f.if(i32.compare('lt_s', score, i32.const(MOST_MISSES)), () => {
+        const isClose = i32.ltU(i32.sub(i32.load(to, SLOT.last), budget), i32.const(CLOSE));
+        i32.store(to, SLOT.score, f.select(isClose, i32.add(score, i32.const(1)), i32.const(0)));
+        i32.store(to, SLOT.last, budget);
+        fill(f, vcpu, slot, page, f.ptr.load(entry, 8));
+      });
+    },
+    'unlikely',
+  );
+  f.return(f.ptr.load(entry, 8));
 }
 
 /**

@@ -1,5 +1,5 @@
 /** A region's checks of page slots (engine/memory-slots.ts): from a base register to the host address of an access. */
-import { firstPlace, MOST_MISSES, SLOT, slotOffset, vcpuState } from '../engine/index.ts';
+import { firstPlace, MOST_MISSES, NOT_REACHED, SLOT, slotOffset, vcpuState } from '../engine/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, Label, Local, Ptr } from '../wasm/index.ts';
 import type { AccessGroup } from './accesses.ts';
 
@@ -11,9 +11,8 @@ interface SlotContext {
   /** The bank of slots in use. */
   readonly slots: Local<Ptr>;
   readonly budget: Local<I32>;
-  /** The engine's slot_refill, and slot_walk. */
-  refill(): FunctionRef;
-  walk(): FunctionRef;
+  /** The engine's slot_miss. */
+  ask(): FunctionRef;
 }
 
 /** Leaves the host address of the group's first byte in `host`, or goes to `miss`; `base` is the base register's value. */
@@ -32,33 +31,25 @@ export function checkSlot(context: SlotContext, group: AccessGroup, base: I64, m
   f.set(host, f.ptr.add(f.ptr.from64(first), host.get));
 }
 
-/** The slot missed: looks for the distance to the host address in the translation buffer, else in the page tables. */
+/** The slot missed: the distance to the host address is in the translation buffer, if it is not to be put into the slot. */
 function probe(context: SlotContext, group: AccessGroup, first: I64, miss: Label, delta: Local<Ptr>): void {
   const { f, vcpu, slots, budget } = context;
   const slot = slotOffset(group.base, group.isWrite);
+  const span = group.to - group.from;
   const buffer = f.ptr.load(vcpu, group.isWrite ? at.writeBank : at.readBank);
   const entry = f.let(f.ptr.add(buffer, firstPlace(f, first)));
   // The entry of the first byte's page never has the tag of the next page.
-  const last = f.i64.add(first, f.i64.const(group.to - group.from - 1));
-  const page = f.let(f.i64.and(last, f.i64.const(-4096)));
+  const page = f.i64.and(f.i64.add(first, f.i64.const(span - 1)), f.i64.const(-4096));
+  const isElsewhere = f.i64.ne(page, f.i64.load(entry));
+  const isWorthIt = f.i32.compare('lt_s', f.i32.load(slots.get, slot + SLOT.score), f.i32.const(MOST_MISSES));
+  f.set(delta, f.ptr.load(entry, 8));
   f.if(
-    f.i64.ne(page, f.i64.load(entry)),
+    f.i32.or(isElsewhere, isWorthIt),
     () => {
-      const [bytes, isWrite] = [f.i32.const(group.to - group.from), f.i32.const(group.isWrite ? 1 : 0)];
-      const isFound = f.call(context.walk(), vcpu, first, bytes, f.i32.const(slot), isWrite) as I32;
-      f.brIf(miss, f.i32.eqz(isFound), 'unlikely');
-      f.set(delta, f.ptr.load(entry, 8));
+      f.set(delta, f.call(context.ask(), vcpu, first, f.i32.const(span), f.i32.const(slot), budget.get) as Ptr);
+      f.brIf(miss, f.ptr.eq(delta.get, f.ptr.const(NOT_REACHED)), 'unlikely');
     },
-    () => {
-      f.set(delta, f.ptr.load(entry, 8));
-      const score = f.i32.load(slots.get, slot + SLOT.score);
-      f.if(
-        f.i32.compare('lt_s', score, f.i32.const(MOST_MISSES)),
-        () => f.call(context.refill(), vcpu, f.i32.const(slot), page, delta.get, budget.get),
-        undefined,
-        'unlikely',
-      );
-    },
+    undefined,
     'unlikely',
   );
 }

@@ -160,16 +160,16 @@ export class RegionMachine extends FloatMachine {
     this.#promotionBytes += f.code.length - before;
   }
 
-  /** Leaves the region for `offset`. */
-  leaveFor(offset: number): void {
+  /** Leaves the region for `offset`, by a way that ends where it is left. */
+  leaveFor(offset: number, way = this.#exit): void {
     this.f.set(this.#locals.pc, this.#address(offset));
-    this.f.br(this.#exit);
+    this.f.br(way);
   }
 
   /** Leaves the region in front of the instruction at `offset`: `owed` steps were charged and are not done. */
-  leaveAt(offset: number, owed: number): void {
+  leaveAt(offset: number, owed: number, way = this.#exit): void {
     this.f.set(this.#locals.budget, this.f.i32.add(this.#locals.budget.get, this.f.i32.const(owed)));
-    this.leaveFor(offset);
+    this.leaveFor(offset, way);
   }
 
   /** Leaves the region for what the local `pc` says. */
@@ -453,8 +453,7 @@ export class RegionMachine extends FloatMachine {
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
   #fast({ group, checks, miss, host }: NonNullable<RegionPlace['access']>): { host: Ptr; offset: number } {
     const { slots, budget } = this.#locals;
-    const engine = { refill: () => this.fn('slot_refill'), walk: () => this.fn('slot_walk') };
-    const context = { f: this.f, vcpu: this.vcpu, slots, budget, ...engine };
+    const context = { f: this.f, vcpu: this.vcpu, slots, budget, ask: () => this.fn('slot_miss') };
     if (checks) checkSlot(context, group, this.#x(group.base), miss, host);
     return { host: host.get, offset: this.#now.instruction.imm - group.from };
   }

@@ -86,6 +86,8 @@ class Writer {
   readonly #merges = new Map<Place, Label>();
   #locals: RegionLocals | undefined;
   #machine: RegionMachine | undefined;
+  /** Where the region is left for an access that missed. */
+  #missed: Label | undefined;
 
   constructor(f: FunctionBuilder, library: Library, graph: RegionGraph, flow: ControlFlow, options: RegionOptions) {
     this.#f = f;
@@ -129,7 +131,15 @@ class Writer {
     float.load();
     f.block((exit) => {
       this.#machine = new RegionMachine(f, this.#vcpu, this.#library, locals, exit, this.#options);
-      this.#place(entry);
+      const checks = this.#flow.places.some(({ block }) => groupAccesses(block.instructions).size > 0);
+      if (this.#options.twins || !checks) this.#place(entry);
+      else {
+        f.block((missed) => {
+          this.#missed = missed;
+          this.#place(entry);
+        });
+        this.#countMiss();
+      }
     });
     locals.x.forEach((local, i) => local && use.written & (1 << i) && f.i64.store(this.#vcpu, at.x + i * 8, local.get));
     float.store();
@@ -284,8 +294,7 @@ class Writer {
           machine.beginBlock();
           slow(first, checks[count] ?? instructions.length);
         } else {
-          this.#countMiss();
-          machine.leaveAt(must(instructions[first]).offset, owed(first));
+          machine.leaveAt(must(instructions[first]).offset, owed(first), must(this.#missed));
         }
       };
       nest(checks.length);
