@@ -378,6 +378,9 @@ export class RegionMachine extends FloatMachine {
   override require(c: I32): void {
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
   }
+  override requireVirtual(c: I32): void {
+    this.require(c);
+  }
   /** Exceptions are left to the interpreter, but for those that are what a promoted instruction is for: ecall's. */
   override raise(cause: number, tval: I64): void {
     if (this.#now.site === undefined || this.#now.instruction.role !== 'away') {

@@ -3,7 +3,7 @@
  * (privileged specification, "Machine Status", "Machine Interrupt", "Supervisor Status", "Supervisor Interrupt").
  */
 import type { Machine } from '../machine.ts';
-import { INTERRUPT_BITS, SEIP, SSIP, STIP, SUPERVISOR_INTERRUPT_BITS } from '../privileged/causes.ts';
+import { MACHINE_INTERRUPT_BITS, SEIP, SSIP, STIP, SUPERVISOR_INTERRUPT_BITS } from '../privileged/causes.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
 import { anyOf, hasFeature, ifFeature, MPP_SHIFT, MSTATUS, merge } from '../privileged/mstatus.ts';
 import { pendingBits } from '../privileged/trap.ts';
@@ -64,7 +64,7 @@ function writeSstatus<V, C>(m: Machine<V, C>, value: V): void {
 }
 
 function writeMie<V, C>(m: Machine<V, C>, value: V): void {
-  const machineOnly = m.const(INTERRUPT_BITS & ~SUPERVISOR_INTERRUPT_BITS);
+  const machineOnly = m.const(MACHINE_INTERRUPT_BITS);
   m.setState('mie', m.and(value, m.or(machineOnly, ifFeature(m, FEATURE.supervisor, SUPERVISOR_INTERRUPT_BITS))));
   m.contextChanged();
 }
@@ -146,7 +146,7 @@ export const STATUS_CSRS: readonly Csr[] = [
     'mip',
     'MEIP[11]=* SEIP[9] MTIP[7]=* STIP[5] MSIP[3]=* SSIP[1]',
     'Interrupts that are pending.',
-    (m) => m.and(pendingBits(m), m.const(INTERRUPT_BITS)),
+    (m) => pendingBits(m),
     { write: writeMip },
   ),
 ];

@@ -1,6 +1,7 @@
 /** The supervisor's CSRs, but for its views of machine CSRs (status.ts) and counters (counters.ts). */
 import type { Machine } from '../machine.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
+import { HSTATUS } from '../privileged/hstatus.ts';
 import {
   anyOf,
   hasFeature,
@@ -81,7 +82,7 @@ export const SUPERVISOR_CSRS: readonly Csr[] = [
     (m) => m.state('satp'),
     {
       ...inSupervisor,
-      guard: (m) => requireSupervisorUnless(m, MSTATUS.TVM),
+      guard: (m) => requireSupervisorUnless(m, MSTATUS.TVM, HSTATUS.VTVM),
       write: writeSatp,
     },
   ),

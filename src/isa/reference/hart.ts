@@ -5,7 +5,7 @@
  * anything before: an assertion, since rows are written so.
  * Long: one method for each operation of Machine.
  */
-import { assert } from '../../base/assert.ts';
+import { assert, must } from '../../base/assert.ts';
 import { box, unbox } from '../../base/float/index.ts';
 import { CSR_BY_NUMBER, type Csr, readCsr, writeCsr } from '../csr/index.ts';
 import type { Decoded, Decoder } from '../decoder.ts';
@@ -16,7 +16,7 @@ import { MSTATUS } from '../privileged/mstatus.ts';
 import type { Access } from '../privileged/pmp-check.ts';
 import { enterTrap, interruptWaiting, pendingInterrupt } from '../privileged/trap.ts';
 import { type PageTableMemory, type PhysicalPart, translate } from '../privileged/walk.ts';
-import { FEATURE, type StateField } from '../state.ts';
+import { type AreaField, FEATURE, GUEST_FIELD, type StateField } from '../state.ts';
 import * as integer from './arithmetic.ts';
 import { FLOAT_FORMATS, floatOperation } from './float.ts';
 import type { PhysicalMemory } from './memory.ts';
@@ -135,7 +135,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
   }
 
   #trap(cause: number, tval: bigint, isInterrupt: boolean): Step {
-    enterTrap(this, BigInt(cause), tval, isInterrupt);
+    enterTrap(this, { cause: BigInt(cause), tval, isGuestAccess: 0n, gpa: 0n, instruction: 0n }, isInterrupt);
     this.registers.pc = this.#next;
     return { kind: 'trapped', cause, tval, isInterrupt };
   }
@@ -387,6 +387,13 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#locateBlock(address, 'cache');
   }
 
+  guestLoad(_address: bigint, _size: AccessSize, _signed: boolean, _executable: boolean): bigint {
+    throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+  }
+  guestStore(_address: bigint, _size: AccessSize, _value: bigint): void {
+    throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+  }
+
   #read(address: bigint, sizeBytes: number, access: Access): bigint {
     let value = 0n;
     let shift = 0n;
@@ -460,8 +467,25 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#hasEffect = true;
     this.registers[field] = value;
   }
+  areaState(field: AreaField): bigint {
+    return this.registers[this.#inArea(field)];
+  }
+  setAreaState(field: AreaField, value: bigint): void {
+    this.setState(this.#inArea(field), value);
+  }
+  #inArea(field: AreaField): StateField {
+    return this.registers.virtual === 0n ? field : GUEST_FIELD[field];
+  }
+  countArea(counter: bigint): void {
+    const { areaCounts } = this.registers;
+    areaCounts[Number(counter)] = wrap(must(areaCounts[Number(counter)]) + 1n);
+  }
   require(c: boolean): void {
     if (!c) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
+  }
+  requireVirtual(c: boolean): void {
+    const isGuest = this.registers.virtual !== 0n;
+    if (!c) throw new Trap(isGuest ? EXCEPTION.virtualInstruction : EXCEPTION.illegalInstruction, BigInt(this.#bits));
   }
   raise(cause: number, tval: bigint): void {
     throw new Trap(cause, tval);
@@ -506,6 +530,8 @@ export class ReferenceHart implements Machine<bigint, boolean> {
   contextChanged(): void {}
   protectionChanged(): void {}
   fenceTranslation(): void {}
+  fenceGuest(): void {}
+  fenceGuestPhysical(): void {}
   fenceInstruction(): void {}
   fence(): void {}
   pause(): void {}
