@@ -7,9 +7,11 @@
 
 import { must } from '../base/assert.ts';
 import type { AccessSize, AmoOperation, AreaField, FloatLetter, Machine, StateField } from '../isa/index.ts';
-import { AREA_BYTES, FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
+import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
+import { EVERY_GUEST, HOST_SCOPE, scopeOfHgatp, scopeOfVmid } from './fence-scope.ts';
+import { activeArea } from './status-areas.ts';
+import { type ExitName, FAULT, GUEST_ACCESS, type VcpuField, vcpuState } from './vcpu-state.ts';
 
 /** Functions that generated code calls, by name (see the files that define them), and what they are generated for. */
 export class Library {
@@ -18,9 +20,12 @@ export class Library {
   readonly hasCompressed: boolean;
   /** Some instructions that the hart is without are emulated. */
   readonly emulates: boolean;
-  constructor(options: { hasCompressed: boolean; emulates: boolean }) {
+  /** Traps tell what faulted (transformed-instruction.ts). */
+  readonly hasHypervisor: boolean;
+  constructor(options: { hasCompressed: boolean; emulates: boolean; hasHypervisor: boolean }) {
     this.hasCompressed = options.hasCompressed;
     this.emulates = options.emulates;
+    this.hasHypervisor = options.hasHypervisor;
   }
   get(name: string): FunctionRef {
     return must(this.#functions.get(name), `no function ${name} in the library`);
@@ -223,15 +228,10 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.set(field, value);
   }
   areaState(field: AreaField): I64 {
-    return this.f.i64.load(this.#area(), vcpuState.offset[field]);
+    return this.f.i64.load(activeArea(this.f, this.vcpu), vcpuState.offset[field]);
   }
   setAreaState(field: AreaField, value: I64): void {
-    this.f.i64.store(this.#area(), vcpuState.offset[field], value);
-  }
-  #area(): Ptr {
-    const { f } = this;
-    const bytes = f.i32.mul(this.get32('virtual'), f.i32.const(AREA_BYTES));
-    return f.let(f.ptr.add(this.vcpu, f.ptr.from32(bytes)));
+    this.f.i64.store(activeArea(this.f, this.vcpu), vcpuState.offset[field], value);
   }
   countArea(counter: I64): void {
     const { f } = this;
@@ -368,25 +368,40 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.set32('reenter', this.f.i32.const(1));
   }
   fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+    this.fenceScope(va, asid, this.const(HOST_SCOPE));
+  }
+  fenceGuest(va: I64 | undefined, asid: I64 | undefined): void {
+    this.fenceScope(va, asid, this.let(scopeOfHgatp(this.f, this.vcpu)));
+  }
+  /** Whatever the address: combined translations are known by virtual ones. */
+  fenceGuestPhysical(_gpa: I64 | undefined, vmid: I64 | undefined): void {
+    const scope = vmid === undefined ? this.const(EVERY_GUEST) : this.let(scopeOfVmid(this.f, vmid));
+    this.fenceScope(undefined, undefined, scope);
+  }
+  /** A fence for whom `scope` names (fence-scope.ts). */
+  protected fenceScope(va: I64 | undefined, asid: I64 | undefined, scope: I64): void {
     const space = asid === undefined ? this.const(-1) : this.and(asid, this.const(0xffff));
-    if (va !== undefined) this.f.call(this.fn('flush_page'), this.vcpu, va, space);
-    else if (asid !== undefined) this.f.call(this.fn('flush_space'), this.vcpu, space);
-    else this.f.call(this.fn('fence_all'), this.vcpu);
+    if (va !== undefined) this.f.call(this.fn('flush_page'), this.vcpu, va, space, scope);
+    else this.f.call(this.fn('flush_space'), this.vcpu, space, scope);
     this.set32('reenter', this.f.i32.const(1));
   }
-  // No hart of this engine has the hypervisor extension: its instructions are not there, and V is 0.
-  fenceGuest(): void {
-    this.require(this.f.i32.const(0));
+  guestLoad(address: I64, size: AccessSize, signed: boolean, executable: boolean): I64 {
+    const { f } = this;
+    const va = f.let(address);
+    this.set32('guestAccess', f.i32.const(executable ? GUEST_ACCESS.code : GUEST_ACCESS.data));
+    const value = f.let(f.call(this.fn('guest_load'), this.vcpu, va, f.i32.const(size)) as I64);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.none));
+    this.abortIfFault();
+    if (!signed || size === 8) return value;
+    return size === 4 ? this.sext32(value) : size === 2 ? this.sext16(value) : this.sext8(value);
   }
-  fenceGuestPhysical(): void {
-    this.require(this.f.i32.const(0));
-  }
-  guestLoad(): I64 {
-    this.require(this.f.i32.const(0));
-    return this.const(0);
-  }
-  guestStore(): void {
-    this.require(this.f.i32.const(0));
+  guestStore(address: I64, size: AccessSize, value: I64): void {
+    const { f } = this;
+    const va = f.let(address);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.data));
+    f.call(this.fn('guest_store'), this.vcpu, va, f.i32.const(size), value);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.none));
+    this.abortIfFault();
   }
   timerChanged(): void {
     this.f.call(this.fn('timer'), this.vcpu);

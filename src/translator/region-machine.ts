@@ -448,9 +448,9 @@ export class RegionMachine extends FloatMachine {
     this.#changesContext = true;
     super.protectionChanged();
   }
-  override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+  protected override fenceScope(va: I64 | undefined, asid: I64 | undefined, scope: I64): void {
     this.#changesContext = true;
-    super.fenceTranslation(va, asid);
+    super.fenceScope(va, asid, scope);
   }
 
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
