@@ -21,6 +21,7 @@ export function defineGuestAccess(module: ModuleBuilder, library: Library, to: R
   const declare = library.declarer(module);
   const address = library.get('guest_address');
   module.define(address, (f) => defineAddress(f, library.get('walk_virtual'), to));
+  if (!library.hasHypervisor) return;
   const load = declare('guest_load', [P, 'i64', 'i32'], ['i64']);
   module.define(load, (f) => defineLoad(f, address, to.fault, load));
   const store = declare('guest_store', [P, 'i64', 'i32', 'i64'], []);

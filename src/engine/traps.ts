@@ -62,7 +62,7 @@ export function defineTraps(module: ModuleBuilder, library: Library): void {
       { number: 0, bytes: 4, isNear: false, row: NO_ROW },
       place(f, pc),
     );
-  defineDescribeFault(module, library);
+  if (library.hasHypervisor) defineDescribeFault(module, library);
   const note = module.function('note_violation', [P, 'i64'], [], defineNoteViolation);
   library.set(
     'take_trap',

@@ -174,12 +174,14 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.let(a);
   }
 
-  // Conditions.
+  // Conditions. What is known when code is generated (V of a hart without the hypervisor extension) leaves none behind.
   eq(a: I64, b: I64): I32 {
-    return this.f.i64.eq(a, b);
+    const same = this.#isSame(a, b);
+    return same === undefined ? this.f.i64.eq(a, b) : this.f.i32.const(same ? 1 : 0);
   }
   ne(a: I64, b: I64): I32 {
-    return this.f.i64.ne(a, b);
+    const same = this.#isSame(a, b);
+    return same === undefined ? this.f.i64.ne(a, b) : this.f.i32.const(same ? 0 : 1);
   }
   lts(a: I64, b: I64): I32 {
     return this.f.i64.ltS(a, b);
@@ -188,22 +190,35 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.i64.ltU(a, b);
   }
   both(a: I32, b: I32): I32 {
+    for (const [one, other] of [[a, b] as const, [b, a] as const]) {
+      const known = this.f.constantOf(one);
+      if (known !== undefined) return known === 0 ? one : other;
+    }
     return this.f.i32.and(a, b);
   }
   either(a: I32, b: I32): I32 {
+    for (const [one, other] of [[a, b] as const, [b, a] as const]) {
+      const known = this.f.constantOf(one);
+      if (known !== undefined) return known === 0 ? other : one;
+    }
     return this.f.i32.or(a, b);
   }
   negate(a: I32): I32 {
-    return this.f.i32.eqz(a);
+    const known = this.f.constantOf(a);
+    return known === undefined ? this.f.i32.eqz(a) : this.f.i32.const(known === 0 ? 1 : 0);
   }
   bool(c: I32): I64 {
     return this.f.convert('i64_extend_i32_u', c);
   }
   select(c: I32, a: I64, b: I64): I64 {
-    return this.f.select(c, a, b);
+    const known = this.f.constantOf(c);
+    return known === undefined ? this.f.select(c, a, b) : known === 0 ? b : a;
   }
   when(c: I32, then: () => void, otherwise?: () => void): void {
-    this.f.if(c, then, otherwise);
+    const known = this.f.constantOf(c);
+    if (known === undefined) this.f.if(c, then, otherwise);
+    else if (known !== 0) then();
+    else otherwise?.();
   }
 
   // State.
@@ -220,6 +235,7 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.f.i32.store(this.vcpu, vcpuState.offset[field], value);
   }
   state(field: StateField): I64 {
+    if (field === 'virtual' && !this.library.hasHypervisor) return this.const(0);
     return field === 'lines' || field === 'hgeip'
       ? this.f.atomicLoad('i64', this.vcpu, vcpuState.offset[field])
       : this.get(field);
@@ -228,10 +244,13 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.set(field, value);
   }
   areaState(field: AreaField): I64 {
-    return this.f.i64.load(activeArea(this.f, this.vcpu), vcpuState.offset[field]);
+    return this.f.i64.load(this.#area(), vcpuState.offset[field]);
   }
   setAreaState(field: AreaField, value: I64): void {
-    this.f.i64.store(activeArea(this.f, this.vcpu), vcpuState.offset[field], value);
+    this.f.i64.store(this.#area(), vcpuState.offset[field], value);
+  }
+  #area(): Ptr {
+    return this.library.hasHypervisor ? activeArea(this.f, this.vcpu) : this.vcpu;
   }
   countArea(counter: I64): void {
     const { f } = this;
@@ -245,6 +264,7 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   // Traps.
   require(c: I32): void {
+    if (this.f.constantOf(c) === 1) return;
     this.f.if(
       this.f.i32.eqz(c),
       () => {
@@ -257,6 +277,10 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     );
   }
   requireVirtual(c: I32): void {
+    if (!this.library.hasHypervisor) {
+      this.require(c);
+      return;
+    }
     const { f } = this;
     f.if(
       f.i32.eqz(c),
@@ -445,6 +469,13 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   /** Shifts of Wasm take the low six bits of their count. */
   #count(b: I64): I64 {
     return this.f.withoutMask(b, 63) ?? b;
+  }
+
+  #isSame(a: I64, b: I64): boolean | undefined {
+    const [left, right] = [this.f.constantOf(a), this.f.constantOf(b)];
+    // Larger ones are numbers that others may be, too.
+    const areKnown = Number.isSafeInteger(left) && Number.isSafeInteger(right);
+    return areKnown ? left === right : undefined;
   }
 
   #call(name: string, a: I64, b: I64): I64 {

@@ -243,13 +243,6 @@ export class RegionMachine extends FloatMachine {
     else this.f.i32.store(this.vcpu, at.fenceWord, this.f.i32.const(0));
   }
 
-  override when(c: I32, then: () => void, otherwise?: () => void): void {
-    const known = this.f.constantOf(c);
-    if (known === undefined) super.when(c, then, otherwise);
-    else if (known !== 0) then();
-    else otherwise?.();
-  }
-
   override add(a: I64, b: I64): I64 {
     if (this.f.constantOf(a) === 0) return b;
     if (this.f.constantOf(b) === 0) return a;
@@ -376,6 +369,7 @@ export class RegionMachine extends FloatMachine {
     this.leaveFor(offset);
   }
   override require(c: I32): void {
+    if (this.f.constantOf(c) === 1) return;
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
   }
   override requireVirtual(c: I32): void {
