@@ -48,6 +48,7 @@ export class Library {
 
 const CAUSE_ILLEGAL = 2;
 const CAUSE_VIRTUAL = 22;
+const FIRST_READ_ONLY_CSR = 0xc00;
 
 export abstract class WasmMachine implements Machine<I64, I32> {
   readonly f: FunctionBuilder;
@@ -374,6 +375,9 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   }
 
   // The privileged architecture.
+  requireCsrWritable(): void {
+    this.require(this.f.i32.ltU(this.csrField(), this.f.i32.const(FIRST_READ_ONLY_CSR)));
+  }
   csrRead(): I64 {
     const value = this.f.call(this.fn('csr_read'), this.vcpu, this.csrField()) as I64;
     this.abortIfFault();

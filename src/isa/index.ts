@@ -29,8 +29,15 @@ export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImme
 export { AREA_BY_CAUSE, AREA_COUNTERS, type Area, type AreaRow, CODES } from './privileged/area-by-cause.ts';
 export { EXCEPTION } from './privileged/causes.ts';
 export type { HartRegisters } from './privileged/pmp-check.ts';
+export { PSEUDOINSTRUCTION, transformedInstruction } from './privileged/transformed.ts';
 export { enterTrap, pendingInterrupt, type Trap } from './privileged/trap.ts';
-export { type PageTableMemory, type Translation, translate } from './privileged/walk.ts';
+export {
+  type AccessAs,
+  type PageTableMemory,
+  type Translation,
+  type TranslationFault,
+  translate,
+} from './privileged/walk.ts';
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';
 export type { CompressedRow, Row, RowKind } from './row.ts';

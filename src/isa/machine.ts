@@ -145,6 +145,11 @@ export interface Machine<V, C> {
   requireVirtual(c: C): void;
   /** A synchronous exception of this instruction. Ends it. */
   raise(cause: number, tval: V): void;
+  /**
+   * Illegal instruction if the instruction's CSR number says read-only: to be asked by what writes, before csrRead, which
+   * for a guest may raise another exception.
+   */
+  requireCsrWritable(): void;
   /** The instruction's own CSR number (constant in the translator). */
   csrRead(): V;
   /**

@@ -419,6 +419,9 @@ export class RegionMachine extends FloatMachine {
       () => this.abort(),
     );
   }
+  override requireCsrWritable(): void {
+    if (isReadOnly(this.#now.instruction.csr)) this.require(this.f.i32.const(0));
+  }
   override csrRead(): I64 {
     if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
@@ -430,8 +433,7 @@ export class RegionMachine extends FloatMachine {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
     else if (row === undefined) this.abort();
-    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
-    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    // That it may be accessed was found out before: every instruction of Zicsr asks whether it is writable, and reads.
     else row.write?.(this, value, changes);
   }
   override contextChanged(): void {

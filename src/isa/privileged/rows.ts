@@ -10,7 +10,9 @@ import type { Machine } from '../machine.ts';
 import { type Row, row } from '../row.ts';
 import { FEATURE } from '../state.ts';
 import { EXCEPTION } from './causes.ts';
+import { fenceSelected } from './fences.ts';
 import { HSTATUS } from './hstatus.ts';
+import { HYPERVISOR } from './hypervisor-rows.ts';
 import {
   anyOf,
   hasFeature,
@@ -59,21 +61,6 @@ function sret<V, C>(m: Machine<V, C>): void {
   returnFromSupervisor(m);
 }
 
-type Fence<V> = (address: V | undefined, space: V | undefined) => void;
-
-/** rs1 = x0: all addresses; rs2 = x0: all address spaces. */
-export function fenceSelected<V, C>(m: Machine<V, C>, fence: Fence<V>): void {
-  const address = m.let(m.rs1());
-  const space = m.let(m.rs2());
-  const inSpaces = (of: V | undefined) => () =>
-    m.when(
-      m.rs2IsNotZero(),
-      () => fence(of, space),
-      () => fence(of, undefined),
-    );
-  m.when(m.rs1IsNotZero(), inSpaces(address), inSpaces(undefined));
-}
-
 /** In VS-mode it is the guest's own fence, for the VMID in hgatp. */
 function fenceAddresses<V, C>(m: Machine<V, C>): void {
   requireSupervisorUnless(m, MSTATUS.TVM, HSTATUS.VTVM);
@@ -85,6 +72,7 @@ function fenceAddresses<V, C>(m: Machine<V, C>): void {
 }
 
 function readWrite<V, C>(m: Machine<V, C>, source: V): void {
+  m.requireCsrWritable();
   const old = m.csrRead();
   m.csrWrite(source, m.const(-1));
   m.rd(old);
@@ -92,12 +80,14 @@ function readWrite<V, C>(m: Machine<V, C>, source: V): void {
 
 /** Writes nothing, and so needs no right to write, where the rs1 (zimm) field is zero. */
 function readSet<V, C>(m: Machine<V, C>, bits: V): void {
+  m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
   m.when(m.rs1IsNotZero(), () => m.csrWrite(m.or(old, bits), bits));
   m.rd(old);
 }
 
 function readClear<V, C>(m: Machine<V, C>, bits: V): void {
+  m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
   m.when(m.rs1IsNotZero(), () => m.csrWrite(m.and(old, m.not(bits)), bits));
   m.rd(old);
@@ -120,4 +110,5 @@ export const PRIVILEGED: readonly Row[] = [
   row('csrrwi', 'csr zimm 101 rd 1110011', 'csrrwi rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and writes the immediate to it.', m => readWrite(m, m.zimm())),
   row('csrrsi', 'csr zimm 110 rd 1110011', 'csrrsi rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and sets the bits of the immediate.', m => readSet(m, m.zimm())),
   row('csrrci', 'csr zimm 111 rd 1110011', 'csrrci rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and clears the bits of the immediate.', m => readClear(m, m.zimm())),
+  ...HYPERVISOR,
 ];
