@@ -17,6 +17,8 @@ import {
   runAccessCase,
 } from '../isa/privileged/cases/access-case.testing.ts';
 import { CSR_CASES } from '../isa/privileged/cases/csr-cases.testing.ts';
+import { GUEST_FAULT_CASES } from '../isa/privileged/cases/guest-fault-cases.testing.ts';
+import { GUEST_INTERRUPT_CASES, GUEST_TRAP_CASES } from '../isa/privileged/cases/guest-trap-cases.testing.ts';
 import { GUEST_PTE_CASES, GUEST_WALK_CASES } from '../isa/privileged/cases/guest-walk-cases.testing.ts';
 import { type CaseHart, runHartCase, TIME } from '../isa/privileged/cases/hart-case.testing.ts';
 import { HYPERVISOR_CSR_CASES } from '../isa/privileged/cases/hypervisor-csr-cases.testing.ts';
@@ -29,7 +31,7 @@ import { GuestPhysicalMap } from './guest-physical-map.ts';
 import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { placeShadows, shadowBytes } from './shadows.ts';
-import { GUEST_ACCESS, vcpuState } from './vcpu-state.ts';
+import { GUEST_ACCESS, MMIO_ANSWER, vcpuState } from './vcpu-state.ts';
 
 const RAM_BYTES = 0x1000_0000;
 const FRAMES = 4096;
@@ -119,7 +121,12 @@ class EngineHart implements CaseHart {
     processor.run(vcpu, state, 0);
     if (state.pc !== before) return 'next';
     const [mc, sc, vc] = [state.mcause, state.scause, state.vscause];
-    const exit = processor.run(vcpu, state, 1);
+    let exit = processor.run(vcpu, state, 1);
+    // There are no devices.
+    if (exit.kind === 'mmio') {
+      state.mmioAnswer = MMIO_ANSWER.refused;
+      exit = processor.run(vcpu, state, 1);
+    }
     if (exit.kind === 'budget') {
       const atVector = (vector: bigint) => state.pc >> 8n === vector >> 8n;
       this.#taken =
@@ -206,6 +213,15 @@ for (const switched of ['on', 'off'] as const)
       for (const c of GUEST_PTE_CASES) run(c);
     });
   });
+describe("guests' traps", () => {
+  for (const c of GUEST_TRAP_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe("guests' interrupts", () => {
+  for (const c of GUEST_INTERRUPT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe('what a hypervisor is told of faults', () => {
+  for (const c of GUEST_FAULT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
 describe('CSRs of the hypervisor extension', () => {
   for (const c of HYPERVISOR_CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
 });
