@@ -25,7 +25,6 @@ import { HYPERVISOR_CSR_CASES } from '../isa/privileged/cases/hypervisor-csr-cas
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cases.testing.ts';
 import { INTERRUPT_CASES, TRAP_CASES } from '../isa/privileged/cases/trap-cases.testing.ts';
 import { PTE_CASES, WALK_CASES } from '../isa/privileged/cases/walk-cases.testing.ts';
-import { PSEUDOINSTRUCTION } from '../isa/privileged/transformed.ts';
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap } from './guest-physical-map.ts';
 import { MachineMemory } from './machine-memory.ts';
@@ -177,7 +176,7 @@ function faultOf(cause: number): Outcome {
   const { faultTval: tval, faultGpa: gpa, faultPseudo } = state;
   if (![20, 21, 23].includes(cause)) return { cause, tval };
   if (faultPseudo === 0n) return { cause, tval, gpa };
-  return { cause, tval, gpa, implicit: faultPseudo === PSEUDOINSTRUCTION.read ? 'read' : 'write' };
+  return { cause, tval, gpa, implicit: faultPseudo === 0x3000n ? 'read' : 'write' };
 }
 
 const crosses = (c: AccessCase) => (c.va & 0xfffn) + BigInt(c.sizeBytes) > 4096n;

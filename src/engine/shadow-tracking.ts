@@ -65,7 +65,6 @@ const slotAt = trackedFrame.offset;
  */
 export function defineTracking(module: ModuleBuilder, library: Library, entry: FunctionRef): void {
   const P = module.pointerType;
-  const declare = library.declarer(module);
   const release = module.function('track_release', [P, P], [], (f) => defineRelease(f, library));
   // track_apply(vcpu, PTE's host address, further PTEs): what was made of them goes.
   const apply = module.function('track_apply', [P, P, 'i32'], [], (f) => defineApply(f, library));

@@ -2,6 +2,7 @@
  * The abstract machine for regions: operands are constants of the code, registers are locals. Accesses to memory go
  * through page slots; those that miss continue in a slow twin of the rest of their block (region-writer.ts), whose
  * accesses are calls.
+ * Long: one method for each operation that regions do in their own way.
  */
 import { assert, must } from '../base/assert.ts';
 import {
@@ -448,9 +449,9 @@ export class RegionMachine extends FloatMachine {
     this.#changesContext = true;
     super.protectionChanged();
   }
-  protected override fenceScope(va: I64 | undefined, asid: I64 | undefined, scope: I64): void {
+  protected override fenceScope(...of: Parameters<WasmMachine['fenceScope']>): void {
     this.#changesContext = true;
-    super.fenceScope(va, asid, scope);
+    super.fenceScope(...of);
   }
 
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
