@@ -95,6 +95,22 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
     i64.store(vcpu, at.globalMode, mode);
     newEpoch(f, vcpu, f.let(f.ptr.load(vcpu, at.shadowPool)));
   });
+  const last = f.let(f.ptr.add(vcpu, f.ptr.from32(i32.shl(i64.ne(guest, i64.const(0)), i32.const(2)))));
+  const whenFound = (slot: Ptr, number: I32): void => {
+    const isRoot = i64.eq(i64.load(slot, at.shadowRoots), satp);
+    f.if(i32.and(isRoot, i64.eq(i64.load(slot, at.shadowGuests), guest)), () => {
+      const written = f.let(i32.load(vcpu, at.entriesWritten));
+      i64.store(slot, at.shadowUses, clock);
+      i32.store(last, at.lastShadows, number);
+      register(f.let(shadowAt(f, vcpu, number)));
+      count(f, vcpu, 'shadowHits');
+      const wrote = i32.sub(i32.load(vcpu, at.entriesWritten), written);
+      i32.store(vcpu, at.hitWrites, i32.add(i32.load(vcpu, at.hitWrites), wrote));
+      f.return();
+    });
+  };
+  const hint = f.let(i32.load(last, at.lastShadows));
+  whenFound(f.let(element(f, vcpu, hint)), hint);
   const index = f.local('i32');
   const oldest = f.local('i32');
   const age = f.local('i64');
@@ -105,19 +121,7 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
     () => i32.ltU(index.get, shadows),
     () => {
       const slot = f.let(element(f, vcpu, index.get));
-      const isIt = i32.and(
-        i64.eq(i64.load(slot, at.shadowRoots), satp),
-        i64.eq(i64.load(slot, at.shadowGuests), guest),
-      );
-      f.if(isIt, () => {
-        const written = f.let(i32.load(vcpu, at.entriesWritten));
-        i64.store(slot, at.shadowUses, clock);
-        register(f.let(shadowAt(f, vcpu, index.get)));
-        count(f, vcpu, 'shadowHits');
-        const wrote = i32.sub(i32.load(vcpu, at.entriesWritten), written);
-        i32.store(vcpu, at.hitWrites, i32.add(i32.load(vcpu, at.hitWrites), wrote));
-        f.return();
-      });
+      whenFound(slot, index.get);
       const used = f.let(i64.load(slot, at.shadowUses));
       f.if(i64.ltU(used, age.get), () => {
         f.set(age, used);
@@ -130,6 +134,7 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
   f.if(i64.ne(i64.load(slot, at.shadowRoots), i64.const(NO_ROOT)), () => count(f, vcpu, 'shadowEvictions'));
   i64.store(slot, at.shadowRoots, satp);
   i64.store(slot, at.shadowGuests, guest);
+  i32.store(last, at.lastShadows, oldest.get);
   i64.store(slot, at.shadowUses, clock);
   const shadow = f.let(shadowAt(f, vcpu, oldest.get));
   i32.store(shadow, own.registrations, i32.const(0));

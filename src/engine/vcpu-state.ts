@@ -135,6 +135,8 @@ const ENGINE_FIELDS = {
   shadowGuests: array('u64', MOST_SHADOWS),
   shadowUses: array('u64', MOST_SHADOWS),
   shadowClock: 'u64',
+  /** The last one of the host, and of a guest: a guest is entered and left all the time. */
+  lastShadows: array('u32', 2),
   /** The newest epoch of any kind. */
   lastEpoch: 'u64',
   /** Shadows that are older are to be dropped, and those of the host; write buffers that are older emptied. */
