@@ -17,3 +17,9 @@ for (const { width, programs } of [
     assert.ok((prison.exits.get('mmio') ?? 0) > programs, 'devices were accessed');
   });
 }
+
+test('hostile hypervisors and their guests stay in their frames', () => {
+  const prison = new Prison(32, undefined, 'rv64,h=on,smstateen=on');
+  for (let seed = 1; seed <= 60; seed++) prison.run(seed);
+  assert.ok(prison.nestedEvents > 1000, `${prison.nestedEvents} events of guests`);
+});

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { must } from '../base/assert.ts';
-import { DEFAULT_EXTENSIONS, FEATURE, featuresOf, STATE_SCALARS, type StateField } from '../isa/index.ts';
+import { FEATURE, featuresOf, parseCpu, STATE_SCALARS, type StateField } from '../isa/index.ts';
 import type { BareHartOptions, HotCode } from './engine.testing.ts';
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap } from './guest-physical-map.ts';
@@ -33,10 +33,15 @@ export class Prison {
   readonly #shadows: number;
   readonly #processor: Processor;
   readonly exits = new Map<string, number>();
+  /** Changes between host and guest, and traps within guests. */
+  nestedEvents = 0;
 
   readonly #hotCode: HotCode | undefined;
 
-  constructor(width: 32 | 64, translate?: BareHartOptions['translate']) {
+  readonly #extensions: ReadonlySet<string>;
+
+  constructor(width: 32 | 64, translate?: BareHartOptions['translate'], cpu = 'rv64') {
+    this.#extensions = parseCpu(cpu);
     const blockBytes = MAP_PAGES * 8 + vcpuState.sizeBytes + shadowBytes() + 4096;
     this.#memory = MachineMemory.create({
       width,
@@ -45,7 +50,7 @@ export class Prison {
       codeBytes: 1 << 20,
       frames: 2 * RAM_PAGES,
     });
-    const code = generateEngine(this.#memory.shape.description, DEFAULT_EXTENSIONS);
+    const code = generateEngine(this.#memory.shape.description, this.#extensions);
     code.tables.write(this.#memory.buffer);
     const map = (): GuestPhysicalMap =>
       new GuestPhysicalMap(this.#memory, this.#memory.block(MAP_PAGES * 4), MAP_PAGES);
@@ -74,7 +79,7 @@ export class Prison {
   /** Runs the program of that seed; throws where it got out. */
   run(seed: number): void {
     const random = new Random(seed);
-    const world = randomWorld(random, random.bytes(CODE.pages * FRAME_BYTES));
+    const world = randomWorld(random, random.bytes(CODE.pages * FRAME_BYTES), this.#extensions.has('h'));
     const ram = world.ram.slice();
     const entries = new BigUint64Array(ram.buffer, TABLES.first * FRAME_BYTES, (TABLES.pages * FRAME_BYTES) / 8);
     for (let i = 0; i < entries.length; i++)
@@ -89,7 +94,7 @@ export class Prison {
     for (const field of Object.keys(STATE_SCALARS) as StateField[]) state[field] = world.state[field] ?? 0n;
     state.x.set(world.x);
     state.f.set(world.f);
-    state.features = featuresOf(DEFAULT_EXTENSIONS) & ~(random.chance(0.5) ? FEATURE.sbi : 0n);
+    state.features = featuresOf(this.#extensions) & ~(random.chance(0.5) ? FEATURE.sbi : 0n);
     state.gpaMap = BigInt(this.#own.at);
     state.gpaPages = BigInt(MAP_PAGES);
     state.clockMode = 1;
@@ -125,6 +130,8 @@ export class Prison {
       [BigInt(this.#own.at), BigInt(MAP_PAGES), features, 0n],
     );
     assert.ok([0n, 1n, 3n].includes(state.mode), `mode ${state.mode}`);
+    assert.ok(state.virtual === 0n || (state.virtual === 1n && state.mode !== 3n), `V ${state.virtual}`);
+    this.nestedEvents += Number(state.areaCounts.reduce((sum, count) => sum + count, 0n));
     const after = this.#everythingElse();
     for (const [name, bytes] of before)
       assert.ok(Buffer.compare(bytes, must(after.get(name))) === 0, `seed ${seed}: ${name} was written`);

@@ -3,8 +3,16 @@
  * them. Generated code does the rest (translation-context.ts, shadow-table.ts, shadow-fences.ts).
  */
 import { assert } from '../base/assert.ts';
+import { hgatpOf } from './fence-scope.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { DEFAULT_SHADOWS, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
+import {
+  DEFAULT_SHADOWS,
+  EMPTY_SHADOW,
+  RESERVED_SHADOWS,
+  SHADOW_BYTES,
+  type ShadowView,
+  shadowLayout,
+} from './shadow-layout.ts';
 import { TRACKED_BYTES } from './shadow-tracking.ts';
 import { placeTracked, TRACKED_FRAMES, trackedFrames } from './tracked-frames.ts';
 import { BANKS, MOST_SHADOWS, STALE, TLB_BANK_BYTES, TLB_ENTRIES, type VcpuState } from './vcpu-state.ts';
@@ -18,6 +26,8 @@ export interface ShadowOptions {
   readonly model?: ShadowModel;
   /** Bits of satp's ASID, 0 to 16. */
   readonly asidBits?: number;
+  /** Whether what both stages of a nested guest's translation come to is kept (default), or walked for at each access. */
+  readonly combined?: 'on' | 'off';
 }
 
 const NONE = (1n << 64n) - 1n;
@@ -43,6 +53,7 @@ export function placeShadows(
   state.fetchShadow = state.shadow;
   state.shadowCount = count;
   state.seenSatp = NONE;
+  state.combinedShadows = options.combined === 'off' ? 0 : 1;
   state.shadowModel = options.model === 'tracked' ? 1 : 0;
   if (options.model === 'tracked') {
     const table = block + (count + RESERVED_SHADOWS) * SHADOW_BYTES;
@@ -59,7 +70,8 @@ export function placeShadows(
   // What was there before is of an epoch that does not come again.
   for (let number = 0; number < count + RESERVED_SHADOWS; number++) {
     const shadow = shadowLayout.view(memory.buffer, block + number * SHADOW_BYTES);
-    shadow.epoch = 0n;
+    // The empty one is emptied when it is first used.
+    shadow.epoch = number === EMPTY_SHADOW ? ++state.lastEpoch : 0n;
     for (const epochs of [shadow.dataEpochs, shadow.writeEpochs, shadow.fetchEpochs]) epochs.fill(0n);
     // Only what was used: the host has no memory yet for the rest.
     for (const entries of [shadow.table, shadow.walkCache])
@@ -84,8 +96,9 @@ export function dropWriteTranslations(state: VcpuState): void {
 /** A shadow as it can be inspected. */
 export interface ShadowInfo {
   readonly number: number;
-  /** The guest's root that it is tied to: satp in hexadecimal, and its parts. */
+  /** The guest's root that it is tied to: satp in hexadecimal, and its parts. Of a nested guest: vsatp, and hgatp. */
   readonly satp: string;
+  readonly hgatp?: string;
   readonly mode: number;
   readonly asid: number;
   readonly root: string;
@@ -105,6 +118,7 @@ export function shadowList(memory: MachineMemory, state: VcpuState): readonly Sh
   for (let number = 0; number < state.shadowCount; number++) {
     const satp = state.shadowRoots[number] ?? NONE;
     if (satp === NONE) continue;
+    const guest = state.shadowGuests[number] ?? 0n;
     const shadow = shadowAt(memory, state, number + RESERVED_SHADOWS);
     const at = Number(state.shadowPool) + (number + RESERVED_SHADOWS) * SHADOW_BYTES;
     list.push({
@@ -112,6 +126,7 @@ export function shadowList(memory: MachineMemory, state: VcpuState): readonly Sh
       info: {
         number,
         satp: `0x${satp.toString(16)}`,
+        ...(guest === 0n ? {} : { hgatp: `0x${hgatpOf(guest).toString(16)}` }),
         mode: Number(satp >> 60n),
         asid: Number((satp >> 44n) & 0xffffn),
         root: `0x${((satp & ((1n << 44n) - 1n)) << 12n).toString(16)}`,
@@ -154,7 +169,7 @@ function shadowAt(memory: MachineMemory, state: VcpuState, number: number): Shad
 }
 
 function isDropped(state: VcpuState, shadow: ShadowView): boolean {
-  return shadow.epoch <= state.dropEpoch;
+  return shadow.epoch <= state.dropEpoch || (shadow.isGuest === 0 && shadow.epoch <= state.hostDropEpoch);
 }
 
 function entriesOf(shadow: ShadowView): number {

@@ -18,6 +18,12 @@ for (const { name, options, translation, programs } of [
     programs: 16,
   },
   { name: 'two, translated in memory64', options: { width: 64 }, translation: {}, programs: 12 },
+  {
+    name: 'two with guests, translated',
+    options: { cpu: 'rv64,h=on,smstateen=on' },
+    translation: { promotion: 'always' },
+    programs: 24,
+  },
   { name: 'two, with little code memory', options: { codeBytes: 600_000 }, translation: {}, programs: 16 },
 ] as const) {
   test(`harts on random programs end each turn as on the reference machine: ${name}`, () => {

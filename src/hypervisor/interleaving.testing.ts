@@ -36,6 +36,7 @@ import {
   pendingInterrupt,
 } from '../isa/index.ts';
 import { Harts } from './harts.testing.ts';
+import { EVERYTHING } from './vcpu.ts';
 
 export interface InterleavingOptions {
   readonly harts?: number;
@@ -105,8 +106,9 @@ export class Interleaving {
     const { progress } = this;
     const random = new Random(seed);
     const generator = new CodeGenerator(random, this.#decoder, { csrs: 'all' });
-    const world = randomWorld(random, withFences(random, generator.bytes(CODE.pages * 4096)));
-    const hartWorlds = this.#harts.vcpus.map((_, id) => (id === 0 ? world : randomHart(random)));
+    const hasGuests = (this.#features & FEATURE.h) !== 0n;
+    const world = randomWorld(random, withFences(random, generator.bytes(CODE.pages * 4096)), hasGuests);
+    const hartWorlds = this.#harts.vcpus.map((_, id) => (id === 0 ? world : randomHart(random, hasGuests)));
     const pair = new Machines(this.#harts, world.ram, hartWorlds, this.#decoder, this.#features);
     progress.programs++;
     let last: Turn | undefined;
@@ -243,9 +245,9 @@ class Machines {
   /** Whoever changed page tables has the others drop their translations, as the SBI's remote fences do. */
   #shootDown(hart: number, progress: InterleavingProgress): void {
     for (const [id, { ram }] of this.#slow.entries()) {
-      if (id === hart || !ram.isDirty) continue;
-      must(this.#harts.vcpus[id]).requestFence(0n, (1n << 64n) - 1n, -1n);
-      ram.isDirty = false;
+      if (id === hart || !(ram.isDirty || !ram.areGuestsClean)) continue;
+      for (const fence of EVERYTHING) must(this.#harts.vcpus[id]).requestFence(fence);
+      ram.clean();
       progress.shootdowns++;
     }
   }

@@ -2,6 +2,7 @@
  * The abstract machine for regions: operands are constants of the code, registers are locals. Accesses to memory go
  * through page slots; those that miss continue in a slow twin of the rest of their block (region-writer.ts), whose
  * accesses are calls.
+ * Long: one method for each operation that regions do in their own way.
  */
 import { assert, must } from '../base/assert.ts';
 import {
@@ -243,13 +244,6 @@ export class RegionMachine extends FloatMachine {
     else this.f.i32.store(this.vcpu, at.fenceWord, this.f.i32.const(0));
   }
 
-  override when(c: I32, then: () => void, otherwise?: () => void): void {
-    const known = this.f.constantOf(c);
-    if (known === undefined) super.when(c, then, otherwise);
-    else if (known !== 0) then();
-    else otherwise?.();
-  }
-
   override add(a: I64, b: I64): I64 {
     if (this.f.constantOf(a) === 0) return b;
     if (this.f.constantOf(b) === 0) return a;
@@ -376,7 +370,11 @@ export class RegionMachine extends FloatMachine {
     this.leaveFor(offset);
   }
   override require(c: I32): void {
+    if (this.f.constantOf(c) === 1) return;
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
+  }
+  override requireVirtual(c: I32): void {
+    this.require(c);
   }
   /** Exceptions are left to the interpreter, but for those that are what a promoted instruction is for: ecall's. */
   override raise(cause: number, tval: I64): void {
@@ -422,6 +420,13 @@ export class RegionMachine extends FloatMachine {
       () => this.abort(),
     );
   }
+  override requireCsrWritable(): void {
+    if (isReadOnly(this.#now.instruction.csr)) this.require(this.f.i32.const(0));
+  }
+  override guestStore(...[address, size, value]: Parameters<WasmMachine['guestStore']>): void {
+    super.guestStore(address, size, value);
+    this.#leaveIfDropped();
+  }
   override csrRead(): I64 {
     if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
@@ -433,8 +438,7 @@ export class RegionMachine extends FloatMachine {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
     else if (row === undefined) this.abort();
-    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
-    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    // That it may be accessed was found out before: every instruction of Zicsr asks whether it is writable, and reads.
     else row.write?.(this, value, changes);
   }
   override contextChanged(): void {
@@ -445,9 +449,9 @@ export class RegionMachine extends FloatMachine {
     this.#changesContext = true;
     super.protectionChanged();
   }
-  override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+  protected override fenceScope(...of: Parameters<WasmMachine['fenceScope']>): void {
     this.#changesContext = true;
-    super.fenceTranslation(va, asid);
+    super.fenceScope(...of);
   }
 
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */
