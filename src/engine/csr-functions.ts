@@ -1,5 +1,5 @@
 /**
- * The CSR table as two functions: csr_read(vcpu, number) and csr_write(vcpu, number, value, changes). A number goes
+ * The CSR table as two functions: csr_read(vcpu, number) and csr_write(vcpu, number, value, changes, old). A number goes
  * through a table of bytes to its case; numbers without a row, like failed guards, record an illegal instruction.
  * Also time and timer: the clock that the time CSR reads, and its comparison with stimecmp.
  */
@@ -90,11 +90,11 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
   );
   library.set(
     'csr_write',
-    module.function('csr_write', [P, 'i32', 'i64', 'i64'], [], (f) => {
+    module.function('csr_write', [P, 'i32', 'i64', 'i64', 'i64'], [], (f) => {
       const m = machine(f, () => f.return());
       f.switch(
         index(f),
-        CSRS.map((row) => () => writeCsr(m, row, f.param<I64>(2).get, f.param<I64>(3).get)),
+        CSRS.map((row) => () => writeCsr(m, row, f.param<I64>(2).get, f.param<I64>(3).get, f.param<I64>(4).get)),
         () => illegal(f),
       );
     }),

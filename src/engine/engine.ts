@@ -126,7 +126,7 @@ interface Exports {
   written(vcpu: Address, host: Address, bytes: number): void;
   walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
   csr_read(vcpu: Address, number: number): bigint;
-  csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
+  csr_write(vcpu: Address, number: number, value: bigint, changes: bigint, old: bigint): void;
   host_address(vcpu: Address, va: bigint, bytes: number, access: number): Address;
   take_trap(vcpu: Address, pc: bigint): void;
   load_slow(vcpu: Address, va: bigint, bytes: number): bigint;
@@ -338,7 +338,8 @@ export class Processor {
   writeCsr(vcpu: number, state: VcpuState, number: number, value: bigint): boolean {
     const mode = state.mode;
     state.mode = 3n;
-    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n);
+    const old = this.#exports.csr_read(this.#address(vcpu), number);
+    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n, old);
     state.mode = mode;
     const done = state.fault === 0;
     state.fault = 0;

@@ -16,6 +16,7 @@ import {
   RAM_START,
   runAccessCase,
 } from '../isa/privileged/cases/access-case.testing.ts';
+import { AIA_CASES } from '../isa/privileged/cases/aia-cases.testing.ts';
 import { CSR_CASES } from '../isa/privileged/cases/csr-cases.testing.ts';
 import { type CaseHart, runHartCase, TIME } from '../isa/privileged/cases/hart-case.testing.ts';
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cases.testing.ts';
@@ -93,6 +94,12 @@ class EngineHart implements CaseHart {
   set(field: StateField, value: bigint): void {
     state[field] = value;
     this.#dirty = true;
+  }
+  file(index: number): bigint {
+    return must(state.interruptFiles[index]);
+  }
+  setFile(index: number, value: bigint): void {
+    state.interruptFiles[index] = value;
   }
   x(index: number): bigint {
     return must(state.x[index]);
@@ -175,6 +182,9 @@ describe('traps', () => {
 });
 describe('interrupts', () => {
   for (const c of INTERRUPT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe("AIA's CSRs", () => {
+  for (const c of AIA_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
 });
 describe('CSRs', () => {
   for (const c of CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));

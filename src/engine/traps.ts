@@ -1,6 +1,6 @@
 /** Entering traps and interrupts in generated code, as isa/privileged/trap.ts has them. */
 import { enterTrap, pendingInterrupt } from '../isa/index.ts';
-import type { FunctionBuilder, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
 import { NO_ROW } from './operations.ts';
 import { defineNoteViolation } from './protection-code.ts';
@@ -8,6 +8,14 @@ import { FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
+
+/** False: no interrupt is due. Virtual ones are not looked for as long as there can be none. */
+export function mayBeInterrupted(f: FunctionBuilder, vcpu: Ptr): I32 {
+  const { i64 } = f;
+  const waiting = i64.or(f.atomicLoad('i64', vcpu, at.lines), i64.load(vcpu, at.mip));
+  const enabled = i64.and(waiting, i64.load(vcpu, at.mie));
+  return i64.ne(i64.or(enabled, i64.load(vcpu, at.mvien)), i64.const(0));
+}
 
 /** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */
 export function defineTraps(module: ModuleBuilder, library: Library): void {

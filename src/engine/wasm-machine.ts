@@ -6,7 +6,7 @@
  */
 
 import { must } from '../base/assert.ts';
-import type { AccessSize, AmoOperation, FloatLetter, Machine, StateField } from '../isa/index.ts';
+import type { AccessSize, AmoOperation, FloatLetter, Machine, SharedField, StateField } from '../isa/index.ts';
 import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
@@ -219,6 +219,21 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   setState(field: StateField, value: I64): void {
     this.set(field, value);
   }
+  setBits(field: SharedField, bits: I64): void {
+    this.f.atomicRmw('or', this.vcpu, vcpuState.offset[field], 8, bits);
+  }
+  clearBits(field: SharedField, bits: I64): void {
+    this.f.atomicRmw('and', this.vcpu, vcpuState.offset[field], 8, this.not(bits));
+  }
+  fileWord(index: I64): I64 {
+    return this.f.atomicLoad('i64', this.#file(index), vcpuState.offset.interruptFiles);
+  }
+  setFileBits(index: I64, bits: I64): void {
+    this.f.atomicRmw('or', this.#file(index), vcpuState.offset.interruptFiles, 8, bits);
+  }
+  clearFileBits(index: I64, bits: I64): void {
+    this.f.atomicRmw('and', this.#file(index), vcpuState.offset.interruptFiles, 8, this.not(bits));
+  }
   mode(): I64 {
     return this.get('mode');
   }
@@ -321,8 +336,8 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.abortIfFault();
     return value;
   }
-  csrWrite(value: I64, changes: I64): void {
-    this.f.call(this.fn('csr_write'), this.vcpu, this.csrField(), value, changes);
+  csrWrite(value: I64, changes: I64, old: I64): void {
+    this.f.call(this.fn('csr_write'), this.vcpu, this.csrField(), value, changes, old);
     this.abortIfFault();
   }
   contextChanged(): void {
@@ -377,6 +392,11 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   fn(name: string): FunctionRef {
     return this.library.get(name);
+  }
+
+  /** Words are eight bytes. */
+  #file(index: I64): Ptr {
+    return this.f.ptr.add(this.vcpu, this.f.ptr.from64(this.f.i64.shl(index, this.const(3))));
   }
 
   /** Shifts of Wasm take the low six bits of their count. */

@@ -18,12 +18,22 @@ export {
   EMULATED_EXTENSIONS,
   EXTENSIONS,
   featuresOf,
+  IMSIC_EXTENSIONS,
   isaNames,
   isaString,
   parseCpu,
   parseCpuModel,
 } from './extensions.ts';
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
+export {
+  EI_WORDS,
+  FILE,
+  FILE_WORD,
+  FILE_WORDS,
+  FILES,
+  GUEST_FILES,
+  IDENTITIES,
+} from './interrupt-files.ts';
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { EXCEPTION } from './privileged/causes.ts';
@@ -33,5 +43,5 @@ export { type PageTableMemory, type Translation, translate } from './privileged/
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';
 export type { CompressedRow, Row, RowKind } from './row.ts';
-export { FEATURE, hartState, STATE_FIELDS, STATE_SCALARS, type StateField } from './state.ts';
+export { FEATURE, hartState, type SharedField, STATE_FIELDS, STATE_SCALARS, type StateField } from './state.ts';
 export { COMPRESSED_ROWS, ROWS } from './table.ts';

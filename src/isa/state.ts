@@ -4,6 +4,7 @@
  * the CSR do to them is the CSR table's business (csr/).
  */
 import { array, type Fields, struct } from '../base/struct.ts';
+import { FILE_WORDS, FILES } from './interrupt-files.ts';
 
 /** Scalars of the state that rows may name. */
 export const STATE_SCALARS = {
@@ -32,6 +33,12 @@ export const STATE_SCALARS = {
   mepc: 'u64',
   mcause: 'u64',
   mtval: 'u64',
+  /** AIA: which supervisor interrupts are virtual ones, their pending bits (SSIP's alone; SEIP's is mip's), and their enable bits. */
+  mvien: 'u64',
+  mvip: 'u64',
+  sieVirtual: 'u64',
+  miselect: 'u64',
+  siselect: 'u64',
   mhartid: 'u64',
   /** Fixed at reset: MXL and the letters of the hart's extensions. */
   misa: 'u64',
@@ -77,7 +84,16 @@ export const STATE_SCALARS = {
 export type StateField = keyof typeof STATE_SCALARS;
 
 /** Index 32 of x is where writes to x0 go. */
-export const STATE_FIELDS = { x: array('u64', 33), f: array('u64', 32), ...STATE_SCALARS } as const satisfies Fields;
+export const STATE_FIELDS = {
+  x: array('u64', 33),
+  f: array('u64', 32),
+  ...STATE_SCALARS,
+  /** The IMSIC's files, one behind the other (interrupt-files.ts): other threads set pending bits, atomically. */
+  interruptFiles: array('u64', FILES * FILE_WORDS),
+} as const satisfies Fields;
+
+/** Fields that other threads write, too: bits of them are set and cleared atomically (Machine.setBits). */
+export type SharedField = 'lines';
 
 export const hartState = struct('hart', STATE_FIELDS);
 
@@ -99,4 +115,7 @@ export const FEATURE = {
   cbo: 1n << 13n,
   /** The built-in SBI answers ecalls from S-mode: they leave the engine. Without it they trap to M-mode's firmware. */
   sbi: 1n << 14n,
+  /** AIA's CSRs at machine and at supervisor level, and an IMSIC behind them. */
+  smaia: 1n << 15n,
+  ssaia: 1n << 16n,
 } as const;

@@ -429,13 +429,13 @@ export class RegionMachine extends FloatMachine {
     this.abort();
     return this.const(0);
   }
-  override csrWrite(value: I64, changes: I64): void {
+  override csrWrite(value: I64, changes: I64, old: I64): void {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
-    if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
+    if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes, old);
     else if (row === undefined) this.abort();
     else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
     // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
-    else row.write?.(this, value, changes);
+    else row.write?.(this, value, changes, old);
   }
   override contextChanged(): void {
     this.#changesContext = true;

@@ -2,9 +2,11 @@
  * The CSR table: every control and status register of the hart, described once. An engine reads and writes a CSR
  * with readCsr and writeCsr over its machine; a number that the table does not hold is an illegal instruction.
  */
+import { AIA_CSRS } from './aia.ts';
 import { COUNTER_CSRS } from './counters.ts';
 import type { Csr } from './csr.ts';
 import { FLOAT_CSRS } from './float.ts';
+import { IMSIC_CSRS } from './imsic.ts';
 import { MACHINE_CSRS } from './machine-mode.ts';
 import { PMP_CSRS } from './pmp.ts';
 import { STATUS_CSRS } from './status.ts';
@@ -30,6 +32,8 @@ export const CSRS: readonly Csr[] = [
   ...SUPERVISOR_CSRS,
   ...MACHINE_CSRS,
   ...PMP_CSRS,
+  ...AIA_CSRS,
+  ...IMSIC_CSRS,
 ].toSorted((a, b) => a.number - b.number);
 
 export const CSR_BY_NUMBER: ReadonlyMap<number, Csr> = new Map(CSRS.map((row) => [row.number, row]));

@@ -7,6 +7,7 @@ import { INTERRUPT_BITS, SEIP, SSIP, STIP, SUPERVISOR_INTERRUPT_BITS } from '../
 import { ENVCFG } from '../privileged/envcfg.ts';
 import { anyOf, hasFeature, ifFeature, MPP_SHIFT, MSTATUS, merge } from '../privileged/mstatus.ts';
 import { pendingBits } from '../privileged/trap.ts';
+import { virtualInterrupts, virtualPending } from '../privileged/virtual-interrupts.ts';
 import { FEATURE } from '../state.ts';
 import { type Csr, csr } from './csr.ts';
 
@@ -69,8 +70,9 @@ function writeMie<V, C>(m: Machine<V, C>, value: V): void {
   m.contextChanged();
 }
 
-/** sie and sip show, and change, only interrupts that mideleg delegates. */
+/** sie and sip show, and change, only interrupts that mideleg delegates, and virtual ones. */
 function writeSie<V, C>(m: Machine<V, C>, value: V): void {
+  m.setState('sieVirtual', merge(m, m.state('sieVirtual'), value, m.let(virtualInterrupts(m))));
   m.setState('mie', merge(m, m.state('mie'), value, m.let(m.state('mideleg'))));
   m.contextChanged();
 }
@@ -78,18 +80,22 @@ function writeSie<V, C>(m: Machine<V, C>, value: V): void {
 /**
  * SSIP, STIP and SEIP are software's to write; STIP not while Sstc drives it. SEIP reads software's bit or the
  * external line, but "only the software-writable SEIP bit participates" in csrrs and csrrc: bits that the
- * instruction does not name keep what software wrote.
+ * instruction does not name keep what software wrote. While SEI is a virtual interrupt, its bit is mvip's alone.
  */
 function writeMip<V, C>(m: Machine<V, C>, value: V, changes: V): void {
   const timerBySoftware = m.negate(m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE)));
   const timer = m.select(timerBySoftware, m.const(STIP), m.const(0));
-  const writable = m.select(hasFeature(m, FEATURE.supervisor), m.or(timer, m.const(SSIP | SEIP)), m.const(0));
+  const notVirtual = m.not(m.and(m.state('mvien'), m.const(SEIP)));
+  const bits = m.and(m.or(timer, m.const(SSIP | SEIP)), notVirtual);
+  const writable = m.select(hasFeature(m, FEATURE.supervisor), bits, m.const(0));
   m.setState('mip', merge(m, m.state('mip'), value, m.let(m.and(writable, changes))));
   m.contextChanged();
 }
 
-/** Of sip only SSIP is writable. */
+/** Of sip only SSIP is writable: mip's, or mvip's where it is a virtual interrupt. */
 function writeSip<V, C>(m: Machine<V, C>, value: V): void {
+  const virtual = m.let(m.and(virtualInterrupts(m), m.const(SSIP)));
+  m.setState('mvip', merge(m, m.state('mvip'), value, virtual));
   m.setState('mip', merge(m, m.state('mip'), value, m.let(m.and(m.state('mideleg'), m.const(SSIP)))));
   m.contextChanged();
 }
@@ -110,7 +116,7 @@ export const STATUS_CSRS: readonly Csr[] = [
     'sie',
     'SEIE[9] STIE[5] SSIE[1]',
     'Delegated interrupts that are enabled.',
-    (m) => m.and(m.state('mie'), m.state('mideleg')),
+    (m) => m.or(m.and(m.state('mie'), m.state('mideleg')), m.and(m.state('sieVirtual'), virtualInterrupts(m))),
     {
       requires: 'supervisor',
       write: writeSie,
@@ -121,7 +127,7 @@ export const STATUS_CSRS: readonly Csr[] = [
     'sip',
     'SEIP[9]=* STIP[5]=* SSIP[1]',
     'Delegated interrupts that are pending.',
-    (m) => m.and(pendingBits(m), m.state('mideleg')),
+    (m) => m.or(m.and(pendingBits(m), m.state('mideleg')), virtualPending(m)),
     {
       requires: 'supervisor',
       write: writeSip,

@@ -11,6 +11,7 @@ import { FEATURE } from '../state.ts';
 import { INTERRUPT_PRIORITY, LINES, SEIP, SSIP, STIP } from './causes.ts';
 import { ENVCFG } from './envcfg.ts';
 import { anyOf, hasFeature, instructionAddressMask, MODE, MPP_SHIFT, MSTATUS, SPP_SHIFT } from './mstatus.ts';
+import { virtualInterrupts, virtualWaiting } from './virtual-interrupts.ts';
 
 const INTERRUPT_FLAG = 1n << 63n;
 
@@ -21,7 +22,7 @@ const INTERRUPT_FLAG = 1n << 63n;
 export function enterTrap<V, C>(m: Machine<V, C>, cause: V, tval: V, isInterrupt: boolean): void {
   const mode = m.let(m.mode());
   const status = m.let(m.state('mstatus'));
-  const delegation = m.state(isInterrupt ? 'mideleg' : 'medeleg');
+  const delegation = isInterrupt ? interruptDelegation(m) : m.state('medeleg');
   // Traps from M-mode never go to a lower mode, whatever is delegated.
   const toSupervisor = m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n));
   const pc = m.pc();
@@ -54,6 +55,15 @@ export function enterTrap<V, C>(m: Machine<V, C>, cause: V, tval: V, isInterrupt
   m.contextChanged();
 }
 
+/**
+ * By number, interrupts that go to supervisor level: what mideleg says; and virtual ones, unless the real one of the same
+ * number is due at machine level, which comes first.
+ */
+function interruptDelegation<V, C>(m: Machine<V, C>): V {
+  const atMachineLevel = m.and(pendingBits(m), m.state('mie'));
+  return m.or(m.state('mideleg'), m.and(virtualInterrupts(m), m.not(atMachineLevel)));
+}
+
 /** mret and sret, behind their guards. */
 export function returnFromTrap<V, C>(m: Machine<V, C>, from: 'machine' | 'supervisor'): void {
   const isMachine = from === 'machine';
@@ -75,20 +85,43 @@ export function returnFromTrap<V, C>(m: Machine<V, C>, from: 'machine' | 'superv
 /**
  * mip as it reads: bits that software set, or that devices drive. With Sstc enabled (menvcfg.STCE), STIP is the
  * comparison of time with stimecmp (a line), and not software's. SSIP has no line: other harts' software interrupts reach
- * `mip` through the thread that runs this hart, so that the guest's clearing of SSIP races with nobody.
+ * `mip` through the thread that runs this hart, so that the guest's clearing of SSIP races with nobody. SEIP of software
+ * is not shown while it is a virtual interrupt's (mvien).
  */
 export function pendingBits<V, C>(m: Machine<V, C>): V {
   const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE));
-  const software = m.state('mip');
+  const software = m.let(m.and(m.state('mip'), m.not(m.and(m.state('mvien'), m.const(SEIP)))));
   const lines = m.state('lines');
   const timer = m.select(byComparison, lines, software);
   const others = m.or(m.and(software, m.const(SSIP | SEIP)), m.and(lines, m.const(LINES)));
   return m.let(m.or(others, m.and(timer, m.const(STIP))));
 }
 
-/** True if an interrupt is pending that mie enables, whatever mode and mstatus say: what ends wfi. */
+/**
+ * True if an interrupt is pending that mie (or, a virtual one, sie) enables, whatever mode and mstatus say: what ends wfi.
+ */
 export function interruptWaiting<V, C>(m: Machine<V, C>): C {
-  return m.ne(m.and(pendingBits(m), m.state('mie')), m.const(0));
+  return m.ne(m.or(m.and(pendingBits(m), m.state('mie')), virtualWaiting(m)), m.const(0));
+}
+
+/** What mtopi tells of: the interrupt that is first among those pending and enabled at machine level, or -1. */
+export function firstForMachine<V, C>(m: Machine<V, C>): V {
+  return firstOf(m, m.and(m.and(pendingBits(m), m.state('mie')), m.not(m.state('mideleg'))));
+}
+
+/** What stopi tells of: the same at supervisor level. */
+export function firstForSupervisor<V, C>(m: Machine<V, C>): V {
+  return firstOf(m, m.or(m.and(m.and(pendingBits(m), m.state('mie')), m.state('mideleg')), virtualWaiting(m)));
+}
+
+/** Of these interrupts the first by the default order; -1: there is none. No priorities can be configured (iprio is zero). */
+function firstOf<V, C>(m: Machine<V, C>, interrupts: V): V {
+  const among = m.let(interrupts);
+  let first = m.const(-1);
+  for (const candidate of INTERRUPT_PRIORITY.toReversed()) {
+    first = m.select(anyOf(m, among, 1n << BigInt(candidate)), m.const(candidate), first);
+  }
+  return m.let(first);
 }
 
 /**
@@ -106,11 +139,7 @@ export function pendingInterrupt<V, C>(m: Machine<V, C>): V {
     m.both(m.eq(mode, m.const(MODE.supervisor)), anyOf(m, status, MSTATUS.SIE)),
   );
   const forMachine = m.let(m.select(machineTakes, m.and(pending, m.not(delegated)), m.const(0)));
-  const forSupervisor = m.select(supervisorTakes, m.and(pending, delegated), m.const(0));
-  const takeable = m.let(m.select(m.ne(forMachine, m.const(0)), forMachine, forSupervisor));
-  let cause = m.const(-1);
-  for (const candidate of INTERRUPT_PRIORITY.toReversed()) {
-    cause = m.select(anyOf(m, takeable, 1n << BigInt(candidate)), m.const(candidate), cause);
-  }
-  return cause;
+  const delegatedOnes = m.or(m.and(pending, delegated), virtualWaiting(m));
+  const forSupervisor = m.select(supervisorTakes, delegatedOnes, m.const(0));
+  return firstOf(m, m.select(m.ne(forMachine, m.const(0)), forMachine, forSupervisor));
 }

@@ -16,7 +16,7 @@ import { MSTATUS } from '../privileged/mstatus.ts';
 import type { Access } from '../privileged/pmp-check.ts';
 import { enterTrap, interruptWaiting, pendingInterrupt } from '../privileged/trap.ts';
 import { type PageTableMemory, type PhysicalPart, translate } from '../privileged/walk.ts';
-import { FEATURE, type StateField } from '../state.ts';
+import { FEATURE, type SharedField, type StateField } from '../state.ts';
 import * as integer from './arithmetic.ts';
 import { FLOAT_FORMATS, floatOperation } from './float.ts';
 import type { PhysicalMemory } from './memory.ts';
@@ -460,6 +460,25 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#hasEffect = true;
     this.registers[field] = value;
   }
+  setBits(field: SharedField, bits: bigint): void {
+    this.setState(field, this.registers[field] | bits);
+  }
+  clearBits(field: SharedField, bits: bigint): void {
+    this.setState(field, this.registers[field] & ~bits);
+  }
+  fileWord(index: bigint): bigint {
+    const word = this.registers.interruptFiles[Number(index)];
+    assert(word !== undefined, `no word ${index} of interrupt files`);
+    return word;
+  }
+  setFileBits(index: bigint, bits: bigint): void {
+    this.#hasEffect = true;
+    this.registers.interruptFiles[Number(index)] = this.fileWord(index) | bits;
+  }
+  clearFileBits(index: bigint, bits: bigint): void {
+    this.#hasEffect = true;
+    this.registers.interruptFiles[Number(index)] = this.fileWord(index) & ~bits;
+  }
   require(c: boolean): void {
     if (!c) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
   }
@@ -469,8 +488,8 @@ export class ReferenceHart implements Machine<bigint, boolean> {
   csrRead(): bigint {
     return readCsr(this, this.#csr());
   }
-  csrWrite(value: bigint, changes: bigint): void {
-    writeCsr(this, this.#csr(), value, changes);
+  csrWrite(value: bigint, changes: bigint, old: bigint): void {
+    writeCsr(this, this.#csr(), value, changes, old);
   }
   #csr(): Csr {
     const row = CSR_BY_NUMBER.get(this.#instruction.csr);

@@ -1,7 +1,12 @@
 /** A hart's state as a plain object: the fields of hartState, outside any shared memory. */
+import { FILE_WORDS, FILES } from '../interrupt-files.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 
-export type ReferenceState = { readonly x: BigUint64Array; readonly f: BigUint64Array } & { [K in StateField]: bigint };
+export type ReferenceState = {
+  readonly x: BigUint64Array;
+  readonly f: BigUint64Array;
+  readonly interruptFiles: BigUint64Array;
+} & { [K in StateField]: bigint };
 
 /** The state after reset: M-mode, everything else zero. `features` and `pc` are the caller's. */
 export function resetState(pc: bigint, features: bigint): ReferenceState {
@@ -9,5 +14,6 @@ export function resetState(pc: bigint, features: bigint): ReferenceState {
     StateField,
     bigint
   >;
-  return { ...scalars, x: new BigUint64Array(33), f: new BigUint64Array(32), pc, features, mode: 3n };
+  const interruptFiles = new BigUint64Array(FILES * FILE_WORDS);
+  return { ...scalars, x: new BigUint64Array(33), f: new BigUint64Array(32), interruptFiles, pc, features, mode: 3n };
 }
