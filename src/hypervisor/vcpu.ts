@@ -20,7 +20,9 @@ import {
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
+import { FILE } from '../isa/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
+import { InterruptFile } from './interrupt-files.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
@@ -54,6 +56,8 @@ export class Vcpu {
   readonly #words: Int32Array;
   readonly #hartAt: number;
   readonly #remote: SharedLock;
+  /** By number; guests' are the hypervisor extension's. */
+  readonly #files: readonly InterruptFile[];
 
   constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
     this.id = id;
@@ -65,6 +69,11 @@ export class Vcpu {
     this.#words = new Int32Array(memory.buffer);
     this.#hartAt = hartAt;
     this.#remote = new SharedLock(this.#words, (at + vcpuState.offset.remoteLock) / 4);
+    const file = (number: number, irq: number): InterruptFile =>
+      new InterruptFile(this.#words, at + vcpuState.offset.interruptFiles, number, {
+        set: (level) => this.setLine(irq, level),
+      });
+    this.#files = [file(FILE.machine, IRQ.mei), file(FILE.supervisor, IRQ.sei)];
   }
 
   /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
@@ -72,6 +81,17 @@ export class Vcpu {
     const index = (this.at + vcpuState.offset.lines) / 4;
     const before = level ? Atomics.or(this.#words, index, 1 << irq) : Atomics.and(this.#words, index, ~(1 << irq));
     if (level && (before & (1 << irq)) === 0) this.wake();
+  }
+
+  /** A message: sets the pending bit of an identity in one of the IMSIC's files. Any thread. */
+  post(file: number, identity: number): void {
+    this.hart.messages++;
+    this.#files[file]?.post(identity);
+  }
+
+  /** Drives the lines of the IMSIC's files: after a restore. */
+  driveFiles(): void {
+    for (const file of this.#files) file.drive();
   }
 
   /** Software-writable pending bits, by the vCPU's own thread. */
@@ -171,7 +191,10 @@ export class Vcpu {
   /** An enabled interrupt is pending (what ends wfi). */
   get interruptWaiting(): boolean {
     const { state } = this;
-    return ((state.lines | state.mip) & state.mie) !== 0n;
+    const waiting = (state.lines | state.mip) & state.mie;
+    // As isa/privileged/virtual-interrupts.ts has it.
+    const virtual = state.mvien & ~state.mideleg & state.sieVirtual & ((state.mvip & 2n) | (state.mip & 0x200n));
+    return (waiting | virtual) !== 0n;
   }
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */

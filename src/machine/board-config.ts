@@ -9,10 +9,11 @@ import {
   shadowBytes,
 } from '../engine/index.ts';
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
-import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
+import { FEATURE, featuresOf, GUEST_FILES, IMSIC_EXTENSIONS, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig, MachineRoom } from './board.ts';
 import { machineFrames } from './commons.ts';
+import type { Aia } from './interrupt-controller.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -72,11 +73,20 @@ export interface BoardOptions {
   readonly shadowModel?: ShadowModel;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
+  readonly aia?: Aia;
+  readonly aiaGuests?: number;
 }
 
-/** The extensions that `--cpu` names. */
-export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
-  return parseCpu(options.cpu ?? DEFAULT_CPU);
+/** The extensions that `--cpu` names, and those that come with the interrupt controller. */
+export function extensionsOf(options: BoardOptions | Pick<BoardConfig, 'cpu' | 'aia'>): ReadonlySet<string> {
+  return withImsic(parseCpu(options.cpu ?? DEFAULT_CPU), options.aia);
+}
+
+/** Harts without supervisor mode have a file for machine level alone. */
+function withImsic(extensions: ReadonlySet<string>, aia: Aia | undefined): ReadonlySet<string> {
+  if (aia !== 'aplic-imsic') return extensions;
+  const all = [...extensions, ...IMSIC_EXTENSIONS];
+  return new Set(extensions.has('s') ? all : all.filter((name) => name !== 'ssaia'));
 }
 
 /**
@@ -122,7 +132,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     codeBytes,
     width: 32,
     shared,
-    features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
+    features: featuresOf(withImsic(extensions, options.aia)) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
     cpu: options.cpu ?? DEFAULT_CPU,
@@ -131,8 +141,26 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
+    aia: options.aia ?? 'none',
+    aiaGuests: guestFilesOf(options),
     slots,
   };
+}
+
+function guestFilesOf({ aia, aiaGuests = 0 }: BoardOptions): number {
+  if (!Number.isInteger(aiaGuests) || aiaGuests < 0 || aiaGuests > GUEST_FILES)
+    throw new OperatorError(
+      'bad-aia-guests',
+      `${aiaGuests} guest interrupt files are not possible`,
+      `Give --aia-guests a number from 0 to ${GUEST_FILES}.`,
+    );
+  if (aiaGuests > 0 && aia !== 'aplic-imsic')
+    throw new OperatorError(
+      'bad-aia-guests',
+      'there are guest interrupt files only where there is an IMSIC',
+      'Say --aia aplic-imsic, or leave out --aia-guests.',
+    );
+  return aiaGuests;
 }
 
 function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
@@ -266,6 +294,9 @@ export function checkPartition(options: object): void {
   );
 }
 
+/** Of the harts' features, those that partitions of a machine may have or be without. */
+const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia;
+
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
@@ -273,13 +304,12 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
   const balloon = options.balloon ?? machine.room !== undefined;
   const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);
   const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
-  const sbi = own.features & FEATURE.sbi;
   const { translation: _, ...rest } = own;
   return {
     ...rest,
     ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
-    features: (features & ~FEATURE.sbi) | sbi,
+    features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),
   };
 }

@@ -57,5 +57,6 @@ export * from './snapshot/index.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';
+export type { Aia } from './interrupt-controller.ts';
 export { planVirtBoot, type VirtBoot } from './virt-boot.ts';
 export { TICKS_PER_MS, TIMEBASE_HZ, VIRT, VIRTIO_SLOTS } from './virt-map.ts';

@@ -28,6 +28,8 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
+  aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
+  aiaGuests: optional(integer(0, 7)),
   protection: optional(truth),
   protectionLog: optional(text(PATH)),
 });

@@ -55,6 +55,8 @@ const savedOptions = record({
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
+  aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
+  aiaGuests: optional(integer(0, 7)),
   traps: optional(listOf(text(256), 64)),
 });
 
