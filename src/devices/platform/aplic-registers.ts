@@ -39,7 +39,12 @@ function words(at: number, name: string, count: number, does: string, row: Parti
   return { at, bytes: 4, name, array: { count, strideBytes: 4 }, reset: 0, does, read: () => 0, ...row };
 }
 
-function byNumber(at: number, name: string, does: string, act: (aplic: Aplic, source: number) => void): Register<Aplic> {
+function byNumber(
+  at: number,
+  name: string,
+  does: string,
+  act: (aplic: Aplic, source: number) => void,
+): Register<Aplic> {
   return { at, bytes: 4, name, read: () => 0, write: act, reset: 0, does };
 }
 

@@ -123,8 +123,7 @@ export class Aplic implements Device {
     state.domaincfg = state.genmsi = state.messages = state.lostMessages = 0;
     state.mmsiaddrcfg = state.mmsiaddrcfgh = state.smsiaddrcfg = state.smsiaddrcfgh = 0;
     state.unassignedReads = state.unassignedWrites = 0;
-    for (let source = 1; source < APLIC_SOURCES; source++)
-      for (const child of this.#children) child.#lose(source);
+    for (let source = 1; source < APLIC_SOURCES; source++) for (const child of this.#children) child.#lose(source);
     this.drive();
   }
 
@@ -165,7 +164,8 @@ export class Aplic implements Device {
     state.smsiaddrcfgh = (supervisor.lowShift << MSI_FIELDS.lowShift.at) >>> 0;
     state.mmsiaddrcfg = machine.basePage;
     state.mmsiaddrcfgh =
-      (MSI_FIELDS.lock | (machine.lowShift << MSI_FIELDS.lowShift.at) | (machine.lowBits << MSI_FIELDS.lowBits.at)) >>> 0;
+      (MSI_FIELDS.lock | (machine.lowShift << MSI_FIELDS.lowShift.at) | (machine.lowBits << MSI_FIELDS.lowBits.at)) >>>
+      0;
   }
 
   // What the registers do (aplic-registers.ts).
@@ -342,7 +342,7 @@ export class Aplic implements Device {
 
   /** 1 to 7: zero means 1. */
   #priority(source: number): number {
-    return ((this.state.target[source] ?? 0) & PRIORITY_MASK) || 1;
+    return (this.state.target[source] ?? 0) & PRIORITY_MASK || 1;
   }
 
   /** Sources that are pending and enabled, from the first on. */
