@@ -48,7 +48,8 @@ export function defineTraps(module: ModuleBuilder, library: Library): void {
       m.set32('mmioAnswer', f.i32.const(0));
       m.set32('pass', f.i32.const(0));
       m.set('reservationSize', f.i64.const(0));
-      enterTrap(m, m.get('faultCause'), m.get('faultTval'), false);
+      const none = { isGuestAccess: f.i64.const(0), gpa: f.i64.const(0), instruction: f.i64.const(0) };
+      enterTrap(m, { cause: m.get('faultCause'), tval: m.get('faultTval'), ...none }, false);
     }),
   );
   library.set(
@@ -59,7 +60,8 @@ export function defineTraps(module: ModuleBuilder, library: Library): void {
       const cause = f.let(pendingInterrupt(m));
       f.if(f.i64.ne(cause, f.i64.const(-1)), () => {
         m.set('reservationSize', f.i64.const(0));
-        enterTrap(m, cause, f.i64.const(0), true);
+        const none = { isGuestAccess: f.i64.const(0), gpa: f.i64.const(0), instruction: f.i64.const(0) };
+        enterTrap(m, { cause, tval: f.i64.const(0), ...none }, true);
       });
     }),
   );

@@ -6,8 +6,16 @@
  */
 
 import { must } from '../base/assert.ts';
-import type { AccessSize, AmoOperation, FloatLetter, Machine, SharedField, StateField } from '../isa/index.ts';
-import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
+import type {
+  AccessSize,
+  AmoOperation,
+  AreaField,
+  FloatLetter,
+  Machine,
+  SharedField,
+  StateField,
+} from '../isa/index.ts';
+import { AREA_BYTES, FLOAT_OPERATIONS, type FloatOperation, SHARED_FIELDS } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
 
@@ -42,6 +50,8 @@ export class Library {
 }
 
 const CAUSE_ILLEGAL = 2;
+const CAUSE_VIRTUAL = 22;
+const FIRST_READ_ONLY_CSR = 0xc00;
 
 export abstract class WasmMachine implements Machine<I64, I32> {
   readonly f: FunctionBuilder;
@@ -214,7 +224,9 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.f.i32.store(this.vcpu, vcpuState.offset[field], value);
   }
   state(field: StateField): I64 {
-    return field === 'lines' ? this.f.atomicLoad('i64', this.vcpu, vcpuState.offset.lines) : this.get(field);
+    return field === 'lines' || field === 'hgeip'
+      ? this.f.atomicLoad('i64', this.vcpu, vcpuState.offset[field])
+      : this.get(field);
   }
   setState(field: StateField, value: I64): void {
     this.set(field, value);
@@ -234,6 +246,23 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   clearFileBits(index: I64, bits: I64): void {
     this.f.atomicRmw('and', this.#file(index), vcpuState.offset.interruptFiles, 8, this.not(bits));
   }
+  areaState(field: AreaField): I64 {
+    return this.f.i64.load(this.#area(), vcpuState.offset[field]);
+  }
+  setAreaState(field: AreaField, value: I64): void {
+    this.f.i64.store(this.#area(), vcpuState.offset[field], value);
+  }
+  #area(): Ptr {
+    const { f } = this;
+    const bytes = f.i32.mul(this.get32('virtual'), f.i32.const(AREA_BYTES));
+    return f.let(f.ptr.add(this.vcpu, f.ptr.from32(bytes)));
+  }
+  countArea(counter: I64): void {
+    const { f } = this;
+    const at = f.let(f.ptr.add(this.vcpu, f.ptr.from32(f.low32(f.i64.shl(counter, f.i64.const(3))))));
+    const { areaCounts } = vcpuState.offset;
+    f.i64.store(at, areaCounts, f.i64.add(f.i64.load(at, areaCounts), f.i64.const(1)));
+  }
   mode(): I64 {
     return this.get('mode');
   }
@@ -245,6 +274,20 @@ export abstract class WasmMachine implements Machine<I64, I32> {
       () => {
         this.set32('fault', this.f.i32.const(FAULT.illegal));
         this.set('faultCause', this.const(CAUSE_ILLEGAL));
+        this.abort();
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+  requireVirtual(c: I32): void {
+    const { f } = this;
+    f.if(
+      f.i32.eqz(c),
+      () => {
+        this.set32('fault', f.i32.const(FAULT.illegal));
+        const cause = f.select(this.get32('virtual'), f.i32.const(CAUSE_VIRTUAL), f.i32.const(CAUSE_ILLEGAL));
+        this.set('faultCause', f.convert('i64_extend_i32_u', cause));
         this.abort();
       },
       undefined,
@@ -331,6 +374,9 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   }
 
   // The privileged architecture.
+  requireCsrWritable(): void {
+    this.require(this.f.i32.ltU(this.csrField(), this.f.i32.const(FIRST_READ_ONLY_CSR)));
+  }
   csrRead(): I64 {
     const value = this.f.call(this.fn('csr_read'), this.vcpu, this.csrField()) as I64;
     this.abortIfFault();
@@ -354,6 +400,20 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     else if (asid !== undefined) this.f.call(this.fn('flush_space'), this.vcpu, space);
     else this.f.call(this.fn('fence_all'), this.vcpu);
     this.set32('reenter', this.f.i32.const(1));
+  }
+  // No hart of this engine has the hypervisor extension: its instructions are not there, and V is 0.
+  fenceGuest(): void {
+    this.require(this.f.i32.const(0));
+  }
+  fenceGuestPhysical(): void {
+    this.require(this.f.i32.const(0));
+  }
+  guestLoad(): I64 {
+    this.require(this.f.i32.const(0));
+    return this.const(0);
+  }
+  guestStore(): void {
+    this.require(this.f.i32.const(0));
   }
   timerChanged(): void {
     this.f.call(this.fn('timer'), this.vcpu);

@@ -39,6 +39,7 @@ export const EXTENSIONS: readonly Extension[] = [
   extension('b', 'bit manipulation: Zba, Zbb, Zbs', '', 'zba zbb zbs', false),
   extension('u', 'user mode', 'zicsr', '', false),
   extension('s', 'supervisor mode', 'u', '', false),
+  extension('h', 'hypervisor', 's'),
   extension('zicsr', 'control and status registers', 'i'),
   extension('zifencei', 'instruction-fetch fence', 'i'),
   extension('zicntr', 'cycle, time, instret', 'zicsr'),
@@ -61,6 +62,7 @@ export const EXTENSIONS: readonly Extension[] = [
   extension('zbs', 'single bits', 'i'),
   extension('smaia', 'interrupt files at machine level', 'zicsr'),
   extension('smepmp', 'PMP for machine mode', 'zicsr'),
+  extension('smstateen', 'access to state of extensions', 's'),
   extension('ssaia', 'interrupt files at supervisor level', 's'),
   extension('sstc', 'supervisor timer', 's'),
   extension('sv39', '39-bit virtual memory', 's', '', false),
@@ -81,9 +83,12 @@ const ALWAYS: ReadonlySet<string> = new Set(['i', 'g', 'zicsr', 'u']);
 /** What a hart has from its machine's interrupt controller (`--aia aplic-imsic`), and no switch gives or takes. */
 export const IMSIC_EXTENSIONS: ReadonlySet<string> = new Set(['smaia', 'ssaia']);
 
+/** What a hart has only if it is asked for. */
+const ASKED_FOR: ReadonlySet<string> = new Set(['h', 'smstateen', ...IMSIC_EXTENSIONS]);
+
 /** CPU models: what they have before switches. */
 const MODELS: Readonly<Record<string, readonly string[]>> = {
-  rv64: EXTENSIONS.map(({ name }) => name).filter((name) => !IMSIC_EXTENSIONS.has(name)),
+  rv64: EXTENSIONS.map(({ name }) => name).filter((name) => !ASKED_FOR.has(name)),
   rv64i: ['i', 'zicsr', 'u'],
 };
 
@@ -101,7 +106,7 @@ export interface CpuModel {
   readonly emulated: ReadonlySet<string>;
 }
 
-/** What a hart has unless told otherwise: all there is. */
+/** What a hart has unless told otherwise. */
 export const DEFAULT_EXTENSIONS: ReadonlySet<string> = withoutGroups(new Set(MODELS['rv64']));
 
 /** The extensions of `parseCpuModel`. */
@@ -195,6 +200,8 @@ export function featuresOf(extensions: ReadonlySet<string>): bigint {
     [FEATURE.zihpm, ['zihpm']],
     [FEATURE.c, ['c']],
     [FEATURE.cbo, ['zicbom', 'zicboz']],
+    [FEATURE.h, ['h']],
+    [FEATURE.smstateen, ['smstateen']],
   ];
   return bits.reduce((all, [bit, names]) => (names.some((name) => extensions.has(name)) ? all | bit : all), 0n);
 }

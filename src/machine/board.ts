@@ -63,7 +63,12 @@ import type { BootPlan } from './boot/index.ts';
 import { Commons, machineFrames, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
-import { controllerBytes, type InterruptController, type InterruptOptions, makeController } from './interrupt-controller.ts';
+import {
+  controllerBytes,
+  type InterruptController,
+  type InterruptOptions,
+  makeController,
+} from './interrupt-controller.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */

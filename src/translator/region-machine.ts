@@ -378,6 +378,9 @@ export class RegionMachine extends FloatMachine {
   override require(c: I32): void {
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
   }
+  override requireVirtual(c: I32): void {
+    this.require(c);
+  }
   /** Exceptions are left to the interpreter, but for those that are what a promoted instruction is for: ecall's. */
   override raise(cause: number, tval: I64): void {
     if (this.#now.site === undefined || this.#now.instruction.role !== 'away') {
@@ -422,6 +425,9 @@ export class RegionMachine extends FloatMachine {
       () => this.abort(),
     );
   }
+  override requireCsrWritable(): void {
+    if (isReadOnly(this.#now.instruction.csr)) this.require(this.f.i32.const(0));
+  }
   override csrRead(): I64 {
     if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
@@ -433,8 +439,7 @@ export class RegionMachine extends FloatMachine {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes, old);
     else if (row === undefined) this.abort();
-    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
-    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    // That it may be accessed was found out before: every instruction of Zicsr asks whether it is writable, and reads.
     else row.write?.(this, value, changes, old);
   }
   override contextChanged(): void {

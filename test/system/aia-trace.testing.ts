@@ -7,6 +7,7 @@
  *   - target of an inactive source keeps what is written, and reserved bits of it: neither is read or written
  *   - reserved registers of an interrupt file, and words beyond its identities, are illegal instructions there
  *   - priorities of major interrupts can be configured there: of mtopi and stopi only the identity is compared
+ *   - a detached source shows its wire there: none with a wire that moves is detached
  *   - csrrs and csrrc of zero claim nothing there: they name a bit
  *   - virtual interrupts for supervisor level are much its own there: they are left to directed cases
  */
@@ -18,7 +19,7 @@ const [APLIC_M, APLIC_S, IMSIC_M, IMSIC_S, RTC] = [0xc00_0000, 0xd00_0000, 0x240
 const CLOCK = 11;
 const SOURCES = [17, 31, 32, 63, 64, 96] as const;
 const ALL_SOURCES = [CLOCK, ...SOURCES];
-const MODES = { moving: [1, 4, 5], still: [1, 4, 5, 6, 7] } as const;
+const MODES = { moving: [4, 5], still: [1, 4, 5, 6, 7] } as const;
 const FILES = [
   { select: 'miselect', ireg: 'mireg', topei: 'mtopei', page: IMSIC_M },
   { select: 'siselect', ireg: 'sireg', topei: 'stopei', page: IMSIC_S },

@@ -2,13 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AIA_CASES } from '../privileged/cases/aia-cases.testing.ts';
 import { CSR_CASES, LISTED_CSRS } from '../privileged/cases/csr-cases.testing.ts';
-import { DEFAULTS, runHartCase } from '../privileged/cases/hart-case.testing.ts';
+import { HYPERVISOR_FEATURES, runHartCase } from '../privileged/cases/hart-case.testing.ts';
+import { HYPERVISOR_CSR_CASES, HYPERVISOR_CSRS_LISTED } from '../privileged/cases/hypervisor-csr-cases.testing.ts';
 import { TestHart } from '../privileged/test-hart.testing.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 import { CSR_BY_NAME, CSRS, fieldMask, writableBits, writeCsr } from './index.ts';
 
 describe("AIA's CSRs", () => {
   for (const c of AIA_CASES) test(c.name, () => runHartCase(new TestHart(), c));
+});
+
+describe('CSRs of the hypervisor extension', () => {
+  for (const c of HYPERVISOR_CSR_CASES) test(c.name, () => runHartCase(new TestHart(), c));
 });
 
 describe('CSRs', () => {
@@ -18,7 +23,9 @@ describe('CSRs', () => {
 test('the table holds the CSRs of the manual that the hart has, and no other', () => {
   assert.deepEqual(
     CSRS.map(({ number, name }) => ({ number, name })),
-    LISTED_CSRS.map(({ number, name }) => ({ number, name })),
+    [...LISTED_CSRS, ...HYPERVISOR_CSRS_LISTED]
+      .toSorted((a, b) => a.number - b.number)
+      .map(({ number, name }) => ({ number, name })),
   );
 });
 
@@ -35,7 +42,7 @@ test('fields are disjoint and lie within 64 bits', () => {
 
 function hartAtReset(): TestHart {
   const hart = new TestHart();
-  hart.set('features', DEFAULTS.features ?? 0n);
+  hart.set('features', HYPERVISOR_FEATURES);
   hart.set('mode', 3n);
   return hart;
 }
@@ -130,6 +137,24 @@ describe('what the engine is told of writes', () => {
     { csr: 'sireg', before: ['siselect', 0x30n], write: 1n, notices: [] },
     { csr: 'stopei', write: 0n, notices: ['context'] },
     { csr: 'sscratch', write: 1n, notices: [] },
+    { csr: 'mstatus', write: 1n << 39n, notices: ['context'] },
+    { csr: 'vsstatus', write: 2n, notices: [] },
+    { csr: 'vsatp', write: 8n << 60n, notices: ['context'] },
+    { csr: 'vsatp', write: 1n << 60n, notices: [] },
+    { csr: 'hgatp', write: 8n << 60n, notices: ['context'] },
+    { csr: 'hstatus', write: 0x7003c0n, notices: [] },
+    { csr: 'hstatus', before: ['guestFiles', 3n], write: 1n << 12n, notices: ['context'] },
+    { csr: 'hideleg', write: 4n, notices: ['context'] },
+    { csr: 'hvip', write: 4n, notices: ['context'] },
+    { csr: 'hip', write: 4n, notices: ['context'] },
+    { csr: 'hie', write: 4n, notices: ['context'] },
+    { csr: 'vsie', write: 4n, notices: ['context'] },
+    { csr: 'vsip', write: 4n, notices: ['context'] },
+    { csr: 'hgeie', write: 4n, notices: ['context'] },
+    { csr: 'vstimecmp', write: 4n, notices: ['timer', 'context'] },
+    { csr: 'htimedelta', write: 4n, notices: ['timer', 'context'] },
+    { csr: 'henvcfg', before: ['menvcfg', 1n << 63n], write: 1n << 63n, notices: ['timer', 'context'] },
+    { csr: 'henvcfg', before: ['menvcfg', 7n << 61n], write: 3n << 61n, notices: [] },
   ];
   for (const c of cases) {
     test(`${c.csr} written ${c.write.toString(16)}`, () => {

@@ -1,6 +1,6 @@
 /** The reference machine as a case's hart, with RAM of its own, which notes what the semantics tells the engine. */
 import { createDecoder } from '../decoder.ts';
-import { DEFAULT_EXTENSIONS } from '../extensions.ts';
+import { parseCpu } from '../extensions.ts';
 import { Ram, ReferenceHart, resetState } from '../reference/index.ts';
 import type { StateField } from '../state.ts';
 import { RAM_START } from './cases/access-case.testing.ts';
@@ -23,9 +23,15 @@ class NotingHart extends ReferenceHart {
   override fenceTranslation(va?: bigint, asid?: bigint): void {
     this.notices.push(`fence ${va ?? 'all'} ${asid ?? 'all'}`);
   }
+  override fenceGuest(va?: bigint, asid?: bigint): void {
+    this.notices.push(`fence guest ${va ?? 'all'} ${asid ?? 'all'}`);
+  }
+  override fenceGuestPhysical(gpa?: bigint, vmid?: bigint): void {
+    this.notices.push(`fence physical ${gpa ?? 'all'} ${vmid ?? 'all'}`);
+  }
 }
 
-const decoder = createDecoder(DEFAULT_EXTENSIONS);
+const decoder = createDecoder(parseCpu('rv64,h=on,smstateen=on'));
 
 export class TestHart implements CaseHart {
   readonly memory = new Ram(RAM_START, RAM_BYTES);

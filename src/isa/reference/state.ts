@@ -1,11 +1,13 @@
 /** A hart's state as a plain object: the fields of hartState, outside any shared memory. */
 import { FILE_WORDS, FILES } from '../interrupt-files.ts';
+import { AREA_COUNTERS } from '../privileged/area-by-cause.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 
 export type ReferenceState = {
   readonly x: BigUint64Array;
   readonly f: BigUint64Array;
   readonly interruptFiles: BigUint64Array;
+  readonly areaCounts: BigUint64Array;
 } & { [K in StateField]: bigint };
 
 /** The state after reset: M-mode, everything else zero. `features` and `pc` are the caller's. */
@@ -14,6 +16,11 @@ export function resetState(pc: bigint, features: bigint): ReferenceState {
     StateField,
     bigint
   >;
-  const interruptFiles = new BigUint64Array(FILES * FILE_WORDS);
-  return { ...scalars, x: new BigUint64Array(33), f: new BigUint64Array(32), interruptFiles, pc, features, mode: 3n };
+  const arrays = {
+    x: new BigUint64Array(33),
+    f: new BigUint64Array(32),
+    interruptFiles: new BigUint64Array(FILES * FILE_WORDS),
+    areaCounts: new BigUint64Array(AREA_COUNTERS),
+  };
+  return { ...scalars, ...arrays, pc, features, mode: 3n };
 }

@@ -44,7 +44,12 @@ export function interruptNodes(
       cells: (irq) => [irq],
     };
   }
-  const phandles = { machine: phandle, supervisor: phandle + 1, machineFiles: phandle + 2, supervisorFiles: phandle + 3 };
+  const phandles = {
+    machine: phandle,
+    supervisor: phandle + 1,
+    machineFiles: phandle + 2,
+    supervisorFiles: phandle + 3,
+  };
   const isMessages = of.aia === 'aplic-imsic';
   const to = (irq: number, files: number): Record<string, PropertyValue> =>
     isMessages ? { 'msi-parent': files } : { 'interrupts-extended': toHarts(irq) };

@@ -98,7 +98,19 @@ for (const { qemu, ...machine } of machines) {
     try {
       const path = join(folder, 'virt.dtb');
       const cpu = 'rv64,zicbom=on,zicboz=on,svadu=on';
-      const args = ['-M', `virt,dumpdtb=${path}${qemu}`, '-cpu', cpu, '-smp', '2', '-m', '512M', '-bios', 'none', '-nographic'];
+      const args = [
+        '-M',
+        `virt,dumpdtb=${path}${qemu}`,
+        '-cpu',
+        cpu,
+        '-smp',
+        '2',
+        '-m',
+        '512M',
+        '-bios',
+        'none',
+        '-nographic',
+      ];
       const run = spawnSync(programPath('qemu-system-riscv64'), args, { timeout: 60_000 });
       assert.equal(run.status, 0, run.stderr.toString());
       const theirs = listing(readDeviceTree(readFileSync(path)));

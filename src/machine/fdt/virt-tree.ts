@@ -226,7 +226,11 @@ function timerNodes(
   ];
 }
 
-function pcieNode(memoryBytes: number, interrupts: InterruptNodes, reg: (base: number, sizeBytes: number) => number[]): TreeNode {
+function pcieNode(
+  memoryBytes: number,
+  interrupts: InterruptNodes,
+  reg: (base: number, sizeBytes: number) => number[],
+): TreeNode {
   const high = highPcieWindow(memoryBytes);
   // Space codes of the first cell: 1 I/O, 2 memory of 32 bits, 3 memory of 64 bits (IEEE 1275 PCI binding).
   const window = (space: number, pci: number, cpu: number, sizeBytes: number) => [

@@ -38,8 +38,8 @@ function windows(level: Level): HartCase[] {
     ...{ eidelivery: 1n, eithreshold: 99n },
   });
   const shown: Record<number, bigint> = {
-    ...{ 0x70: 1n, 0x72: 99n, 0x80: 0x10n, 0x82: 0x11n, 0x84: 0x12n, 0x86: 0x13n },
-    ...{ 0xc0: 0x20n, 0xc2: 0x21n, 0xc4: 0x22n, 0xc6: 0x23n },
+    ...{ 112: 1n, 114: 99n, 128: 0x10n, 130: 0x11n, 132: 0x12n, 134: 0x13n },
+    ...{ 192: 0x20n, 194: 0x21n, 196: 0x22n, 198: 0x23n },
   };
   return Array.from({ length: 0x120 }, (_, number): HartCase => {
     const isEven = number % 2 === 0;
@@ -262,7 +262,7 @@ const SEEN: readonly Seen[] = [
   { csr: SIE, why: 'each bit where it belongs', before: { mvien: SEI, mideleg: SSI }, write: ALL, after: { sieVirtual: SEI, mie: SSI }, reads: SSI | SEI },
 ];
 
-const NAMES: Readonly<Record<number, string>> = { 0x308: 'mvien', 0x309: 'mvip', 0x344: 'mip', 0x104: 'sie', 0x144: 'sip' };
+const NAMES: Readonly<Record<number, string>> = { 776: 'mvien', 777: 'mvip', 836: 'mip', 260: 'sie', 324: 'sip' };
 
 const seen: HartCase[] = SEEN.map(({ csr, why, before, write, after, reads }) => ({
   name: `${NAMES[csr]}: ${why}`,
@@ -303,7 +303,11 @@ const notTaken: HartCase[] = [
 
 const WFI = 0x1050_0073;
 const waits: HartCase[] = [
-  { name: 'wfi ends with a virtual interrupt', before: { mode: 1n, mvien: SSI, mvip: SSI, sieVirtual: SSI }, program: [WFI] },
+  {
+    name: 'wfi ends with a virtual interrupt',
+    before: { mode: 1n, mvien: SSI, mvip: SSI, sieVirtual: SSI },
+    program: [WFI],
+  },
   {
     name: 'wfi waits for one that is not enabled',
     before: { mode: 1n, mvien: SSI, mvip: SSI },

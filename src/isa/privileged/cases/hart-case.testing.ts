@@ -16,6 +16,8 @@ export interface HartCase {
   readonly x?: { readonly [index: number]: bigint };
   /** Words of interrupt files before, by number; the others are zero. */
   readonly files?: { readonly [index: number]: bigint };
+  /** Doublewords by physical address; where they are not named, memory is zero or another case's. */
+  readonly memory?: readonly (readonly [bigint, bigint])[];
   /** Instructions at the pc; as many steps are made. */
   readonly program: readonly number[];
   /** State after. Fields that neither this nor `free` names must be as before; pc, unless named, is behind the program. */
@@ -49,8 +51,11 @@ export const MTVEC = 0x8000_2000n;
 export const STVEC = 0x8000_3000n;
 export const TIME = 0x1234_5678n;
 export const INSTRET = 5000n;
-/** All features but the built-in SBI. */
-export const ALL_FEATURES: bigint = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~FEATURE.sbi;
+/** All features but the built-in SBI, and what a hart has only if it is asked for. */
+export const ALL_FEATURES: bigint =
+  Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~(FEATURE.sbi | FEATURE.h | FEATURE.smstateen);
+/** The hypervisor extension and Smstateen besides. */
+export const HYPERVISOR_FEATURES: bigint = ALL_FEATURES | FEATURE.h | FEATURE.smstateen;
 export const MISA = 0x8000_0000_0014_112dn;
 export const HART_ID = 3n;
 /** pmpaddr0 = everything, NAPOT, RWX, not locked: lower modes may access all. */
@@ -78,6 +83,10 @@ export function runHartCase(hart: CaseHart, c: HartCase): void {
   for (let i = 1; i < 32; i++) hart.setX(i, c.x?.[i] ?? 0n);
   for (let i = 0; i < FILE_WORDS * FILES; i++) hart.setFile(i, c.files?.[i] ?? 0n);
   const start = hart.get('pc');
+  for (const [address, value] of c.memory ?? []) {
+    hart.put(address, Number(value & 0xffff_ffffn));
+    hart.put(address + 4n, Number(value >> 32n));
+  }
   c.program.forEach((word, i) => hart.put(start + 4n * BigInt(i), word));
   const before = new Map(FIELDS.map((field) => [field, hart.get(field)]));
   let end = 'next';
