@@ -17,6 +17,7 @@ import {
   runAccessCase,
 } from '../isa/privileged/cases/access-case.testing.ts';
 import { AIA_CASES } from '../isa/privileged/cases/aia-cases.testing.ts';
+import { AIA_GUEST_CASES } from '../isa/privileged/cases/aia-guest-cases.testing.ts';
 import { CSR_CASES } from '../isa/privileged/cases/csr-cases.testing.ts';
 import { type CaseHart, runHartCase, TIME } from '../isa/privileged/cases/hart-case.testing.ts';
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cases.testing.ts';
@@ -184,7 +185,7 @@ describe('interrupts', () => {
   for (const c of INTERRUPT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
 });
 describe("AIA's CSRs", () => {
-  for (const c of AIA_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+  for (const c of [...AIA_CASES, ...AIA_GUEST_CASES]) test(c.name, () => runHartCase(new EngineHart(), c));
 });
 describe('CSRs', () => {
   for (const c of CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));

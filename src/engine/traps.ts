@@ -1,5 +1,5 @@
 /** Entering traps and interrupts in generated code, as isa/privileged/trap.ts has them. */
-import { enterTrap, pendingInterrupt } from '../isa/index.ts';
+import { enterTrap, HVICTL, pendingInterrupt } from '../isa/index.ts';
 import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
 import { NO_ROW } from './operations.ts';
@@ -9,12 +9,13 @@ import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 
-/** False: no interrupt is due. Virtual ones are not looked for as long as there can be none. */
+/** False: no interrupt is due. Virtual ones and guests' are not looked for as long as there can be none. */
 export function mayBeInterrupted(f: FunctionBuilder, vcpu: Ptr): I32 {
   const { i64 } = f;
   const waiting = i64.or(f.atomicLoad('i64', vcpu, at.lines), i64.load(vcpu, at.mip));
   const enabled = i64.and(waiting, i64.load(vcpu, at.mie));
-  return i64.ne(i64.or(enabled, i64.load(vcpu, at.mvien)), i64.const(0));
+  const guests = i64.or(f.atomicLoad('i64', vcpu, at.hgeip), i64.and(i64.load(vcpu, at.hvictl), i64.const(HVICTL.VTI)));
+  return i64.ne(i64.or(i64.or(enabled, i64.load(vcpu, at.mvien)), guests), i64.const(0));
 }
 
 /** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */

@@ -20,13 +20,15 @@ import {
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
-import { FILE } from '../isa/index.ts';
+import { FILE, GUEST_FILES, HVICTL } from '../isa/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
 import { InterruptFile } from './interrupt-files.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+const SGEIP = 1n << 12n;
 
 /** What a scheduler knows a vCPU by. */
 export interface Scheduled {
@@ -56,7 +58,7 @@ export class Vcpu {
   readonly #words: Int32Array;
   readonly #hartAt: number;
   readonly #remote: SharedLock;
-  /** By number; guests' are the hypervisor extension's. */
+  /** By number. */
   readonly #files: readonly InterruptFile[];
 
   constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
@@ -73,7 +75,14 @@ export class Vcpu {
       new InterruptFile(this.#words, at + vcpuState.offset.interruptFiles, number, {
         set: (level) => this.setLine(irq, level),
       });
-    this.#files = [file(FILE.machine, IRQ.mei), file(FILE.supervisor, IRQ.sei)];
+    const guest = (number: number): InterruptFile =>
+      new InterruptFile(this.#words, at + vcpuState.offset.interruptFiles, FILE.guest + number - 1, {
+        set: (level) => this.#setGuestExternal(number, level),
+      });
+    this.#files = [
+      ...[file(FILE.machine, IRQ.mei), file(FILE.supervisor, IRQ.sei)],
+      ...Array.from({ length: GUEST_FILES }, (_, i) => guest(i + 1)),
+    ];
   }
 
   /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
@@ -81,6 +90,13 @@ export class Vcpu {
     const index = (this.at + vcpuState.offset.lines) / 4;
     const before = level ? Atomics.or(this.#words, index, 1 << irq) : Atomics.and(this.#words, index, ~(1 << irq));
     if (level && (before & (1 << irq)) === 0) this.wake();
+  }
+
+  /** A guest interrupt file's line, a bit of hgeip. */
+  #setGuestExternal(file: number, level: boolean): void {
+    const index = (this.at + vcpuState.offset.hgeip) / 4;
+    const before = level ? Atomics.or(this.#words, index, 1 << file) : Atomics.and(this.#words, index, ~(1 << file));
+    if (level && (before & (1 << file)) === 0) this.wake();
   }
 
   /** A message: sets the pending bit of an identity in one of the IMSIC's files. Any thread. */
@@ -188,13 +204,14 @@ export class Vcpu {
     Atomics.store(this.#words, (this.#hartAt + hartBlock.offset.status) / 4, value);
   }
 
-  /** An enabled interrupt is pending (what ends wfi). */
+  /** An enabled interrupt is pending (what ends wfi): as interruptWaiting of isa/privileged/trap.ts has it, or more. */
   get interruptWaiting(): boolean {
     const { state } = this;
-    const waiting = (state.lines | state.mip) & state.mie;
-    // As isa/privileged/virtual-interrupts.ts has it.
     const virtual = state.mvien & ~state.mideleg & state.sieVirtual & ((state.mvip & 2n) | (state.mip & 0x200n));
-    return (waiting | virtual) !== 0n;
+    const { hgeip, hgeie, hstatus } = state;
+    const guests = ((hgeip & hgeie) === 0n ? 0n : SGEIP) | (((hgeip >> ((hstatus >> 12n) & 63n)) & 1n) << 10n);
+    const waiting = (state.lines | state.mip | guests) & state.mie;
+    return (waiting | virtual | (state.hvictl & HVICTL.VTI)) !== 0n;
   }
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */

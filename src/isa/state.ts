@@ -63,6 +63,8 @@ export const STATE_SCALARS = {
   sieVirtual: 'u64',
   miselect: 'u64',
   siselect: 'u64',
+  vsiselect: 'u64',
+  hvictl: 'u64',
   mhartid: 'u64',
   /** Fixed at reset: MXL and the letters of the hart's extensions. */
   misa: 'u64',

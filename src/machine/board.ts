@@ -522,6 +522,7 @@ export class Board {
       state.gpaPages = BigInt(map.pages);
       state.features = config.features;
       state.misa = config.misa;
+      state.guestFiles = (config.features & FEATURE.h) === 0n ? 0n : BigInt(config.aiaGuests);
       state.mhartid = BigInt(vcpu.id);
       state.partition = this.partition;
       state.mode = 3n;

@@ -7,11 +7,15 @@
 import type { Machine } from '../machine.ts';
 import { SEIP, SSIP, STIP } from '../privileged/causes.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
-import { anyOf, hasFeature, merge } from '../privileged/mstatus.ts';
+import { HVICTL, topForGuest } from '../privileged/guest-top.ts';
+import { anyOf, hasFeature, isGuest, merge } from '../privileged/mstatus.ts';
 import { firstForMachine, firstForSupervisor } from '../privileged/trap.ts';
 import { VIRTUAL_INTERRUPTS } from '../privileged/virtual-interrupts.ts';
 import { FEATURE } from '../state.ts';
-import { type Csr, csr, type Guard, register } from './csr.ts';
+import { type Csr, constant, csr, type Guard, type Read, register } from './csr.ts';
+import { readGuestEnables, readGuestPending } from './guest-interrupts.ts';
+import { requireSsaia } from './imsic.ts';
+import { STATEEN, stateEnabled } from './state-enable.ts';
 
 const IID_SHIFT = 16;
 const SIMPLE_PRIORITY = 1;
@@ -48,6 +52,23 @@ function topInterrupt<V, C>(m: Machine<V, C>, first: V): V {
   return m.select(m.eq(first, m.const(-1)), m.const(0), told);
 }
 
+/** Bits of vsip that vsie enables are vstopi's candidates, besides what hvictl makes. */
+const readGuestTop: Read = (m) => {
+  const waiting = m.and(readGuestPending(m), readGuestEnables(m));
+  const { identity, priority } = topForGuest(m, waiting);
+  const told = m.or(m.sll(identity, m.const(IID_SHIFT)), priority);
+  return m.let(m.select(m.eq(identity, m.const(0)), m.const(0), told));
+};
+
+const HVICTL_BITS = HVICTL.VTI | HVICTL.IID | HVICTL.DPR | HVICTL.IPRIOM | HVICTL.IPRIO;
+
+/** Of guests and AIA's: for HS-mode and M-mode. */
+const forGuests: Guard = (m) => {
+  requireSsaia(m);
+  stateEnabled(STATEEN.AIA)(m);
+};
+const forHypervisor = { requires: 'h', guard: forGuests } as const;
+
 export const AIA_CSRS: readonly Csr[] = [
   register(0x308, 'mvien', 'SEI[9] SSI[1]', 'Interrupts that are virtual ones at supervisor level.', {
     requires: 'smaia',
@@ -75,7 +96,35 @@ export const AIA_CSRS: readonly Csr[] = [
     'stopi',
     'IID[27:16]=* IPRIO[7:0]=*',
     'The first of the interrupts that are due at supervisor level.',
-    (m) => topInterrupt(m, firstForSupervisor(m)),
-    { requires: 'ssaia' },
+    (m) => m.select(isGuest(m), readGuestTop(m), topInterrupt(m, firstForSupervisor(m))),
+    { requires: 'ssaia', guard: stateEnabled(STATEEN.AIA) },
   ),
+  csr(
+    0xeb0,
+    'vstopi',
+    'IID[27:16]=* IPRIO[7:0]=*',
+    'The first of the interrupts that are due for VS-mode.',
+    readGuestTop,
+    {
+      requires: 'h',
+      guard: forGuests,
+    },
+  ),
+  register(
+    0x609,
+    'hvictl',
+    'VTI[30] IID[27:16] DPR[9] IPRIOM[8] IPRIO[7:0]',
+    'An interrupt that the hypervisor makes for VS-mode, and whether others count.',
+    {
+      requires: 'h',
+      guard: forGuests,
+      write: (m, value) => {
+        m.setState('hvictl', m.and(value, m.const(HVICTL_BITS)));
+        m.contextChanged();
+      },
+    },
+  ),
+  constant(0x608, 'hvien', 0n, 'Interrupts 13 to 63 that are virtual ones for VS-mode: none.', forHypervisor),
+  constant(0x646, 'hviprio1', 0n, "Priorities of VS-mode's interrupts: the default ones.", forHypervisor),
+  constant(0x647, 'hviprio2', 0n, "Priorities of VS-mode's interrupts: the default ones.", forHypervisor),
 ];

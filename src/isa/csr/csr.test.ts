@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AIA_CASES } from '../privileged/cases/aia-cases.testing.ts';
+import { AIA_GUEST_CASES } from '../privileged/cases/aia-guest-cases.testing.ts';
 import { CSR_CASES, LISTED_CSRS } from '../privileged/cases/csr-cases.testing.ts';
 import { HYPERVISOR_FEATURES, runHartCase } from '../privileged/cases/hart-case.testing.ts';
 import { HYPERVISOR_CSR_CASES, HYPERVISOR_CSRS_LISTED } from '../privileged/cases/hypervisor-csr-cases.testing.ts';
@@ -9,7 +10,7 @@ import { STATE_SCALARS, type StateField } from '../state.ts';
 import { CSR_BY_NAME, CSRS, fieldMask, writableBits, writeCsr } from './index.ts';
 
 describe("AIA's CSRs", () => {
-  for (const c of AIA_CASES) test(c.name, () => runHartCase(new TestHart(), c));
+  for (const c of [...AIA_CASES, ...AIA_GUEST_CASES]) test(c.name, () => runHartCase(new TestHart(), c));
 });
 
 describe('CSRs of the hypervisor extension', () => {
@@ -77,7 +78,9 @@ test('a write changes writable bits only, and constants read as declared', () =>
       const hart = hartAtReset();
       hart.set('mideleg', 0x222n);
       // Without a register in it, a window cannot be written.
-      for (const select of ['miselect', 'siselect'] as const) hart.set(select, 0x72n);
+      for (const select of ['miselect', 'siselect', 'vsiselect'] as const) hart.set(select, 0x72n);
+      hart.set('guestFiles', 1n);
+      hart.set('hstatus', 1n << 12n);
       hart.set('mstatus', 3n << 13n);
       const before = row.read(hart.machine);
       const value = i === 0 ? 0n : i === 1 ? (1n << 64n) - 1n : random();

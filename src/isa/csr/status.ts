@@ -14,6 +14,7 @@ import {
   VSSIP,
 } from '../privileged/causes.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
+import { requireNoControl } from '../privileged/guest-top.ts';
 import { anyOf, hasFeature, ifFeature, isGuest, MPP_SHIFT, MSTATUS, merge } from '../privileged/mstatus.ts';
 import { pendingBits } from '../privileged/trap.ts';
 import { virtualInterrupts, virtualPending } from '../privileged/virtual-interrupts.ts';
@@ -171,10 +172,12 @@ export const STATUS_CSRS: readonly Csr[] = [
   }),
   csr(0x104, 'sie', 'SEIE[9] STIE[5] SSIE[1]', 'Delegated interrupts that are enabled.', readSie, {
     requires: 'supervisor',
+    guard: requireNoControl,
     write: writeSie,
   }),
   csr(0x144, 'sip', 'SEIP[9]=* STIP[5]=* SSIP[1]', 'Delegated interrupts that are pending.', readSip, {
     requires: 'supervisor',
+    guard: requireNoControl,
     write: writeSip,
   }),
   csr(0x200, 'vsstatus', SSTATUS_FIELDS, "VS-mode's sstatus.", (m) => supervisorStatus(m, m.state('vsstatus')), {

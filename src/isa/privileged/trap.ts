@@ -28,6 +28,7 @@ import {
   VIRTUAL_INTERRUPT_BITS,
 } from './causes.ts';
 import { ENVCFG } from './envcfg.ts';
+import { hasControl, hasInjected, topForGuest } from './guest-top.ts';
 import { HSTATUS, SPVP_SHIFT, VGEIN_SHIFT } from './hstatus.ts';
 import {
   anyOf,
@@ -45,6 +46,9 @@ import { virtualInterrupts, virtualWaiting } from './virtual-interrupts.ts';
 const INTERRUPT_FLAG = 1n << 63n;
 const SGEIP_BIT = 12;
 const VSEIP_BIT = 10;
+/** Set in a cause that pendingInterrupt gives: an interrupt that hvictl made, for VS-mode. */
+const FORCED_SHIFT = 16;
+const FORCED = 2 ** FORCED_SHIFT;
 
 /** What a trap says of itself. All but the first two are zero for interrupts, and where there is no hypervisor extension. */
 export interface Trap<V> {
@@ -64,17 +68,20 @@ export interface Trap<V> {
  * and, through jumpTo, the pc.
  */
 export function enterTrap<V, C>(m: Machine<V, C>, trap: Trap<V>, isInterrupt: boolean): void {
-  const cause = m.let(trap.cause);
+  // One that vstopi tells of is the guest's, whatever number it has.
+  const isForced = isInterrupt ? m.and(m.srl(trap.cause, m.const(FORCED_SHIFT)), m.const(1)) : m.const(0);
+  const forced = m.let(isForced);
+  const cause = m.let(isInterrupt ? m.and(trap.cause, m.const(FORCED - 1)) : trap.cause);
   const mode = m.let(m.mode());
   const guest = m.let(m.state('virtual'));
   const pc = m.let(m.pc());
   const delegation = isInterrupt ? interruptDelegation(m) : m.state('medeleg');
   // Traps from M-mode never go to a lower mode, whatever is delegated.
   const toSupervisor = m.let(
-    m.bool(m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n))),
+    m.or(forced, m.bool(m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n)))),
   );
   const further = m.srl(m.state(isInterrupt ? 'hideleg' : 'hedeleg'), cause);
-  const toGuest = m.let(m.and(m.and(guest, toSupervisor), further));
+  const toGuest = m.let(m.or(forced, m.and(m.and(guest, toSupervisor), further)));
   const isAddress = isInterrupt ? m.const(0) : m.and(m.srl(m.const(ADDRESS_EXCEPTIONS), cause), m.const(1));
   const from: Origin<V> = {
     ...trap,
@@ -267,10 +274,12 @@ function guestExternal<V, C>(m: Machine<V, C>): V {
 }
 
 /**
- * True if an interrupt is pending that mie (or, a virtual one, sie) enables, whatever mode and mstatus say: what ends wfi.
+ * True if an interrupt is pending that mie (or, a virtual one, sie) enables, or that hvictl makes, whatever mode and mstatus
+ * say: what ends wfi.
  */
 export function interruptWaiting<V, C>(m: Machine<V, C>): C {
-  return m.ne(m.or(m.and(pendingBits(m), m.state('mie')), virtualWaiting(m)), m.const(0));
+  const waiting = m.or(m.and(pendingBits(m), m.state('mie')), virtualWaiting(m));
+  return m.either(m.ne(waiting, m.const(0)), hasInjected(m));
 }
 
 /** What mtopi tells of: the interrupt that is first among those pending and enabled at machine level, or -1. */
@@ -282,13 +291,6 @@ export function firstForMachine<V, C>(m: Machine<V, C>): V {
 export function firstForSupervisor<V, C>(m: Machine<V, C>): V {
   const here = m.and(delegatedInterrupts(m), m.not(m.state('hideleg')));
   return firstOf(m, m.or(m.and(m.and(pendingBits(m), m.state('mie')), here), virtualWaiting(m)));
-}
-
-/** What vstopi tells of: the same for VS-mode, by its own numbers. */
-export function firstForGuest<V, C>(m: Machine<V, C>): V {
-  const further = m.and(m.state('hideleg'), m.const(VIRTUAL_INTERRUPT_BITS));
-  const first = firstOf(m, m.and(m.and(pendingBits(m), m.state('mie')), further));
-  return m.let(m.select(m.eq(first, m.const(-1)), first, m.sub(first, m.const(1))));
 }
 
 /** Of these interrupts the first by the default order; -1: there is none. No priorities can be configured (iprio is zero). */
@@ -321,7 +323,12 @@ export function pendingInterrupt<V, C>(m: Machine<V, C>): V {
   const forMachine = m.let(m.select(machineTakes, m.and(pending, m.not(delegated)), m.const(0)));
   const toHost = m.or(m.and(pending, m.and(delegated, m.not(further))), virtualWaiting(m));
   const forHost = m.let(m.select(m.either(guest, supervisorTakes), toHost, m.const(0)));
-  const forGuest = m.select(m.both(guest, supervisorTakes), m.and(pending, further), m.const(0));
+  const guestTakes = m.both(guest, supervisorTakes);
+  const forGuest = m.select(m.both(guestTakes, m.negate(hasControl(m))), m.and(pending, further), m.const(0));
   const below = m.select(m.ne(forHost, m.const(0)), forHost, forGuest);
-  return firstOf(m, m.select(m.ne(forMachine, m.const(0)), forMachine, below));
+  const first = firstOf(m, m.select(m.ne(forMachine, m.const(0)), forMachine, below));
+  // Under hvictl, what is first for the guest is not by mip and mie alone.
+  const isFree = m.both(m.eq(first, m.const(-1)), m.both(guestTakes, hasControl(m)));
+  const top = m.let(m.select(isFree, topForGuest(m, m.srl(m.and(pending, further), m.const(1))).identity, m.const(0)));
+  return m.let(m.select(m.eq(top, m.const(0)), first, m.or(m.add(top, m.const(1)), m.const(FORCED))));
 }

@@ -157,7 +157,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     const isGuestAccess = isGuest ? 1n : 0n;
     enterTrap(this, { cause: BigInt(cause), tval, isGuestAccess, gpa: gpa >> 2n, instruction }, isInterrupt);
     this.registers.pc = this.#next;
-    return { kind: 'trapped', cause, tval, isInterrupt };
+    return { kind: 'trapped', cause: isInterrupt ? cause & 0xffff : cause, tval, isInterrupt };
   }
 
   /** The upper half is fetched only if the lower one says that there is one: it may lie in a page that faults. */
