@@ -170,6 +170,8 @@ const SUPERVISOR_START = {
   scounteren: 7n,
   // STCE, PBMTE, ADUE, CBZE, CBCFE, CBIE.
   menvcfg: (7n << 61n) | 0xf0n,
+  // SE, ENVCFG, CSRIND, AIA, IMSIC.
+  mstateen0: (3n << 62n) | (7n << 58n),
 } as const;
 
 export class Board {

@@ -1,4 +1,7 @@
-/** The APLIC against its chapter: source modes by delivery mode, delegation, priorities, messages and where they go, locks. */
+/**
+ * The APLIC against its chapter: source modes by delivery mode, delegation, priorities, messages and where they go, locks.
+ * Long: a section of the chapter each.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AssertionError } from '../../base/assert.ts';
