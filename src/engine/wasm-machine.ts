@@ -15,7 +15,7 @@ import type {
   SharedField,
   StateField,
 } from '../isa/index.ts';
-import { AREA_BYTES, FLOAT_OPERATIONS, type FloatOperation, SHARED_FIELDS } from '../isa/index.ts';
+import { AREA_BYTES, FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
 

@@ -58,7 +58,6 @@ export {
   FEATURE,
   GUEST_FIELD,
   hartState,
-  SHARED_FIELDS,
   type SharedField,
   STATE_FIELDS,
   STATE_SCALARS,

@@ -161,8 +161,7 @@ export const STATE_FIELDS = {
 } as const satisfies Fields;
 
 /** Fields that other threads write, too: bits of them are set and cleared atomically (Machine.setBits). */
-export const SHARED_FIELDS = ['lines', 'hgeip'] as const;
-export type SharedField = (typeof SHARED_FIELDS)[number];
+export type SharedField = 'lines' | 'hgeip';
 
 export const hartState = struct('hart', STATE_FIELDS);
 
