@@ -232,6 +232,8 @@ function addRun(
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
     .option('--combined-shadows <on|off>', "off: walk both stages of a nested guest's accesses each time")
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
+    .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
+    .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
     .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)

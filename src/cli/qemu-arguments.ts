@@ -22,6 +22,21 @@ const only =
     throw new OperatorError('unsupported-option', `${option} ${value} is not supported`, fix);
   };
 
+/** Of the machine's options those that ours has, too; others are how QEMU does what is done here anyway. */
+const OF_MACHINE: Readonly<Record<string, string>> = { aia: '--aia', 'aia-guests': '--aia-guests' };
+
+function machine(option: string): Rewrite {
+  const isVirt = only(option, /^(type=)?virt(,|$)/, 'The machine is always "virt"');
+  return (value) => {
+    isVirt(value);
+    return value.split(',').flatMap((part) => {
+      const [, name = '', setting = ''] = /^([^=]*)=(.*)$/.exec(part) ?? [];
+      const ours = Object.hasOwn(OF_MACHINE, name) ? OF_MACHINE[name] : undefined;
+      return ours === undefined ? [] : [`${ours}=${setting}`];
+    });
+  };
+}
+
 const withValue: Readonly<Record<string, Rewrite>> = {
   '-name': (value) => [`--name=${value.split(',')[0]?.replace(/^guest=/, '')}`],
   '-smp': (value) => [`--cpus=${/^(?:cpus=)?([^,]*)/.exec(value)?.[1]}`],
@@ -36,8 +51,8 @@ const withValue: Readonly<Record<string, Rewrite>> = {
   '-nic': to('--netdev'),
   '-net': (value) => (value.startsWith('nic') ? [] : [`--netdev=${value}`]),
   '-gdb': (value) => [`--gdb=${value.replace(/^tcp:(localhost|127\.0\.0\.1)?:/, '')}`],
-  '-machine': only('-machine', /^virt(,|$)/, 'The machine is always "virt"'),
-  '-M': only('-M', /^virt(,|$)/, 'The machine is always "virt"'),
+  '-machine': machine('-machine'),
+  '-M': machine('-M'),
   '-serial': only('-serial', /^(mon:)?stdio$/, 'The console is always the terminal'),
   '-display': only('-display', /^none$/, 'There is no display'),
   '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
@@ -65,7 +80,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|balloon|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|aia|aia-guests|balloon|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {

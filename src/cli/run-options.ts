@@ -14,6 +14,7 @@ import {
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
 import {
+  parseAia,
   parseCap,
   parseCount,
   parseDrive,
@@ -57,6 +58,8 @@ export interface RunFlags {
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
+  readonly aia?: string;
+  readonly aiaGuests?: string;
   readonly shadowModel?: string;
   readonly nested?: string;
   readonly combinedShadows?: string;
@@ -136,6 +139,8 @@ export function machineOptions(flags: RunFlags): MachineOptions {
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
+    ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
+    ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),
     ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),

@@ -3,6 +3,7 @@ import { OperatorError } from '../base/errors.ts';
 import type { DriveOptions, MachineOptions } from '../host/index.ts';
 
 type ShadowModel = NonNullable<MachineOptions['shadowModel']>;
+type Aia = NonNullable<MachineOptions['aia']>;
 type PromotionMode = NonNullable<MachineOptions['promotion']>;
 
 const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
@@ -108,6 +109,11 @@ export function parsePromotion(value: string): PromotionMode {
 export function parseShadowModel(value: string): ShadowModel {
   if (value === 'fence' || value === 'tracked') return value;
   throw bad(`--shadow-model ${value} is not possible`, 'Choose fence or tracked');
+}
+
+export function parseAia(value: string): Aia {
+  if (value === 'none' || value === 'aplic' || value === 'aplic-imsic') return value;
+  throw bad(`--aia ${value} is not possible`, 'Choose none, aplic or aplic-imsic');
 }
 
 /** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */

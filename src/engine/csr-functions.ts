@@ -1,6 +1,6 @@
 /**
- * The CSR table as two functions: csr_read(vcpu, number) and csr_write(vcpu, number, value, changes). A number goes
- * through a table of bytes to its case; numbers without a row, like failed guards, record an illegal instruction.
+ * The CSR table as two functions: csr_read(vcpu, number) and csr_write(vcpu, number, value, changes, old). A number goes
+ * through a table to its case; numbers without a row, like failed guards, record an illegal instruction.
  * Also time and timer: the clock that the time CSR reads, and its comparison with stimecmp.
  */
 import { CSRS, FEATURE, readCsr, writeCsr } from '../isa/index.ts';
@@ -63,7 +63,8 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
       f.if(f.i32.eqz(isOn), () => lower(VSTIP));
     }),
   );
-  const index = (f: FunctionBuilder): I32 => f.i32.load8U(f.ptr.from32(f.param<I32>(1).get), PLAN.csrIndex);
+  const index = (f: FunctionBuilder): I32 =>
+    f.i32.load16U(f.ptr.from32(f.i32.shl(f.param<I32>(1).get, f.i32.const(1))), PLAN.csrIndex);
   const machine = (f: FunctionBuilder, stop: () => void): InterpreterMachine => {
     const place: HandlerPlace = {
       low: f.i32.const(0),
@@ -100,20 +101,20 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
   );
   library.set(
     'csr_write',
-    module.function('csr_write', [P, 'i32', 'i64', 'i64'], [], (f) => {
+    module.function('csr_write', [P, 'i32', 'i64', 'i64', 'i64'], [], (f) => {
       const m = machine(f, () => f.return());
       f.switch(
         index(f),
-        CSRS.map((row) => () => writeCsr(m, row, f.param<I64>(2).get, f.param<I64>(3).get)),
+        CSRS.map((row) => () => writeCsr(m, row, f.param<I64>(2).get, f.param<I64>(3).get, f.param<I64>(4).get)),
         () => illegal(f),
       );
     }),
   );
 }
 
-/** The table of bytes from CSR numbers to cases; 255 where there is no CSR. */
-export function csrIndexTable(): Uint8Array {
-  const table = new Uint8Array(4096).fill(255);
+/** The table from CSR numbers to cases; the last number where there is no CSR. */
+export function csrIndexTable(): Uint16Array {
+  const table = new Uint16Array(4096).fill(0xffff);
   CSRS.forEach((row, i) => {
     table[row.number] = i;
   });

@@ -98,7 +98,7 @@ export class DecodeTables {
       });
     }
     assert(at <= PLAN.csrIndex, 'too many candidates');
-    new Uint8Array(buffer).set(csrIndexTable(), PLAN.csrIndex);
+    new Uint16Array(buffer).set(csrIndexTable(), PLAN.csrIndex / 2);
     const siblings = new Uint16Array(buffer, PLAN.compressedSiblings, 1024);
     const near = new Uint8Array(buffer, PLAN.nearFlags, 1024);
     siblings.fill(SPECIAL.illegal);

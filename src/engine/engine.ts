@@ -130,7 +130,7 @@ interface Exports {
   walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
   walk_virtual(vcpu: Address, va: bigint, access: number, mode: number, isHlvx: number): bigint;
   csr_read(vcpu: Address, number: number): bigint;
-  csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
+  csr_write(vcpu: Address, number: number, value: bigint, changes: bigint, old: bigint): void;
   host_address(vcpu: Address, va: bigint, bytes: number, access: number): Address;
   take_trap(vcpu: Address, pc: bigint): void;
   /** Of harts with the hypervisor extension. */
@@ -354,7 +354,8 @@ export class Processor {
   writeCsr(vcpu: number, state: VcpuState, number: number, value: bigint): boolean {
     const mode = state.mode;
     state.mode = 3n;
-    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n);
+    const old = this.#exports.csr_read(this.#address(vcpu), number);
+    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n, old);
     state.mode = mode;
     const done = state.fault === 0;
     state.fault = 0;

@@ -32,7 +32,7 @@ import { countEmulated } from './overlay-code.ts';
 import { countSite, countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
 import { firstPlace } from './translation-buffers.ts';
-import { defineTraps, mayInterrupt } from './traps.ts';
+import { defineTraps, mayBeInterrupted } from './traps.ts';
 import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -127,7 +127,7 @@ class Loop {
       // An answered device access is finished before anything else happens; so is what was interrupted in a slice.
       const isUnderWay = f.i32.or(f.i32.load(this.#vcpu, at.mmioAnswer), f.i32.load(this.#vcpu, at.resume));
       f.if(f.i32.eqz(isUnderWay), () => {
-        f.if(mayInterrupt(f, this.#vcpu), () => f.call(this.#fn('take_interrupt'), this.#vcpu));
+        f.if(mayBeInterrupted(f, this.#vcpu), () => f.call(this.#fn('take_interrupt'), this.#vcpu));
       });
       f.i32.store(this.#vcpu, at.resume, f.i32.const(0));
       const isStale = f.i32.load(this.#vcpu, at.contextStale);

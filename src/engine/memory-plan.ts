@@ -199,7 +199,7 @@ export const PLAN = {
   decodeBuckets: 64 * 1024 + 4096,
   /** Candidates of 16 bytes. */
   decodeCandidates: 64 * 1024 + 8192,
-  /** u8 per CSR number: its case (csr-functions.ts). */
+  /** u16 per CSR number: its case (csr-functions.ts). */
   csrIndex: 128 * 1024,
   /** u8 per operation: 1 if it has a near form. */
   nearFlags: 136 * 1024,

@@ -16,6 +16,8 @@ import {
   RAM_START,
   runAccessCase,
 } from '../isa/privileged/cases/access-case.testing.ts';
+import { AIA_CASES } from '../isa/privileged/cases/aia-cases.testing.ts';
+import { AIA_GUEST_CASES } from '../isa/privileged/cases/aia-guest-cases.testing.ts';
 import { CSR_CASES } from '../isa/privileged/cases/csr-cases.testing.ts';
 import { GUEST_FAULT_CASES } from '../isa/privileged/cases/guest-fault-cases.testing.ts';
 import { GUEST_INTERRUPT_CASES, GUEST_TRAP_CASES } from '../isa/privileged/cases/guest-trap-cases.testing.ts';
@@ -96,6 +98,12 @@ class EngineHart implements CaseHart {
   set(field: StateField, value: bigint): void {
     state[field] = value;
     this.#dirty = true;
+  }
+  file(index: number): bigint {
+    return must(state.interruptFiles[index]);
+  }
+  setFile(index: number, value: bigint): void {
+    state.interruptFiles[index] = value;
   }
   x(index: number): bigint {
     return must(state.x[index]);
@@ -193,6 +201,9 @@ describe('traps', () => {
 });
 describe('interrupts', () => {
   for (const c of INTERRUPT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe("AIA's CSRs", () => {
+  for (const c of [...AIA_CASES, ...AIA_GUEST_CASES]) test(c.name, () => runHartCase(new EngineHart(), c));
 });
 describe('CSRs', () => {
   for (const c of CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));

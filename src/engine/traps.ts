@@ -1,5 +1,5 @@
 /** Entering traps and interrupts in generated code, as isa/privileged/trap.ts has them. */
-import { enterTrap, pendingInterrupt, type Trap } from '../isa/index.ts';
+import { enterTrap, HVICTL, pendingInterrupt, type Trap } from '../isa/index.ts';
 import type { FunctionBuilder, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
 import { NO_ROW } from './operations.ts';
@@ -12,14 +12,6 @@ const at = vcpuState.offset;
 /** Guest-page faults; faults of loads and stores: masks of causes. */
 const GUEST_PAGE_FAULTS = 0xb0_0000n;
 const DATA_FAULTS = 0xa0_a0f0n;
-
-/** Whether an interrupt may be due: some that mie enables is pending, or a guest's file has one (hgeip). */
-export function mayInterrupt(f: FunctionBuilder, vcpu: Ptr): I32 {
-  const { i64 } = f;
-  const waiting = i64.or(f.atomicLoad('i64', vcpu, at.lines), i64.load(vcpu, at.mip));
-  const enabled = i64.and(waiting, i64.load(vcpu, at.mie));
-  return i64.ne(i64.or(enabled, f.atomicLoad('i64', vcpu, at.hgeip)), i64.const(0));
-}
 
 /** What hypervisors are told of a fault, beside cause and tval: nothing that an earlier one left behind. */
 function describeFault(f: FunctionBuilder, m: InterpreterMachine): Trap<I64> {
@@ -41,6 +33,15 @@ function describeFault(f: FunctionBuilder, m: InterpreterMachine): Trap<I64> {
     gpa: f.let(f.select(isGuestPage, i64.shrU(m.get('faultGpa'), i64.const(2)), zero())),
     instruction: f.let(f.select(i64.ne(pseudo, zero()), pseudo, transformed)),
   };
+}
+
+/** False: no interrupt is due. Virtual ones and guests' are not looked for as long as there can be none. */
+export function mayBeInterrupted(f: FunctionBuilder, vcpu: Ptr): I32 {
+  const { i64 } = f;
+  const waiting = i64.or(f.atomicLoad('i64', vcpu, at.lines), i64.load(vcpu, at.mip));
+  const enabled = i64.and(waiting, i64.load(vcpu, at.mie));
+  const guests = i64.or(f.atomicLoad('i64', vcpu, at.hgeip), i64.and(i64.load(vcpu, at.hvictl), i64.const(HVICTL.VTI)));
+  return i64.ne(i64.or(i64.or(enabled, i64.load(vcpu, at.mvien)), guests), i64.const(0));
 }
 
 /** take_trap(vcpu, pc) for the fault recorded; take_interrupt(vcpu) if one is due. */

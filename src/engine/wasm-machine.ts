@@ -6,7 +6,15 @@
  */
 
 import { must } from '../base/assert.ts';
-import type { AccessSize, AmoOperation, AreaField, FloatLetter, Machine, StateField } from '../isa/index.ts';
+import type {
+  AccessSize,
+  AmoOperation,
+  AreaField,
+  FloatLetter,
+  Machine,
+  SharedField,
+  StateField,
+} from '../isa/index.ts';
 import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { EVERY_GUEST, HOST_SCOPE, scopeOfHgatp, scopeOfVmid } from './fence-scope.ts';
@@ -244,6 +252,21 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   setState(field: StateField, value: I64): void {
     this.set(field, value);
   }
+  setBits(field: SharedField, bits: I64): void {
+    this.f.atomicRmw('or', this.vcpu, vcpuState.offset[field], 8, bits);
+  }
+  clearBits(field: SharedField, bits: I64): void {
+    this.f.atomicRmw('and', this.vcpu, vcpuState.offset[field], 8, this.not(bits));
+  }
+  fileWord(index: I64): I64 {
+    return this.f.atomicLoad('i64', this.#file(index), vcpuState.offset.interruptFiles);
+  }
+  setFileBits(index: I64, bits: I64): void {
+    this.f.atomicRmw('or', this.#file(index), vcpuState.offset.interruptFiles, 8, bits);
+  }
+  clearFileBits(index: I64, bits: I64): void {
+    this.f.atomicRmw('and', this.#file(index), vcpuState.offset.interruptFiles, 8, this.not(bits));
+  }
   areaState(field: AreaField): I64 {
     return this.f.i64.load(this.#area(), vcpuState.offset[field]);
   }
@@ -383,8 +406,8 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.abortIfFault();
     return value;
   }
-  csrWrite(value: I64, changes: I64): void {
-    this.f.call(this.fn('csr_write'), this.vcpu, this.csrField(), value, changes);
+  csrWrite(value: I64, changes: I64, old: I64): void {
+    this.f.call(this.fn('csr_write'), this.vcpu, this.csrField(), value, changes, old);
     this.abortIfFault();
   }
   contextChanged(): void {
@@ -468,6 +491,11 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   fn(name: string): FunctionRef {
     return this.library.get(name);
+  }
+
+  /** Words are eight bytes. */
+  #file(index: I64): Ptr {
+    return this.f.ptr.add(this.vcpu, this.f.ptr.from64(this.f.i64.shl(index, this.const(3))));
   }
 
   /** Shifts of Wasm take the low six bits of their count. */

@@ -63,6 +63,8 @@ export const hartBlock = struct('hart-block', {
   /** Accesses to devices, and calls of the SBI, that promoted code made. */
   promotedAccesses: 'u32',
   promotedCalls: 'u32',
+  /** Messages to its interrupt files; two senders at a time may count as one. */
+  messages: 'u32',
 });
 export type HartBlock = View<typeof hartBlock.fields>;
 

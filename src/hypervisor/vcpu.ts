@@ -23,11 +23,15 @@ import {
   type VcpuState,
   vcpuState,
 } from '../engine/index.ts';
+import { FILE, GUEST_FILES, HVICTL } from '../isa/index.ts';
 import { HART, type HartBlock, hartBlock } from './hart-block.ts';
+import { InterruptFile } from './interrupt-files.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** Interrupt numbers, which are also the bits of `lines`, mip and mie. */
 export const IRQ = { ssi: 1, msi: 3, sti: 5, mti: 7, sei: 9, mei: 11 } as const;
+
+const SGEIP = 1n << 12n;
 
 /** What a scheduler knows a vCPU by. */
 export interface Scheduled {
@@ -64,6 +68,8 @@ export class Vcpu {
   readonly #words: Int32Array;
   readonly #hartAt: number;
   readonly #remote: SharedLock;
+  /** By number. */
+  readonly #files: readonly InterruptFile[];
 
   constructor(memory: MachineMemory, id: number, at: number, hartAt: number, scheduled?: Scheduled) {
     this.id = id;
@@ -75,6 +81,18 @@ export class Vcpu {
     this.#words = new Int32Array(memory.buffer);
     this.#hartAt = hartAt;
     this.#remote = new SharedLock(this.#words, (at + vcpuState.offset.remoteLock) / 4);
+    const file = (number: number, irq: number): InterruptFile =>
+      new InterruptFile(this.#words, at + vcpuState.offset.interruptFiles, number, {
+        set: (level) => this.setLine(irq, level),
+      });
+    const guest = (number: number): InterruptFile =>
+      new InterruptFile(this.#words, at + vcpuState.offset.interruptFiles, FILE.guest + number - 1, {
+        set: (level) => this.#setGuestExternal(number, level),
+      });
+    this.#files = [
+      ...[file(FILE.machine, IRQ.mei), file(FILE.supervisor, IRQ.sei)],
+      ...Array.from({ length: GUEST_FILES }, (_, i) => guest(i + 1)),
+    ];
   }
 
   /** Raises or lowers an interrupt line (all but STIP are below bit 32). Wakes the vCPU. Any thread. */
@@ -82,6 +100,24 @@ export class Vcpu {
     const index = (this.at + vcpuState.offset.lines) / 4;
     const before = level ? Atomics.or(this.#words, index, 1 << irq) : Atomics.and(this.#words, index, ~(1 << irq));
     if (level && (before & (1 << irq)) === 0) this.wake();
+  }
+
+  /** A guest interrupt file's line, a bit of hgeip. */
+  #setGuestExternal(file: number, level: boolean): void {
+    const index = (this.at + vcpuState.offset.hgeip) / 4;
+    const before = level ? Atomics.or(this.#words, index, 1 << file) : Atomics.and(this.#words, index, ~(1 << file));
+    if (level && (before & (1 << file)) === 0) this.wake();
+  }
+
+  /** A message: sets the pending bit of an identity in one of the IMSIC's files. Any thread. */
+  post(file: number, identity: number): void {
+    this.hart.messages++;
+    this.#files[file]?.post(identity);
+  }
+
+  /** Drives the lines of the IMSIC's files: after a restore. */
+  driveFiles(): void {
+    for (const file of this.#files) file.drive();
   }
 
   /** Software-writable pending bits, by the vCPU's own thread. */
@@ -177,10 +213,14 @@ export class Vcpu {
     Atomics.store(this.#words, (this.#hartAt + hartBlock.offset.status) / 4, value);
   }
 
-  /** An enabled interrupt is pending (what ends wfi). */
+  /** An enabled interrupt is pending (what ends wfi): as interruptWaiting of isa/privileged/trap.ts has it, or more. */
   get interruptWaiting(): boolean {
     const { state } = this;
-    return ((state.lines | state.mip) & state.mie) !== 0n;
+    const virtual = state.mvien & ~state.mideleg & state.sieVirtual & ((state.mvip & 2n) | (state.mip & 0x200n));
+    const { hgeip, hgeie, hstatus } = state;
+    const guests = ((hgeip & hgeie) === 0n ? 0n : SGEIP) | (((hgeip >> ((hstatus >> 12n) & 63n)) & 1n) << 10n);
+    const waiting = (state.lines | state.mip | guests) & state.mie;
+    return (waiting | virtual | (state.hvictl & HVICTL.VTI)) !== 0n;
   }
 
   /** Drops every cached translation: of data, and of fetches. Not while it is running. */

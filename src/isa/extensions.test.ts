@@ -6,6 +6,7 @@ import {
   EMULATED_EXTENSIONS,
   EXTENSIONS,
   featuresOf,
+  IMSIC_EXTENSIONS,
   isaString,
   parseCpu,
   parseCpuModel,
@@ -105,6 +106,8 @@ const refused: readonly [string, code: string][] = [
   ['rv64,i=off', 'cpu-conflict'],
   ['rv64,u=off', 'cpu-conflict'],
   ['rv64,d=on,f=off', 'cpu-conflict'],
+  ['rv64,ssaia=on', 'cpu-conflict'],
+  ['rv64,smaia=off', 'cpu-conflict'],
   ['rv64,f=off,zfa=on', 'cpu-conflict'],
 ];
 for (const [text, code] of refused) {
@@ -122,5 +125,6 @@ test('features follow the extensions', () => {
   assert.equal(featuresOf(DEFAULT_EXTENSIONS) & FEATURE.sbi, 0n);
   const everything = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n);
   assert.equal(featuresOf(DEFAULT_EXTENSIONS) & (FEATURE.h | FEATURE.smstateen), 0n);
-  assert.equal(featuresOf(parseCpu('rv64,h=true,smstateen=on')) | FEATURE.sbi, everything);
+  const all = new Set([...parseCpu('rv64,h=true,smstateen=on'), ...IMSIC_EXTENSIONS]);
+  assert.equal(featuresOf(all) | FEATURE.sbi, everything);
 });

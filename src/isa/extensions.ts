@@ -60,8 +60,10 @@ export const EXTENSIONS: readonly Extension[] = [
   extension('zbb', 'basic bit manipulation', 'i'),
   extension('zbc', 'carry-less multiplication', 'i'),
   extension('zbs', 'single bits', 'i'),
+  extension('smaia', 'interrupt files at machine level', 'zicsr'),
   extension('smepmp', 'PMP for machine mode', 'zicsr'),
   extension('smstateen', 'access to state of extensions', 's'),
+  extension('ssaia', 'interrupt files at supervisor level', 's'),
   extension('sstc', 'supervisor timer', 's'),
   extension('sv39', '39-bit virtual memory', 's', '', false),
   extension('sv48', '48-bit virtual memory', 'sv39', '', false),
@@ -78,8 +80,11 @@ const BY_NAME = new Map(EXTENSIONS.map((row) => [row.name, row]));
 /** What every hart has: M-mode's CSRs, and U-mode, which mstatus.MPP can always name. */
 const ALWAYS: ReadonlySet<string> = new Set(['i', 'g', 'zicsr', 'u']);
 
+/** What a hart has from its machine's interrupt controller (`--aia aplic-imsic`), and no switch gives or takes. */
+export const IMSIC_EXTENSIONS: ReadonlySet<string> = new Set(['smaia', 'ssaia']);
+
 /** What a hart has only if it is asked for. */
-const ASKED_FOR: ReadonlySet<string> = new Set(['h', 'smstateen']);
+const ASKED_FOR: ReadonlySet<string> = new Set(['h', 'smstateen', ...IMSIC_EXTENSIONS]);
 
 /** CPU models: what they have before switches. */
 const MODELS: Readonly<Record<string, readonly string[]>> = {
@@ -189,6 +194,8 @@ export function featuresOf(extensions: ReadonlySet<string>): bigint {
     [FEATURE.smepmp, ['smepmp']],
     [FEATURE.float, ['f']],
     [FEATURE.supervisor, ['s']],
+    [FEATURE.smaia, ['smaia']],
+    [FEATURE.ssaia, ['ssaia']],
     [FEATURE.zicntr, ['zicntr']],
     [FEATURE.zihpm, ['zihpm']],
     [FEATURE.c, ['c']],
@@ -211,8 +218,14 @@ const SWITCH_VALUES: ReadonlyMap<string, SwitchValue> = new Map([
 function parseSwitch(part: string): { name: string; value: SwitchValue } {
   const [, name = '', text = ''] = /^([^=]*)(?:=(.*))?$/.exec(part) ?? [];
   if (!BY_NAME.has(name)) {
-    const known = EXTENSIONS.map((row) => row.name).join(' ');
+    const known = EXTENSIONS.map((row) => row.name)
+      .filter((one) => !IMSIC_EXTENSIONS.has(one))
+      .join(' ');
     throw new OperatorError('unknown-extension', `There is no extension '${name}'.`, `Known ones: ${known}.`);
+  }
+  if (IMSIC_EXTENSIONS.has(name)) {
+    const message = `'${name}' comes with the machine's interrupt controller.`;
+    throw new OperatorError('cpu-conflict', message, 'Say --aia aplic-imsic, or leave it out.');
   }
   const value = SWITCH_VALUES.get(text);
   if (value === undefined) {

@@ -18,16 +18,27 @@ export {
   EMULATED_EXTENSIONS,
   EXTENSIONS,
   featuresOf,
+  IMSIC_EXTENSIONS,
   isaNames,
   isaString,
   parseCpu,
   parseCpuModel,
 } from './extensions.ts';
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
+export {
+  EI_WORDS,
+  FILE,
+  FILE_WORD,
+  FILE_WORDS,
+  FILES,
+  GUEST_FILES,
+  IDENTITIES,
+} from './interrupt-files.ts';
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { AREA_BY_CAUSE, AREA_COUNTERS, type Area, type AreaRow, CODES } from './privileged/area-by-cause.ts';
 export { EXCEPTION, INTERRUPT } from './privileged/causes.ts';
+export { HVICTL } from './privileged/guest-top.ts';
 export type { HartRegisters } from './privileged/pmp-check.ts';
 export { PSEUDOINSTRUCTION, transformedInstruction } from './privileged/transformed.ts';
 export { enterTrap, pendingInterrupt, type Trap } from './privileged/trap.ts';
@@ -47,6 +58,7 @@ export {
   FEATURE,
   GUEST_FIELD,
   hartState,
+  type SharedField,
   STATE_FIELDS,
   STATE_SCALARS,
   type StateField,

@@ -10,7 +10,7 @@
  * generator runs them once for all executions. Effects come after guards and loads, so that a trap changes nothing.
  */
 import type { FloatOperation } from './float-operations.ts';
-import type { AreaField, StateField } from './state.ts';
+import type { AreaField, SharedField, StateField } from './state.ts';
 
 /** Bytes of a memory access. */
 export type AccessSize = 1 | 2 | 4 | 8;
@@ -131,6 +131,13 @@ export interface Machine<V, C> {
   /** Fields of the hart's state, CSRs among them, by name. Raw: no side effects, no legalisation. */
   state(field: StateField): V;
   setState(field: StateField, value: V): void;
+  /** Sets, or clears, bits of a field that other threads write, too: atomically. */
+  setBits(field: SharedField, bits: V): void;
+  clearBits(field: SharedField, bits: V): void;
+  /** Word `index` of the interrupt files (interrupt-files.ts), and the same for bits of it. */
+  fileWord(index: V): V;
+  setFileBits(index: V, bits: V): void;
+  clearFileBits(index: V, bits: V): void;
   /**
    * Fields of the status area that is active (state.ts): the host's while V is 0, the guest's while it is 1. `state`
    * names the host's and the guest's apart (sepc, vsepc).
@@ -155,9 +162,9 @@ export interface Machine<V, C> {
   /**
    * To be called with the new value; legalisation and side effects are the CSR table's. `changes` are the bits that
    * the instruction names (all for csrrw, the source's for csrrs and csrrc): of mip.SEIP reads the external line,
-   * too, which must not be written back (csr/index.ts).
+   * too, which must not be written back (csr/index.ts). `old` is what csrRead gave: stopei claims what it said.
    */
-  csrWrite(value: V, changes: V): void;
+  csrWrite(value: V, changes: V, old: V): void;
   /** True unless the field (for rs1: or zimm in its place) is zero: CSR instructions write, fences select only then. */
   rdIsNotZero(): C;
   rs1IsNotZero(): C;

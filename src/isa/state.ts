@@ -4,6 +4,7 @@
  * the CSR do to them is the CSR table's business (csr/).
  */
 import { array, type Fields, struct } from '../base/struct.ts';
+import { FILE_WORDS, FILES } from './interrupt-files.ts';
 import { AREA_COUNTERS } from './privileged/area-by-cause.ts';
 
 /**
@@ -56,6 +57,14 @@ export const STATE_SCALARS = {
   mepc: 'u64',
   mcause: 'u64',
   mtval: 'u64',
+  /** AIA: which supervisor interrupts are virtual ones, their pending bits (SSIP's alone; SEIP's is mip's), and their enable bits. */
+  mvien: 'u64',
+  mvip: 'u64',
+  sieVirtual: 'u64',
+  miselect: 'u64',
+  siselect: 'u64',
+  vsiselect: 'u64',
+  hvictl: 'u64',
   mhartid: 'u64',
   /** Fixed at reset: MXL and the letters of the hart's extensions. */
   misa: 'u64',
@@ -145,9 +154,14 @@ export const STATE_FIELDS = {
   x: array('u64', 33),
   f: array('u64', 32),
   ...STATE_SCALARS,
+  /** The IMSIC's files, one behind the other (interrupt-files.ts): other threads set pending bits, atomically. */
+  interruptFiles: array('u64', FILES * FILE_WORDS),
   /** How often each cause selected a status area, where one of the two sides was a guest: AREA_BY_CAUSE. */
   areaCounts: array('u64', AREA_COUNTERS),
 } as const satisfies Fields;
+
+/** Fields that other threads write, too: bits of them are set and cleared atomically (Machine.setBits). */
+export type SharedField = 'lines' | 'hgeip';
 
 export const hartState = struct('hart', STATE_FIELDS);
 
@@ -175,4 +189,7 @@ export const FEATURE = {
   /** The hypervisor extension. */
   h: 1n << 15n,
   smstateen: 1n << 16n,
+  /** AIA's CSRs at machine and at supervisor level, and an IMSIC behind them. */
+  smaia: 1n << 17n,
+  ssaia: 1n << 18n,
 } as const;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperatorError } from '../base/errors.ts';
-import { type BoardOptions, boardConfig } from './board-config.ts';
+import { FEATURE } from '../isa/index.ts';
+import { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 
 test('there are as many processors as harts, but no more than the host can run', () => {
   for (const [cpus, parallelism, expected] of [
@@ -14,6 +15,22 @@ test('there are as many processors as harts, but no more than the host can run',
   assert.equal(boardConfig({ cpus: 2, processors: 5 }, true, 1).processors, 5);
   assert.equal(boardConfig({ clock: 'instructions' }).processors, 0);
   assert.equal(boardConfig({}, false).processors, 0);
+});
+
+test('an IMSIC brings its extensions, and partitions of a machine may differ in it', () => {
+  const imsic = boardConfig({ aia: 'aplic-imsic', aiaGuests: 7 });
+  const plic = boardConfig({});
+  const both = FEATURE.smaia | FEATURE.ssaia;
+  assert.deepEqual([imsic.features & both, imsic.aiaGuests, plic.features & both], [both, 7, 0n]);
+  assert.equal(boardConfig({ aia: 'aplic' }).features & both, 0n, 'direct delivery has none');
+  assert.ok(extensionsOf({ aia: 'aplic-imsic' }).has('ssaia'));
+  assert.deepEqual(
+    [...extensionsOf({ aia: 'aplic-imsic', cpu: 'rv64i' })].includes('ssaia'),
+    false,
+    'no supervisor mode',
+  );
+  assert.equal(partitionConfig({ aia: 'aplic-imsic' }, plic).features & both, both);
+  assert.equal(partitionConfig({}, imsic).features & both, 0n);
 });
 
 test('a claim on processors becomes a share', () => {
@@ -35,6 +52,9 @@ test('claims that cannot be are refused', () => {
     [{ pin: [-1] }, 'bad-pin'],
     [{ clock: 'instructions', cap: 1 }, 'no-processors'],
     [{ clock: 'instructions', processors: 2 }, 'no-processors'],
+    [{ aiaGuests: 1 }, 'bad-aia-guests'],
+    [{ aia: 'aplic', aiaGuests: 1 }, 'bad-aia-guests'],
+    [{ aia: 'aplic-imsic', aiaGuests: 8 }, 'bad-aia-guests'],
   ];
   for (const [options, code] of cases)
     assert.throws(

@@ -9,10 +9,11 @@ import {
   shadowBytes,
 } from '../engine/index.ts';
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
-import { FEATURE, featuresOf, parseCpu, parseCpuModel } from '../isa/index.ts';
+import { FEATURE, featuresOf, GUEST_FILES, IMSIC_EXTENSIONS, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
 import type { BoardConfig, MachineRoom } from './board.ts';
 import { machineFrames } from './commons.ts';
+import type { Aia } from './interrupt-controller.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -74,6 +75,8 @@ export interface BoardOptions {
   readonly combinedShadows?: boolean;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
+  readonly aia?: Aia;
+  readonly aiaGuests?: number;
 }
 
 /** What guests that are hypervisors need of their harts. */
@@ -82,15 +85,22 @@ const NESTED = ['h', 'smstateen', 'svinval', 'sstc'] as const;
 const HYPERVISOR = ['h', 'smstateen'] as const;
 
 /** The harts as `--cpu` names them, with what `--nested` switches on or off. */
-function cpuOf({ cpu = DEFAULT_CPU, nested }: BoardOptions): string {
+function cpuOf({ cpu = DEFAULT_CPU, nested }: Pick<BoardOptions, 'cpu' | 'nested'>): string {
   if (nested === undefined) return cpu;
   const switches = nested ? NESTED.map((name) => `${name}=on`) : HYPERVISOR.map((name) => `${name}=off`);
   return [cpu, ...switches].join(',');
 }
 
-/** The extensions that `--cpu` and `--nested` name. */
-export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
-  return parseCpu(cpuOf(options));
+/** The extensions that `--cpu` and `--nested` name, and those that come with the interrupt controller. */
+export function extensionsOf(options: BoardOptions | Pick<BoardOptions, 'cpu' | 'nested' | 'aia'>): ReadonlySet<string> {
+  return withImsic(parseCpu(cpuOf(options)), options.aia);
+}
+
+/** Harts without supervisor mode have a file for machine level alone. */
+function withImsic(extensions: ReadonlySet<string>, aia: Aia | undefined): ReadonlySet<string> {
+  if (aia !== 'aplic-imsic') return extensions;
+  const all = [...extensions, ...IMSIC_EXTENSIONS];
+  return new Set(extensions.has('s') ? all : all.filter((name) => name !== 'ssaia'));
 }
 
 /**
@@ -137,7 +147,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     codeBytes,
     width: 32,
     shared,
-    features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
+    features: featuresOf(withImsic(extensions, options.aia)) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
     cpu,
@@ -146,8 +156,26 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
+    aia: options.aia ?? 'none',
+    aiaGuests: guestFilesOf(options),
     slots,
   };
+}
+
+function guestFilesOf({ aia, aiaGuests = 0 }: BoardOptions): number {
+  if (!Number.isInteger(aiaGuests) || aiaGuests < 0 || aiaGuests > GUEST_FILES)
+    throw new OperatorError(
+      'bad-aia-guests',
+      `${aiaGuests} guest interrupt files are not possible`,
+      `Give --aia-guests a number from 0 to ${GUEST_FILES}.`,
+    );
+  if (aiaGuests > 0 && aia !== 'aplic-imsic')
+    throw new OperatorError(
+      'bad-aia-guests',
+      'there are guest interrupt files only where there is an IMSIC',
+      'Say --aia aplic-imsic, or leave out --aia-guests.',
+    );
+  return aiaGuests;
 }
 
 function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
@@ -292,6 +320,9 @@ export function checkPartition(options: object): void {
   );
 }
 
+/** Of the harts' features, those that partitions of a machine may have or be without. */
+const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia;
+
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
@@ -299,13 +330,12 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
   const balloon = options.balloon ?? machine.room !== undefined;
   const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);
   const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
-  const sbi = own.features & FEATURE.sbi;
   const { translation: _, ...rest } = own;
   return {
     ...rest,
     ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
-    features: (features & ~FEATURE.sbi) | sbi,
+    features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),
   };
 }

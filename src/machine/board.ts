@@ -19,7 +19,6 @@ import {
   GenerationId,
   type InterruptLine,
   type PageRange,
-  Plic,
   Rtc,
   TestFinisher,
   Uart,
@@ -64,10 +63,16 @@ import type { BootPlan } from './boot/index.ts';
 import { Commons, machineFrames, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
+import {
+  controllerBytes,
+  type InterruptController,
+  type InterruptOptions,
+  makeController,
+} from './interrupt-controller.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */
-export interface BoardConfig {
+export interface BoardConfig extends InterruptOptions {
   readonly harts: number;
   /** Threads that run the harts; 0: one runs them in turns. */
   readonly processors: number;
@@ -165,6 +170,8 @@ const SUPERVISOR_START = {
   scounteren: 7n,
   // STCE, PBMTE, ADUE, CBZE, CBCFE, CBIE.
   menvcfg: (7n << 61n) | 0xf0n,
+  // SE, ENVCFG, CSRIND, AIA, IMSIC.
+  mstateen0: (3n << 62n) | (7n << 58n),
 } as const;
 
 /** Further, with the hypervisor extension: a guest's calls, its guest-page faults and virtual instructions; all of mstateen0. */
@@ -185,7 +192,7 @@ export class Board {
   readonly uart: Uart;
   readonly rtc: Rtc;
   readonly generation: GenerationId;
-  readonly plic: Plic;
+  readonly interrupts: InterruptController;
   readonly aclint: Aclint;
   readonly slots: readonly Device[];
   /** Guest-physical memory as the operator has it: for boot and debuggers. */
@@ -262,16 +269,12 @@ export class Board {
     const block = (layout: AnyLayout) => ({ buffer: memory.buffer, at: memory.block(layout.sizeBytes) });
     const doorbell = (number: number) => ({ ring: () => this.world.ring(number) });
 
-    const plicAt = { buffer: memory.buffer, at: memory.block(plicBytes(config.harts)) };
-    this.plic = new Plic('plic@c000000', plicAt, config.harts, {
-      setExternal: (context, level) =>
-        must(this.vcpus[context >> 1]).setLine((context & 1) === 1 ? IRQ.sei : IRQ.mei, level),
+    this.interrupts = makeController({
+      ...{ aia: config.aia, aiaGuests: config.aiaGuests, vcpus: this.vcpus, hasMachineMode: !this.hasSbi },
+      block,
+      map: (base, device, lock) => this.#mapDevice(base, device, lock),
     });
-    const plicLock = this.#mapDevice(VIRT.plic.base, this.plic);
-    const line = (source: number): InterruptLine => {
-      const pin = this.plic.line(source);
-      return { set: (level) => plicLock.with(() => pin.set(level)) };
-    };
+    const line = (source: number): InterruptLine => this.interrupts.line(source);
 
     const aclintAt = { buffer: memory.buffer, at: memory.block(aclintBytes(config.harts)) };
     this.aclint = new Aclint('clint@2000000', aclintAt, config.harts, {
@@ -521,12 +524,14 @@ export class Board {
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
     for (const { device } of this.#devices) device.reset();
+    this.interrupts.start();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
       state.gpaMap = BigInt(map.at);
       state.gpaPages = BigInt(map.pages);
       state.features = config.features;
       state.misa = config.misa;
+      state.guestFiles = (config.features & FEATURE.h) === 0n ? 0n : BigInt(config.aiaGuests);
       state.mhartid = BigInt(vcpu.id);
       state.partition = this.partition;
       state.mode = 3n;
@@ -562,9 +567,11 @@ export class Board {
     );
   }
 
-  #mapDevice(base: number, device: Device): SharedLock {
-    const lock = new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
-    this.#devices.push({ base, end: base + device.sizeBytes, device, lock });
+  /** Without a base nobody reaches it. */
+  #mapDevice(base: number | undefined, device: Device, shared?: SharedLock): SharedLock {
+    const lock = shared ?? new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
+    const window = base === undefined ? { base: 0, end: 0 } : { base, end: base + device.sizeBytes };
+    this.#devices.push({ ...window, device, lock });
     return lock;
   }
 
@@ -619,6 +626,7 @@ export class Board {
   /** Bytes that the blocks of such a board take, alignment included. */
   static #blockBytes(config: BoardConfig, ports: BoardPorts, frames: number): number {
     const pages = (VIRT.ram.base + config.memoryBytes) / FRAME_BYTES;
+    const controller = controllerBytes(config.harts, config);
     const sizes = [
       pages * 4,
       ...new Array<number>(config.harts).fill(
@@ -628,7 +636,7 @@ export class Board {
       ...(config.protection
         ? [ProtectionTables.sizeBytes(protectionPlan(config, frames)), protectionBlock.sizeBytes]
         : []),
-      plicBytes(config.harts),
+      controller.bytes,
       aclintBytes(config.harts),
       Uart.layout.sizeBytes,
       Rtc.layout.sizeBytes,
@@ -637,7 +645,7 @@ export class Board {
       ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (6 + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
+    const locks = (5 + controller.devices + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
     return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
   }
 }
@@ -645,10 +653,6 @@ export class Board {
 /** Tables of the programs, and of the devices: a guest may come to own any of the machine's frames. */
 function protectionPlan({ slots }: BoardConfig, frames: number): ProtectionPlan {
   return { frames, tables: 3 + slots.length };
-}
-
-function plicBytes(harts: number): number {
-  return Plic.layout(harts).sizeBytes;
 }
 
 function aclintBytes(harts: number): number {

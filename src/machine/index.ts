@@ -37,6 +37,7 @@ export { FrameMemory } from './frame-memory.ts';
 export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
+export type { Aia } from './interrupt-controller.ts';
 export { DEFAULT_MAC, IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';

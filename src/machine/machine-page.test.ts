@@ -3,7 +3,17 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { Aclint, GenerationId, Plic, Rtc, registersAsMarkdown, TestFinisher, Uart } from '../devices/index.ts';
+import {
+  Aclint,
+  Aplic,
+  GenerationId,
+  Imsic,
+  Plic,
+  Rtc,
+  registersAsMarkdown,
+  TestFinisher,
+  Uart,
+} from '../devices/index.ts';
 import { matchesGolden } from './machine.testing.ts';
 import { mapAsMarkdown } from './virt-map.ts';
 
@@ -14,6 +24,8 @@ const tables: Record<string, string> = {
   map: mapAsMarkdown(),
   uart: registersAsMarkdown(Uart.registers),
   plic: registersAsMarkdown(Plic.registers(HARTS * 2)),
+  aplic: registersAsMarkdown(Aplic.registers(HARTS)),
+  imsic: registersAsMarkdown(Imsic.registers(HARTS)),
   aclint: registersAsMarkdown(Aclint.registers(HARTS)),
   rtc: registersAsMarkdown(Rtc.registers),
   generation: registersAsMarkdown(GenerationId.registers),

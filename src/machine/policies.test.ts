@@ -7,7 +7,7 @@ import { COMPRESSED_ROWS, CSR_BY_NAME, CSRS, parseCpuModel, ROWS } from '../isa/
 import { boardConfig } from './board-config.ts';
 import { parsePolicies } from './policies.ts';
 
-const everything = parseCpuModel('rv64').extensions;
+const everything = parseCpuModel('rv64,h=on').extensions;
 
 describe('--trap names', () => {
   const named: readonly [names: string[], policies: object[]][] = [

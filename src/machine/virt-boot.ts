@@ -1,10 +1,14 @@
 /** Plans the boot of a machine with this board: boot files of planBoot, and the device tree that shows the board. */
 import { type BootPlan, type BootRequest, planBoot } from './boot/index.ts';
 import { virtDeviceTree } from './fdt/index.ts';
+import type { Aia } from './interrupt-controller.ts';
 
 export interface VirtBoot extends Omit<BootRequest, 'deviceTree'> {
   readonly harts: number;
   readonly extensions: ReadonlySet<string>;
+  /** The interrupt controller; a PLIC by default. */
+  readonly aia?: Aia;
+  readonly aiaGuests?: number;
   /** The kernel's command line. */
   readonly append?: string;
   /** 64 bytes for the kernel's generator. */
@@ -13,7 +17,7 @@ export interface VirtBoot extends Omit<BootRequest, 'deviceTree'> {
 
 /** Throws OperatorError as planBoot does. */
 export function planVirtBoot(boot: VirtBoot): BootPlan {
-  const { harts, extensions, append, seed, ...request } = boot;
+  const { harts, extensions, append, seed, aia, aiaGuests, ...request } = boot;
   return planBoot({
     ...request,
     deviceTree: (initrd) =>
@@ -26,6 +30,8 @@ export function planVirtBoot(boot: VirtBoot): BootPlan {
         ...(append === undefined ? {} : { bootargs: append }),
         ...(initrd === undefined ? {} : { initrd }),
         rngSeed: seed,
+        ...(aia === undefined ? {} : { aia }),
+        ...(aiaGuests === undefined ? {} : { aiaGuests }),
         pcie: false,
         generation: true,
       }),

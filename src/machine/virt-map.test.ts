@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionError } from '../base/assert.ts';
-import { Aclint, GenerationId, Plic, Rtc, TestFinisher, Uart } from '../devices/index.ts';
+import { Aclint, Aplic, GenerationId, Imsic, Plic, Rtc, TestFinisher, Uart } from '../devices/index.ts';
 import { highPcieWindow, type MapRow, VIRT, virtioSlot } from './virt-map.ts';
 
 test('windows are in order and do not overlap, but for the APLIC that replaces the PLIC', () => {
@@ -17,15 +17,20 @@ test('devices fill their windows', () => {
   const line = { set: () => {} };
   const clock = { ticks: () => 0n, wallMs: () => 0 };
   const out = { setSoftware: () => {}, setTimerDeadline: () => {}, setTimeOffset: () => {} };
+  const aplic = { harts: 4, messages: true, guests: 0 };
   const sizes: [MapRow, { sizeBytes: number }][] = [
     [VIRT.uart, new Uart('u', block(Uart.layout), { line, doorbell: { ring: () => {} } })],
     [VIRT.plic, new Plic('p', block(Plic.layout(4)), 4, { setExternal: () => {} })],
+    [VIRT.aplicS, new Aplic('a', block(Aplic.layout(4)), aplic, { setExternal: () => {}, send: () => true })],
     [VIRT.clint, new Aclint('c', block(Aclint.layout(4)), 4, { clock, out })],
     [VIRT.rtc, new Rtc('r', block(Rtc.layout), { clock, line, wakeAt: () => {} })],
     [VIRT.generation, new GenerationId('g', block(GenerationId.layout), line)],
     [VIRT.test, new TestFinisher('t', block(TestFinisher.layout), { finish: () => {} })],
   ];
   for (const [row, device] of sizes) assert.equal(device.sizeBytes, row.sizeBytes, row.name);
+  // The most harts, with the most files.
+  const imsic = new Imsic('i', block(Imsic.layout), { harts: 16, files: 8 }, () => {});
+  assert.ok(imsic.sizeBytes <= VIRT.imsicS.sizeBytes);
 });
 
 test('virtio slots: 0x10001000 with source 1 to 0x10008000 with source 8', () => {

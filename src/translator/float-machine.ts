@@ -183,10 +183,10 @@ export abstract class FloatMachine extends WasmMachine {
   override csrRead(): I64 {
     return readCsr(this, must(CSR_BY_NUMBER.get(this.instruction.csr)));
   }
-  override csrWrite(value: I64, changes: I64): void {
+  override csrWrite(value: I64, changes: I64, old: I64): void {
     const { f } = this;
     const { dirty, mode } = this.floatLocals;
-    writeCsr(this, must(CSR_BY_NUMBER.get(this.instruction.csr)), value, changes);
+    writeCsr(this, must(CSR_BY_NUMBER.get(this.instruction.csr)), value, changes, old);
     this.#isDirty = true;
     f.set(dirty, f.i32.const(1));
     f.set(mode, this.get('frm'));

@@ -434,12 +434,12 @@ export class RegionMachine extends FloatMachine {
     this.abort();
     return this.const(0);
   }
-  override csrWrite(value: I64, changes: I64): void {
+  override csrWrite(value: I64, changes: I64, old: I64): void {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
-    if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
+    if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes, old);
     else if (row === undefined) this.abort();
     // That it may be accessed was found out before: every instruction of Zicsr asks whether it is writable, and reads.
-    else row.write?.(this, value, changes);
+    else row.write?.(this, value, changes, old);
   }
   override contextChanged(): void {
     this.#changesContext = true;

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { OperatorError } from '../../base/errors.ts';
-import { type BootFile, type BootPlan, planVirtBoot } from '../../machine/index.ts';
+import { type BootFile, type BootPlan, planVirtBoot, type VirtBoot } from '../../machine/index.ts';
 import type { MachineOptions } from './machine-api.ts';
 
 type Role = BootFile['role'];
@@ -112,13 +112,10 @@ function withRoom(bytes: Uint8Array, room: number): Uint8Array {
 export function planMachineBoot(
   options: MachineOptions,
   files: BootFiles,
-  machine: { memoryBytes: number; harts: number; extensions: ReadonlySet<string>; seed: Uint8Array },
+  machine: Pick<VirtBoot, 'memoryBytes' | 'harts' | 'extensions' | 'seed' | 'aia' | 'aiaGuests'>,
 ): BootPlan {
   return planVirtBoot({
-    memoryBytes: machine.memoryBytes,
-    harts: machine.harts,
-    extensions: machine.extensions,
-    seed: machine.seed,
+    ...machine,
     ...(options.append === undefined ? {} : { append: options.append }),
     firmware: files.firmware ?? (options.bios === undefined ? 'built-in' : 'none'),
     ...(files.kernel ? { kernel: files.kernel } : {}),

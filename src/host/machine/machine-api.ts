@@ -4,6 +4,7 @@
  */
 
 import type {
+  Aia,
   BalloonReport,
   CodeExplanation,
   CodeStatus,
@@ -101,6 +102,13 @@ export interface MachineOptions {
   readonly nested?: boolean;
   /** What both stages of a nested guest's translation come to is kept. Default true; without, for measuring, both are walked each time. */
   readonly combinedShadows?: boolean;
+  /**
+   * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
+   * with an IMSIC at each hart.
+   */
+  readonly aia?: Aia;
+  /** Guest interrupt files of each hart's IMSIC, 0 (default) to 7. */
+  readonly aiaGuests?: number;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */

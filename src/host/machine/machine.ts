@@ -11,7 +11,7 @@ import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
-import { CSRS, F_NAMES, parseCpuModel, X_NAMES } from '../../isa/index.ts';
+import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
 import {
   type BalloonReport,
   Board,
@@ -24,6 +24,7 @@ import {
   CodeExplainer,
   type CodeExplanation,
   exitStatus,
+  extensionsOf,
   type HostPorts,
   type HotRegion,
   hotRegions,
@@ -304,10 +305,10 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   #boot(files: BootFiles): void {
-    const { memoryBytes, harts, cpu } = this.#config;
-    const { extensions } = parseCpuModel(cpu);
+    const { memoryBytes, harts, aia, aiaGuests } = this.#config;
+    const extensions = extensionsOf(this.#config);
     const seed = bootSeed(this.#options.seed);
-    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed });
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed, aia, aiaGuests });
     this.board.load(plan);
     releaseBootFiles(files, plan);
   }

@@ -48,6 +48,8 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.nested ?? '',
       options.overlay ?? true,
       options.asidBits ?? 16,
+      options.aia ?? 'none',
+      options.aiaGuests ?? 0,
       options.network ?? true,
       options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),

@@ -57,6 +57,8 @@ const savedOptions = record({
   asidBits: optional(integer(0, 16)),
   nested: optional(truth),
   combinedShadows: optional(truth),
+  aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
+  aiaGuests: optional(integer(0, 7)),
   traps: optional(listOf(text(256), 64)),
 });
 

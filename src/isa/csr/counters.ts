@@ -8,6 +8,7 @@
  */
 import type { Machine } from '../machine.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
+import { requireNoControl } from '../privileged/guest-top.ts';
 import { anyOf, hasFeature, ifFeature, inMode, isGuest, MODE } from '../privileged/mstatus.ts';
 import { FEATURE, type StateField } from '../state.ts';
 import { areaRegister, type Csr, constant, csr, type Guard, register } from './csr.ts';
@@ -121,6 +122,7 @@ export const COUNTER_CSRS: readonly Csr[] = [
     requires: 'sstc',
     guard: timerEnabled,
     write: (m, value) => {
+      requireNoControl(m);
       m.setAreaState('stimecmp', value);
       compareAnew(m);
     },

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { AIA_CASES } from '../privileged/cases/aia-cases.testing.ts';
+import { AIA_GUEST_CASES } from '../privileged/cases/aia-guest-cases.testing.ts';
 import { CSR_CASES, LISTED_CSRS } from '../privileged/cases/csr-cases.testing.ts';
 import { HYPERVISOR_FEATURES, runHartCase } from '../privileged/cases/hart-case.testing.ts';
 import { HYPERVISOR_CSR_CASES, HYPERVISOR_CSRS_LISTED } from '../privileged/cases/hypervisor-csr-cases.testing.ts';
 import { TestHart } from '../privileged/test-hart.testing.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 import { CSR_BY_NAME, CSRS, fieldMask, writableBits, writeCsr } from './index.ts';
+
+describe("AIA's CSRs", () => {
+  for (const c of [...AIA_CASES, ...AIA_GUEST_CASES]) test(c.name, () => runHartCase(new TestHart(), c));
+});
 
 describe('CSRs of the hypervisor extension', () => {
   for (const c of HYPERVISOR_CSR_CASES) test(c.name, () => runHartCase(new TestHart(), c));
@@ -71,10 +77,14 @@ test('a write changes writable bits only, and constants read as declared', () =>
     for (let i = 0; i < 64; i++) {
       const hart = hartAtReset();
       hart.set('mideleg', 0x222n);
+      // Without a register in it, a window cannot be written.
+      for (const select of ['miselect', 'siselect', 'vsiselect'] as const) hart.set(select, 0x72n);
+      hart.set('guestFiles', 1n);
+      hart.set('hstatus', 1n << 12n);
       hart.set('mstatus', 3n << 13n);
       const before = row.read(hart.machine);
       const value = i === 0 ? 0n : i === 1 ? (1n << 64n) - 1n : random();
-      writeCsr(hart.machine, row, value, (1n << 64n) - 1n);
+      writeCsr(hart.machine, row, value, (1n << 64n) - 1n, before);
       assert.equal(
         BigInt.asUintN(64, (row.read(hart.machine) ^ before) & still),
         0n,
@@ -123,6 +133,12 @@ describe('what the engine is told of writes', () => {
     { csr: 'pmpaddr3', write: 1n, notices: ['fence all all', 'context'] },
     { csr: 'pmpcfg0', write: 1n, notices: ['fence all all', 'context'] },
     { csr: 'mseccfg', write: 1n, notices: ['fence all all', 'context'] },
+    { csr: 'mvien', write: 1n << 9n, notices: ['context'] },
+    { csr: 'mvip', write: 2n, notices: ['context'] },
+    { csr: 'siselect', write: 0x70n, notices: [] },
+    { csr: 'sireg', before: ['siselect', 0x70n], write: 1n, notices: ['context'] },
+    { csr: 'sireg', before: ['siselect', 0x30n], write: 1n, notices: [] },
+    { csr: 'stopei', write: 0n, notices: ['context'] },
     { csr: 'sscratch', write: 1n, notices: [] },
     { csr: 'mstatus', write: 1n << 39n, notices: ['context'] },
     { csr: 'vsstatus', write: 2n, notices: [] },
@@ -149,7 +165,7 @@ describe('what the engine is told of writes', () => {
       if (c.before) hart.set(...c.before);
       const row = CSR_BY_NAME.get(c.csr);
       assert.ok(row);
-      writeCsr(hart.machine, row, c.write, -1n);
+      writeCsr(hart.machine, row, c.write, -1n, 0n);
       assert.deepEqual(hart.notices, c.notices);
     });
   }

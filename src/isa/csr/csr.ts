@@ -33,8 +33,8 @@ export interface Csr {
 
 export type Guard = <V, C>(m: Machine<V, C>) => void;
 export type Read = <V, C>(m: Machine<V, C>) => V;
-/** `changes`: see Machine.csrWrite. */
-export type Write = <V, C>(m: Machine<V, C>, value: V, changes: V) => void;
+/** `changes`, `old`: see Machine.csrWrite. */
+export type Write = <V, C>(m: Machine<V, C>, value: V, changes: V, old: V) => void;
 
 export interface CsrField {
   readonly name: string;
@@ -149,7 +149,7 @@ export function readCsr<V, C>(m: Machine<V, C>, row: Csr): V {
 }
 
 /** What Machine.csrWrite does for this CSR. */
-export function writeCsr<V, C>(m: Machine<V, C>, row: Csr, value: V, changes: V): void {
+export function writeCsr<V, C>(m: Machine<V, C>, row: Csr, value: V, changes: V, old: V): void {
   csrAccess(m, row, true);
-  row.write?.(m, value, changes);
+  row.write?.(m, value, changes, old);
 }

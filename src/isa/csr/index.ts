@@ -2,11 +2,13 @@
  * The CSR table: every control and status register of the hart, described once. An engine reads and writes a CSR
  * with readCsr and writeCsr over its machine; a number that the table does not hold is an illegal instruction.
  */
+import { AIA_CSRS } from './aia.ts';
 import { COUNTER_CSRS } from './counters.ts';
 import type { Csr } from './csr.ts';
 import { FLOAT_CSRS } from './float.ts';
 import { GUEST_INTERRUPT_CSRS } from './guest-interrupts.ts';
 import { HYPERVISOR_CSRS } from './hypervisor.ts';
+import { IMSIC_CSRS } from './imsic.ts';
 import { MACHINE_CSRS } from './machine-mode.ts';
 import { PMP_CSRS } from './pmp.ts';
 import { STATE_ENABLE_CSRS } from './state-enable.ts';
@@ -36,6 +38,8 @@ export const CSRS: readonly Csr[] = [
   ...HYPERVISOR_CSRS,
   ...GUEST_INTERRUPT_CSRS,
   ...STATE_ENABLE_CSRS,
+  ...AIA_CSRS,
+  ...IMSIC_CSRS,
 ].toSorted((a, b) => a.number - b.number);
 
 export const CSR_BY_NUMBER: ReadonlyMap<number, Csr> = new Map(CSRS.map((row) => [row.number, row]));

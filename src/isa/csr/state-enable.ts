@@ -5,7 +5,7 @@
  * A bit of hstateen reads zero where mstateen's is zero, and a guest's access is checked against both.
  */
 import type { Machine } from '../machine.ts';
-import { anyOf, hasFeature, inMode, isGuest, MODE } from '../privileged/mstatus.ts';
+import { anyOf, hasFeature, ifFeature, inMode, isGuest, MODE } from '../privileged/mstatus.ts';
 import { FEATURE } from '../state.ts';
 import { type Csr, constant, csr, type Guard, register } from './csr.ts';
 
@@ -14,12 +14,17 @@ export const STATEEN = {
   SE: 1n << 63n,
   /** henvcfg, senvcfg. */
   ENVCFG: 1n << 62n,
+  /** AIA: siselect, sireg and VS-mode's; what else it adds; interrupt files. */
+  CSRIND: 1n << 60n,
+  AIA: 1n << 59n,
+  IMSIC: 1n << 58n,
 } as const;
 
 const NUMBERS = [0, 1, 2, 3] as const;
 type Number = (typeof NUMBERS)[number];
 const WRITABLE: readonly bigint[] = [STATEEN.SE | STATEEN.ENVCFG, STATEEN.SE, STATEEN.SE, STATEEN.SE];
-const FIELDS = ['SE0[63] ENVCFG[62]', 'SE1[63]', 'SE2[63]', 'SE3[63]'] as const;
+const INTERRUPTS = STATEEN.CSRIND | STATEEN.AIA | STATEEN.IMSIC;
+const FIELDS = ['SE0[63] ENVCFG[62] CSRIND[60] AIA[59] IMSIC[58]', 'SE1[63]', 'SE2[63]', 'SE3[63]'] as const;
 
 /** Below M mstateen must allow it, or the instruction is illegal; for a guest hstateen, too, or it is a virtual one. */
 export function stateEnabled(bit: bigint, number: Number = 0): Guard {
@@ -39,8 +44,14 @@ function guestEnables(number: Number): Guard {
   };
 }
 
+/** What there is to enable: AIA's state where the hart has it. */
+function writableBits<V, C>(m: Machine<V, C>, number: Number): V {
+  const always = m.const(WRITABLE[number] ?? 0n);
+  return number === 0 ? m.or(always, ifFeature(m, FEATURE.ssaia, INTERRUPTS)) : always;
+}
+
 function writeGuests<V, C>(m: Machine<V, C>, number: Number, value: V): void {
-  const writable = m.and(m.const(WRITABLE[number] ?? 0n), m.state(`mstateen${number}`));
+  const writable = m.and(writableBits(m, number), m.state(`mstateen${number}`));
   m.setState(`hstateen${number}`, m.and(value, writable));
 }
 
@@ -51,6 +62,7 @@ export const STATE_ENABLE_CSRS: readonly Csr[] = NUMBERS.flatMap((n) => [
   }),
   register(0x30c + n, `mstateen${n}`, FIELDS[n], 'State of extensions that lower modes may access.', {
     requires: 'smstateen',
+    write: (m, value) => m.setState(`mstateen${n}`, m.and(value, writableBits(m, n))),
   }),
   csr(
     0x60c + n,

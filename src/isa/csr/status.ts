@@ -14,8 +14,10 @@ import {
   VSSIP,
 } from '../privileged/causes.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
+import { requireNoControl } from '../privileged/guest-top.ts';
 import { anyOf, hasFeature, ifFeature, isGuest, MPP_SHIFT, MSTATUS, merge } from '../privileged/mstatus.ts';
 import { pendingBits } from '../privileged/trap.ts';
+import { virtualInterrupts, virtualPending } from '../privileged/virtual-interrupts.ts';
 import { FEATURE } from '../state.ts';
 import { type Csr, csr } from './csr.ts';
 import { readGuestEnables, readGuestPending, writeGuestEnables, writeGuestPending } from './guest-interrupts.ts';
@@ -103,44 +105,56 @@ function writeMie<V, C>(m: Machine<V, C>, value: V): void {
   m.contextChanged();
 }
 
-/** sie and sip show, and change, only interrupts that mideleg delegates; for a guest they are vsie and vsip. */
+/** sie and sip show, and change, only interrupts that mideleg delegates, and virtual ones; for a guest they are vsie and vsip. */
 function writeSie<V, C>(m: Machine<V, C>, value: V): void {
   m.when(
     isGuest(m),
     () => writeGuestEnables(m, value),
-    () => m.setState('mie', merge(m, m.state('mie'), value, m.let(m.state('mideleg')))),
+    () => {
+      m.setState('sieVirtual', merge(m, m.state('sieVirtual'), value, m.let(virtualInterrupts(m))));
+      m.setState('mie', merge(m, m.state('mie'), value, m.let(m.state('mideleg'))));
+    },
   );
   m.contextChanged();
 }
 
 function readSie<V, C>(m: Machine<V, C>): V {
-  return m.select(isGuest(m), readGuestEnables(m), m.and(m.state('mie'), m.state('mideleg')));
+  const real = m.and(m.state('mie'), m.state('mideleg'));
+  const virtual = m.and(m.state('sieVirtual'), virtualInterrupts(m));
+  return m.select(isGuest(m), readGuestEnables(m), m.or(real, virtual));
 }
 
 function readSip<V, C>(m: Machine<V, C>): V {
-  return m.select(isGuest(m), readGuestPending(m), m.and(pendingBits(m), m.state('mideleg')));
+  const host = m.or(m.and(pendingBits(m), m.state('mideleg')), virtualPending(m));
+  return m.select(isGuest(m), readGuestPending(m), host);
 }
 
 /**
  * SSIP, STIP, SEIP and VSSIP are software's to write; STIP not while Sstc drives it. SEIP reads software's bit or the
  * external line, but "only the software-writable SEIP bit participates" in csrrs and csrrc: bits that the
- * instruction does not name keep what software wrote.
+ * instruction does not name keep what software wrote. While SEI is a virtual interrupt, its bit is mvip's alone.
  */
 function writeMip<V, C>(m: Machine<V, C>, value: V, changes: V): void {
   const timerBySoftware = m.negate(m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE)));
   const timer = m.select(timerBySoftware, m.const(STIP), m.const(0));
-  const writable = m.select(hasFeature(m, FEATURE.supervisor), m.or(timer, m.const(SSIP | SEIP)), m.const(0));
+  const notVirtual = m.not(m.and(m.state('mvien'), m.const(SEIP)));
+  const bits = m.and(m.or(timer, m.const(SSIP | SEIP)), notVirtual);
+  const writable = m.select(hasFeature(m, FEATURE.supervisor), bits, m.const(0));
   const guests = ifFeature(m, FEATURE.h, VSSIP);
   m.setState('mip', merge(m, m.state('mip'), value, m.let(m.and(m.or(writable, guests), changes))));
   m.contextChanged();
 }
 
-/** Of sip only SSIP is writable. */
+/** Of sip only SSIP is writable: mip's, or mvip's where it is a virtual interrupt. */
 function writeSip<V, C>(m: Machine<V, C>, value: V): void {
   m.when(
     isGuest(m),
     () => writeGuestPending(m, value),
-    () => m.setState('mip', merge(m, m.state('mip'), value, m.let(m.and(m.state('mideleg'), m.const(SSIP))))),
+    () => {
+      const virtual = m.let(m.and(virtualInterrupts(m), m.const(SSIP)));
+      m.setState('mvip', merge(m, m.state('mvip'), value, virtual));
+      m.setState('mip', merge(m, m.state('mip'), value, m.let(m.and(m.state('mideleg'), m.const(SSIP)))));
+    },
   );
   m.contextChanged();
 }
@@ -158,10 +172,12 @@ export const STATUS_CSRS: readonly Csr[] = [
   }),
   csr(0x104, 'sie', 'SEIE[9] STIE[5] SSIE[1]', 'Delegated interrupts that are enabled.', readSie, {
     requires: 'supervisor',
+    guard: requireNoControl,
     write: writeSie,
   }),
   csr(0x144, 'sip', 'SEIP[9]=* STIP[5]=* SSIP[1]', 'Delegated interrupts that are pending.', readSip, {
     requires: 'supervisor',
+    guard: requireNoControl,
     write: writeSip,
   }),
   csr(0x200, 'vsstatus', SSTATUS_FIELDS, "VS-mode's sstatus.", (m) => supervisorStatus(m, m.state('vsstatus')), {

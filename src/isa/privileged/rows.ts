@@ -74,7 +74,7 @@ function fenceAddresses<V, C>(m: Machine<V, C>): void {
 function readWrite<V, C>(m: Machine<V, C>, source: V): void {
   m.requireCsrWritable();
   const old = m.csrRead();
-  m.csrWrite(source, m.const(-1));
+  m.csrWrite(source, m.const(-1), old);
   m.rd(old);
 }
 
@@ -82,14 +82,14 @@ function readWrite<V, C>(m: Machine<V, C>, source: V): void {
 function readSet<V, C>(m: Machine<V, C>, bits: V): void {
   m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
-  m.when(m.rs1IsNotZero(), () => m.csrWrite(m.or(old, bits), bits));
+  m.when(m.rs1IsNotZero(), () => m.csrWrite(m.or(old, bits), bits, old));
   m.rd(old);
 }
 
 function readClear<V, C>(m: Machine<V, C>, bits: V): void {
   m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
-  m.when(m.rs1IsNotZero(), () => m.csrWrite(m.and(old, m.not(bits)), bits));
+  m.when(m.rs1IsNotZero(), () => m.csrWrite(m.and(old, m.not(bits)), bits, old));
   m.rd(old);
 }
 

@@ -52,6 +52,12 @@ export class TestHart implements CaseHart {
   set(field: StateField, value: bigint): void {
     this.machine.registers[field] = value;
   }
+  file(index: number): bigint {
+    return this.machine.registers.interruptFiles[index] ?? 0n;
+  }
+  setFile(index: number, value: bigint): void {
+    this.machine.registers.interruptFiles[index] = value;
+  }
   x(index: number): bigint {
     return this.machine.registers.x[index] ?? 0n;
   }

@@ -28,6 +28,7 @@ import {
   VIRTUAL_INTERRUPT_BITS,
 } from './causes.ts';
 import { ENVCFG } from './envcfg.ts';
+import { hasControl, hasInjected, topForGuest } from './guest-top.ts';
 import { HSTATUS, SPVP_SHIFT, VGEIN_SHIFT } from './hstatus.ts';
 import {
   anyOf,
@@ -40,10 +41,14 @@ import {
   MSTATUS,
   SPP_SHIFT,
 } from './mstatus.ts';
+import { virtualInterrupts, virtualWaiting } from './virtual-interrupts.ts';
 
 const INTERRUPT_FLAG = 1n << 63n;
 const SGEIP_BIT = 12;
 const VSEIP_BIT = 10;
+/** Set in a cause that pendingInterrupt gives: an interrupt that hvictl made, for VS-mode. */
+const FORCED_SHIFT = 16;
+const FORCED = 2 ** FORCED_SHIFT;
 
 /** What a trap says of itself. All but the first two are zero for interrupts, and where there is no hypervisor extension. */
 export interface Trap<V> {
@@ -63,17 +68,20 @@ export interface Trap<V> {
  * and, through jumpTo, the pc.
  */
 export function enterTrap<V, C>(m: Machine<V, C>, trap: Trap<V>, isInterrupt: boolean): void {
-  const cause = m.let(trap.cause);
+  // One that vstopi tells of is the guest's, whatever number it has.
+  const isForced = isInterrupt ? m.and(m.srl(trap.cause, m.const(FORCED_SHIFT)), m.const(1)) : m.const(0);
+  const forced = m.let(isForced);
+  const cause = m.let(isInterrupt ? m.and(trap.cause, m.const(FORCED - 1)) : trap.cause);
   const mode = m.let(m.mode());
   const guest = m.let(m.state('virtual'));
   const pc = m.let(m.pc());
-  const delegation = isInterrupt ? delegatedInterrupts(m) : m.state('medeleg');
+  const delegation = isInterrupt ? interruptDelegation(m) : m.state('medeleg');
   // Traps from M-mode never go to a lower mode, whatever is delegated.
   const toSupervisor = m.let(
-    m.bool(m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n))),
+    m.or(forced, m.bool(m.both(m.ltu(mode, m.const(MODE.machine)), anyOf(m, m.srl(delegation, cause), 1n)))),
   );
   const further = m.srl(m.state(isInterrupt ? 'hideleg' : 'hedeleg'), cause);
-  const toGuest = m.let(m.and(m.and(guest, toSupervisor), further));
+  const toGuest = m.let(m.or(forced, m.and(m.and(guest, toSupervisor), further)));
   const isAddress = isInterrupt ? m.const(0) : m.and(m.srl(m.const(ADDRESS_EXCEPTIONS), cause), m.const(1));
   const from: Origin<V> = {
     ...trap,
@@ -232,13 +240,23 @@ export function delegatedInterrupts<V, C>(m: Machine<V, C>): V {
 }
 
 /**
+ * By number, interrupts that go to supervisor level: those that are delegated; and virtual ones, unless the real one of the
+ * same number is due at machine level, which comes first.
+ */
+function interruptDelegation<V, C>(m: Machine<V, C>): V {
+  const atMachineLevel = m.and(pendingBits(m), m.state('mie'));
+  return m.or(delegatedInterrupts(m), m.and(virtualInterrupts(m), m.not(atMachineLevel)));
+}
+
+/**
  * mip as it reads: bits that software set, or that devices drive. With Sstc enabled (menvcfg.STCE), STIP is the
  * comparison of time with stimecmp (a line), and not software's. SSIP has no line: other harts' software interrupts reach
- * `mip` through the thread that runs this hart, so that the guest's clearing of SSIP races with nobody.
+ * `mip` through the thread that runs this hart, so that the guest's clearing of SSIP races with nobody. SEIP of software
+ * is not shown while it is a virtual interrupt's (mvien).
  */
 export function pendingBits<V, C>(m: Machine<V, C>): V {
   const byComparison = m.both(hasFeature(m, FEATURE.sstc), anyOf(m, m.state('menvcfg'), ENVCFG.STCE));
-  const software = m.state('mip');
+  const software = m.let(m.and(m.state('mip'), m.not(m.and(m.state('mvien'), m.const(SEIP)))));
   const lines = m.state('lines');
   const timer = m.select(byComparison, lines, software);
   const bySoftware = m.const(SSIP | SEIP | VIRTUAL_INTERRUPT_BITS);
@@ -255,9 +273,34 @@ function guestExternal<V, C>(m: Machine<V, C>): V {
   return m.or(m.sll(any, m.const(SGEIP_BIT)), m.sll(own, m.const(VSEIP_BIT)));
 }
 
-/** True if an interrupt is pending that mie enables, whatever mode and mstatus say: what ends wfi. */
+/**
+ * True if an interrupt is pending that mie (or, a virtual one, sie) enables, or that hvictl makes, whatever mode and mstatus
+ * say: what ends wfi.
+ */
 export function interruptWaiting<V, C>(m: Machine<V, C>): C {
-  return m.ne(m.and(pendingBits(m), m.state('mie')), m.const(0));
+  const waiting = m.or(m.and(pendingBits(m), m.state('mie')), virtualWaiting(m));
+  return m.either(m.ne(waiting, m.const(0)), hasInjected(m));
+}
+
+/** What mtopi tells of: the interrupt that is first among those pending and enabled at machine level, or -1. */
+export function firstForMachine<V, C>(m: Machine<V, C>): V {
+  return firstOf(m, m.and(m.and(pendingBits(m), m.state('mie')), m.not(delegatedInterrupts(m))));
+}
+
+/** What stopi tells of: the same at supervisor level, without what is delegated further. */
+export function firstForSupervisor<V, C>(m: Machine<V, C>): V {
+  const here = m.and(delegatedInterrupts(m), m.not(m.state('hideleg')));
+  return firstOf(m, m.or(m.and(m.and(pendingBits(m), m.state('mie')), here), virtualWaiting(m)));
+}
+
+/** Of these interrupts the first by the default order; -1: there is none. No priorities can be configured (iprio is zero). */
+function firstOf<V, C>(m: Machine<V, C>, interrupts: V): V {
+  const among = m.let(interrupts);
+  let first = m.const(-1);
+  for (const candidate of INTERRUPT_PRIORITY.toReversed()) {
+    first = m.select(anyOf(m, among, 1n << BigInt(candidate)), m.const(candidate), first);
+  }
+  return m.let(first);
 }
 
 /**
@@ -278,14 +321,14 @@ export function pendingInterrupt<V, C>(m: Machine<V, C>): V {
     m.both(m.eq(mode, m.const(MODE.supervisor)), anyOf(m, status, MSTATUS.SIE)),
   );
   const forMachine = m.let(m.select(machineTakes, m.and(pending, m.not(delegated)), m.const(0)));
-  const toHost = m.and(pending, m.and(delegated, m.not(further)));
+  const toHost = m.or(m.and(pending, m.and(delegated, m.not(further))), virtualWaiting(m));
   const forHost = m.let(m.select(m.either(guest, supervisorTakes), toHost, m.const(0)));
-  const forGuest = m.select(m.both(guest, supervisorTakes), m.and(pending, further), m.const(0));
+  const guestTakes = m.both(guest, supervisorTakes);
+  const forGuest = m.select(m.both(guestTakes, m.negate(hasControl(m))), m.and(pending, further), m.const(0));
   const below = m.select(m.ne(forHost, m.const(0)), forHost, forGuest);
-  const takeable = m.let(m.select(m.ne(forMachine, m.const(0)), forMachine, below));
-  let cause = m.const(-1);
-  for (const candidate of INTERRUPT_PRIORITY.toReversed()) {
-    cause = m.select(anyOf(m, takeable, 1n << BigInt(candidate)), m.const(candidate), cause);
-  }
-  return cause;
+  const first = firstOf(m, m.select(m.ne(forMachine, m.const(0)), forMachine, below));
+  // Under hvictl, what is first for the guest is not by mip and mie alone.
+  const isFree = m.both(m.eq(first, m.const(-1)), m.both(guestTakes, hasControl(m)));
+  const top = m.let(m.select(isFree, topForGuest(m, m.srl(m.and(pending, further), m.const(1))).identity, m.const(0)));
+  return m.let(m.select(m.eq(top, m.const(0)), first, m.or(m.add(top, m.const(1)), m.const(FORCED))));
 }

@@ -24,7 +24,7 @@ import {
   type TranslationFault,
   translate,
 } from '../privileged/walk.ts';
-import { type AreaField, FEATURE, GUEST_FIELD, type StateField } from '../state.ts';
+import { type AreaField, FEATURE, GUEST_FIELD, type SharedField, type StateField } from '../state.ts';
 import * as integer from './arithmetic.ts';
 import { FLOAT_FORMATS, floatOperation } from './float.ts';
 import type { PhysicalMemory } from './memory.ts';
@@ -157,7 +157,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     const isGuestAccess = isGuest ? 1n : 0n;
     enterTrap(this, { cause: BigInt(cause), tval, isGuestAccess, gpa: gpa >> 2n, instruction }, isInterrupt);
     this.registers.pc = this.#next;
-    return { kind: 'trapped', cause, tval, isInterrupt };
+    return { kind: 'trapped', cause: isInterrupt ? cause & 0xffff : cause, tval, isInterrupt };
   }
 
   /** The upper half is fetched only if the lower one says that there is one: it may lie in a page that faults. */
@@ -508,6 +508,25 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#hasEffect = true;
     this.registers[field] = value;
   }
+  setBits(field: SharedField, bits: bigint): void {
+    this.setState(field, this.registers[field] | bits);
+  }
+  clearBits(field: SharedField, bits: bigint): void {
+    this.setState(field, this.registers[field] & ~bits);
+  }
+  fileWord(index: bigint): bigint {
+    const word = this.registers.interruptFiles[Number(index)];
+    assert(word !== undefined, `no word ${index} of interrupt files`);
+    return word;
+  }
+  setFileBits(index: bigint, bits: bigint): void {
+    this.#hasEffect = true;
+    this.registers.interruptFiles[Number(index)] = this.fileWord(index) | bits;
+  }
+  clearFileBits(index: bigint, bits: bigint): void {
+    this.#hasEffect = true;
+    this.registers.interruptFiles[Number(index)] = this.fileWord(index) & ~bits;
+  }
   areaState(field: AreaField): bigint {
     return this.registers[this.#inArea(field)];
   }
@@ -537,8 +556,8 @@ export class ReferenceHart implements Machine<bigint, boolean> {
   csrRead(): bigint {
     return readCsr(this, this.#csr());
   }
-  csrWrite(value: bigint, changes: bigint): void {
-    writeCsr(this, this.#csr(), value, changes);
+  csrWrite(value: bigint, changes: bigint, old: bigint): void {
+    writeCsr(this, this.#csr(), value, changes, old);
   }
   #csr(): Csr {
     const row = CSR_BY_NUMBER.get(this.#instruction.csr);

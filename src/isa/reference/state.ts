@@ -1,10 +1,12 @@
 /** A hart's state as a plain object: the fields of hartState, outside any shared memory. */
+import { FILE_WORDS, FILES } from '../interrupt-files.ts';
 import { AREA_COUNTERS } from '../privileged/area-by-cause.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 
 export type ReferenceState = {
   readonly x: BigUint64Array;
   readonly f: BigUint64Array;
+  readonly interruptFiles: BigUint64Array;
   readonly areaCounts: BigUint64Array;
 } & { [K in StateField]: bigint };
 
@@ -17,6 +19,7 @@ export function resetState(pc: bigint, features: bigint): ReferenceState {
   const arrays = {
     x: new BigUint64Array(33),
     f: new BigUint64Array(32),
+    interruptFiles: new BigUint64Array(FILES * FILE_WORDS),
     areaCounts: new BigUint64Array(AREA_COUNTERS),
   };
   return { ...scalars, ...arrays, pc, features, mode: 3n };

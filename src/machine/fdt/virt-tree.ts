@@ -3,14 +3,15 @@
  * firmware find what they find there.
  *
  *     /  chosen  aliases  memory@80000000  cpus { cpu@n { interrupt-controller } cpu-map }  poweroff  reboot
- *        soc { clint | mswi, mtimer  plic  test  rtc  serial  virtio_mmio@...  pci@30000000 }
+ *        soc { clint | mswi, mtimer  plic | aplics, imsics  test  rtc  serial  virtio_mmio@...  pci@30000000 }
  *
  * A machine that starts its guest in supervisor mode itself (built-in SBI) shows it what OpenSBI would leave: no
- * machine-mode timer, and machine-mode PLIC contexts marked as absent.
+ * machine-mode timer, machine-mode PLIC contexts marked as absent, nothing of AIA's machine level.
  * Left out: flash, fw_cfg, platform bus, PMU events.
  */
 import { assert } from '../../base/assert.ts';
 import { isaNames, isaString } from '../../isa/index.ts';
+import type { Aia } from '../interrupt-controller.ts';
 import {
   highPcieWindow,
   PCIE_PINS,
@@ -21,6 +22,7 @@ import {
   VIRTIO_SLOTS,
   virtioSlot,
 } from '../virt-map.ts';
+import { type InterruptNodes, interruptNodes, TRIGGER } from './interrupt-nodes.ts';
 import { node, type PropertyValue, type TreeNode, two, u64 } from './tree.ts';
 import { writeDeviceTree } from './writer.ts';
 
@@ -34,6 +36,9 @@ export interface VirtDescription {
   readonly mmuType: 'sv39' | 'sv48' | 'sv57' | 'none';
   /** Started in supervisor mode by a built-in SBI, or in machine mode by firmware. */
   readonly startsIn: 'S' | 'M';
+  /** The interrupt controller; a PLIC by default. */
+  readonly aia?: Aia;
+  readonly aiaGuests?: number;
   /** One CLINT node (default) or the ACLINT's pair. Same device, same addresses. */
   readonly timer?: 'clint' | 'aclint';
   readonly bootargs?: string;
@@ -52,7 +57,7 @@ export interface VirtDescription {
 }
 
 /** Interrupt numbers at a hart's local controller. */
-const IRQ = { M_SOFT: 3, M_TIMER: 7, S_EXTERNAL: 9, M_EXTERNAL: 11, ABSENT: 0xffff_ffff } as const;
+const IRQ = { M_SOFT: 3, M_TIMER: 7 } as const;
 /** Bytes of a cache block, for Zicbom, Zicbop and Zicboz. */
 const CACHE_BLOCK_BYTES = 64;
 
@@ -65,30 +70,25 @@ export function virtDeviceTree(of: VirtDescription): Uint8Array {
 export function virtTree(of: VirtDescription): TreeNode {
   assert(of.harts >= 1 && Number.isInteger(of.harts), `${of.harts} harts`);
   const phandles = {
-    plic: 1,
     test: 2,
     cpu: (hart: number) => 3 + 2 * hart,
     localController: (hart: number) => 4 + 2 * hart,
   };
+  const { aia = 'none', aiaGuests = 0, harts, startsIn } = of;
   const toHarts = (...irqs: number[]): number[] =>
     Array.from({ length: of.harts }, (_, hart) => irqs.flatMap((irq) => [phandles.localController(hart), irq])).flat();
-  const interrupt = (irq: number) => ({ 'interrupt-parent': phandles.plic, interrupts: irq });
+  // A PLIC has one phandle, before those of the harts; others have theirs behind.
+  const first = aia === 'none' ? 1 : 3 + 2 * harts;
+  const interrupts = interruptNodes({ aia, aiaGuests, harts, startsIn }, first, toHarts);
+  const interrupt = (irq: number, trigger?: number) => ({
+    'interrupt-parent': interrupts.parent,
+    interrupts: interrupts.cells(irq, trigger),
+  });
   const reg = (base: number, sizeBytes: number) => [...two(base), ...two(sizeBytes)];
   const serial = unit('serial', VIRT.uart.base);
 
   const syscon = (name: string, value: number) =>
     node(name, { compatible: `syscon-${name}`, regmap: phandles.test, offset: 0, value });
-
-  const plic = node(unit('plic', VIRT.plic.base), {
-    '#interrupt-cells': 1,
-    '#address-cells': 0,
-    compatible: ['sifive,plic-1.0.0', 'riscv,plic0'],
-    'interrupt-controller': true,
-    'interrupts-extended': toHarts(of.startsIn === 'M' ? IRQ.M_EXTERNAL : IRQ.ABSENT, IRQ.S_EXTERNAL),
-    reg: reg(VIRT.plic.base, VIRT.plic.sizeBytes),
-    'riscv,ndev': 95,
-    phandle: phandles.plic,
-  });
 
   const virtio = Array.from({ length: of.virtioSlots ?? VIRTIO_SLOTS }, (_, slot) => {
     const { base, irq } = virtioSlot(slot);
@@ -103,12 +103,12 @@ export function virtTree(of: VirtDescription): TreeNode {
   const generationNode = node(unit('vmgenid', base), {
     compatible: 'microsoft,vmgenid',
     reg: reg(base, sizeBytes),
-    ...interrupt(irq),
+    ...interrupt(irq, TRIGGER.edge),
   });
 
   const soc = node('soc', { '#address-cells': 2, '#size-cells': 2, compatible: 'simple-bus', ranges: true }, [
     ...(of.startsIn === 'M' ? timerNodes(of.timer ?? 'clint', toHarts, reg) : []),
-    plic,
+    ...interrupts.nodes,
     node(unit('test', VIRT.test.base), {
       compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
       reg: reg(VIRT.test.base, VIRT.test.sizeBytes),
@@ -127,7 +127,7 @@ export function virtTree(of: VirtDescription): TreeNode {
       ...interrupt(VIRT.uart.irq),
     }),
     ...virtio,
-    ...(of.pcie === true ? [pcieNode(of.memoryBytes, phandles.plic, reg)] : []),
+    ...(of.pcie === true ? [pcieNode(of.memoryBytes, interrupts, reg)] : []),
     ...(of.extraSocNodes ?? []),
   ]);
 
@@ -226,7 +226,11 @@ function timerNodes(
   ];
 }
 
-function pcieNode(memoryBytes: number, plic: number, reg: (base: number, sizeBytes: number) => number[]): TreeNode {
+function pcieNode(
+  memoryBytes: number,
+  interrupts: InterruptNodes,
+  reg: (base: number, sizeBytes: number) => number[],
+): TreeNode {
   const high = highPcieWindow(memoryBytes);
   // Space codes of the first cell: 1 I/O, 2 memory of 32 bits, 3 memory of 64 bits (IEEE 1275 PCI binding).
   const window = (space: number, pci: number, cpu: number, sizeBytes: number) => [
@@ -238,7 +242,8 @@ function pcieNode(memoryBytes: number, plic: number, reg: (base: number, sizeByt
   const map: number[] = [];
   for (let slot = 0; slot < PCIE_PINS; slot++) {
     for (let pin = 0; pin < PCIE_PINS; pin++) {
-      map.push(slot << 11, 0, 0, pin + 1, plic, VIRT.pcieEcam.irq + ((slot + pin) % PCIE_PINS));
+      const irq = VIRT.pcieEcam.irq + ((slot + pin) % PCIE_PINS);
+      map.push(slot << 11, 0, 0, pin + 1, interrupts.parent, ...interrupts.cells(irq));
     }
   }
   return node(unit('pci', VIRT.pcieEcam.base), {
@@ -250,6 +255,7 @@ function pcieNode(memoryBytes: number, plic: number, reg: (base: number, sizeByt
     'linux,pci-domain': 0,
     'bus-range': [0, 0xff],
     'dma-coherent': true,
+    'msi-parent': interrupts.messages,
     reg: reg(VIRT.pcieEcam.base, VIRT.pcieEcam.sizeBytes),
     ranges: [
       ...window(1, 0, VIRT.pciePio.base, VIRT.pciePio.sizeBytes),

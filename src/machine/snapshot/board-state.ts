@@ -102,8 +102,9 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
 
 /** Every output is driven again, and devices take up what they had under way. Throws OperatorError `device-changed`. */
 export function resumeBoard(board: Board): void {
-  const { plic, aclint, uart, rtc, world } = board;
-  for (const device of [plic, aclint, uart, rtc]) board.locked(device, () => device.drive());
+  const { interrupts, aclint, uart, rtc, world } = board;
+  interrupts.drive();
+  for (const device of [aclint, uart, rtc]) board.locked(device, () => device.drive());
   for (const device of board.slots) if (device instanceof VirtioDevice) board.locked(device, () => device.resume());
   for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...board.slots.keys()]) world.ring(doorbell);
 }

@@ -37,7 +37,10 @@ const ALL = (1n << 64n) - 1n;
 const PMP_ADDRESS = (1n << 54n) - 1n;
 
 /** Everything that can be allowed to lower modes is. */
-const OPEN: Registers = { mstatus: FS_DIRTY, menvcfg: STCE, mcounteren: 0xffff_ffffn, scounteren: 0xffff_ffffn };
+const OPEN: Registers = {
+  ...{ mstatus: FS_DIRTY, menvcfg: STCE, mcounteren: 0xffff_ffffn, scounteren: 0xffff_ffffn },
+  ...{ miselect: 0x70n, siselect: 0x70n },
+};
 
 // biome-ignore format: table
 const SINGLE: readonly (readonly [number, string, bigint])[] = [
@@ -51,6 +54,8 @@ const SINGLE: readonly (readonly [number, string, bigint])[] = [
   [0x304, 'mie', 0n], [0x305, 'mtvec', 0x8000_2000n], [0x306, 'mcounteren', 0xffff_ffffn], [0x30a, 'menvcfg', STCE],
   [0x320, 'mcountinhibit', 0n], [0x340, 'mscratch', 0n], [0x341, 'mepc', 0n], [0x342, 'mcause', 0n], [0x343, 'mtval', 0n], [0x344, 'mip', 0n],
   [0x747, 'mseccfg', 0n], [0x7a0, 'tselect', 0n], [0x7a1, 'tdata1', 0n], [0x7a2, 'tdata2', 0n], [0x7a3, 'tdata3', 0n], [0x7a4, 'tinfo', 1n],
+  [0x150, 'siselect', 0x70n], [0x151, 'sireg', 0n], [0x15c, 'stopei', 0n], [0xdb0, 'stopi', 0n],
+  [0x308, 'mvien', 0n], [0x309, 'mvip', 0n], [0x350, 'miselect', 0x70n], [0x351, 'mireg', 0n], [0x35c, 'mtopei', 0n], [0xfb0, 'mtopi', 0n],
   [0xb00, 'mcycle', INSTRET], [0xb02, 'minstret', INSTRET],
 ];
 
@@ -121,7 +126,7 @@ const readOnly: HartCase[] = LISTED_CSRS.filter(({ number }) => number >> 10 ===
 /** CSRs that the hart does not have: RV32's, the hypervisor's, odd pmpcfg, debug mode's, custom ones. */
 const absent: HartCase[] = [
   0x000, 0x004, 0x015, 0x101, 0x107, 0x14e, 0x181, 0x200, 0x310, 0x321, 0x322, 0x30c, 0x3a1, 0x3a3, 0x3f0, 0x5a8, 0x600,
-  0x680, 0x740, 0x744, 0x7a5, 0x7a8, 0x7b0, 0x7c0, 0x8ff, 0xb01, 0xb80, 0xc80, 0xda0, 0xfb0, 0xfff,
+  0x680, 0x740, 0x744, 0x7a5, 0x7a8, 0x7b0, 0x7c0, 0x8ff, 0xb01, 0xb80, 0xc80, 0xda0, 0xfb1, 0xfff,
 ].map((number) => {
   const program = [csrrs(5, number, 0)];
   return {
@@ -138,6 +143,8 @@ const FEATURE_OF: readonly (readonly [bigint, readonly string[]])[] = [
   [FEATURE.zihpm, range(3, 31).map((n) => `hpmcounter${n}`)],
   [FEATURE.sstc, ['stimecmp']],
   [FEATURE.smepmp, ['mseccfg']],
+  [FEATURE.smaia, ['mvien', 'mvip', 'miselect', 'mireg', 'mtopei', 'mtopi']],
+  [FEATURE.ssaia, ['siselect', 'sireg', 'stopei', 'stopi']],
   [
     FEATURE.supervisor,
     [
@@ -154,6 +161,8 @@ const FEATURE_OF: readonly (readonly [bigint, readonly string[]])[] = [
       'satp',
       'medeleg',
       'mideleg',
+      'mvien',
+      'mvip',
     ],
   ],
 ];

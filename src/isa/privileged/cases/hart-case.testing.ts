@@ -3,6 +3,7 @@
  * few instructions, state after. A case starts from a hart whose state is zero but for DEFAULTS and what it names.
  */
 import assert from 'node:assert/strict';
+import { FILE_WORDS, FILES } from '../../interrupt-files.ts';
 import { FEATURE, STATE_SCALARS, type StateField } from '../../state.ts';
 
 export type Registers = { readonly [K in StateField]?: bigint };
@@ -13,6 +14,8 @@ export interface HartCase {
   readonly before?: Registers;
   /** Integer registers before, by number. */
   readonly x?: { readonly [index: number]: bigint };
+  /** Words of interrupt files before, by number; the others are zero. */
+  readonly files?: { readonly [index: number]: bigint };
   /** Doublewords by physical address; where they are not named, memory is zero or another case's. */
   readonly memory?: readonly (readonly [bigint, bigint])[];
   /** Instructions at the pc; as many steps are made. */
@@ -20,6 +23,8 @@ export interface HartCase {
   /** State after. Fields that neither this nor `free` names must be as before; pc, unless named, is behind the program. */
   readonly after?: Registers;
   readonly afterX?: { readonly [index: number]: bigint };
+  /** Words of interrupt files after, where they are not as before. */
+  readonly afterFiles?: { readonly [index: number]: bigint };
   /** Fields that the case says nothing about. */
   readonly free?: readonly StateField[] | 'all';
   /** How the last step leaves the engine. */
@@ -30,6 +35,8 @@ export interface HartCase {
 export interface CaseHart {
   get(field: StateField): bigint;
   set(field: StateField, value: bigint): void;
+  file(index: number): bigint;
+  setFile(index: number, value: bigint): void;
   x(index: number): bigint;
   setX(index: number, value: bigint): void;
   /** Puts an instruction of 32 bits at a physical address. */
@@ -74,6 +81,7 @@ export function runHartCase(hart: CaseHart, c: HartCase): void {
   for (const field of FIELDS) hart.set(field, c.before?.[field] ?? DEFAULTS[field] ?? 0n);
   if (c.before?.instret === undefined) hart.set('instret', INSTRET);
   for (let i = 1; i < 32; i++) hart.setX(i, c.x?.[i] ?? 0n);
+  for (let i = 0; i < FILE_WORDS * FILES; i++) hart.setFile(i, c.files?.[i] ?? 0n);
   const start = hart.get('pc');
   for (const [address, value] of c.memory ?? []) {
     hart.put(address, Number(value & 0xffff_ffffn));
@@ -91,6 +99,8 @@ export function runHartCase(hart: CaseHart, c: HartCase): void {
     const expected = named ?? (field === 'pc' ? behind : before.get(field));
     assert.equal(hex(hart.get(field)), hex(expected ?? 0n), field);
   }
+  for (let i = 0; i < FILE_WORDS * FILES; i++)
+    assert.equal(hex(hart.file(i)), hex(c.afterFiles?.[i] ?? c.files?.[i] ?? 0n), `word ${i} of the interrupt files`);
   for (const [index, expected] of Object.entries(c.afterX ?? {})) {
     assert.equal(hex(hart.x(Number(index))), hex(expected), `x${index}`);
   }

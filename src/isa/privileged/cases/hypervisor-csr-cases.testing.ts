@@ -36,6 +36,10 @@ const UXL = 2n << 32n;
 const DELTA = 0x1000n;
 
 /** Everything that can be allowed to lower modes is, and the two status areas hold different things. */
+/** Of mstateen0 and hstateen0: AIA's. */
+const INTERRUPTS = 7n << 58n;
+const FILE_1 = 1n << 12n;
+
 const OPEN: Registers = {
   ...HYPERVISOR,
   menvcfg: STCE | PBMTE | ADUE | 0xf0n,
@@ -43,11 +47,12 @@ const OPEN: Registers = {
   mcounteren: 0xffff_ffffn,
   hcounteren: 0xffff_ffffn,
   scounteren: 0xffff_ffffn,
-  mstateen0: SE | ENVCFG,
+  mstateen0: SE | ENVCFG | INTERRUPTS,
   mstateen1: SE,
   mstateen2: SE,
   mstateen3: SE,
-  hstateen0: SE | ENVCFG,
+  hstateen0: SE | ENVCFG | INTERRUPTS,
+  ...{ guestFiles: 1n, hstatus: FILE_1, vsiselect: 0x70n },
   hstateen1: SE,
   hstateen2: SE,
   hstateen3: SE,
@@ -73,12 +78,14 @@ type Listed = readonly [number, string, bigint, bigint?];
 const LISTED: readonly Listed[] = [
   [0x200, 'vsstatus', UXL], [0x204, 'vsie', 0n], [0x205, 'vstvec', VSTVEC], [0x240, 'vsscratch', 0x12n], [0x241, 'vsepc', 0x24n],
   [0x242, 'vscause', 0x32n], [0x243, 'vstval', 0x42n], [0x244, 'vsip', 0n], [0x24d, 'vstimecmp', ALL - 2n], [0x280, 'vsatp', 0x52n],
-  [0x600, 'hstatus', 2n << 32n], [0x602, 'hedeleg', 0n], [0x603, 'hideleg', 0n], [0x604, 'hie', 0n], [0x605, 'htimedelta', DELTA],
+  [0x600, 'hstatus', (2n << 32n) | FILE_1], [0x602, 'hedeleg', 0n], [0x603, 'hideleg', 0n], [0x604, 'hie', 0n], [0x605, 'htimedelta', DELTA],
   [0x606, 'hcounteren', 0xffff_ffffn], [0x607, 'hgeie', 0n], [0x60a, 'henvcfg', STCE | PBMTE | ADUE | 0xf0n],
-  [0x60c, 'hstateen0', SE | ENVCFG], [0x60d, 'hstateen1', SE], [0x60e, 'hstateen2', SE], [0x60f, 'hstateen3', SE],
+  [0x60c, 'hstateen0', SE | ENVCFG | INTERRUPTS], [0x60d, 'hstateen1', SE], [0x60e, 'hstateen2', SE], [0x60f, 'hstateen3', SE],
   [0x643, 'htval', 0n], [0x644, 'hip', 0n], [0x645, 'hvip', 0n], [0x64a, 'htinst', 0n], [0x680, 'hgatp', 0n], [0xe12, 'hgeip', 0n],
+  [0x250, 'vsiselect', 0x70n], [0x251, 'vsireg', 0n], [0x25c, 'vstopei', 0n], [0x608, 'hvien', 0n], [0x609, 'hvictl', 0n],
+  [0x646, 'hviprio1', 0n], [0x647, 'hviprio2', 0n], [0xeb0, 'vstopi', 0n],
   [0x10c, 'sstateen0', 0n, 0n], [0x10d, 'sstateen1', 0n, 0n], [0x10e, 'sstateen2', 0n, 0n], [0x10f, 'sstateen3', 0n, 0n],
-  [0x30c, 'mstateen0', SE | ENVCFG], [0x30d, 'mstateen1', SE], [0x30e, 'mstateen2', SE], [0x30f, 'mstateen3', SE],
+  [0x30c, 'mstateen0', SE | ENVCFG | INTERRUPTS], [0x30d, 'mstateen1', SE], [0x30e, 'mstateen2', SE], [0x30f, 'mstateen3', SE],
   [0x34a, 'mtinst', 0n], [0x34b, 'mtval2', 0n],
 ];
 export const HYPERVISOR_CSRS_LISTED: readonly ListedCsr[] = LISTED.map(([number, name, reads]) => ({
@@ -291,7 +298,7 @@ const WRITTEN: readonly Written[] = [
   { csr: 'mie', write: ALL, reads: 0x1eeen, why: "guests' interrupts" },
   { csr: 'mip', write: ALL, reads: 0x206n, before: { menvcfg: STCE }, why: 'of guests only VSSIP' },
   { csr: 'mip', write: 0n, reads: 0x440n, before: { mip: 0x444n }, why: 'VSTIP and VSEIP are hvip\'s' },
-  { csr: 'hstatus', write: ALL, reads: (2n << 32n) | 0x70_03c0n, why: 'implemented bits; no guest interrupt file' },
+  { csr: 'hstatus', write: ALL, reads: (2n << 32n) | 0x70_03c0n, before: { guestFiles: 0n, hstatus: 0n }, why: 'implemented bits; no guest interrupt file' },
   { csr: 'hstatus', write: ALL, reads: (2n << 32n) | 0x73_f3c0n, before: { guestFiles: 63n }, why: 'VGEIN up to GEILEN' },
   { csr: 'hstatus', write: 6n << 12n, reads: (2n << 32n) | (2n << 12n), before: { guestFiles: 5n, hstatus: 2n << 12n }, why: 'VGEIN beyond GEILEN stays' },
   { csr: 'hstatus', write: 5n << 12n, reads: (2n << 32n) | (5n << 12n), before: { guestFiles: 5n }, why: 'VGEIN = GEILEN' },
@@ -301,7 +308,7 @@ const WRITTEN: readonly Written[] = [
   { csr: 'hip', write: ALL, reads: 4n, why: 'only VSSIP is writable' },
   { csr: 'hip', write: 0n, reads: 0x440n, before: { mip: 0x444n }, why: 'only VSSIP is writable' },
   { csr: 'hvip', write: ALL, reads: 0x444n, why: "VS-mode's interrupts" },
-  { csr: 'hgeie', write: ALL, reads: 0n, why: 'no guest interrupt file' },
+  { csr: 'hgeie', write: ALL, reads: 0n, before: { guestFiles: 0n }, why: 'no guest interrupt file' },
   { csr: 'hgeie', write: ALL, reads: 0x3en, before: { guestFiles: 5n }, why: 'bits 1 to GEILEN' },
   { csr: 'hgeie', write: ALL, reads: ALL - 1n, before: { guestFiles: 63n }, why: 'bits 1 to GEILEN' },
   { csr: 'hcounteren', write: ALL, reads: 0xffff_ffffn, why: '32 counters' },
@@ -329,9 +336,10 @@ const WRITTEN: readonly Written[] = [
   { csr: 'vsepc', write: ALL, reads: ALL - 1n, why: 'bit 0 is zero' },
   { csr: 'vsepc', write: ALL, reads: ALL - 3n, before: without(FEATURE.c), why: 'bit 1, too, without C' },
   ...['vsscratch', 'vscause', 'vstval', 'vstimecmp'].map((name): Written => ({ csr: name, write: ALL, reads: ALL, why: 'any' })),
-  { csr: 'mstateen0', write: ALL, reads: SE | ENVCFG, why: 'what there is' },
+  { csr: 'mstateen0', write: ALL, reads: SE | ENVCFG | INTERRUPTS, why: 'what there is' },
+  { csr: 'mstateen0', write: ALL, reads: SE | ENVCFG, before: { features: HYPERVISOR_FEATURES & ~FEATURE.ssaia }, why: 'without AIA' },
   { csr: 'mstateen1', write: ALL, reads: SE, why: 'what there is' },
-  { csr: 'hstateen0', write: ALL, reads: SE | ENVCFG, why: 'what there is' },
+  { csr: 'hstateen0', write: ALL, reads: SE | ENVCFG | INTERRUPTS, why: 'what there is' },
   { csr: 'hstateen0', write: ALL, reads: SE, before: { mstateen0: SE }, why: 'zero where mstateen0 is' },
   { csr: 'hstateen1', write: ALL, reads: 0n, before: { mstateen1: 0n }, why: 'zero where mstateen1 is' },
   { csr: 'sstateen0', write: ALL, reads: 0n, why: 'no state of user mode' },
@@ -370,7 +378,7 @@ const VIEWS: readonly View[] = [
   { name: 'a guest interrupt file', before: { guestFiles: 3n, hgeip: 8n, hstatus: 3n << 12n, hideleg: 0x444n }, reads: [[MIP, 0x400n], [HIP, 0x400n], [HVIP, 0n], [VSIP, 0x200n], [0xe12, 8n]] },
   { name: 'a guest interrupt file that VGEIN does not name', before: { guestFiles: 3n, hgeip: 8n, hstatus: 2n << 12n }, reads: [[MIP, 0n], [0xe12, 8n]] },
   { name: 'a guest interrupt file that HS-mode takes', before: { guestFiles: 3n, hgeip: 8n, hgeie: 8n }, reads: [[MIP, 0x1000n], [HIP, 0x1000n], [SIP, 0n], [VSIP, 0n]] },
-  { name: 'VGEIN 0 names none', before: { guestFiles: 3n, hgeip: 0xen }, reads: [[HIP, 0n]] },
+  { name: 'VGEIN 0 names none', before: { hstatus: 0n, guestFiles: 3n, hgeip: 0xen }, reads: [[HIP, 0n]] },
   { name: 'enables', before: { mie: 0x1eeen, mideleg: 0x222n, hideleg: 0x444n }, reads: [[MIE, 0x1eeen], [HIE, 0x1444n], [VSIE, 0x222n], [SIE_CSR, 0x222n]] },
   { name: 'enables, not delegated further', before: { mie: 0x1eeen, mideleg: 0x222n }, reads: [[HIE, 0x1444n], [VSIE, 0n], [SIE_CSR, 0x222n]] },
   { name: 'pending, as VS-mode sees it', at: VS, before: { mip: 0x464n, mideleg: 0x222n, hideleg: 0x444n }, reads: [[SIP, 0x222n]] },

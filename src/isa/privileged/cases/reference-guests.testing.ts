@@ -34,7 +34,7 @@ export function referenceGuests(): (program: GuestProgram) => GuestOutcome | und
     Object.assign(state, { mtvec: HANDLER, pmpaddr0: (1n << 54n) - 1n, pmpcfg0: 0x1fn, stimecmp: ALL, vstimecmp: ALL });
     const hart = new ReferenceHart({ state, decoder, memory });
     for (const [i, name] of INPUT_CSRS.entries())
-      writeCsr(hart, must(CSR_BY_NAME.get(name)), program.csrs[i] ?? 0n, ALL);
+      writeCsr(hart, must(CSR_BY_NAME.get(name)), program.csrs[i] ?? 0n, ALL, 0n);
     for (let i = 0; i < 16; i++)
       memory.write(PROGRAM - 4n + BigInt(4 * i), 4, BigInt((program.words[i] ?? C_EBREAK * 0x1_0001) >>> 0));
     for (const [address, value] of program.entries) memory.write(address, 8, value);
