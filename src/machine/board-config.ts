@@ -92,7 +92,9 @@ function cpuOf({ cpu = DEFAULT_CPU, nested }: Pick<BoardOptions, 'cpu' | 'nested
 }
 
 /** The extensions that `--cpu` and `--nested` name, and those that come with the interrupt controller. */
-export function extensionsOf(options: BoardOptions | Pick<BoardOptions, 'cpu' | 'nested' | 'aia'>): ReadonlySet<string> {
+export function extensionsOf(
+  options: BoardOptions | Pick<BoardOptions, 'cpu' | 'nested' | 'aia'>,
+): ReadonlySet<string> {
   return withImsic(parseCpu(cpuOf(options)), options.aia);
 }
 
