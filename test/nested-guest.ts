@@ -3,26 +3,46 @@
  * level's kernel and initramfs, our small VMM (guest/vmm) and the programs that measure (guest/exits, and the initramfs
  * of the bench). Made once for each state of the sources and of the image, kept in the cache folder.
  */
+import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cacheFolder, publishFolder } from '../src/host/debian/index.ts';
+import { cacheFolder, publishFolder, run } from '../src/host/debian/index.ts';
 import { type GuestImage, nestedArchive } from '../src/host/images/index.ts';
 import { crossCompile, sourcesDigest } from './cross-compile.ts';
+import { programPath } from './toolbox.ts';
 
 const vmmFolder = join(import.meta.dirname, '../guest/vmm');
+const exitsFolder = join(import.meta.dirname, '../guest/exits');
 
-/** The initramfs of a first level: /nested holds vmm, exits, kernel, initrd, and `further` files. Needs `cross`. */
-export async function nestedInitrd(image: GuestImage, further: Readonly<Record<string, string>> = {}): Promise<string> {
-  const state = [image.manifest.kernel.sha256, image.manifest.initrd.sha256, ...Object.values(further)];
-  const folder = cacheFolder('nested', sourcesDigest([vmmFolder], ...state));
+/**
+ * The initramfs of a first level: /nested holds vmm, exits, kernel, initrd, and `further` files by their names.
+ * Needs `cross`.
+ */
+export async function nestedInitrd(
+  image: GuestImage,
+  further: Readonly<Record<string, Uint8Array>> = {},
+): Promise<string> {
+  const { kernel, initrd } = image.manifest;
+  const state = [
+    kernel.sha256,
+    initrd.sha256,
+    ...Object.entries(further).flatMap(([name, data]) => [name, digest(data)]),
+  ];
+  const folder = cacheFolder('nested', sourcesDigest([vmmFolder, exitsFolder], ...state));
   await publishFolder(folder, {}, async (temporary) => {
-    const programs: Record<string, Uint8Array> = { vmm: await compileVmm(join(temporary, 'vmm')) };
-    for (const [name, path] of Object.entries(further)) programs[name] = await readFile(path);
-    const archive = await nestedArchive(image, programs);
+    const programs = {
+      vmm: await compileVmm(join(temporary, 'vmm')),
+      exits: await compileExits(join(temporary, 'exits')),
+    };
+    const archive = await nestedArchive(image, { ...programs, ...further });
     await writeFile(join(temporary, 'initrd.cpio'), Buffer.concat([await readFile(image.initrd), archive]));
   });
   return join(folder, 'initrd.cpio');
+}
+
+function digest(data: Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
 }
 
 async function compileVmm(target: string): Promise<Uint8Array> {
@@ -32,4 +52,15 @@ async function compileVmm(target: string): Promise<Uint8Array> {
     sources.map((name) => join(vmmFolder, name)),
     ['-static', '-pthread', '-s'],
   );
+}
+
+/** A program for a bare hart, in the form of a kernel. */
+async function compileExits(target: string): Promise<Uint8Array> {
+  const bare = ['-ffreestanding', '-nostdlib', '-static', '-no-pie', '-mcmodel=medany', '-mno-relax'];
+  const linker = [`-T,${join(exitsFolder, 'exits.lds')}`, '--build-id=none', '--no-warn-rwx-segments'];
+  const flags = [...bare, ...linker.map((word) => `-Wl,${word}`)];
+  const sources = ['start.S', 'exits.c'].map((name) => join(exitsFolder, name));
+  await crossCompile(`${target}.elf`, sources, flags);
+  await run(programPath('riscv64-linux-gnu-objcopy'), ['--output-target=binary', `${target}.elf`, target]);
+  return await readFile(target);
 }

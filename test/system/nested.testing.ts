@@ -42,7 +42,7 @@ export const firstLevelWords = 'kage.hostname=l1';
 export async function bootSecondLevel(level: FirstLevel, options: NestedOptions = {}): Promise<void> {
   await level.shows(promptOf(1));
   level.type('modprobe kvm; echo "modprobe: $?"; ls -l /dev/kvm\n');
-  await level.shows(/modprobe: 0[^]*\/dev\/kvm\r?\n/);
+  await level.shows(/modprobe: 0.*\/dev\/kvm\r?\n/s);
   await level.shows(promptOf(1));
   const words = [
     ...['/nested/vmm', '--stats', '--kernel', '/nested/kernel', '--initrd', '/nested/initrd', '--memory', '160M'],
@@ -59,7 +59,7 @@ export async function workInSecondLevel(level: FirstLevel): Promise<Omit<NestedR
   const run = async (command: string): Promise<string> => {
     // Marks that differ from what is typed, which the shell shows in lines of its terminal's width.
     level.type(`echo '<''<'; ${command}; echo '>''>'\n`);
-    const [, said = ''] = (await level.shows(/<<\r?\n[^]*>>\r?\n/)).replaceAll('\r', '').split('<<\n');
+    const [, said = ''] = (await level.shows(/<<\r?\n.*>>\r?\n/s)).replaceAll('\r', '').split('<<\n');
     await level.shows(promptOf(2));
     return said.slice(0, said.lastIndexOf('\n>>')).trim();
   };
