@@ -229,6 +229,8 @@ function addRun(
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
     .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
+    .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
+    .option('--combined-shadows <on|off>', "off: walk both stages of a nested guest's accesses each time")
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
@@ -291,6 +293,7 @@ function addSnapshots(
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code')
     .option('--shadows <count>', 'shadow page tables of each hart, 1 to 64')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences, or writes to page tables')
+    .option('--combined-shadows <on|off>', "off: walk both stages of a nested guest's accesses each time")
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));

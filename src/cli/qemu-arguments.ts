@@ -65,7 +65,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|balloon|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|balloon|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {
@@ -81,6 +81,11 @@ export function withoutQemuSpellings(args: readonly string[]): string[] {
         throw new OperatorError('bad-usage', `option ${word} needs a value`, 'See "kage run --help"');
       }
       out.push(...rewrite(value));
+    } else if (word === '--nested') {
+      // Said alone it means on; what stands behind it is the image, as a rule.
+      const isSaid = args[i + 1] === 'on' || args[i + 1] === 'off';
+      if (isSaid) i += 1;
+      out.push(`--nested=${isSaid ? args[i] : 'on'}`);
     } else if (Object.hasOwn(alone, word)) {
       out.push(...(alone[word] ?? []));
     } else {

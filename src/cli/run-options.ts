@@ -59,6 +59,8 @@ export interface RunFlags {
   readonly shadows?: string;
   readonly asidBits?: string;
   readonly shadowModel?: string;
+  readonly nested?: string;
+  readonly combinedShadows?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
@@ -130,6 +132,10 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
     ...(flags.shadowModel === undefined ? {} : { shadowModel: parseShadowModel(flags.shadowModel) }),
+    ...(flags.nested === undefined ? {} : { nested: parseSwitch(flags.nested, '--nested') }),
+    ...(flags.combinedShadows === undefined
+      ? {}
+      : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.trap === undefined ? {} : { traps: flags.trap }),
     ...(flags.trapLog === undefined ? {} : { trapLog: flags.trapLog }),

@@ -51,6 +51,7 @@ export type RestoreFlags = Pick<
   | 'promotion'
   | 'shadows'
   | 'shadowModel'
+  | 'combinedShadows'
   | 'codeMemory'
 >;
 

@@ -13,6 +13,7 @@ import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
 const STIP = 1n << 5n;
+const VSTIP = 1n << 6n;
 const STCE = 1n << 63n;
 /** Ten nanoseconds an instruction, a hundred a tick: the instruction clock. */
 export const STEPS_PER_TICK = 10;
@@ -38,19 +39,28 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
     'timer',
     module.function('timer', [P], [], (f) => {
       const vcpu = f.param<Ptr>(0).get;
-      const has = (field: 'features' | 'menvcfg', mask: bigint): I32 =>
+      const has = (field: 'features' | 'menvcfg' | 'henvcfg' | 'lines', mask: bigint): I32 =>
         f.i64.ne(f.i64.and(f.i64.load(vcpu, at[field]), f.i64.const(mask)), f.i64.const(0));
-      f.if(f.i32.and(has('features', FEATURE.sstc), has('menvcfg', STCE)), () => {
-        const due = f.i64.geU(f.call(library.get('time'), vcpu) as I64, f.i64.load(vcpu, at.stimecmp));
+      const lower = (line: bigint): void =>
+        f.if(has('lines', line), () => f.atomicRmw('and', vcpu, at.lines, 8, f.i64.const(~line)));
+      const compare = (line: bigint, time: I64, deadline: 'stimecmp' | 'vstimecmp'): void =>
         f.if(
-          f.let(due),
-          () => f.atomicRmw('or', vcpu, at.lines, 8, f.i64.const(STIP)),
-          () =>
-            f.if(f.i64.ne(f.i64.and(f.i64.load(vcpu, at.lines), f.i64.const(STIP)), f.i64.const(0)), () =>
-              f.atomicRmw('and', vcpu, at.lines, 8, f.i64.const(~STIP)),
-            ),
+          f.let(f.i64.geU(time, f.i64.load(vcpu, at[deadline]))),
+          () => f.atomicRmw('or', vcpu, at.lines, 8, f.i64.const(line)),
+          () => lower(line),
+        );
+      const isOn = f.let(f.i32.and(has('features', FEATURE.sstc), has('menvcfg', STCE)));
+      f.if(isOn, () => {
+        const time = f.let(f.call(library.get('time'), vcpu) as I64);
+        compare(STIP, time, 'stimecmp');
+        // A guest's time is its hypervisor's with a difference.
+        f.if(
+          f.i32.and(has('features', FEATURE.h), has('henvcfg', STCE)),
+          () => compare(VSTIP, f.let(f.i64.add(time, f.i64.load(vcpu, at.htimedelta))), 'vstimecmp'),
+          () => lower(VSTIP),
         );
       });
+      f.if(f.i32.eqz(isOn), () => lower(VSTIP));
     }),
   );
   const index = (f: FunctionBuilder): I32 => f.i32.load8U(f.ptr.from32(f.param<I32>(1).get), PLAN.csrIndex);

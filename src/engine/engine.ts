@@ -64,7 +64,11 @@ export function generateEngine(
   const device = module.importFunction('device', [module.pointerType], ['i32']);
   const call = module.importFunction('call', [module.pointerType], ['i32']);
   const handed = module.importFunction('handed', ['i32', 'i32', 'i32'], []);
-  const library = new Library({ hasCompressed: extensions.has('c'), emulates: emulated.size > 0 });
+  const library = new Library({
+    hasCompressed: extensions.has('c'),
+    emulates: emulated.size > 0,
+    hasHypervisor: extensions.has('h'),
+  });
   defineArithmetic(module, library);
   defineFloat(module, library);
   defineRegions(module, library);
@@ -118,13 +122,13 @@ interface Exports {
   drop_regions(vcpu: Address, page: Address): void;
   context(vcpu: Address): void;
   flush_translation(vcpu: Address): void;
-  fence_all(vcpu: Address): void;
-  flush_space(vcpu: Address, asid: bigint): void;
-  flush_page(vcpu: Address, va: bigint, asid: bigint): void;
+  flush_space(vcpu: Address, asid: bigint, scope: bigint): void;
+  flush_page(vcpu: Address, va: bigint, asid: bigint, scope: bigint): void;
   return_frames(vcpu: Address): void;
   timer(vcpu: Address): void;
   written(vcpu: Address, host: Address, bytes: number): void;
   walk(vcpu: Address, va: bigint, access: number, mode: number): bigint;
+  walk_virtual(vcpu: Address, va: bigint, access: number, mode: number, isHlvx: number): bigint;
   csr_read(vcpu: Address, number: number): bigint;
   csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
   host_address(vcpu: Address, va: bigint, bytes: number, access: number): Address;
@@ -250,19 +254,24 @@ export class Processor {
   }
 
   /**
-   * A fence of `bytes` from `va` on, of an ASID or (-1) of all: page by page, or where that would take longer than to find
-   * the translations again, of all pages. Between runs.
+   * A fence of `bytes` from `va` on, of an ASID or (-1) of all, for whom `scope` names (fence-scope.ts): page by page, or where
+   * that would take longer than to find the translations again, of all pages. Between runs.
    */
-  fence(vcpu: number, state: VcpuState, va: bigint, bytes: bigint, asid: bigint): void {
+  fence(
+    vcpu: number,
+    state: VcpuState,
+    { va, bytes, asid, scope }: { va: bigint; bytes: bigint; asid: bigint; scope: bigint },
+  ): void {
     const at = this.#address(vcpu);
     state.fencesRemote++;
     const isAll = (va === 0n && bytes === 0n) || bytes > MOST_FENCED_BYTES;
-    if (!isAll) {
-      const end = va + bytes;
-      for (let page = va & ~0xfffn; page < end; page += 4096n)
-        this.#exports.flush_page(at, BigInt.asIntN(64, page), asid);
-    } else if (asid < 0n) this.#exports.fence_all(at);
-    else this.#exports.flush_space(at, asid);
+    if (isAll) {
+      this.#exports.flush_space(at, asid, scope);
+      return;
+    }
+    const end = va + bytes;
+    for (let page = va & ~0xfffn; page < end; page += 4096n)
+      this.#exports.flush_page(at, BigInt.asIntN(64, page), asid, scope);
   }
 
   flushTranslation(vcpu: number): void {
@@ -287,7 +296,11 @@ export class Processor {
     this.settleContext(vcpu, state);
     const tables = state.protection.slice();
     state.protection.fill(0n);
-    const gpa = this.#exports.walk(this.#address(vcpu), BigInt.asIntN(64, va), 1, mode);
+    const [at, address] = [this.#address(vcpu), BigInt.asIntN(64, va)];
+    const gpa =
+      state.virtual === 0n
+        ? this.#exports.walk(at, address, 1, mode)
+        : this.#exports.walk_virtual(at, address, 1, mode, 0);
     state.protection.set(tables);
     // What it found on its way must not lead the guest past a check.
     if (tables.some((table) => table !== 0n)) dropTranslations(state);

@@ -4,6 +4,7 @@ export { division, highProduct } from './arithmetic.ts';
 export { STEPS_PER_TICK } from './csr-functions.ts';
 export type { Policy } from './decode-tables.ts';
 export { type EngineCode, type Exit, generateEngine, Processor, type Signature } from './engine.ts';
+export { EVERY_GUEST, guestScope, HOST_SCOPE } from './fence-scope.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
 export { type FrameRights, GuestPhysicalMap } from './guest-physical-map.ts';
 export { MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
@@ -72,6 +73,7 @@ export {
   MOST_SHADOWS,
   PROTECTION_LOG_ENTRIES,
   PROTECTION_LOG_WORDS,
+  REMOTE_FENCE_WORDS,
   REMOTE_FENCES,
   REQUEST,
   TLB_BANK_BYTES,

@@ -32,7 +32,7 @@ import { countEmulated } from './overlay-code.ts';
 import { countSite, countTarget, noteJump } from './profile.ts';
 import { defineMissing } from './regions.ts';
 import { firstPlace } from './translation-buffers.ts';
-import { defineTraps } from './traps.ts';
+import { defineTraps, mayInterrupt } from './traps.ts';
 import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -127,10 +127,7 @@ class Loop {
       // An answered device access is finished before anything else happens; so is what was interrupted in a slice.
       const isUnderWay = f.i32.or(f.i32.load(this.#vcpu, at.mmioAnswer), f.i32.load(this.#vcpu, at.resume));
       f.if(f.i32.eqz(isUnderWay), () => {
-        const waiting = f.i64.or(f.atomicLoad('i64', this.#vcpu, at.lines), f.i64.load(this.#vcpu, at.mip));
-        f.if(f.i64.ne(f.i64.and(waiting, f.i64.load(this.#vcpu, at.mie)), f.i64.const(0)), () =>
-          f.call(this.#fn('take_interrupt'), this.#vcpu),
-        );
+        f.if(mayInterrupt(f, this.#vcpu), () => f.call(this.#fn('take_interrupt'), this.#vcpu));
       });
       f.i32.store(this.#vcpu, at.resume, f.i32.const(0));
       const isStale = f.i32.load(this.#vcpu, at.contextStale);
@@ -507,9 +504,18 @@ class Loop {
       f.i64.store(this.#vcpu, at.faultTval, bits);
       if (this.#library.emulates) this.#leaveIfEmulated(bits);
     });
+    this.#describeFault();
     this.#notRetired();
     f.call(this.#fn('take_trap'), this.#vcpu, this.#pc());
     f.br(must(this.#labels.reenter));
+  }
+
+  /** Hypervisors want to know what faulted. */
+  #describeFault(): void {
+    const f = this.#f;
+    if (!this.#library.hasHypervisor) return;
+    const bits = f.call(this.#fn('instruction_bits'), this.#vcpu, this.#entry.get, this.#pc()) as I64;
+    f.call(this.#fn('describe_fault'), this.#vcpu, f.convert('i32_wrap_i64', bits));
   }
 
   /** Counts the sensitive instruction at hand, before it has an effect. */

@@ -7,6 +7,7 @@
  *   region --promoted_call--> host: call(vcpu) -> done, or to be left to the exit
  */
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { mayInterrupt } from './traps.ts';
 import { EXIT, FAULT, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -40,10 +41,9 @@ export function definePromotion(
   });
   module.define(declare('must_look', [P, 'i64'], ['i32']), (f) => {
     const vcpu = f.param<Ptr>(0).get;
-    const waiting = f.i64.or(f.atomicLoad('i64', vcpu, at.lines), f.i64.load(vcpu, at.mip));
     f.return(
       f.i32.or(
-        f.i64.ne(f.i64.and(waiting, f.i64.load(vcpu, at.mie)), f.i64.const(0)),
+        mayInterrupt(f, vcpu),
         f.i64.ne(f.i64.load(vcpu, at.fetchEpoch), f.param<I64>(1).get),
       ),
     );

@@ -1,9 +1,9 @@
 /**
  * A hart's shadows in memory (mechanism 6, docs/mechanisms/shadow-tables.md). A shadow belongs to one value of the
- * guest's satp: a bounded table of translations, and the buffers that generated code looks into, which are the table's
+ * guest's satp (in a nested guest of vsatp and hgatp): a bounded table of translations, and the buffers that generated code looks into, which are the table's
  * cache. They lie in a block of their own, apart from the vCPU's:
  *
- *   the hart's own: global pages, supervisor's buffers for them, machine mode's | without translation | 1 | 2 | ... n
+ *   the hart's own: global pages, supervisor's buffers for them, machine mode's | without translation | empty | 1 | 2 | ... n
  *
  * An entry of a table, 32 bytes: the page's virtual address with the size's number in its low bits, the PTE as it was
  * read (rights and frame), the epoch of its shadow when it was made (another one: there is nothing), the PTE's address.
@@ -37,13 +37,18 @@ const FIELDS = {
   dataEpochs: array('u64', BANKS),
   writeEpochs: array('u64', BANKS),
   fetchEpochs: array('u64', BANKS),
-  /** Mode and SUM that BANK.mxr was filled for. */
+  /** The addresses of pages that are parts of larger ones, or of NAPOT ranges: first and last; where hasRanges is 1. */
+  rangeFrom: 'u64',
+  rangeTo: 'u64',
+  /** Mode, SUM and which MXR BANK.mxr was filled for. */
   mxrKey: 'u32',
   /** 1: it has supervisor's pages that are not global, and so buffers of its own for that mode. */
   isPrivate: 'u32',
-  /** Numbers of sizes in the table, a bit each; 1: there are pages of NAPOT ranges, which fences drop with their neighbours. */
+  /** Numbers of sizes in the table, a bit each; 1: there are pages which fences drop with their neighbours (rangeFrom). */
   sizes: 'u32',
   hasRanges: 'u32',
+  /** 1: it is a guest's (V was 1). */
+  isGuest: 'u32',
   /** 1: some of it was read from page tables that are not tracked, so that fences drop it (shadow-tracking.ts). */
   untracked: 'u32',
   /** The way that makes room next. */
@@ -54,14 +59,15 @@ const FIELDS = {
   registrations: 'u32',
   entriesWritten: 'u32',
   /** To whole cache lines. */
-  reserved: array('u32', 9),
+  reserved: array('u32', 4),
 } as const satisfies Fields;
 
 export const shadowLayout = struct('shadow', FIELDS);
 export type ShadowView = View<typeof FIELDS>;
 export const SHADOW_BYTES = Math.ceil(shadowLayout.sizeBytes / 64) * 64;
 
-/** The shadows in front of those that are handed out: the hart's own, and the one without translation. */
-export const RESERVED_SHADOWS = 2;
+/** The shadows in front of those that are handed out: the hart's own, the one without translation, one that stays empty. */
+export const RESERVED_SHADOWS = 3;
+export const EMPTY_SHADOW = 2;
 /** More than processes that take turns closely, as a rule (bench/shadows.ts compares numbers of them). */
 export const DEFAULT_SHADOWS = 32;

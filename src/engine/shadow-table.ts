@@ -43,6 +43,10 @@ export function defineShadowTable(module: ModuleBuilder, library: Library): void
   module.define(declare('shadow_translate', [P, 'i64', 'i32', 'i32'], ['i64']), (f) =>
     defineTranslate(f, { find, fill, walk: library.get('walk') }),
   );
+  // combined_translate(vcpu, va, access, mode): the same for the guest that runs, through both stages.
+  module.define(declare('combined_translate', [P, 'i64', 'i32', 'i32'], ['i64']), (f) =>
+    defineCombined(f, { find, fill, walk: library.get('walk_virtual') }),
+  );
 }
 
 /** The set of a table that a page of that size belongs to, and its tag. */
@@ -94,9 +98,9 @@ function defineFill(f: FunctionBuilder, banks: FunctionRef): void {
   const va = f.param<I64>(2).get;
   const epoch = f.let(i64.load(shadow, own.epoch));
   // A page of a NAPOT range stands for itself; a fence of one then drops more than its own entry.
-  const isRange = f.let(i32.eq(i32.load(vcpu, at.leafSize), i32.const(1)));
-  const size = f.let(f.select(isRange, i32.const(0), i32.load(vcpu, at.leafSize)));
-  f.if(isRange, () => i32.store(shadow, own.hasRanges, i32.const(1)), undefined, 'unlikely');
+  const range = f.let(i32.load(vcpu, at.leafRange));
+  f.if(range, () => noteRange(f, shadow, va, range), undefined, 'unlikely');
+  const size = f.let(i32.load(vcpu, at.leafSize));
   const wideSize = f.let(f.convert('i64_extend_i32_u', size));
   const shift = f.let(shiftOf(f, wideSize));
   const number = i64.and(i64.shrU(va, shift), i64.const(TABLE_SETS - 1));
@@ -133,6 +137,21 @@ function defineFill(f: FunctionBuilder, banks: FunctionRef): void {
   count(f, vcpu, 'entriesWritten');
 }
 
+/** The page at `va` is part of a larger one, of that size: fences know where such are. */
+function noteRange(f: FunctionBuilder, shadow: Ptr, va: I64, size: I32): void {
+  const { i32, i64 } = f;
+  const bytes = i64.shl(i64.const(1), shiftOf(f, f.convert('i64_extend_i32_u', size)));
+  const mask = f.let(i64.sub(bytes, i64.const(1)));
+  const from = f.let(i64.and(va, i64.xor(mask, i64.const(-1))));
+  const to = f.let(i64.or(va, mask));
+  const isFirst = f.let(i32.eqz(i32.load(shadow, own.hasRanges)));
+  const isLower = i64.ltU(from, i64.load(shadow, own.rangeFrom));
+  f.if(i32.or(isFirst, isLower), () => i64.store(shadow, own.rangeFrom, from));
+  const isHigher = i64.gtU(to, i64.load(shadow, own.rangeTo));
+  f.if(i32.or(isFirst, isHigher), () => i64.store(shadow, own.rangeTo, to));
+  i32.store(shadow, own.hasRanges, i32.const(1));
+}
+
 function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: FunctionRef; walk: FunctionRef }): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
@@ -150,16 +169,7 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   f.if(i32.and(mode, f.ptr.eqz(entry.get)), () =>
     f.set(entry, f.call(to.find, f.select(isHigh, space, hart), va) as Ptr),
   );
-  f.if(i32.eqz(f.ptr.eqz(entry.get)), () => {
-    const pte = f.let(i64.load(entry.get, TABLE_ENTRY.pte));
-    f.if(mayAccess(f, vcpu, pte, access, mode), () => {
-      const size = i64.and(i64.load(entry.get, TABLE_ENTRY.tag), i64.const(7));
-      const mask = f.let(i64.sub(i64.shl(i64.const(1), shiftOf(f, size)), i64.const(1)));
-      const frame = i64.and(i64.and(i64.shl(pte, i64.const(2)), i64.const(PPN)), i64.xor(mask, i64.const(-1)));
-      count64(f, vcpu, 'refillsShadow');
-      f.return(i64.or(frame, i64.and(va, mask)));
-    });
-  });
+  returnKnown(f, entry.get, MXR);
   const gpa = f.let(f.call(to.walk, vcpu, va, access, mode) as I64);
   f.if(i64.eq(gpa, i64.const(-1)), () => f.return(gpa), undefined, 'unlikely');
   count64(f, vcpu, 'refillsWalk');
@@ -184,15 +194,58 @@ function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: Func
   f.return(gpa);
 }
 
-/** Whether the leaf (valid, with A) allows the access in `mode` (0 or 1) as mstatus stands. */
-function mayAccess(f: FunctionBuilder, vcpu: Ptr, pte: I64, access: I32, mode: I32): I32 {
+/**
+ * A guest's shadow holds what both stages come to, of global pages too. What a page that can only be executed is read by is
+ * walked for each time, as either stage's MXR may be what allows it.
+ */
+function defineCombined(f: FunctionBuilder, to: { find: FunctionRef; fill: FunctionRef; walk: FunctionRef }): void {
   const { i32, i64 } = f;
+  const [vcpu, va] = [f.param<Ptr>(0).get, f.param<I64>(1).get];
+  const [access, mode] = [f.param<I32>(2).get, f.param<I32>(3).get];
+  const space = f.let(f.ptr.load(vcpu, at.shadow));
+  const isKept = f.let(i32.and(i32.load(vcpu, at.combinedShadows), i32.load(space, own.isGuest)));
+  f.if(isKept, () => returnKnown(f, f.let(f.call(to.find, space, va) as Ptr), 0n));
+  const physical = f.let(f.call(to.walk, vcpu, va, access, mode, i32.const(0)) as I64);
+  f.if(i32.and(isKept, i64.ne(physical, i64.const(-1))), () => {
+    count64(f, vcpu, 'refillsWalk');
+    f.call(to.fill, vcpu, space, va);
+    i32.store(space, own.untracked, i32.const(1));
+  });
+  f.return(physical);
+}
+
+/** Returns what an entry (0: none) translates the address of a function's parameters to, if it allows the access. */
+function returnKnown(f: FunctionBuilder, entry: Ptr, mxr: bigint): void {
+  const { i32, i64 } = f;
+  const [vcpu, va] = [f.param<Ptr>(0).get, f.param<I64>(1).get];
+  f.if(i32.eqz(f.ptr.eqz(entry)), () => {
+    const pte = f.let(i64.load(entry, TABLE_ENTRY.pte));
+    f.if(mayAccess(f, { vcpu, pte, access: f.param<I32>(2).get, mode: f.param<I32>(3).get, mxr }), () => {
+      const size = i64.and(i64.load(entry, TABLE_ENTRY.tag), i64.const(7));
+      const mask = f.let(i64.sub(i64.shl(i64.const(1), shiftOf(f, size)), i64.const(1)));
+      const frame = i64.and(i64.and(i64.shl(pte, i64.const(2)), i64.const(PPN)), i64.xor(mask, i64.const(-1)));
+      count64(f, vcpu, 'refillsShadow');
+      f.return(i64.or(frame, i64.and(va, mask)));
+    });
+  });
+}
+
+/**
+ * Whether the leaf (valid, with A) allows the access in `mode` (0 or 1) as mstatus stands; `mxr`: its bit that makes
+ * what can be executed readable.
+ */
+function mayAccess(
+  f: FunctionBuilder,
+  what: { readonly vcpu: Ptr; readonly pte: I64; readonly access: I32; readonly mode: I32; readonly mxr: bigint },
+): I32 {
+  const { i32, i64 } = f;
+  const { vcpu, pte, access, mode, mxr } = what;
   const mstatus = f.let(i64.load(vcpu, at.mstatus));
   const has = (value: I64, bits: bigint): I32 => i64.ne(i64.and(value, i64.const(bits)), i64.const(0));
   const isUsers = f.let(has(pte, PTE.u));
   const supervisorMay = i32.or(i32.eqz(isUsers), i32.and(i32.ne(access, i32.const(ACCESS.fetch)), has(mstatus, SUM)));
   const isMode = f.select(mode, supervisorMay, isUsers);
-  const readable = i32.or(has(pte, PTE.r), i32.and(has(pte, PTE.x), has(mstatus, MXR)));
+  const readable = i32.or(has(pte, PTE.r), i32.and(has(pte, PTE.x), has(mstatus, mxr)));
   const isWritable = i64.eq(i64.and(pte, i64.const(PTE.w | PTE.d)), i64.const(PTE.w | PTE.d));
   const permitted = f.select(
     i32.eq(access, i32.const(ACCESS.store)),

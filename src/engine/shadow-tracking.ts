@@ -14,6 +14,7 @@
  */
 import { array, struct } from '../base/struct.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { HOST_SCOPE } from './fence-scope.ts';
 import { newEpoch } from './shadow-fences.ts';
 import { shadowLayout } from './shadow-layout.ts';
 import {
@@ -60,7 +61,7 @@ const slotAt = trackedFrame.offset;
 /**
  * track_entry(vcpu, PTE's host address, va, level) -> 1 if the PTE is to be read anew: a walk goes through it, and it is
  * valid. track_written(vcpu, host address, bytes): memory was written. take_in(vcpu) -> 1 if everything is to be dropped:
- * others' writes, for a fence. fence_all(vcpu): sfence.vma x0, x0.
+ * others' writes, for a fence.
  */
 export function defineTracking(module: ModuleBuilder, library: Library, entry: FunctionRef): void {
   const P = module.pointerType;
@@ -83,14 +84,6 @@ export function defineTracking(module: ModuleBuilder, library: Library, entry: F
       written: (host, further) => f.call(apply, f.param<Ptr>(0).get, host, further),
     }),
   );
-  module.define(declare('fence_all', [P], []), (f) => {
-    const vcpu = f.param<Ptr>(0).get;
-    f.if(f.i32.eqz(f.i32.load(vcpu, at.shadowModel)), () => {
-      f.call(library.get('flush_translation'), vcpu);
-      f.return();
-    });
-    f.call(library.get('flush_untracked'), vcpu, f.i64.const(-1));
-  });
 }
 
 /** The place of a frame, whether it is there or not. */
@@ -223,7 +216,7 @@ function dropSpan(f: FunctionBuilder, library: Library, vcpu: Ptr, slot: Ptr, ma
   const isWide = i32.or(i32.or(mayBeGlobal, f.ptr.eqz(owner)), i32.load(vcpu, at.lowGlobals));
   f.if(
     isWide,
-    () => f.call(library.get('drop_all'), vcpu),
+    () => f.call(library.get('drop_host'), vcpu),
     () => {
       newEpoch(f, vcpu, owner);
       f.call(library.get('set_banks'), vcpu);
@@ -307,7 +300,7 @@ function dropEntry(f: FunctionBuilder, library: Library, vcpu: Ptr, slot: Ptr, n
   const found = f.let(f.call(library.get('shadow_drop'), vcpu, hart, va, i32.const(0)) as I32);
   f.if(
     i32.or(found, f.ptr.eqz(owner)),
-    () => f.call(library.get('drop_page'), vcpu, va),
+    () => f.call(library.get('drop_page'), vcpu, va, f.i64.const(HOST_SCOPE)),
     () => {
       f.let(f.call(library.get('shadow_drop'), vcpu, owner, va, i32.const(0)) as I32);
       f.call(library.get('set_banks'), vcpu);

@@ -4,7 +4,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { DEFAULT_SHADOWS, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
+import { DEFAULT_SHADOWS, EMPTY_SHADOW, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
 import { TRACKED_BYTES } from './shadow-tracking.ts';
 import { placeTracked, TRACKED_FRAMES, trackedFrames } from './tracked-frames.ts';
 import { BANKS, MOST_SHADOWS, STALE, TLB_BANK_BYTES, TLB_ENTRIES, type VcpuState } from './vcpu-state.ts';
@@ -18,6 +18,8 @@ export interface ShadowOptions {
   readonly model?: ShadowModel;
   /** Bits of satp's ASID, 0 to 16. */
   readonly asidBits?: number;
+  /** Whether what both stages of a nested guest's translation come to is kept (default), or walked for at each access. */
+  readonly combined?: 'on' | 'off';
 }
 
 const NONE = (1n << 64n) - 1n;
@@ -43,6 +45,7 @@ export function placeShadows(
   state.fetchShadow = state.shadow;
   state.shadowCount = count;
   state.seenSatp = NONE;
+  state.combinedShadows = options.combined === 'off' ? 0 : 1;
   state.shadowModel = options.model === 'tracked' ? 1 : 0;
   if (options.model === 'tracked') {
     const table = block + (count + RESERVED_SHADOWS) * SHADOW_BYTES;
@@ -59,7 +62,8 @@ export function placeShadows(
   // What was there before is of an epoch that does not come again.
   for (let number = 0; number < count + RESERVED_SHADOWS; number++) {
     const shadow = shadowLayout.view(memory.buffer, block + number * SHADOW_BYTES);
-    shadow.epoch = 0n;
+    // The empty one is emptied when it is first used.
+    shadow.epoch = number === EMPTY_SHADOW ? ++state.lastEpoch : 0n;
     for (const epochs of [shadow.dataEpochs, shadow.writeEpochs, shadow.fetchEpochs]) epochs.fill(0n);
     // Only what was used: the host has no memory yet for the rest.
     for (const entries of [shadow.table, shadow.walkCache])
@@ -154,7 +158,7 @@ function shadowAt(memory: MachineMemory, state: VcpuState, number: number): Shad
 }
 
 function isDropped(state: VcpuState, shadow: ShadowView): boolean {
-  return shadow.epoch <= state.dropEpoch;
+  return shadow.epoch <= state.dropEpoch || (shadow.isGuest === 0 && shadow.epoch <= state.hostDropEpoch);
 }
 
 function entriesOf(shadow: ShadowView): number {

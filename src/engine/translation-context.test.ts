@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { assemble, parseCpu } from '../isa/index.ts';
 import { BareHart } from './engine.testing.ts';
+import { HOST_SCOPE } from './fence-scope.ts';
 import { DECODED_HEADER_BYTES, decodedHeader } from './memory-plan.ts';
 import { DEFAULT_SHADOWS } from './shadow-layout.ts';
 import { type ShadowOptions, shadowList, shadowStats } from './shadows.ts';
@@ -336,7 +337,7 @@ describe('shadows', () => {
 
   test('a fence that another hart asks for drops its range, of its ASID', () => {
     const fence = (va: number, bytes: bigint, asid: bigint): void =>
-      hart.processor.fence(hart.at, hart.state, BigInt(va), bytes, asid);
+      hart.processor.fence(hart.at, hart.state, { va: BigInt(va), bytes, asid, scope: HOST_SCOPE });
     fence(X, 4096n, 6n);
     assert.deepEqual([load(X), load(Y)], [1, 1]);
     fence(X, 4096n, 5n);

@@ -13,9 +13,12 @@
  * into use and are of another epoch than their shadow.
  */
 import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
+import { guestKey } from './fence-scope.ts';
+import { nextEpoch } from './shadow-epochs.ts';
 import { defineFences, newEpoch } from './shadow-fences.ts';
-import { RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout } from './shadow-layout.ts';
+import { EMPTY_SHADOW, RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout } from './shadow-layout.ts';
 import { count } from './shadow-table.ts';
+import { activeArea, isVirtual } from './status-areas.ts';
 import { BANK, SLOT_BANK_BYTES, TLB_BANK_BYTES, vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
@@ -23,6 +26,7 @@ const at = vcpuState.offset;
 const own = shadowLayout.offset;
 /** mstatus bits. */
 const MPRV = 1n << 17n;
+const MPV = 1n << 39n;
 const SUM = 1n << 18n;
 const MXR = 1n << 19n;
 const NO_ROOT = -1n;
@@ -43,7 +47,9 @@ export function defineContext(module: ModuleBuilder, library: Library): void {
   module.define(declare('context', [P], []), (f) => {
     const vcpu = f.param<Ptr>(0).get;
     f.if(f.i32.load(vcpu, at.contextStale), () => f.call(library.get('drop_stale'), vcpu), undefined, 'unlikely');
-    f.if(f.i64.ne(f.i64.load(vcpu, at.satp), f.i64.load(vcpu, at.seenSatp)), () => f.call(select, vcpu));
+    const isOther = f.i64.ne(f.i64.load(activeArea(f, vcpu), at.satp), f.i64.load(vcpu, at.seenSatp));
+    const isAnothers = f.i64.ne(guestKey(f, vcpu), f.i64.load(vcpu, at.seenGuest));
+    f.if(f.i32.or(isOther, isAnothers), () => f.call(select, vcpu));
     f.call(banks, vcpu);
   });
 }
@@ -61,24 +67,31 @@ function element(f: FunctionBuilder, vcpu: Ptr, index: I32): Ptr {
 function defineSelect(f: FunctionBuilder, library: Library): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
-  const satp = f.let(i64.load(vcpu, at.satp));
+  const satp = f.let(i64.load(activeArea(f, vcpu), at.satp));
+  const guest = f.let(guestKey(f, vcpu));
+  // Of a guest whose translations are not kept there is none; the host's stays registered.
+  const isKept = i32.or(i64.eqz(guest), i32.load(vcpu, at.combinedShadows));
+  f.if(i32.eqz(isKept), () => f.return(), undefined, 'unlikely');
   const shadows = f.let(i32.load(vcpu, at.shadowCount));
   const clock = f.let(i64.add(i64.load(vcpu, at.shadowClock), i64.const(1)));
   i64.store(vcpu, at.shadowClock, clock);
   i64.store(vcpu, at.seenSatp, satp);
+  i64.store(vcpu, at.seenGuest, guest);
   const register = (shadow: Ptr): void => {
     f.ptr.store(vcpu, at.shadow, shadow);
     f.call(library.get('catch_up'), vcpu, shadow);
     i32.store(shadow, own.registrations, i32.add(i32.load(shadow, own.registrations), i32.const(1)));
   };
   // Without translation there is nothing to be tied to: the shadow for it is always there.
-  f.if(i64.eqz(i64.shrU(satp, i64.const(60))), () => {
+  const guestRoot = i64.and(guest, i64.const(0xfn << 60n));
+  f.if(i64.eqz(i64.or(i64.shrU(satp, i64.const(60)), guestRoot)), () => {
     register(f.let(f.ptr.add(f.ptr.load(vcpu, at.shadowPool), f.ptr.const(SHADOW_BYTES))));
     f.return();
   });
   // Global is what all address spaces of a mode have.
   const mode = f.let(i64.shrU(satp, i64.const(60)));
-  f.if(i64.ne(mode, i64.load(vcpu, at.globalMode)), () => {
+  const isOtherMode = i32.and(i64.eqz(guest), i64.ne(mode, i64.load(vcpu, at.globalMode)));
+  f.if(isOtherMode, () => {
     i64.store(vcpu, at.globalMode, mode);
     newEpoch(f, vcpu, f.let(f.ptr.load(vcpu, at.shadowPool)));
   });
@@ -92,7 +105,11 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
     () => i32.ltU(index.get, shadows),
     () => {
       const slot = f.let(element(f, vcpu, index.get));
-      f.if(i64.eq(i64.load(slot, at.shadowRoots), satp), () => {
+      const isIt = i32.and(
+        i64.eq(i64.load(slot, at.shadowRoots), satp),
+        i64.eq(i64.load(slot, at.shadowGuests), guest),
+      );
+      f.if(isIt, () => {
         const written = f.let(i32.load(vcpu, at.entriesWritten));
         i64.store(slot, at.shadowUses, clock);
         register(f.let(shadowAt(f, vcpu, index.get)));
@@ -112,11 +129,15 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
   const slot = f.let(element(f, vcpu, oldest.get));
   f.if(i64.ne(i64.load(slot, at.shadowRoots), i64.const(NO_ROOT)), () => count(f, vcpu, 'shadowEvictions'));
   i64.store(slot, at.shadowRoots, satp);
+  i64.store(slot, at.shadowGuests, guest);
   i64.store(slot, at.shadowUses, clock);
   const shadow = f.let(shadowAt(f, vcpu, oldest.get));
   i32.store(shadow, own.registrations, i32.const(0));
   i32.store(shadow, own.entriesWritten, i32.const(0));
-  i32.store(shadow, own.isPrivate, i32.load(vcpu, at.privateHint));
+  const isGuests = f.let(i64.ne(guest, i64.const(0)));
+  i32.store(shadow, own.isGuest, isGuests);
+  // Global pages of a guest are its own.
+  i32.store(shadow, own.isPrivate, i32.or(isGuests, i32.load(vcpu, at.privateHint)));
   newEpoch(f, vcpu, shadow);
   register(shadow);
   count(f, vcpu, 'shadowMisses');
@@ -136,16 +157,34 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
   f.set(data, mode);
   const bank = f.local('i32');
   const owner = f.pointerLocal();
+  const virtual = f.let(isVirtual(f, vcpu));
+  /** Which MXR allows what BANK.mxr holds: bit 0 the mode's own, bit 1 the host's in a guest. */
+  const mxr = f.local('i32');
+  f.set(mxr, bit(MXR));
+  const isUncached = f.local('i32');
+  f.set(isUncached, i32.const(0));
   f.if(
     i32.eq(mode, i32.const(3)),
     () => {
-      f.if(bit(MPRV), () =>
-        f.set(data, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3))),
-      );
+      f.if(bit(MPRV), () => {
+        f.set(data, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3)));
+        f.set(isUncached, i32.and(bit(MPV), i32.ne(data.get, i32.const(3))));
+      });
     },
     undefined,
     'unlikely',
   );
+  f.if(
+    virtual,
+    () => {
+      const host = i64.ne(i64.and(i64.load(vcpu, at.sstatus), i64.const(MXR)), i64.const(0));
+      f.set(mxr, i32.or(mxr.get, i32.shl(host, i32.const(1))));
+      f.set(isUncached, i32.eqz(i32.load(vcpu, at.combinedShadows)));
+    },
+    undefined,
+    'unlikely',
+  );
+  i32.store(vcpu, at.uncached, isUncached.get);
   f.set(bank, data.get);
   f.set(owner, space);
   f.if(i32.eq(data.get, i32.const(1)), () =>
@@ -160,10 +199,10 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
     () => f.set(owner, hart),
     () =>
       f.if(
-        bit(MXR),
+        mxr.get,
         () => {
           // One bank for all modes: it is emptied when another mode's pages are in it.
-          const key = f.let(i32.add(bank.get, i32.const(1)));
+          const key = f.let(i32.or(i32.add(bank.get, i32.const(1)), i32.shl(mxr.get, i32.const(4))));
           f.set(bank, i32.const(BANK.mxr));
           f.set(owner, space);
           f.if(i32.ne(i32.load(space, own.mxrKey), key), () => {
@@ -176,18 +215,29 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
       ),
     'unlikely',
   );
+  const empty = f.ptr.add(hart, f.ptr.const(EMPTY_SHADOW * SHADOW_BYTES));
+  f.if(isUncached.get, () => f.set(owner, empty), undefined, 'unlikely');
   const epochs = f.let(f.ptr.add(owner.get, f.ptr.from32(i32.shl(bank.get, i32.const(3)))));
   f.ptr.store(vcpu, at.dataEpochsAt, epochs);
   const isOther = i64.ne(i64.load(epochs, own.dataEpochs), i64.load(owner.get, own.epoch));
   const isOlder = i64.ne(i64.load(epochs, own.writeEpochs), i64.load(vcpu, at.writeEpoch));
   f.if(i32.or(isOther, isOlder), () => f.call(emptyData, vcpu, owner.get, bank.get), undefined, 'unlikely');
-  const fetches = f.let(
-    f.select(i32.eq(mode, i32.const(1)), supervisors, f.select(i32.eq(mode, i32.const(3)), hart, space)),
-  );
-  const epoch = i64.load(f.ptr.add(fetches, f.ptr.from32(i32.shl(mode, i32.const(3)))), own.fetchEpochs);
+  const fetches = f.pointerLocal();
+  f.set(fetches, f.select(i32.eq(mode, i32.const(1)), supervisors, f.select(i32.eq(mode, i32.const(3)), hart, space)));
+  // What is fetched there is not kept either: it is another guest's, perhaps.
   f.if(
-    i64.ne(epoch, i64.load(fetches, own.epoch)),
-    () => f.call(emptyFetch, vcpu, fetches, mode),
+    i32.and(isUncached.get, virtual),
+    () => {
+      f.set(fetches, empty);
+      i64.store(fetches.get, own.fetchEpoch, nextEpoch(f, vcpu));
+    },
+    undefined,
+    'unlikely',
+  );
+  const epoch = i64.load(f.ptr.add(fetches.get, f.ptr.from32(i32.shl(mode, i32.const(3)))), own.fetchEpochs);
+  f.if(
+    i64.ne(epoch, i64.load(fetches.get, own.epoch)),
+    () => f.call(emptyFetch, vcpu, fetches.get, mode),
     undefined,
     'unlikely',
   );
@@ -196,11 +246,11 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
   f.ptr.store(vcpu, at.writeBank, f.ptr.add(tlb, f.ptr.const(own.writeTlb)));
   const slots = f.ptr.add(owner.get, f.ptr.from32(i32.mul(bank.get, i32.const(SLOT_BANK_BYTES))));
   f.ptr.store(vcpu, at.slotBank, f.ptr.add(slots, f.ptr.const(own.slots)));
-  const fetch = f.ptr.add(fetches, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
+  const fetch = f.ptr.add(fetches.get, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
   f.ptr.store(vcpu, at.fetchBank, f.ptr.add(fetch, f.ptr.const(own.fetchTlb)));
-  f.ptr.store(vcpu, at.fetchShadow, fetches);
+  f.ptr.store(vcpu, at.fetchShadow, fetches.get);
   f.ptr.store(vcpu, at.walkBank, f.ptr.add(space, f.ptr.const(own.walkCache)));
-  i64.store(vcpu, at.fetchEpoch, i64.load(fetches, own.fetchEpoch));
+  i64.store(vcpu, at.fetchEpoch, i64.load(fetches.get, own.fetchEpoch));
 }
 
 /** empty_data(vcpu, shadow, bank): of another epoch all of it, else (the writeEpoch moved) what writes go through. */

@@ -19,6 +19,9 @@ export const MOST_SHADOWS = 64;
 export const FENCE_LOG = 64;
 /** Fences that other harts may ask for between two looks. */
 export const REMOTE_FENCES = 16;
+/** Words of a fence in the log, and of one that another hart asks for. */
+export const FENCE_LOG_WORDS = 4;
+export const REMOTE_FENCE_WORDS = 4;
 /** A page slot: what the last page reached through one base register is (memory-slots.ts). */
 export const SLOT_BYTES = 32;
 /** Slots of a bank: one for each base register, those for reads, then those for writes. */
@@ -77,6 +80,12 @@ const ENGINE_FIELDS = {
   reenter: 'u32',
   faultCause: 'u64',
   faultTval: 'u64',
+  /** Of a guest-page fault: the guest-physical address, and the pseudoinstruction where it was a page table's (0: not). */
+  faultGpa: 'u64',
+  faultPseudo: 'u64',
+  /** Of a load's or store's fault, on a hart with the hypervisor extension (transformed-instruction.ts): see there. */
+  faultInstruction: 'u64',
+  faultIsGuests: 'u64',
   /** The exit's kind (EXIT) and, for mmio, its operands. */
   exitKind: 'u32',
   /** mmio: 1 the read's value is in exitValue, 2 the write is done, 3 refused (MMIO_ANSWER); the instruction runs again and consumes it. */
@@ -100,8 +109,9 @@ const ENGINE_FIELDS = {
   timeOffset: 'u64',
   /** Other vCPUs share the code: fence.i leaves the engine. */
   hasPeers: 'u32',
-  /** The satp that the shadow in use belongs to. */
+  /** The satp that the shadow in use belongs to, and whose it is (fence-scope.ts). */
   seenSatp: 'u64',
+  seenGuest: 'u64',
   /** Shadows (shadow-layout.ts): where the hart's lie, the one in use, how many are handed out. */
   shadowPool: 'u64',
   shadow: 'u64',
@@ -120,14 +130,16 @@ const ENGINE_FIELDS = {
   globalMode: 'u64',
   /** The shadow whose fetch buffer is in use: its fetchEpoch is the vCPU's. */
   fetchShadow: 'u64',
-  /** Of each: its satp (all ones: none), and when it was last registered, by shadowClock. */
+  /** Of each: its satp (all ones: none), whose it is (fence-scope.ts), and when it was last registered, by shadowClock. */
   shadowRoots: array('u64', MOST_SHADOWS),
+  shadowGuests: array('u64', MOST_SHADOWS),
   shadowUses: array('u64', MOST_SHADOWS),
   shadowClock: 'u64',
   /** The newest epoch of any kind. */
   lastEpoch: 'u64',
-  /** Shadows that are older are to be dropped; write buffers that are older emptied. */
+  /** Shadows that are older are to be dropped, and those of the host; write buffers that are older emptied. */
   dropEpoch: 'u64',
+  hostDropEpoch: 'u64',
   writeEpoch: 'u64',
   /** Bits of STALE: the buffers in use are looked at before the next slice, or change of context. */
   contextStale: 'u32',
@@ -135,17 +147,29 @@ const ENGINE_FIELDS = {
   privateHint: 'u32',
   /** Fences of single pages so far, modulo 2^32. */
   fenceCount: 'u32',
-  /** The last of them, two words each: the page, with bit 0 set where it was part of a larger one; the ASID, -1 for any. */
-  fenceLog: array('u64', FENCE_LOG * 2),
-  /** The leaf that the last walk found: PTE, number of its size, 1 if it is global, its PTE's host address. */
+  /** The last of them: the page, with bit 0 set where it was part of a larger one; the ASID, -1 for any; the scope. */
+  fenceLog: array('u64', FENCE_LOG * FENCE_LOG_WORDS),
+  /**
+   * The leaf that the last walk found: PTE, number of its size, of the range or larger page that it is a part of (0: none), 1
+   * if it is global, its PTE's host address.
+   */
   leafPte: 'u64',
   leafSize: 'u32',
+  leafRange: 'u32',
   leafGlobal: 'u32',
   leafAt: 'u64',
-  /** Fences that other harts ask for, under a lock: how many (more than there is room for: everything), va, bytes, ASID. */
+  /** Of the last walk of a guest's second stage: PTE, number of its size. */
+  guestPte: 'u64',
+  guestSize: 'u32',
+  /** 1: translations of guests are kept (`--combined-shadows on`). 1: those of what runs are not. */
+  combinedShadows: 'u32',
+  uncached: 'u32',
+  /** Of GUEST_ACCESS: of hlv and hsv, or hlvx, while they access. */
+  guestAccess: 'u32',
+  /** Fences that other harts ask for, under a lock: how many (more than there is room for: everything), va, bytes, ASID, scope. */
   remoteLock: 'i32',
   remoteCount: 'u32',
-  remoteFences: array('u64', REMOTE_FENCES * 3),
+  remoteFences: array('u64', REMOTE_FENCES * REMOTE_FENCE_WORDS),
   /** Address of the cache of page tables in use. */
   walkBank: 'u64',
   /** Counters of shadows; see ShadowStats (shadows.ts). */
@@ -262,6 +286,8 @@ export const EXIT = {
 } as const;
 export type ExitName = keyof typeof EXIT;
 
+/** What guestAccess says of the access under way: a guest's, of what can be read, or can be executed. */
+export const GUEST_ACCESS = { none: 0, data: 1, code: 2 } as const;
 export const FAULT = { none: 0, trap: 1, leave: 2, illegal: 3 } as const;
 /** Why the context is to be looked at: dropEpoch or writeEpoch moved; other buffers are to be used (isPrivate). */
 export const STALE = { epochs: 1, banks: 2 } as const;

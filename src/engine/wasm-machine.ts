@@ -6,10 +6,12 @@
  */
 
 import { must } from '../base/assert.ts';
-import type { AccessSize, AmoOperation, FloatLetter, Machine, StateField } from '../isa/index.ts';
+import type { AccessSize, AmoOperation, AreaField, FloatLetter, Machine, StateField } from '../isa/index.ts';
 import { FLOAT_OPERATIONS, type FloatOperation } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
-import { type ExitName, FAULT, type VcpuField, vcpuState } from './vcpu-state.ts';
+import { EVERY_GUEST, HOST_SCOPE, scopeOfHgatp, scopeOfVmid } from './fence-scope.ts';
+import { activeArea } from './status-areas.ts';
+import { type ExitName, FAULT, GUEST_ACCESS, type VcpuField, vcpuState } from './vcpu-state.ts';
 
 /** Functions that generated code calls, by name (see the files that define them), and what they are generated for. */
 export class Library {
@@ -18,9 +20,12 @@ export class Library {
   readonly hasCompressed: boolean;
   /** Some instructions that the hart is without are emulated. */
   readonly emulates: boolean;
-  constructor(options: { hasCompressed: boolean; emulates: boolean }) {
+  /** Traps tell what faulted (transformed-instruction.ts). */
+  readonly hasHypervisor: boolean;
+  constructor(options: { hasCompressed: boolean; emulates: boolean; hasHypervisor: boolean }) {
     this.hasCompressed = options.hasCompressed;
     this.emulates = options.emulates;
+    this.hasHypervisor = options.hasHypervisor;
   }
   get(name: string): FunctionRef {
     return must(this.#functions.get(name), `no function ${name} in the library`);
@@ -42,6 +47,8 @@ export class Library {
 }
 
 const CAUSE_ILLEGAL = 2;
+const CAUSE_VIRTUAL = 22;
+const FIRST_READ_ONLY_CSR = 0xc00;
 
 export abstract class WasmMachine implements Machine<I64, I32> {
   readonly f: FunctionBuilder;
@@ -168,12 +175,14 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.let(a);
   }
 
-  // Conditions.
+  // Conditions. What is known when code is generated (V of a hart without the hypervisor extension) leaves none behind.
   eq(a: I64, b: I64): I32 {
-    return this.f.i64.eq(a, b);
+    const same = this.#isSame(a, b);
+    return same === undefined ? this.f.i64.eq(a, b) : this.f.i32.const(same ? 1 : 0);
   }
   ne(a: I64, b: I64): I32 {
-    return this.f.i64.ne(a, b);
+    const same = this.#isSame(a, b);
+    return same === undefined ? this.f.i64.ne(a, b) : this.f.i32.const(same ? 0 : 1);
   }
   lts(a: I64, b: I64): I32 {
     return this.f.i64.ltS(a, b);
@@ -182,22 +191,35 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     return this.f.i64.ltU(a, b);
   }
   both(a: I32, b: I32): I32 {
+    for (const [one, other] of [[a, b] as const, [b, a] as const]) {
+      const known = this.f.constantOf(one);
+      if (known !== undefined) return known === 0 ? one : other;
+    }
     return this.f.i32.and(a, b);
   }
   either(a: I32, b: I32): I32 {
+    for (const [one, other] of [[a, b] as const, [b, a] as const]) {
+      const known = this.f.constantOf(one);
+      if (known !== undefined) return known === 0 ? other : one;
+    }
     return this.f.i32.or(a, b);
   }
   negate(a: I32): I32 {
-    return this.f.i32.eqz(a);
+    const known = this.f.constantOf(a);
+    return known === undefined ? this.f.i32.eqz(a) : this.f.i32.const(known === 0 ? 1 : 0);
   }
   bool(c: I32): I64 {
     return this.f.convert('i64_extend_i32_u', c);
   }
   select(c: I32, a: I64, b: I64): I64 {
-    return this.f.select(c, a, b);
+    const known = this.f.constantOf(c);
+    return known === undefined ? this.f.select(c, a, b) : known === 0 ? b : a;
   }
   when(c: I32, then: () => void, otherwise?: () => void): void {
-    this.f.if(c, then, otherwise);
+    const known = this.f.constantOf(c);
+    if (known === undefined) this.f.if(c, then, otherwise);
+    else if (known !== 0) then();
+    else otherwise?.();
   }
 
   // State.
@@ -214,10 +236,28 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.f.i32.store(this.vcpu, vcpuState.offset[field], value);
   }
   state(field: StateField): I64 {
-    return field === 'lines' ? this.f.atomicLoad('i64', this.vcpu, vcpuState.offset.lines) : this.get(field);
+    if (field === 'virtual' && !this.library.hasHypervisor) return this.const(0);
+    return field === 'lines' || field === 'hgeip'
+      ? this.f.atomicLoad('i64', this.vcpu, vcpuState.offset[field])
+      : this.get(field);
   }
   setState(field: StateField, value: I64): void {
     this.set(field, value);
+  }
+  areaState(field: AreaField): I64 {
+    return this.f.i64.load(this.#area(), vcpuState.offset[field]);
+  }
+  setAreaState(field: AreaField, value: I64): void {
+    this.f.i64.store(this.#area(), vcpuState.offset[field], value);
+  }
+  #area(): Ptr {
+    return this.library.hasHypervisor ? activeArea(this.f, this.vcpu) : this.vcpu;
+  }
+  countArea(counter: I64): void {
+    const { f } = this;
+    const at = f.let(f.ptr.add(this.vcpu, f.ptr.from32(f.low32(f.i64.shl(counter, f.i64.const(3))))));
+    const { areaCounts } = vcpuState.offset;
+    f.i64.store(at, areaCounts, f.i64.add(f.i64.load(at, areaCounts), f.i64.const(1)));
   }
   mode(): I64 {
     return this.get('mode');
@@ -225,11 +265,30 @@ export abstract class WasmMachine implements Machine<I64, I32> {
 
   // Traps.
   require(c: I32): void {
+    if (this.f.constantOf(c) === 1) return;
     this.f.if(
       this.f.i32.eqz(c),
       () => {
         this.set32('fault', this.f.i32.const(FAULT.illegal));
         this.set('faultCause', this.const(CAUSE_ILLEGAL));
+        this.abort();
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+  requireVirtual(c: I32): void {
+    if (!this.library.hasHypervisor) {
+      this.require(c);
+      return;
+    }
+    const { f } = this;
+    f.if(
+      f.i32.eqz(c),
+      () => {
+        this.set32('fault', f.i32.const(FAULT.illegal));
+        const cause = f.select(this.get32('virtual'), f.i32.const(CAUSE_VIRTUAL), f.i32.const(CAUSE_ILLEGAL));
+        this.set('faultCause', f.convert('i64_extend_i32_u', cause));
         this.abort();
       },
       undefined,
@@ -316,6 +375,9 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   }
 
   // The privileged architecture.
+  requireCsrWritable(): void {
+    this.require(this.f.i32.ltU(this.csrField(), this.f.i32.const(FIRST_READ_ONLY_CSR)));
+  }
   csrRead(): I64 {
     const value = this.f.call(this.fn('csr_read'), this.vcpu, this.csrField()) as I64;
     this.abortIfFault();
@@ -334,11 +396,40 @@ export abstract class WasmMachine implements Machine<I64, I32> {
     this.set32('reenter', this.f.i32.const(1));
   }
   fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+    this.fenceScope(va, asid, this.const(HOST_SCOPE));
+  }
+  fenceGuest(va: I64 | undefined, asid: I64 | undefined): void {
+    this.fenceScope(va, asid, this.let(scopeOfHgatp(this.f, this.vcpu)));
+  }
+  /** Whatever the address: combined translations are known by virtual ones. */
+  fenceGuestPhysical(_gpa: I64 | undefined, vmid: I64 | undefined): void {
+    const scope = vmid === undefined ? this.const(EVERY_GUEST) : this.let(scopeOfVmid(this.f, vmid));
+    this.fenceScope(undefined, undefined, scope);
+  }
+  /** A fence for whom `scope` names (fence-scope.ts). */
+  protected fenceScope(va: I64 | undefined, asid: I64 | undefined, scope: I64): void {
     const space = asid === undefined ? this.const(-1) : this.and(asid, this.const(0xffff));
-    if (va !== undefined) this.f.call(this.fn('flush_page'), this.vcpu, va, space);
-    else if (asid !== undefined) this.f.call(this.fn('flush_space'), this.vcpu, space);
-    else this.f.call(this.fn('fence_all'), this.vcpu);
+    if (va !== undefined) this.f.call(this.fn('flush_page'), this.vcpu, va, space, scope);
+    else this.f.call(this.fn('flush_space'), this.vcpu, space, scope);
     this.set32('reenter', this.f.i32.const(1));
+  }
+  guestLoad(address: I64, size: AccessSize, signed: boolean, executable: boolean): I64 {
+    const { f } = this;
+    const va = f.let(address);
+    this.set32('guestAccess', f.i32.const(executable ? GUEST_ACCESS.code : GUEST_ACCESS.data));
+    const value = f.let(f.call(this.fn('guest_load'), this.vcpu, va, f.i32.const(size)) as I64);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.none));
+    this.abortIfFault();
+    if (!signed || size === 8) return value;
+    return size === 4 ? this.sext32(value) : size === 2 ? this.sext16(value) : this.sext8(value);
+  }
+  guestStore(address: I64, size: AccessSize, value: I64): void {
+    const { f } = this;
+    const va = f.let(address);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.data));
+    f.call(this.fn('guest_store'), this.vcpu, va, f.i32.const(size), value);
+    this.set32('guestAccess', f.i32.const(GUEST_ACCESS.none));
+    this.abortIfFault();
   }
   timerChanged(): void {
     this.f.call(this.fn('timer'), this.vcpu);
@@ -382,6 +473,13 @@ export abstract class WasmMachine implements Machine<I64, I32> {
   /** Shifts of Wasm take the low six bits of their count. */
   #count(b: I64): I64 {
     return this.f.withoutMask(b, 63) ?? b;
+  }
+
+  #isSame(a: I64, b: I64): boolean | undefined {
+    const [left, right] = [this.f.constantOf(a), this.f.constantOf(b)];
+    // Larger ones are numbers that others may be, too.
+    const areKnown = Number.isSafeInteger(left) && Number.isSafeInteger(right);
+    return areKnown ? left === right : undefined;
   }
 
   #call(name: string, a: I64, b: I64): I64 {

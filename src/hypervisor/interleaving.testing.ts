@@ -36,6 +36,7 @@ import {
   pendingInterrupt,
 } from '../isa/index.ts';
 import { Harts } from './harts.testing.ts';
+import { EVERYTHING } from './vcpu.ts';
 
 export interface InterleavingOptions {
   readonly harts?: number;
@@ -244,7 +245,7 @@ class Machines {
   #shootDown(hart: number, progress: InterleavingProgress): void {
     for (const [id, { ram }] of this.#slow.entries()) {
       if (id === hart || !ram.isDirty) continue;
-      must(this.#harts.vcpus[id]).requestFence(0n, (1n << 64n) - 1n, -1n);
+      for (const fence of EVERYTHING) must(this.#harts.vcpus[id]).requestFence(fence);
       ram.isDirty = false;
       progress.shootdowns++;
     }

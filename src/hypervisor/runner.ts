@@ -366,6 +366,7 @@ export class Runner {
     const { state, hart } = vcpu;
     state.pc = hart.startAddress;
     state.mode = 1n;
+    state.virtual = 0n;
     state.satp = 0n;
     state.mstatus &= ~2n;
     state.x[10] = BigInt(vcpu.id);
@@ -395,8 +396,13 @@ export class Runner {
   #idle(vcpu: Vcpu): Slice {
     const { state, hart } = vcpu;
     let until = Math.min(Number(hart.machineDeadline), Number(hart.sbiDeadline));
+    const at = (deadline: bigint, offset: bigint): void => {
+      until = Math.min(until, Number(BigInt.asUintN(64, deadline - offset)));
+    };
     if ((state.features & FEATURE.sstc) !== 0n && (state.menvcfg & STCE) !== 0n) {
-      until = Math.min(until, Number(BigInt.asUintN(64, state.stimecmp - state.timeOffset)));
+      at(state.stimecmp, state.timeOffset);
+      const isGuests = (state.features & FEATURE.h) !== 0n && (state.henvcfg & STCE) !== 0n;
+      if (isGuests) at(state.vstimecmp, state.timeOffset + state.htimedelta);
     }
     return { kind: 'idle', untilTicks: until >= 2 ** 63 ? NEVER : until };
   }
@@ -411,7 +417,7 @@ export class Runner {
     const requests = vcpu.requests === 0 ? 0 : vcpu.takeRequests();
     if ((requests & REQUEST.forget) !== 0) vcpu.forgetTranslations();
     if ((requests & REQUEST.fence) !== 0)
-      for (const { va, bytes, asid } of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, va, bytes, asid);
+      for (const fence of vcpu.takeFences()) this.#processor.fence(vcpu.at, vcpu.state, fence);
     if ((requests & REQUEST.softwareInterrupt) !== 0) vcpu.setPending(IRQ.ssi, true);
     vcpu.acknowledgeProtection();
     vcpu.acknowledgeTracks(this.#world.vcpus);

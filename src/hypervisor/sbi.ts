@@ -4,7 +4,9 @@
  * in a0 to a5, results go to a0 (error) and a1 (value). Names follow the specification.
  */
 import { must } from '../base/assert.ts';
-import { HART, IRQ, REQUEST, type Vcpu } from './vcpu.ts';
+import { EVERY_GUEST, guestScope, HOST_SCOPE } from '../engine/index.ts';
+import { FEATURE } from '../isa/index.ts';
+import { HART, IRQ, type RemoteFence, REQUEST, type Vcpu } from './vcpu.ts';
 
 export const SBI_ERROR = {
   success: 0n,
@@ -37,6 +39,8 @@ const PROMOTABLE: ReadonlySet<bigint> = new Set([
   ...[0n, 1n, 2n, 3n],
 ]);
 const NEVER = (1n << 64n) - 1n;
+/** Of hgatp. */
+const VMID_SHIFT = 44n;
 /** Most bytes that one DBCN call moves: the guest calls again for the rest. */
 const CONSOLE_CHUNK = 4096;
 
@@ -149,17 +153,43 @@ function setTimer(vcpu: Vcpu, ticks: bigint): void {
   vcpu.setPending(IRQ.sti, false);
 }
 
+/** Functions of RFENCE: those of a nested guest need harts that have the hypervisor extension. */
+const RFENCE = { code: 0n, vma: 1n, vmaAsid: 2n, gvmaVmid: 3n, gvma: 4n, vvmaAsid: 5n, vvma: 6n } as const;
+
 function remoteFence(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result {
-  if (fn > 2n) return error(SBI_ERROR.notSupported);
+  if (fn > RFENCE.vvma) return error(SBI_ERROR.notSupported);
+  if (fn > RFENCE.vmaAsid && (vcpu.state.features & FEATURE.h) === 0n) return error(SBI_ERROR.notSupported);
   const targets = selectHarts(arg(vcpu, 0), arg(vcpu, 1), ports);
   if (!targets) return error(SBI_ERROR.invalidParam);
   for (const target of targets) {
-    if (fn === 0n) target.request(REQUEST.flushWrites);
-    else target.requestFence(arg(vcpu, 2), arg(vcpu, 3), fn === 2n ? arg(vcpu, 4) & 0xffffn : -1n);
+    if (fn === RFENCE.code) target.request(REQUEST.flushWrites);
+    else target.requestFence(fenceOf(fn, vcpu));
   }
   ports.awaitRequests(vcpu, targets);
-  if (fn === 0n) ports.awaitMarks(vcpu);
+  if (fn === RFENCE.code) ports.awaitMarks(vcpu);
   return ok();
+}
+
+/** hfence.gvma drops what a guest's second stage gave, wherever that is: translations of virtual addresses know no other. */
+function fenceOf(fn: bigint, vcpu: Vcpu): RemoteFence {
+  const whole = { va: 0n, bytes: 0n, asid: -1n };
+  const range = { va: arg(vcpu, 2), bytes: arg(vcpu, 3), asid: -1n };
+  const asid = arg(vcpu, 4) & 0xffffn;
+  const own = guestScope(vcpu.state.hgatp >> VMID_SHIFT);
+  switch (fn) {
+    case RFENCE.vmaAsid:
+      return { ...range, asid, scope: HOST_SCOPE };
+    case RFENCE.gvmaVmid:
+      return { ...whole, scope: guestScope(arg(vcpu, 4)) };
+    case RFENCE.gvma:
+      return { ...whole, scope: EVERY_GUEST };
+    case RFENCE.vvmaAsid:
+      return { ...range, asid, scope: own };
+    case RFENCE.vvma:
+      return { ...range, scope: own };
+    default:
+      return { ...range, scope: HOST_SCOPE };
+  }
 }
 
 function hartState(fn: bigint, vcpu: Vcpu, ports: SbiPorts): Result | undefined {

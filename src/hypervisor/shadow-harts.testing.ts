@@ -3,6 +3,7 @@ import { must } from '../base/assert.ts';
 import type { ShadowOptions } from '../engine/index.ts';
 import { type ShadowHarts, TRIAL } from '../engine/shadows.testing.ts';
 import { Harts } from './harts.testing.ts';
+import { EVERYTHING } from './vcpu.ts';
 
 export interface SeveralHartsOptions extends ShadowOptions {
   readonly harts: number;
@@ -19,6 +20,8 @@ export function severalHarts({ harts, width = 32, threads = 'each', ...shadows }
     run: (hart, steps, goesOn) => all.run(hart, steps, { lines: 0n, goesOn: goesOn && all.mayGoOn(hart) }),
     changed: (hart) => all.changed(hart),
     write: (gpa, bytes) => all.write(gpa, bytes),
-    requestFence: (hart) => must(all.vcpus[hart]).requestFence(0n, (1n << 64n) - 1n, -1n),
+    requestFence: (hart) => {
+      for (const fence of EVERYTHING) must(all.vcpus[hart]).requestFence(fence);
+    },
   };
 }

@@ -7,13 +7,16 @@ import {
   confirmMarks,
   dropTranslations,
   dropWriteTranslations,
+  EVERY_GUEST,
   emptyFetchBuffer,
   forgetProfile,
+  HOST_SCOPE,
   headerLayout,
   MARKS,
   type MachineMemory,
   PLAN,
   type Processor,
+  REMOTE_FENCE_WORDS,
   REMOTE_FENCES,
   REQUEST,
   seeMarks,
@@ -37,8 +40,15 @@ export interface RemoteFence {
   readonly va: bigint;
   readonly bytes: bigint;
   readonly asid: bigint;
+  /** Whose translations: HOST_SCOPE, guestScope(vmid) or EVERY_GUEST. */
+  readonly scope: bigint;
 }
-const EVERYTHING: RemoteFence = { va: 0n, bytes: (1n << 64n) - 1n, asid: -1n };
+const WHOLE = { va: 0n, bytes: (1n << 64n) - 1n, asid: -1n } as const;
+/** Of all that the vCPU has. */
+export const EVERYTHING: readonly RemoteFence[] = [
+  { ...WHOLE, scope: HOST_SCOPE },
+  { ...WHOLE, scope: EVERY_GUEST },
+];
 
 const MARKS_MADE = (PLAN.header + headerLayout.offset.marks) / 4;
 
@@ -102,14 +112,15 @@ export class Vcpu {
   }
 
   /**
-   * Asks for a fence of `bytes` from `va` on (0 and all ones: of everything), of one ASID or (-1) of all. Any thread; the
-   * vCPU does it before its next instruction. More than there is room for become one of everything.
+   * Asks for a fence of `bytes` from `va` on (0 and all ones: of everything), of one ASID or (-1) of all, in a scope. Any
+   * thread; the vCPU does it before its next instruction. More than there is room for become one of everything.
    */
-  requestFence(va: bigint, bytes: bigint, asid: bigint): void {
+  requestFence({ va, bytes, asid, scope }: RemoteFence): void {
     this.#remote.with(() => {
       const { state } = this;
       const { remoteCount, remoteFences } = state;
-      if (remoteCount < REMOTE_FENCES) remoteFences.set([va, bytes, asid], remoteCount * 3);
+      if (remoteCount < REMOTE_FENCES)
+        remoteFences.set([va, bytes, asid, scope], remoteCount * REMOTE_FENCE_WORDS);
       state.remoteCount = Math.min(remoteCount, REMOTE_FENCES) + 1;
     });
     this.request(REQUEST.fence);
@@ -120,12 +131,11 @@ export class Vcpu {
     return this.#remote.with(() => {
       const { remoteCount, remoteFences } = this.state;
       this.state.remoteCount = 0;
-      if (remoteCount > REMOTE_FENCES) return [EVERYTHING];
-      return Array.from({ length: remoteCount }, (_, i) => ({
-        va: remoteFences[i * 3] ?? 0n,
-        bytes: remoteFences[i * 3 + 1] ?? 0n,
-        asid: BigInt.asIntN(64, remoteFences[i * 3 + 2] ?? 0n),
-      }));
+      if (remoteCount > REMOTE_FENCES) return EVERYTHING;
+      return Array.from({ length: remoteCount }, (_, i) => {
+        const word = (number: number): bigint => remoteFences[i * REMOTE_FENCE_WORDS + number] ?? 0n;
+        return { va: word(0), bytes: word(1), asid: BigInt.asIntN(64, word(2)), scope: BigInt.asIntN(64, word(3)) };
+      });
     });
   }
 

@@ -5,11 +5,11 @@ import { assemble, assembleInstruction } from './assembler.ts';
 import { COMPRESSED_CODES, ROW_CODES } from './code.ts';
 import { createDecoder, expand } from './decoder.ts';
 import { disassemble } from './disassembler.ts';
-import { DEFAULT_EXTENSIONS } from './extensions.ts';
+import { parseCpu } from './extensions.ts';
 import { type Pattern, writeField } from './pattern.ts';
 import type { CompressedRow, Row } from './row.ts';
 
-const decoder = createDecoder(DEFAULT_EXTENSIONS);
+const decoder = createDecoder(parseCpu('rv64,h=on,smstateen=on'));
 
 function* random(seed: number): Generator<number> {
   for (let state = seed; ; ) {

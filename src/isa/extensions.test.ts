@@ -34,6 +34,7 @@ test('the ISA string is in canonical order', () => {
     'rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zihpm_zimop_zmmul_zaamo_zalrsc' +
       '_zawrs_zfa_zfh_zfhmin_zca_zcb_zcd_zcmop_zba_zbb_zbc_zbs_smepmp_sstc_svade_svadu_svinval_svnapot_svpbmt',
   );
+  assert.equal(isaString(parseCpu('rv64i,s=on,h=true,smstateen=on')), 'rv64ih_zicsr_smstateen');
   assert.equal(isaString(parseCpu('rv64i,g=on')), 'rv64imafd_zicsr_zifencei_zmmul_zaamo_zalrsc');
   assert.equal(isaString(parseCpu('rv64i,c=on')), 'rv64ic_zicsr_zca');
   assert.equal(isaString(new Set([...DEFAULT_EXTENSIONS].reverse())), isaString(DEFAULT_EXTENSIONS));
@@ -120,5 +121,6 @@ test('features follow the extensions', () => {
   assert.equal(featuresOf(parseCpu('rv64i,f=on,zicboz=on')), FEATURE.float | FEATURE.cbo);
   assert.equal(featuresOf(DEFAULT_EXTENSIONS) & FEATURE.sbi, 0n);
   const everything = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n);
-  assert.equal(featuresOf(DEFAULT_EXTENSIONS) | FEATURE.sbi, everything);
+  assert.equal(featuresOf(DEFAULT_EXTENSIONS) & (FEATURE.h | FEATURE.smstateen), 0n);
+  assert.equal(featuresOf(parseCpu('rv64,h=true,smstateen=on')) | FEATURE.sbi, everything);
 });

@@ -39,6 +39,7 @@ export const EXTENSIONS: readonly Extension[] = [
   extension('b', 'bit manipulation: Zba, Zbb, Zbs', '', 'zba zbb zbs', false),
   extension('u', 'user mode', 'zicsr', '', false),
   extension('s', 'supervisor mode', 'u', '', false),
+  extension('h', 'hypervisor', 's'),
   extension('zicsr', 'control and status registers', 'i'),
   extension('zifencei', 'instruction-fetch fence', 'i'),
   extension('zicntr', 'cycle, time, instret', 'zicsr'),
@@ -60,6 +61,7 @@ export const EXTENSIONS: readonly Extension[] = [
   extension('zbc', 'carry-less multiplication', 'i'),
   extension('zbs', 'single bits', 'i'),
   extension('smepmp', 'PMP for machine mode', 'zicsr'),
+  extension('smstateen', 'access to state of extensions', 's'),
   extension('sstc', 'supervisor timer', 's'),
   extension('sv39', '39-bit virtual memory', 's', '', false),
   extension('sv48', '48-bit virtual memory', 'sv39', '', false),
@@ -76,9 +78,12 @@ const BY_NAME = new Map(EXTENSIONS.map((row) => [row.name, row]));
 /** What every hart has: M-mode's CSRs, and U-mode, which mstatus.MPP can always name. */
 const ALWAYS: ReadonlySet<string> = new Set(['i', 'g', 'zicsr', 'u']);
 
+/** What a hart has only if it is asked for. */
+const ASKED_FOR: ReadonlySet<string> = new Set(['h', 'smstateen']);
+
 /** CPU models: what they have before switches. */
 const MODELS: Readonly<Record<string, readonly string[]>> = {
-  rv64: EXTENSIONS.map(({ name }) => name),
+  rv64: EXTENSIONS.map(({ name }) => name).filter((name) => !ASKED_FOR.has(name)),
   rv64i: ['i', 'zicsr', 'u'],
 };
 
@@ -96,7 +101,7 @@ export interface CpuModel {
   readonly emulated: ReadonlySet<string>;
 }
 
-/** What a hart has unless told otherwise: all there is. */
+/** What a hart has unless told otherwise. */
 export const DEFAULT_EXTENSIONS: ReadonlySet<string> = withoutGroups(new Set(MODELS['rv64']));
 
 /** The extensions of `parseCpuModel`. */
@@ -188,6 +193,8 @@ export function featuresOf(extensions: ReadonlySet<string>): bigint {
     [FEATURE.zihpm, ['zihpm']],
     [FEATURE.c, ['c']],
     [FEATURE.cbo, ['zicbom', 'zicboz']],
+    [FEATURE.h, ['h']],
+    [FEATURE.smstateen, ['smstateen']],
   ];
   return bits.reduce((all, [bit, names]) => (names.some((name) => extensions.has(name)) ? all | bit : all), 0n);
 }

@@ -26,12 +26,29 @@ export {
 export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from './float-operations.ts';
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
+export { AREA_BY_CAUSE, AREA_COUNTERS, type Area, type AreaRow, CODES } from './privileged/area-by-cause.ts';
 export { EXCEPTION } from './privileged/causes.ts';
 export type { HartRegisters } from './privileged/pmp-check.ts';
-export { enterTrap, pendingInterrupt } from './privileged/trap.ts';
-export { type PageTableMemory, type Translation, translate } from './privileged/walk.ts';
+export { PSEUDOINSTRUCTION, transformedInstruction } from './privileged/transformed.ts';
+export { enterTrap, pendingInterrupt, type Trap } from './privileged/trap.ts';
+export {
+  type AccessAs,
+  type PageTableMemory,
+  type Translation,
+  type TranslationFault,
+  translate,
+} from './privileged/walk.ts';
 export * from './reference/index.ts';
 export { F_NAMES, X_NAMES } from './registers.ts';
 export type { CompressedRow, Row, RowKind } from './row.ts';
-export { FEATURE, hartState, STATE_FIELDS, STATE_SCALARS, type StateField } from './state.ts';
+export {
+  AREA_BYTES,
+  type AreaField,
+  FEATURE,
+  GUEST_FIELD,
+  hartState,
+  STATE_FIELDS,
+  STATE_SCALARS,
+  type StateField,
+} from './state.ts';
 export { COMPRESSED_ROWS, ROWS } from './table.ts';

@@ -10,7 +10,7 @@
  * generator runs them once for all executions. Effects come after guards and loads, so that a trap changes nothing.
  */
 import type { FloatOperation } from './float-operations.ts';
-import type { StateField } from './state.ts';
+import type { AreaField, StateField } from './state.ts';
 
 /** Bytes of a memory access. */
 export type AccessSize = 1 | 2 | 4 | 8;
@@ -109,6 +109,13 @@ export interface Machine<V, C> {
   /** A cache-management access (cbo.clean, flush, inval): faults if translation or PMP forbid it, else does nothing. */
   touchBlock(address: V): void;
 
+  /**
+   * hlv, hlvx, hsv: the access is made as if V were 1, in the mode that hstatus.SPVP names. `executable`: pages are asked
+   * for the right to be executed instead of read, in both stages.
+   */
+  guestLoad(address: V, size: AccessSize, signed: boolean, executable: boolean): V;
+  guestStore(address: V, size: AccessSize, value: V): void;
+
   // Floating point. Operations raise their flags in fflags; those that can raise any set FS Dirty, whether they do or not.
   /** Illegal instruction if mstatus.FS is Off. */
   requireFloat(): void;
@@ -124,10 +131,25 @@ export interface Machine<V, C> {
   /** Fields of the hart's state, CSRs among them, by name. Raw: no side effects, no legalisation. */
   state(field: StateField): V;
   setState(field: StateField, value: V): void;
+  /**
+   * Fields of the status area that is active (state.ts): the host's while V is 0, the guest's while it is 1. `state`
+   * names the host's and the guest's apart (sepc, vsepc).
+   */
+  areaState(field: AreaField): V;
+  setAreaState(field: AreaField, value: V): void;
+  /** Adds one to a counter of areaCounts, by its number (privileged/area-by-cause.ts). Not part of the architecture. */
+  countArea(counter: V): void;
   /** Illegal instruction unless `c` holds (tval: the instruction's bits). */
   require(c: C): void;
+  /** The same, but for a guest (V is 1) a virtual-instruction exception: what its hypervisor could do, and it may not. */
+  requireVirtual(c: C): void;
   /** A synchronous exception of this instruction. Ends it. */
   raise(cause: number, tval: V): void;
+  /**
+   * Illegal instruction if the instruction's CSR number says read-only: to be asked by what writes, before csrRead, which
+   * for a guest may raise another exception.
+   */
+  requireCsrWritable(): void;
   /** The instruction's own CSR number (constant in the translator). */
   csrRead(): V;
   /**
@@ -154,8 +176,12 @@ export interface Machine<V, C> {
   timerChanged(): void;
   /** PMP, or what makes a page-table entry valid, has changed: nothing that was translated before holds any more. */
   protectionChanged(): void;
-  /** sfence.vma and its kin: `undefined` means all. */
+  /** sfence.vma and its kin where V is 0: `undefined` means all. */
   fenceTranslation(va: V | undefined, asid: V | undefined): void;
+  /** The same for the guest that hgatp.VMID names: sfence.vma where V is 1, hfence.vvma. */
+  fenceGuest(va: V | undefined, asid: V | undefined): void;
+  /** hfence.gvma: translations of guest-physical addresses, and all that combined ones hold of them. */
+  fenceGuestPhysical(gpa: V | undefined, vmid: V | undefined): void;
   fenceInstruction(): void;
   fence(): void;
   /** The hart spins (pause, wrs.*): a hint that lets others run. May do nothing. */

@@ -11,10 +11,10 @@ import { ROW_CODES, type RowCode } from './code.ts';
 import { CSRS } from './csr/index.ts';
 import { createDecoder } from './decoder.ts';
 import { disassemble } from './disassembler.ts';
-import { DEFAULT_EXTENSIONS } from './extensions.ts';
+import { parseCpu } from './extensions.ts';
 import { defaultRoundingMode } from './operands.ts';
 
-const decoder = createDecoder(DEFAULT_EXTENSIONS);
+const decoder = createDecoder(parseCpu('rv64,h=on,smstateen=on'));
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-objdump-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -4,6 +4,27 @@
  * the CSR do to them is the CSR table's business (csr/).
  */
 import { array, type Fields, struct } from '../base/struct.ts';
+import { AREA_COUNTERS } from './privileged/area-by-cause.ts';
+
+/**
+ * A status area: the supervisor CSRs that exist twice, once for HS-mode (the host status area) and once for VS-mode (the
+ * guest status area). Both lie in the state, one behind the other and laid out alike; `virtual` says which is active.
+ * sstatus and vsstatus are those of the area that is not active: the active one's bits are in mstatus
+ * (privileged/areas.ts).
+ */
+export const AREA_FIELDS = ['sstatus', 'stvec', 'sscratch', 'sepc', 'scause', 'stval', 'satp', 'stimecmp'] as const;
+export type AreaField = (typeof AREA_FIELDS)[number];
+/** The guest's field for the host's, by the names that HS-mode's software has for them. */
+export const GUEST_FIELD = {
+  sstatus: 'vsstatus',
+  stvec: 'vstvec',
+  sscratch: 'vsscratch',
+  sepc: 'vsepc',
+  scause: 'vscause',
+  stval: 'vstval',
+  satp: 'vsatp',
+  stimecmp: 'vstimecmp',
+} as const satisfies { readonly [K in AreaField]: `v${string}` };
 
 /** Scalars of the state that rows may name. */
 export const STATE_SCALARS = {
@@ -21,7 +42,10 @@ export const STATE_SCALARS = {
   medeleg: 'u64',
   mideleg: 'u64',
   mie: 'u64',
-  /** Software-writable pending bits only: SSIP, STIP without Sstc, SEIP's software part. Written by the hart's own thread alone. */
+  /**
+   * Software-writable pending bits only: SSIP, STIP without Sstc, SEIP's software part, and hvip (VSSIP, VSTIP, VSEIP).
+   * Written by the hart's own thread alone.
+   */
   mip: 'u64',
   mtvec: 'u64',
   mcounteren: 'u64',
@@ -35,15 +59,52 @@ export const STATE_SCALARS = {
   mhartid: 'u64',
   /** Fixed at reset: MXL and the letters of the hart's extensions. */
   misa: 'u64',
-  stvec: 'u64',
   scounteren: 'u64',
   senvcfg: 'u64',
+  /** V: 1 in VS- and VU-mode, else 0. Never 1 in M-mode. */
+  virtual: 'u64',
+  // The host status area, then the guest status area: AREA_FIELDS.
+  sstatus: 'u64',
+  stvec: 'u64',
   sscratch: 'u64',
   sepc: 'u64',
   scause: 'u64',
   stval: 'u64',
   satp: 'u64',
   stimecmp: 'u64',
+  vsstatus: 'u64',
+  vstvec: 'u64',
+  vsscratch: 'u64',
+  vsepc: 'u64',
+  vscause: 'u64',
+  vstval: 'u64',
+  vsatp: 'u64',
+  vstimecmp: 'u64',
+  // The hypervisor extension beside the areas. hvip's bits are in mip, hie's in mie, MPV and GVA in mstatus.
+  hstatus: 'u64',
+  hedeleg: 'u64',
+  hideleg: 'u64',
+  hcounteren: 'u64',
+  henvcfg: 'u64',
+  hgeie: 'u64',
+  htval: 'u64',
+  htinst: 'u64',
+  htimedelta: 'u64',
+  hgatp: 'u64',
+  mtval2: 'u64',
+  mtinst: 'u64',
+  mstateen0: 'u64',
+  mstateen1: 'u64',
+  mstateen2: 'u64',
+  mstateen3: 'u64',
+  hstateen0: 'u64',
+  hstateen1: 'u64',
+  hstateen2: 'u64',
+  hstateen3: 'u64',
+  /** GEILEN: how many guest interrupt files the hart has. Fixed at reset. */
+  guestFiles: 'u64',
+  /** Guest external interrupts as the interrupt controller drives them: written atomically by others. Bit 0 is zero. */
+  hgeip: 'u64',
   /** Physical address and size of the LR reservation; size 0: none. The value read, for SC by compare-exchange. */
   reservationAddress: 'u64',
   reservationSize: 'u64',
@@ -66,7 +127,10 @@ export const STATE_SCALARS = {
   pmpaddr13: 'u64',
   pmpaddr14: 'u64',
   pmpaddr15: 'u64',
-  /** Interrupt lines as devices drive them (mip's MSIP, MTIP, MEIP, SEIP, and STIP of Sstc): written atomically by others. */
+  /**
+   * Interrupt lines as devices drive them (mip's MSIP, MTIP, MEIP, SEIP, and STIP and VSTIP of Sstc): written atomically by
+   * others. Whoever compares with vstimecmp drives VSTIP, and holds it at zero where menvcfg or henvcfg turns it off.
+   */
   lines: 'u64',
   /** Extensions and options that semantics ask for at run time (bits of FEATURE). */
   features: 'u64',
@@ -77,9 +141,18 @@ export const STATE_SCALARS = {
 export type StateField = keyof typeof STATE_SCALARS;
 
 /** Index 32 of x is where writes to x0 go. */
-export const STATE_FIELDS = { x: array('u64', 33), f: array('u64', 32), ...STATE_SCALARS } as const satisfies Fields;
+export const STATE_FIELDS = {
+  x: array('u64', 33),
+  f: array('u64', 32),
+  ...STATE_SCALARS,
+  /** How often each cause selected a status area, where one of the two sides was a guest: AREA_BY_CAUSE. */
+  areaCounts: array('u64', AREA_COUNTERS),
+} as const satisfies Fields;
 
 export const hartState = struct('hart', STATE_FIELDS);
+
+/** Bytes from a field of the host status area to its twin in the guest status area. */
+export const AREA_BYTES: number = hartState.offset.vsstatus - hartState.offset.sstatus;
 
 /** Bits of `features`: what this hart implements, where the semantics depends on it. */
 export const FEATURE = {
@@ -99,4 +172,7 @@ export const FEATURE = {
   cbo: 1n << 13n,
   /** The built-in SBI answers ecalls from S-mode: they leave the engine. Without it they trap to M-mode's firmware. */
   sbi: 1n << 14n,
+  /** The hypervisor extension. */
+  h: 1n << 15n,
+  smstateen: 1n << 16n,
 } as const;

@@ -70,13 +70,27 @@ export interface BoardOptions {
   readonly shadows?: number;
   readonly asidBits?: number;
   readonly shadowModel?: ShadowModel;
+  readonly nested?: boolean;
+  readonly combinedShadows?: boolean;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
 }
 
-/** The extensions that `--cpu` names. */
+/** What guests that are hypervisors need of their harts. */
+const NESTED = ['h', 'smstateen', 'svinval', 'sstc'] as const;
+/** What goes where they are to have none of it. */
+const HYPERVISOR = ['h', 'smstateen'] as const;
+
+/** The harts as `--cpu` names them, with what `--nested` switches on or off. */
+function cpuOf({ cpu = DEFAULT_CPU, nested }: BoardOptions): string {
+  if (nested === undefined) return cpu;
+  const switches = nested ? NESTED.map((name) => `${name}=on`) : HYPERVISOR.map((name) => `${name}=off`);
+  return [cpu, ...switches].join(',');
+}
+
+/** The extensions that `--cpu` and `--nested` name. */
 export function extensionsOf(options: BoardOptions): ReadonlySet<string> {
-  return parseCpu(options.cpu ?? DEFAULT_CPU);
+  return parseCpu(cpuOf(options));
 }
 
 /**
@@ -109,7 +123,8 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
       `there are slots for ${VIRTIO_SLOTS - slots.length + drives} drives, not for ${drives}`,
       'Give fewer drives.',
     );
-  const { extensions, emulated } = parseCpuModel(options.cpu ?? DEFAULT_CPU);
+  const cpu = cpuOf(options);
+  const { extensions, emulated } = parseCpuModel(cpu);
   const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
   const room = options.room === undefined ? undefined : roomOf(options.room, memoryBytes, processors);
   const shadows = shadowsOf(options, room);
@@ -125,7 +140,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     features: featuresOf(extensions) | (options.bios === undefined ? FEATURE.sbi : 0n),
     misa: misaOf(extensions),
     clock: options.clock ?? 'real',
-    cpu: options.cpu ?? DEFAULT_CPU,
+    cpu,
     ...((options.translate ?? CODE_DEFAULTS.translate) ? { translation: translationOf(options) } : {}),
     policies: parsePolicies(options.traps ?? [], new Set([...extensions, ...emulated])),
     shadows,
@@ -136,7 +151,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
 }
 
 function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
-  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence' } = options;
+  const { asidBits = MOST_ASID_BITS, shadowModel = 'fence', combinedShadows = true } = options;
   const shadows = options.shadows ?? (room === undefined ? DEFAULT_SHADOWS : sharedShadows(room));
   if (!Number.isInteger(shadows) || shadows < 1 || shadows > MOST_SHADOWS)
     throw new OperatorError(
@@ -157,7 +172,7 @@ function shadowsOf(options: BoardOptions, room?: MachineRoom): ShadowOptions {
       'write-tracked shadow tables serve machines made for one guest',
       'Make the machine without room for others, or leave out the shadow model.',
     );
-  return { count: shadows, asidBits, model: shadowModel };
+  return { count: shadows, asidBits, model: shadowModel, combined: combinedShadows ? 'on' : 'off' };
 }
 
 /** Shadows of a hart by default: in a machine of many harts each has fewer. */
@@ -251,7 +266,7 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
 
 /** What a machine decides for all of its partitions, and a partition's options may not say. */
 const OF_THE_MACHINE = [
-  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
+  ...['processors', 'codeMemoryBytes', 'cpu', 'nested', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 

@@ -167,6 +167,12 @@ const SUPERVISOR_START = {
   menvcfg: (7n << 61n) | 0xf0n,
 } as const;
 
+/** Further, with the hypervisor extension: a guest's calls, its guest-page faults and virtual instructions; all of mstateen0. */
+const HYPERVISOR_START = {
+  medeleg: SUPERVISOR_START.medeleg | 0xf0_0400n,
+  mstateen0: (1n << 64n) - 1n,
+} as const;
+
 export class Board {
   readonly config: BoardConfig;
   /** Its number in the machine. */
@@ -415,6 +421,7 @@ export class Board {
       }
       // What firmware would have set up: all memory open, traps and interrupts delegated, counters readable.
       Object.assign(state, SUPERVISOR_START);
+      if ((state.features & FEATURE.h) !== 0n) Object.assign(state, HYPERVISOR_START);
       vcpu.status = vcpu.id === 0 ? HART.started : HART.stopped;
       state.mode = 1n;
       state.pc = BigInt(plan.entry);

@@ -8,7 +8,7 @@ export class ImportLibrary extends Library {
   readonly #imported = new Map<string, FunctionRef>();
 
   constructor(module: ModuleBuilder, signatures: ReadonlyMap<string, Signature>, options: { hasCompressed: boolean }) {
-    super({ ...options, emulates: false });
+    super({ ...options, emulates: false, hasHypervisor: signatures.has('guest_load') });
     this.#module = module;
     this.#signatures = signatures;
   }

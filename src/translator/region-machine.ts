@@ -243,13 +243,6 @@ export class RegionMachine extends FloatMachine {
     else this.f.i32.store(this.vcpu, at.fenceWord, this.f.i32.const(0));
   }
 
-  override when(c: I32, then: () => void, otherwise?: () => void): void {
-    const known = this.f.constantOf(c);
-    if (known === undefined) super.when(c, then, otherwise);
-    else if (known !== 0) then();
-    else otherwise?.();
-  }
-
   override add(a: I64, b: I64): I64 {
     if (this.f.constantOf(a) === 0) return b;
     if (this.f.constantOf(b) === 0) return a;
@@ -376,7 +369,11 @@ export class RegionMachine extends FloatMachine {
     this.leaveFor(offset);
   }
   override require(c: I32): void {
+    if (this.f.constantOf(c) === 1) return;
     this.f.if(this.f.i32.eqz(c), () => this.abort(), undefined, 'unlikely');
+  }
+  override requireVirtual(c: I32): void {
+    this.require(c);
   }
   /** Exceptions are left to the interpreter, but for those that are what a promoted instruction is for: ecall's. */
   override raise(cause: number, tval: I64): void {
@@ -422,6 +419,9 @@ export class RegionMachine extends FloatMachine {
       () => this.abort(),
     );
   }
+  override requireCsrWritable(): void {
+    if (isReadOnly(this.#now.instruction.csr)) this.require(this.f.i32.const(0));
+  }
   override csrRead(): I64 {
     if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
@@ -433,8 +433,7 @@ export class RegionMachine extends FloatMachine {
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);
     if (isFloatState(this.#now.instruction)) super.csrWrite(value, changes);
     else if (row === undefined) this.abort();
-    else if (isReadOnly(row.number)) this.require(this.f.i32.const(0));
-    // That it may be accessed was found out before it was read: every instruction of Zicsr reads first.
+    // That it may be accessed was found out before: every instruction of Zicsr asks whether it is writable, and reads.
     else row.write?.(this, value, changes);
   }
   override contextChanged(): void {
@@ -445,9 +444,9 @@ export class RegionMachine extends FloatMachine {
     this.#changesContext = true;
     super.protectionChanged();
   }
-  override fenceTranslation(va: I64 | undefined, asid: I64 | undefined): void {
+  protected override fenceScope(va: I64 | undefined, asid: I64 | undefined, scope: I64): void {
     this.#changesContext = true;
-    super.fenceTranslation(va, asid);
+    super.fenceScope(va, asid, scope);
   }
 
   /** The host address of an access, as a pointer and a constant offset; found by the first of its group. */

@@ -81,7 +81,7 @@ export function instantiate(
   options: FloatOptions,
 ): (name: string, operands: readonly bigint[], sticky: number) => Outcome {
   const module = new ModuleBuilder({ width: 32, shared: true, initialPages: 2, maximumPages: 2 });
-  const library = new Library({ hasCompressed: true, emulates: false });
+  const library = new Library({ hasCompressed: true, emulates: false, hasHypervisor: false });
   defineArithmetic(module, library);
   defineFloat(module, library, options);
   for (const { name } of subjects()) module.export(name, library.get(name));

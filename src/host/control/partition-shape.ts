@@ -28,6 +28,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
+  combinedShadows: optional(truth),
   protection: optional(truth),
   protectionLog: optional(text(PATH)),
 });

@@ -44,7 +44,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   if (!existsSync(path)) return undefined;
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
-    const { processors, weight, cap, pin, shadows, shadowModel } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -59,6 +59,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(pin === undefined ? {} : { pin }),
       ...(shadows === undefined ? {} : { shadows }),
       ...(shadowModel === undefined ? {} : { shadowModel }),
+      ...(combinedShadows === undefined ? {} : { combinedShadows }),
     });
     keepBootSnapshot(path);
     return machine;

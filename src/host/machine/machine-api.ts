@@ -94,6 +94,13 @@ export interface MachineOptions {
   readonly shadowModel?: ShadowModel;
   /** Bits of satp.ASID, 0 to 16. Default 16. */
   readonly asidBits?: number;
+  /**
+   * Harts with the hypervisor extension, for a guest that is a hypervisor itself. Default: as `cpu` says, which has it only
+   * where it is named; false hides it all the same.
+   */
+  readonly nested?: boolean;
+  /** What both stages of a nested guest's translation come to is kept. Default true; without, for measuring, both are walked each time. */
+  readonly combinedShadows?: boolean;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
@@ -120,6 +127,7 @@ export type PartitionOptions = Omit<
   MachineOptions,
   | 'processors'
   | 'cpu'
+  | 'nested'
   | 'clock'
   | 'codeMemoryBytes'
   | 'translate'
@@ -215,6 +223,7 @@ export type RestoreOptions = Pick<
   | 'promotion'
   | 'shadows'
   | 'shadowModel'
+  | 'combinedShadows'
   | 'signal'
 >;
 

@@ -45,6 +45,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.cpus ?? 1,
       options.memoryBytes ?? 0,
       options.cpu ?? '',
+      options.nested ?? '',
       options.overlay ?? true,
       options.asidBits ?? 16,
       options.network ?? true,

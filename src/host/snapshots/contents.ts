@@ -55,6 +55,8 @@ const savedOptions = record({
   shadows: optional(integer(1, 64)),
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
+  nested: optional(truth),
+  combinedShadows: optional(truth),
   traps: optional(listOf(text(256), 64)),
 });
 

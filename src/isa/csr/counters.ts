@@ -8,9 +8,9 @@
  */
 import type { Machine } from '../machine.ts';
 import { ENVCFG } from '../privileged/envcfg.ts';
-import { anyOf, hasFeature, ifFeature, inMode, MODE } from '../privileged/mstatus.ts';
+import { anyOf, hasFeature, ifFeature, inMode, isGuest, MODE } from '../privileged/mstatus.ts';
 import { FEATURE, type StateField } from '../state.ts';
-import { type Csr, constant, csr, type Guard, register } from './csr.ts';
+import { areaRegister, type Csr, constant, csr, type Guard, register } from './csr.ts';
 
 const CYCLE = 0;
 const TIME = 1;
@@ -19,17 +19,15 @@ const FIRST_HPM = 3;
 const LAST_HPM = 31;
 const HPM_NUMBERS = Array.from({ length: LAST_HPM - FIRST_HPM + 1 }, (_, i) => FIRST_HPM + i);
 
-/** Below M, mcounteren must allow the counter; in U-mode scounteren, too. */
+/** Below M, mcounteren must allow the counter; for a guest hcounteren; in U-mode scounteren, too. */
 function counterEnabled(bit: number): Guard {
   const mask = 1n << BigInt(bit);
   return (m) => {
     const mode = m.let(m.mode());
-    const bySupervisor = m.either(
-      m.either(m.ne(mode, m.const(MODE.user)), m.negate(hasFeature(m, FEATURE.supervisor))),
-      anyOf(m, m.state('scounteren'), mask),
-    );
-    const byMachine = anyOf(m, m.state('mcounteren'), mask);
-    m.require(m.either(m.eq(mode, m.const(MODE.machine)), m.both(byMachine, bySupervisor)));
+    m.require(m.either(m.eq(mode, m.const(MODE.machine)), anyOf(m, m.state('mcounteren'), mask)));
+    m.when(isGuest(m), () => m.requireVirtual(anyOf(m, m.state('hcounteren'), mask)));
+    const needsSupervisor = m.both(m.eq(mode, m.const(MODE.user)), hasFeature(m, FEATURE.supervisor));
+    m.requireVirtual(m.either(m.negate(needsSupervisor), anyOf(m, m.state('scounteren'), mask)));
   };
 }
 
@@ -63,31 +61,48 @@ function writeInhibit<V, C>(m: Machine<V, C>, value: V): void {
   m.setState('mcountinhibit', next);
 }
 
-function counterEnable(number: number, name: Extract<StateField, 'mcounteren' | 'scounteren'>, summary: string): Csr {
+const ENABLE_NEEDS = { mcounteren: {}, scounteren: { requires: 'supervisor' }, hcounteren: { requires: 'h' } } as const;
+
+function counterEnable(number: number, name: keyof typeof ENABLE_NEEDS & StateField, summary: string): Csr {
   return register(number, name, 'HPM[31:3] IR[2] TM[1] CY[0]', summary, {
     write: (m, value) => {
       const bits = m.or(ifFeature(m, FEATURE.zicntr, 7n), ifFeature(m, FEATURE.zihpm, 0xffff_fff8n));
       m.setState(name, m.and(value, bits));
     },
-    ...(name === 'scounteren' ? { requires: 'supervisor' } : {}),
+    ...ENABLE_NEEDS[name],
   });
 }
 
-/** Below M, stimecmp needs menvcfg.STCE and mcounteren.TM. */
+/** Below M, stimecmp and vstimecmp need menvcfg.STCE and mcounteren.TM; a guest the same of henvcfg and hcounteren. */
 const timerEnabled: Guard = (m) => {
   const enabled = m.both(
     anyOf(m, m.state('menvcfg'), ENVCFG.STCE),
     anyOf(m, m.state('mcounteren'), 1n << BigInt(TIME)),
   );
   m.require(m.either(inMode(m, MODE.machine), enabled));
+  m.when(isGuest(m), () => {
+    m.requireVirtual(anyOf(m, m.state('henvcfg'), ENVCFG.STCE));
+    m.requireVirtual(anyOf(m, m.state('hcounteren'), 1n << BigInt(TIME)));
+  });
 };
+
+/** A guest's time is shifted. */
+function readTime<V, C>(m: Machine<V, C>): V {
+  return m.add(m.time(), m.select(isGuest(m), m.state('htimedelta'), m.const(0)));
+}
+
+/** Whoever compares does so anew, before the next instruction. */
+function compareAnew<V, C>(m: Machine<V, C>): void {
+  m.timerChanged();
+  m.contextChanged();
+}
 
 export const COUNTER_CSRS: readonly Csr[] = [
   csr(0xc00, 'cycle', 'value[63:0]=*', 'Cycles.', (m) => readCounter(m, 'mcycleOffset', CYCLE), {
     requires: 'zicntr',
     guard: counterEnabled(CYCLE),
   }),
-  csr(0xc01, 'time', 'value[63:0]=*', 'Time, in ticks of the timebase.', (m) => m.time(), {
+  csr(0xc01, 'time', 'value[63:0]=*', 'Time, in ticks of the timebase.', readTime, {
     requires: 'zicntr',
     guard: counterEnabled(TIME),
   }),
@@ -102,13 +117,31 @@ export const COUNTER_CSRS: readonly Csr[] = [
     }),
   ),
   counterEnable(0x106, 'scounteren', 'Counters that U-mode may read.'),
-  register(0x14d, 'stimecmp', 'value[63:0]', "Time of the supervisor's timer interrupt.", {
+  areaRegister(0x14d, 'stimecmp', 'value[63:0]', "Time of the supervisor's timer interrupt.", {
     requires: 'sstc',
     guard: timerEnabled,
     write: (m, value) => {
-      m.setState('stimecmp', value);
-      m.timerChanged();
-      m.contextChanged();
+      m.setAreaState('stimecmp', value);
+      compareAnew(m);
+    },
+  }),
+  register(0x24d, 'vstimecmp', 'value[63:0]', "Time of VS-mode's timer interrupt.", {
+    requires: 'h',
+    guard: (m) => {
+      m.require(hasFeature(m, FEATURE.sstc));
+      timerEnabled(m);
+    },
+    write: (m, value) => {
+      m.setState('vstimecmp', value);
+      compareAnew(m);
+    },
+  }),
+  counterEnable(0x606, 'hcounteren', 'Counters that guests may read.'),
+  register(0x605, 'htimedelta', 'value[63:0]', 'What is added to time for guests.', {
+    requires: 'h',
+    write: (m, value) => {
+      m.setState('htimedelta', value);
+      compareAnew(m);
     },
   }),
   counterEnable(0x306, 'mcounteren', 'Counters that lower modes may read.'),

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CSR_CASES, LISTED_CSRS } from '../privileged/cases/csr-cases.testing.ts';
-import { DEFAULTS, runHartCase } from '../privileged/cases/hart-case.testing.ts';
+import { HYPERVISOR_FEATURES, runHartCase } from '../privileged/cases/hart-case.testing.ts';
+import { HYPERVISOR_CSR_CASES, HYPERVISOR_CSRS_LISTED } from '../privileged/cases/hypervisor-csr-cases.testing.ts';
 import { TestHart } from '../privileged/test-hart.testing.ts';
 import { STATE_SCALARS, type StateField } from '../state.ts';
 import { CSR_BY_NAME, CSRS, fieldMask, writableBits, writeCsr } from './index.ts';
+
+describe('CSRs of the hypervisor extension', () => {
+  for (const c of HYPERVISOR_CSR_CASES) test(c.name, () => runHartCase(new TestHart(), c));
+});
 
 describe('CSRs', () => {
   for (const c of CSR_CASES) test(c.name, () => runHartCase(new TestHart(), c));
@@ -13,7 +18,9 @@ describe('CSRs', () => {
 test('the table holds the CSRs of the manual that the hart has, and no other', () => {
   assert.deepEqual(
     CSRS.map(({ number, name }) => ({ number, name })),
-    LISTED_CSRS.map(({ number, name }) => ({ number, name })),
+    [...LISTED_CSRS, ...HYPERVISOR_CSRS_LISTED]
+      .toSorted((a, b) => a.number - b.number)
+      .map(({ number, name }) => ({ number, name })),
   );
 });
 
@@ -30,7 +37,7 @@ test('fields are disjoint and lie within 64 bits', () => {
 
 function hartAtReset(): TestHart {
   const hart = new TestHart();
-  hart.set('features', DEFAULTS.features ?? 0n);
+  hart.set('features', HYPERVISOR_FEATURES);
   hart.set('mode', 3n);
   return hart;
 }

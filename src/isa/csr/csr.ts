@@ -7,8 +7,8 @@
  */
 import { assert, must } from '../../base/assert.ts';
 import type { Machine } from '../machine.ts';
-import { hasFeature, requirePrivilege } from '../privileged/mstatus.ts';
-import { FEATURE, type StateField } from '../state.ts';
+import { hasFeature, MODE, requireHypervisor, requirePrivilege, requireSupervisor } from '../privileged/mstatus.ts';
+import { type AreaField, FEATURE, type StateField } from '../state.ts';
 
 export type FeatureName = keyof typeof FEATURE;
 
@@ -23,7 +23,7 @@ export interface Csr {
   readonly fields: readonly CsrField[];
   /** What it reads after reset on a hart with all features (misa, mhartid: by configuration, zero here). */
   readonly reset: bigint;
-  /** A condition on reads and writes beyond privilege: counter enables, mstatus.FS, TVM. */
+  /** A condition on reads and writes beyond privilege: counter enables, mstatus.FS, TVM. It is asked before privilege. */
   readonly guard?: Guard;
   /** Has no effect, so that whoever only looks (a debugger) may call it without the guard. */
   readonly read: Read;
@@ -45,6 +45,8 @@ export interface CsrField {
 }
 
 const ALL = (1n << 64n) - 1n;
+/** Of CSR numbers: HS-mode, and VS-mode's CSRs as HS-mode names them. */
+const HYPERVISOR = 2;
 
 /** Parses `MODE[63:60] UXL[33:32]=2 SD[63]=*`: writable, constant, and derived fields. */
 export function parseFields(text: string): readonly CsrField[] {
@@ -68,7 +70,7 @@ export function fieldMask(field: CsrField): bigint {
   return ((1n << BigInt(field.high - field.low + 1)) - 1n) << BigInt(field.low);
 }
 
-/** The privilege that an access needs: 0 user, 1 supervisor, 3 machine. */
+/** The privilege that an access needs: 0 user, 1 supervisor, 2 hypervisor, 3 machine. */
 export function privilegeOf(number: number): number {
   return (number >> 8) & 3;
 }
@@ -106,6 +108,18 @@ export function register(
   return csr(number, name, fields, summary, (m) => m.state(name), { ...writes, ...options });
 }
 
+/** A supervisor's CSR that is a field of the status area which is active; for a guest it is VS-mode's. */
+export function areaRegister(
+  number: number,
+  name: AreaField,
+  fields: string,
+  summary: string,
+  options: CsrOptions = {},
+): Csr {
+  const write: Write = (m, value) => m.setAreaState(name, value);
+  return csr(number, name, fields, summary, (m) => m.areaState(name), { requires: 'supervisor', write, ...options });
+}
+
 /** A CSR that reads a constant; writes are ignored. */
 export function constant(number: number, name: string, value: bigint, summary: string, options: CsrOptions = {}): Csr {
   return csr(number, name, value === 0n ? '' : `value[63:0]=${value}`, summary, (m) => m.const(value), {
@@ -114,12 +128,18 @@ export function constant(number: number, name: string, value: bigint, summary: s
   });
 }
 
-/** Illegal instruction unless the hart may read (and, if `wantsWrite`, write) the CSR now. */
+/**
+ * Raises an exception unless the hart may read (and, if `wantsWrite`, write) the CSR now: illegal instruction, or for a
+ * guest virtual instruction where HS-mode could ("Trap Cause Codes": an access that is HS-qualified).
+ */
 export function csrAccess<V, C>(m: Machine<V, C>, row: Csr, wantsWrite: boolean): void {
+  const level = privilegeOf(row.number);
   if (wantsWrite && isReadOnly(row.number)) m.require(m.ne(m.const(0), m.const(0)));
-  requirePrivilege(m, privilegeOf(row.number));
+  if (level === MODE.machine) requirePrivilege(m, level);
   if (row.requires !== undefined) m.require(hasFeature(m, FEATURE[row.requires]));
   row.guard?.(m);
+  if (level === MODE.supervisor) requireSupervisor(m);
+  if (level === HYPERVISOR) requireHypervisor(m);
 }
 
 /** What Machine.csrRead does for this CSR: the guard, and the value. */

@@ -2,7 +2,8 @@
  * Bits of mstatus (privileged specification, "Machine Status Registers") that this hart implements, and small
  * questions about state that the privileged semantics share. The state field `mstatus` holds writable bits only:
  * SD, UXL and SXL are made by the CSR table on reading. Not implemented: big-endian modes (UBE, SBE, MBE), vector
- * and other state (VS, XS), landing pads, double trap.
+ * and other state (VS, XS), landing pads, double trap. While V is 1 the supervisor's bits are those of vsstatus
+ * (areas.ts).
  */
 import type { Machine } from '../machine.ts';
 import { FEATURE } from '../state.ts';
@@ -23,6 +24,8 @@ export const MSTATUS = {
   TSR: 1n << 22n,
   UXL: 3n << 32n,
   SXL: 3n << 34n,
+  GVA: 1n << 38n,
+  MPV: 1n << 39n,
   SD: 1n << 63n,
 } as const;
 
@@ -51,10 +54,32 @@ export function requirePrivilege<V, C>(m: Machine<V, C>, mode: number): void {
   if (mode !== MODE.user) m.require(m.negate(m.ltu(m.mode(), m.const(mode))));
 }
 
-/** Illegal instruction in S-mode while `trap` (TVM or TSR) is set, and in U-mode always. */
-export function requireSupervisorUnless<V, C>(m: Machine<V, C>, trap: bigint): void {
-  requirePrivilege(m, MODE.supervisor);
-  m.require(m.negate(m.both(inMode(m, MODE.supervisor), anyOf(m, m.state('mstatus'), trap))));
+/** True in VS- and VU-mode: V is 1. */
+export function isGuest<V, C>(m: Machine<V, C>): C {
+  return m.ne(m.state('virtual'), m.const(0));
+}
+
+/** Not in U-mode: an illegal instruction there, a virtual one in VU-mode. */
+export function requireSupervisor<V, C>(m: Machine<V, C>): void {
+  m.requireVirtual(m.ne(m.mode(), m.const(MODE.user)));
+}
+
+/** HS- and M-mode only: an illegal instruction in U-mode, a virtual one for guests. */
+export function requireHypervisor<V, C>(m: Machine<V, C>): void {
+  m.requireVirtual(m.both(m.ne(m.mode(), m.const(MODE.user)), m.negate(isGuest(m))));
+}
+
+/**
+ * What mstatus.TVM and TSR forbid HS-mode, and their twins in hstatus (`guestTrap`: VTVM, VTSR) VS-mode; U-mode may not
+ * at all. "The TSR and TVM fields of mstatus affect execution only in HS-mode, and not in VS-mode."
+ */
+export function requireSupervisorUnless<V, C>(m: Machine<V, C>, trap: bigint, guestTrap: bigint): void {
+  requireSupervisor(m);
+  m.when(
+    isGuest(m),
+    () => m.requireVirtual(m.negate(anyOf(m, m.state('hstatus'), guestTrap))),
+    () => m.require(m.negate(m.both(inMode(m, MODE.supervisor), anyOf(m, m.state('mstatus'), trap)))),
+  );
 }
 
 /** `value` where the hart has the feature, else zero. */

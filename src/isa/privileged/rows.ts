@@ -10,65 +10,69 @@ import type { Machine } from '../machine.ts';
 import { type Row, row } from '../row.ts';
 import { FEATURE } from '../state.ts';
 import { EXCEPTION } from './causes.ts';
-import { anyOf, hasFeature, inMode, MODE, MSTATUS, requirePrivilege, requireSupervisorUnless } from './mstatus.ts';
-import { interruptWaiting, returnFromTrap } from './trap.ts';
+import { fenceSelected } from './fences.ts';
+import { HSTATUS } from './hstatus.ts';
+import { HYPERVISOR } from './hypervisor-rows.ts';
+import {
+  anyOf,
+  hasFeature,
+  inMode,
+  isGuest,
+  MODE,
+  MSTATUS,
+  requirePrivilege,
+  requireSupervisor,
+  requireSupervisorUnless,
+} from './mstatus.ts';
+import { interruptWaiting, returnFromMachine, returnFromSupervisor } from './trap.ts';
 
 /** An S-mode call ends in the built-in SBI, which is outside the engine, unless firmware runs in M-mode. */
 function ecall<V, C>(m: Machine<V, C>): void {
-  const fromSupervisor = inMode(m, MODE.supervisor);
+  const fromHost = m.both(inMode(m, MODE.supervisor), m.negate(isGuest(m)));
   m.when(
-    m.both(fromSupervisor, hasFeature(m, FEATURE.sbi)),
+    m.both(fromHost, hasFeature(m, FEATURE.sbi)),
     () => m.leave('call'),
     () => {
       m.when(inMode(m, MODE.user), () => m.raise(EXCEPTION.ecallFromUser, m.const(0)));
-      m.when(inMode(m, MODE.supervisor), () => m.raise(EXCEPTION.ecallFromSupervisor, m.const(0)));
+      m.when(inMode(m, MODE.supervisor), () => {
+        m.when(isGuest(m), () => m.raise(EXCEPTION.ecallFromVirtualSupervisor, m.const(0)));
+        m.raise(EXCEPTION.ecallFromSupervisor, m.const(0));
+      });
       m.when(inMode(m, MODE.machine), () => m.raise(EXCEPTION.ecallFromMachine, m.const(0)));
     },
   );
 }
 
-/** With TW, and in U-mode, the bounded time that the manual grants before the exception is none. */
+/** With TW or VTW, and in U-mode, the bounded time that the manual grants before the exception is none. */
 function wfi<V, C>(m: Machine<V, C>): void {
   m.require(m.either(inMode(m, MODE.machine), m.negate(anyOf(m, m.state('mstatus'), MSTATUS.TW))));
-  m.require(m.negate(m.both(inMode(m, MODE.user), hasFeature(m, FEATURE.supervisor))));
+  m.requireVirtual(m.negate(m.both(inMode(m, MODE.user), hasFeature(m, FEATURE.supervisor))));
+  m.requireVirtual(m.negate(m.both(isGuest(m), anyOf(m, m.state('hstatus'), HSTATUS.VTW))));
   m.when(m.negate(interruptWaiting(m)), () => m.leave('wait'));
 }
 
 function mret<V, C>(m: Machine<V, C>): void {
   requirePrivilege(m, MODE.machine);
-  returnFromTrap(m, 'machine');
+  returnFromMachine(m);
 }
 
 function sret<V, C>(m: Machine<V, C>): void {
-  requireSupervisorUnless(m, MSTATUS.TSR);
-  returnFromTrap(m, 'supervisor');
+  requireSupervisorUnless(m, MSTATUS.TSR, HSTATUS.VTSR);
+  returnFromSupervisor(m);
 }
 
-/** rs1 = x0: all addresses; rs2 = x0: all address spaces. */
+/** In VS-mode it is the guest's own fence, for the VMID in hgatp. */
 function fenceAddresses<V, C>(m: Machine<V, C>): void {
-  requireSupervisorUnless(m, MSTATUS.TVM);
-  const va = m.rs1();
-  const asid = m.rs2();
+  requireSupervisorUnless(m, MSTATUS.TVM, HSTATUS.VTVM);
   m.when(
-    m.rs1IsNotZero(),
-    () => {
-      m.when(
-        m.rs2IsNotZero(),
-        () => m.fenceTranslation(va, asid),
-        () => m.fenceTranslation(va, undefined),
-      );
-    },
-    () => {
-      m.when(
-        m.rs2IsNotZero(),
-        () => m.fenceTranslation(undefined, asid),
-        () => m.fenceTranslation(undefined, undefined),
-      );
-    },
+    isGuest(m),
+    () => fenceSelected(m, (va, asid) => m.fenceGuest(va, asid)),
+    () => fenceSelected(m, (va, asid) => m.fenceTranslation(va, asid)),
   );
 }
 
 function readWrite<V, C>(m: Machine<V, C>, source: V): void {
+  m.requireCsrWritable();
   const old = m.csrRead();
   m.csrWrite(source, m.const(-1));
   m.rd(old);
@@ -76,12 +80,14 @@ function readWrite<V, C>(m: Machine<V, C>, source: V): void {
 
 /** Writes nothing, and so needs no right to write, where the rs1 (zimm) field is zero. */
 function readSet<V, C>(m: Machine<V, C>, bits: V): void {
+  m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
   m.when(m.rs1IsNotZero(), () => m.csrWrite(m.or(old, bits), bits));
   m.rd(old);
 }
 
 function readClear<V, C>(m: Machine<V, C>, bits: V): void {
+  m.when(m.rs1IsNotZero(), () => m.requireCsrWritable());
   const old = m.csrRead();
   m.when(m.rs1IsNotZero(), () => m.csrWrite(m.and(old, m.not(bits)), bits));
   m.rd(old);
@@ -96,12 +102,13 @@ export const PRIVILEGED: readonly Row[] = [
   row('wfi',            '0001000 00101 00000 000 00000 1110011', 'wfi', 'i', 'system', 'Waits for an interrupt that mie enables.', wfi),
   row('sfence.vma',     '0001001 rs2 rs1 000 00000 1110011', 'sfence.vma rs1, rs2', 's', 'system', 'Orders page-table writes before later translations.', fenceAddresses),
   row('sinval.vma',     '0001011 rs2 rs1 000 00000 1110011', 'sinval.vma rs1, rs2', 'svinval', 'system', 'Invalidates translations as sfence.vma does, unordered.', fenceAddresses),
-  row('sfence.w.inval', '0001100 00000 00000 000 00000 1110011', 'sfence.w.inval', 'svinval', 'system', 'Orders earlier stores before later sinval.vma.', m => requirePrivilege(m, MODE.supervisor)),
-  row('sfence.inval.ir', '0001100 00001 00000 000 00000 1110011', 'sfence.inval.ir', 'svinval', 'system', 'Orders earlier sinval.vma before later translations.', m => requirePrivilege(m, MODE.supervisor)),
+  row('sfence.w.inval', '0001100 00000 00000 000 00000 1110011', 'sfence.w.inval', 'svinval', 'system', 'Orders earlier stores before later sinval.vma.', requireSupervisor),
+  row('sfence.inval.ir', '0001100 00001 00000 000 00000 1110011', 'sfence.inval.ir', 'svinval', 'system', 'Orders earlier sinval.vma before later translations.', requireSupervisor),
   row('csrrw',  'csr rs1 001 rd 1110011', 'csrrw rd, csr, rs1', 'zicsr', 'csr', 'Swaps a CSR with a register.', m => readWrite(m, m.rs1())),
   row('csrrs',  'csr rs1 010 rd 1110011', 'csrrs rd, csr, rs1', 'zicsr', 'csr', 'Reads a CSR and sets bits of it.', m => readSet(m, m.rs1())),
   row('csrrc',  'csr rs1 011 rd 1110011', 'csrrc rd, csr, rs1', 'zicsr', 'csr', 'Reads a CSR and clears bits of it.', m => readClear(m, m.rs1())),
   row('csrrwi', 'csr zimm 101 rd 1110011', 'csrrwi rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and writes the immediate to it.', m => readWrite(m, m.zimm())),
   row('csrrsi', 'csr zimm 110 rd 1110011', 'csrrsi rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and sets the bits of the immediate.', m => readSet(m, m.zimm())),
   row('csrrci', 'csr zimm 111 rd 1110011', 'csrrci rd, csr, zimm', 'zicsr', 'csr', 'Reads a CSR and clears the bits of the immediate.', m => readClear(m, m.zimm())),
+  ...HYPERVISOR,
 ];

@@ -1,6 +1,6 @@
 /** The reference machine as a case's hart, with RAM of its own, which notes what the semantics tells the engine. */
 import { createDecoder } from '../decoder.ts';
-import { DEFAULT_EXTENSIONS } from '../extensions.ts';
+import { parseCpu } from '../extensions.ts';
 import { Ram, ReferenceHart, resetState } from '../reference/index.ts';
 import type { StateField } from '../state.ts';
 import { RAM_START } from './cases/access-case.testing.ts';
@@ -25,7 +25,7 @@ class NotingHart extends ReferenceHart {
   }
 }
 
-const decoder = createDecoder(DEFAULT_EXTENSIONS);
+const decoder = createDecoder(parseCpu('rv64,h=on,smstateen=on'));
 
 export class TestHart implements CaseHart {
   readonly memory = new Ram(RAM_START, RAM_BYTES);

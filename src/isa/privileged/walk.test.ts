@@ -9,6 +9,7 @@ import {
   RAM_START,
   runAccessCase,
 } from './cases/access-case.testing.ts';
+import { GUEST_PTE_CASES, GUEST_WALK_CASES } from './cases/guest-walk-cases.testing.ts';
 import { DEFAULTS, runHartCase } from './cases/hart-case.testing.ts';
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from './cases/pmp-cases.testing.ts';
 import { PTE_CASES, WALK_CASES } from './cases/walk-cases.testing.ts';
@@ -30,7 +31,7 @@ class WalkEngine implements AccessEngine {
   doubleword(address: bigint): bigint {
     return this.ram.get(address) ?? 0n;
   }
-  access(va: bigint, access: Access, sizeBytes: number): Outcome {
+  access(va: bigint, access: Access, sizeBytes: number, as?: 'guest' | 'guestExecutable'): Outcome {
     const memory: PageTableMemory = {
       readEntry: (address) => (address >= RAM_START && address < RAM_END ? this.doubleword(address) : undefined),
       replaceEntry: (address, old, value) => {
@@ -40,8 +41,11 @@ class WalkEngine implements AccessEngine {
         return true;
       },
     };
-    const result = translate(this.hart, memory, va, access, sizeBytes);
-    if (result.kind === 'fault') return { cause: result.cause, tval: result.tval };
+    const result = translate(this.hart, memory, va, access, sizeBytes, as);
+    if (result.kind === 'fault') {
+      const { kind: _, isGuest: __, ...fault } = result;
+      return fault;
+    }
     assert.equal(
       result.parts.reduce((sum, part) => sum + part.sizeBytes, 0),
       sizeBytes,
@@ -57,6 +61,15 @@ describe('page walks', () => {
 test(`all ${PTE_CASES.length} combinations of a leaf's low bits, modes, SUM, MXR, ADUE and accesses`, () => {
   assert.equal(PTE_CASES.length, 256 * 2 * 4 * 2 * 3);
   for (const c of PTE_CASES) runAccessCase(new WalkEngine(), c);
+});
+
+describe('walks in two stages', () => {
+  for (const c of GUEST_WALK_CASES) test(c.name, () => runAccessCase(new WalkEngine(), c));
+});
+
+test(`all ${GUEST_PTE_CASES.length} combinations of both leaves' rights, modes, SUM, MXR at both levels and accesses`, () => {
+  assert.equal(GUEST_PTE_CASES.length, 8 * 2 * 8 * 2 * 2 * 8 * 4);
+  for (const c of GUEST_PTE_CASES) runAccessCase(new WalkEngine(), c);
 });
 
 describe('PMP: writes of its CSRs', () => {

@@ -1,21 +1,32 @@
 /**
  * Address translation for the reference machine: privileged specification, "Virtual Address Translation Process",
- * "Sv39", "Sv48", "Sv57", Svnapot, Svpbmt, Svade and Svadu, and MPRV, SUM, MXR of mstatus. It is plain and slow, and
- * knows nothing of the engine's MMU, which is tested against it.
+ * "Sv39", "Sv48", "Sv57", MPRV, SUM, MXR of mstatus; "Two-Stage Address Translation". It is plain and slow, and knows
+ * nothing of the engine's MMU, which is tested against it.
  *
- *   PTE:  63  62..61  60..54  53..10  9..8  7 6 5 4 3 2 1 0
- *         N   PBMT    0       PPN     RSW   D A G U X W R V
+ *   host:   virtual --satp--> physical
+ *   guest:  virtual --vsatp--> guest-physical --hgatp--> physical; so are the addresses of vsatp's tables
  *
  * Nothing is cached, so fences have nothing to do. Memory types (PBMT) are validated and otherwise ignored: RAM is
  * coherent here whatever they say.
  */
-
-import { FEATURE } from '../state.ts';
 import { EXCEPTION } from './causes.ts';
 import { ENVCFG } from './envcfg.ts';
+import { GSTAGE_PPN, GSTAGE_WIDER } from './hgatp.ts';
+import { HSTATUS } from './hstatus.ts';
 import { MODE, MPP_SHIFT, MSTATUS } from './mstatus.ts';
 import { type Access, type HartRegisters, pmpAllows } from './pmp-check.ts';
-import { PAGING_MODES, type PagingMode, SATP_MODE_SHIFT, SATP_PPN } from './satp.ts';
+import { PAGING_MODES, SATP_MODE_SHIFT, SATP_PPN } from './satp.ts';
+import {
+  ADDRESS,
+  MAX_RESTARTS,
+  PAGE_BYTES,
+  PAGE_SHIFT,
+  PTE_BYTES,
+  type Stage,
+  type Walk,
+  type Wanted,
+  walkStage,
+} from './stage.ts';
 
 /** Physical memory as the page walk sees it: naturally aligned entries of 8 bytes, little-endian. */
 export interface PageTableMemory {
@@ -31,39 +42,21 @@ export interface PhysicalPart {
   readonly sizeBytes: number;
 }
 
-export type Translation =
-  | { readonly kind: 'translated'; readonly parts: readonly PhysicalPart[] }
-  | { readonly kind: 'fault'; readonly cause: number; readonly tval: bigint };
+export type Translation = { readonly kind: 'translated'; readonly parts: readonly PhysicalPart[] } | TranslationFault;
 
-type Walk =
-  | { readonly kind: 'address'; readonly address: bigint }
-  | { readonly kind: 'pageFault' }
-  | { readonly kind: 'accessFault' };
+export interface TranslationFault {
+  readonly kind: 'fault';
+  readonly cause: number;
+  readonly tval: bigint;
+  /** Two stages were in effect: tval is a guest virtual address. */
+  readonly isGuest: boolean;
+  /** Guest-page faults: the guest-physical address that failed; if the walk itself wanted it, how. */
+  readonly gpa?: bigint;
+  readonly implicit?: 'read' | 'write';
+}
 
-export const PTE = {
-  V: 1n << 0n,
-  R: 1n << 1n,
-  W: 1n << 2n,
-  X: 1n << 3n,
-  U: 1n << 4n,
-  G: 1n << 5n,
-  A: 1n << 6n,
-  D: 1n << 7n,
-  PPN: ((1n << 44n) - 1n) << 10n,
-  RESERVED: 0x7fn << 54n,
-  PBMT: 3n << 61n,
-  N: 1n << 63n,
-} as const;
-
-const PAGE_BYTES = 4096n;
-const PAGE_SHIFT = 12n;
-const PTE_BYTES = 8;
-const ADDRESS = (1n << 64n) - 1n;
-/** Svnapot's only size: 16 pages, encoded by ppn[3:0] = 1000. */
-const NAPOT_PAGES = 16n;
-const NAPOT_ENCODING = 8n;
-/** Walks begun anew because an entry changed under the update of its A and D bits; then the page is not present. */
-const MAX_RESTARTS = 64;
+/** `current`: as mode, V and MPRV say. `guest`: hlv and hsv; `guestExecutable`: hlvx. */
+export type AccessAs = 'current' | 'guest' | 'guestExecutable';
 
 const PAGE_FAULT = {
   fetch: EXCEPTION.instructionPageFault,
@@ -71,12 +64,28 @@ const PAGE_FAULT = {
   store: EXCEPTION.storePageFault,
   cache: EXCEPTION.storePageFault,
 } as const;
+const GUEST_PAGE_FAULT = {
+  fetch: EXCEPTION.instructionGuestPageFault,
+  load: EXCEPTION.loadGuestPageFault,
+  store: EXCEPTION.storeGuestPageFault,
+  cache: EXCEPTION.storeGuestPageFault,
+} as const;
 const ACCESS_FAULT = {
   fetch: EXCEPTION.instructionAccessFault,
   load: EXCEPTION.loadAccessFault,
   store: EXCEPTION.storeAccessFault,
   cache: EXCEPTION.storeAccessFault,
 } as const;
+
+/** An access, and who makes it. */
+interface Request {
+  readonly hart: HartRegisters;
+  readonly memory: PageTableMemory;
+  readonly access: Access;
+  readonly wanted: Wanted;
+  readonly mode: bigint;
+  readonly isGuest: boolean;
+}
 
 /**
  * Translates an access of `sizeBytes` at `va` and checks it against PMP. An access that crosses a page is two, each
@@ -89,132 +98,166 @@ export function translate(
   va: bigint,
   access: Access,
   sizeBytes: number,
+  as: AccessAs = 'current',
 ): Translation {
   const parts: PhysicalPart[] = [];
   const inFirstPage = Math.min(sizeBytes, Number(PAGE_BYTES - (va & (PAGE_BYTES - 1n))));
   const pieces = [{ va, size: inFirstPage }];
   if (inFirstPage < sizeBytes) pieces.push({ va: (va + BigInt(inFirstPage)) & ADDRESS, size: sizeBytes - inFirstPage });
+  const wanted = as === 'guestExecutable' ? 'execute' : access;
+  const request: Request = { hart, memory, access, wanted, ...effectiveMode(hart, access, as) };
   for (const piece of pieces) {
-    const mode = effectiveMode(hart, access);
-    const result = translatePage(hart, memory, mode, piece.va, access);
-    if (result.kind === 'pageFault') return { kind: 'fault', cause: PAGE_FAULT[access], tval: piece.va };
-    if (result.kind === 'accessFault' || !pmpAllows(hart, mode, result.address, piece.size, access)) {
-      return { kind: 'fault', cause: ACCESS_FAULT[access], tval: piece.va };
-    }
+    const result = translatePage(request, piece.va);
+    if (result.kind !== 'address') return faultOf(request, piece.va, result);
+    const isAllowed =
+      pmpAllows(hart, request.mode, result.address, piece.size, access) &&
+      (wanted !== 'execute' || pmpAllows(hart, request.mode, result.address, piece.size, 'fetch'));
+    if (!isAllowed) return faultOf(request, piece.va, { kind: 'accessFault' });
     parts.push({ address: result.address, sizeBytes: piece.size });
   }
   return { kind: 'translated', parts };
 }
 
-/** mstatus.MPRV: loads and stores of M-mode happen as if in the mode that MPP names. */
-function effectiveMode(hart: HartRegisters, access: Access): bigint {
-  const isMachine = hart.mode === BigInt(MODE.machine);
-  if (!isMachine || access === 'fetch' || (hart.mstatus & MSTATUS.MPRV) === 0n) return hart.mode;
-  return (hart.mstatus & MSTATUS.MPP) >> BigInt(MPP_SHIFT);
+/** Whether an access is made as a guest's, and in which mode. Two stages are in effect for guests alone. */
+export function effectiveMode(
+  hart: HartRegisters,
+  access: Access,
+  as: AccessAs = 'current',
+): { readonly mode: bigint; readonly isGuest: boolean } {
+  const { mstatus, mode } = hart;
+  if (as !== 'current') return { mode: (hart.hstatus & HSTATUS.SPVP) === 0n ? 0n : 1n, isGuest: true };
+  const isMachine = mode === BigInt(MODE.machine);
+  if (!isMachine || access === 'fetch' || (mstatus & MSTATUS.MPRV) === 0n)
+    return { mode, isGuest: hart.virtual !== 0n };
+  // mstatus.MPRV: loads and stores of M-mode happen as if in the mode that MPP and MPV name.
+  const previous = (mstatus & MSTATUS.MPP) >> BigInt(MPP_SHIFT);
+  return { mode: previous, isGuest: previous !== BigInt(MODE.machine) && (mstatus & MSTATUS.MPV) !== 0n };
 }
 
-function translatePage(hart: HartRegisters, memory: PageTableMemory, mode: bigint, va: bigint, access: Access): Walk {
-  const paging = PAGING_MODES.find((p) => BigInt(p.mode) === hart.satp >> BigInt(SATP_MODE_SHIFT));
-  if (paging === undefined || mode === BigInt(MODE.machine)) return { kind: 'address', address: va };
-  if (!isCanonical(va, paging)) return { kind: 'pageFault' };
+function faultOf(
+  { access, isGuest }: Request,
+  tval: bigint,
+  walk: Exclude<Walk, { kind: 'address' }>,
+): TranslationFault {
+  switch (walk.kind) {
+    case 'accessFault':
+      return { kind: 'fault', cause: ACCESS_FAULT[access], tval, isGuest };
+    case 'pageFault':
+    case 'changed':
+      return { kind: 'fault', cause: PAGE_FAULT[access], tval, isGuest };
+    case 'guestPageFault': {
+      const implicit = walk.implicit ? { implicit: walk.implicit } : {};
+      return { kind: 'fault', cause: GUEST_PAGE_FAULT[access], tval, isGuest, gpa: walk.gpa, ...implicit };
+    }
+  }
+}
+
+/** A walk is begun anew if an entry changes under the update of its A and D bits, so often and no more. */
+function translatePage(request: Request, va: bigint): Walk {
   for (let restart = 0; restart < MAX_RESTARTS; restart++) {
-    const result = walk(hart, memory, paging, mode, va, access);
+    const result = request.isGuest ? translateGuest(request, va) : translateHost(request, va);
     if (result.kind !== 'changed') return result;
   }
   return { kind: 'pageFault' };
 }
 
-/** The bits above the translated ones must equal the highest translated one, else: page fault. */
-function isCanonical(va: bigint, paging: PagingMode): boolean {
-  const bits = 12 + 9 * paging.levels;
-  return (BigInt.asIntN(bits, va) & ADDRESS) === va;
+function translateHost(request: Request, va: bigint): Walk {
+  const { hart, mode, wanted } = request;
+  const levels = levelsOf(hart.satp);
+  if (levels === undefined || mode === BigInt(MODE.machine)) return { kind: 'address', address: va };
+  const stage: Stage = {
+    root: (hart.satp & SATP_PPN) << PAGE_SHIFT,
+    levels,
+    wider: 0,
+    mode,
+    sum: (hart.mstatus & MSTATUS.SUM) !== 0n,
+    mxr: (hart.mstatus & MSTATUS.MXR) !== 0n,
+    pbmt: (hart.menvcfg & ENVCFG.PBMTE) !== 0n,
+    updates: (hart.menvcfg & ENVCFG.ADUE) !== 0n,
+    ...physicalEntries(request),
+  };
+  return walkStage(hart, stage, va, wanted);
 }
 
-/** Steps 1 to 10 of the translation process, by the manual's numbers; `changed`: begin again. */
-function walk(
-  hart: HartRegisters,
-  memory: PageTableMemory,
-  paging: PagingMode,
-  mode: bigint,
-  va: bigint,
-  access: Access,
-): Walk | { readonly kind: 'changed' } {
-  // 1, 2: page tables are read as S-mode reads, whoever the access is for.
-  let table = (hart.satp & SATP_PPN) << PAGE_SHIFT;
-  for (let level = paging.levels - 1; level >= 0; level--) {
-    const at = table + ((va >> (PAGE_SHIFT + 9n * BigInt(level))) & 0x1ffn) * BigInt(PTE_BYTES);
-    const pte = pmpAllows(hart, BigInt(MODE.supervisor), at, PTE_BYTES, 'load') ? memory.readEntry(at) : undefined;
-    if (pte === undefined) return { kind: 'accessFault' };
-    // 3: not valid, or an encoding that is reserved.
-    if (!isValid(hart, pte)) return { kind: 'pageFault' };
-    const ppn = (pte & PTE.PPN) >> 10n;
-    // 4: a pointer to the next level. Its D, A, U, N and PBMT are reserved.
-    if ((pte & (PTE.R | PTE.X)) === 0n) {
-      if ((pte & (PTE.D | PTE.A | PTE.U | PTE.N | PTE.PBMT)) !== 0n) return { kind: 'pageFault' };
-      table = ppn << PAGE_SHIFT;
-      continue;
-    }
-    // 5: a leaf; a superpage must be aligned.
-    const pages = leafPages(pte, ppn, level);
-    if (pages === undefined) return { kind: 'pageFault' };
-    // 6 to 8: rights.
-    if (!leafAllows(hart, pte, mode, access)) return { kind: 'pageFault' };
-    // 9: accessed and dirty.
-    const marked = pte | PTE.A | (access === 'store' ? PTE.D : 0n);
-    if (marked !== pte) {
-      if (!updatesEntries(hart)) return { kind: 'pageFault' };
-      if (!pmpAllows(hart, BigInt(MODE.supervisor), at, PTE_BYTES, 'store')) return { kind: 'accessFault' };
-      if (!memory.replaceEntry(at, pte, marked)) return { kind: 'changed' };
-    }
-    // 10: the page's number, its low bits from va where the leaf maps several pages.
-    const vpn = va >> PAGE_SHIFT;
-    const page = (ppn & ~(pages - 1n)) | (vpn & (pages - 1n));
-    return { kind: 'address', address: (page << PAGE_SHIFT) | (va & (PAGE_BYTES - 1n)) };
+/** Both stages. The bits of mstatus that vsstatus has, too, are the guest's while V is 1, and the host's in sstatus. */
+function translateGuest(request: Request, va: bigint): Walk {
+  const { hart, mode, wanted } = request;
+  const [hostStatus, status] = hart.virtual === 0n ? [hart.mstatus, hart.vsstatus] : [hart.sstatus, hart.mstatus];
+  const levels = levelsOf(hart.vsatp);
+  const hostMxr = (hostStatus & MSTATUS.MXR) !== 0n;
+  let gpa = va;
+  if (levels !== undefined) {
+    const environment = hart.henvcfg & hart.menvcfg;
+    const stage: Stage = {
+      root: (hart.vsatp & SATP_PPN) << PAGE_SHIFT,
+      levels,
+      wider: 0,
+      mode,
+      sum: (status & MSTATUS.SUM) !== 0n,
+      mxr: hostMxr || (status & MSTATUS.MXR) !== 0n,
+      pbmt: (environment & ENVCFG.PBMTE) !== 0n,
+      updates: (environment & ENVCFG.ADUE) !== 0n,
+      ...guestEntries(request),
+    };
+    const walk = walkStage(hart, stage, va, wanted);
+    if (walk.kind !== 'address') return walk;
+    gpa = walk.address;
   }
-  return { kind: 'pageFault' };
+  return translateGuestPhysical(request, gpa, wanted, hostMxr);
 }
 
-/** Step 3: V, W without R, reserved bits; N and PBMT are reserved unless the hart has them (PBMTE can only be set where it has). */
-function isValid(hart: HartRegisters, pte: bigint): boolean {
-  if ((pte & PTE.V) === 0n || (pte & (PTE.R | PTE.W)) === PTE.W || (pte & PTE.RESERVED) !== 0n) return false;
-  if ((pte & PTE.N) !== 0n && (hart.features & FEATURE.svnapot) === 0n) return false;
-  const hasTypes = (hart.menvcfg & ENVCFG.PBMTE) !== 0n;
-  return (pte & PTE.PBMT) === 0n || (hasTypes && (pte & PTE.PBMT) !== PTE.PBMT);
+/** The G-stage: every access is U-mode's. MXR is for explicit loads. */
+function translateGuestPhysical(request: Request, gpa: bigint, wanted: Wanted, mxr: boolean): Walk {
+  const { hart } = request;
+  const levels = levelsOf(hart.hgatp);
+  if (levels === undefined) return { kind: 'address', address: gpa };
+  const stage: Stage = {
+    root: (hart.hgatp & GSTAGE_PPN) << PAGE_SHIFT,
+    levels,
+    wider: GSTAGE_WIDER,
+    mode: BigInt(MODE.user),
+    sum: false,
+    mxr,
+    pbmt: (hart.menvcfg & ENVCFG.PBMTE) !== 0n,
+    updates: (hart.menvcfg & ENVCFG.ADUE) !== 0n,
+    ...physicalEntries(request),
+  };
+  const walk = walkStage(hart, stage, gpa, wanted);
+  return walk.kind === 'pageFault' ? { kind: 'guestPageFault', gpa } : walk;
 }
 
-/** How many pages a leaf maps, or undefined if it is misaligned or its N is in a reserved encoding. */
-function leafPages(pte: bigint, ppn: bigint, level: number): bigint | undefined {
-  if ((pte & PTE.N) !== 0n)
-    return level === 0 && (ppn & (NAPOT_PAGES - 1n)) === NAPOT_ENCODING ? NAPOT_PAGES : undefined;
-  const pages = 1n << (9n * BigInt(level));
-  return (ppn & (pages - 1n)) === 0n ? pages : undefined;
+function levelsOf(atp: bigint): number | undefined {
+  return PAGING_MODES.find((paging) => BigInt(paging.mode) === atp >> BigInt(SATP_MODE_SHIFT))?.levels;
 }
 
-/** U pages are for U-mode, and for loads and stores of S-mode with SUM; MXR lets loads read executable pages. */
-function leafAllows(hart: HartRegisters, pte: bigint, mode: bigint, access: Access): boolean {
-  const isUserPage = (pte & PTE.U) !== 0n;
-  if (mode === BigInt(MODE.user) && !isUserPage) return false;
-  if (mode === BigInt(MODE.supervisor) && isUserPage) {
-    if (access === 'fetch' || (hart.mstatus & MSTATUS.SUM) === 0n) return false;
-  }
-  const readable = (pte & PTE.R) !== 0n || ((hart.mstatus & MSTATUS.MXR) !== 0n && (pte & PTE.X) !== 0n);
-  const writable = (pte & PTE.W) !== 0n;
-  switch (access) {
-    case 'fetch':
-      return (pte & PTE.X) !== 0n;
-    case 'load':
-      return readable;
-    case 'store':
-      return writable;
-    case 'cache':
-      return readable || writable;
-  }
+/** Page tables are read as S-mode reads, whoever the access is for. */
+function physicalEntries({ hart, memory }: Request): Pick<Stage, 'read' | 'replace'> {
+  const isAllowed = (at: bigint, access: Access): boolean =>
+    pmpAllows(hart, BigInt(MODE.supervisor), at, PTE_BYTES, access);
+  return {
+    read: (at) => (isAllowed(at, 'load') ? memory.readEntry(at) : undefined) ?? { kind: 'accessFault' },
+    replace: (at, old, value) => {
+      if (!isAllowed(at, 'store')) return { kind: 'accessFault' };
+      return memory.replaceEntry(at, old, value) ? undefined : { kind: 'changed' };
+    },
+  };
 }
 
-/**
- * Svadu: the hart sets A and D itself while menvcfg.ADUE is set, as it only can be where the hart has Svadu. Otherwise
- * Svade: a page fault asks software to.
- */
-function updatesEntries(hart: HartRegisters): boolean {
-  return (hart.menvcfg & ENVCFG.ADUE) !== 0n;
+/** A guest's page tables are at guest-physical addresses: each entry goes through the G-stage, as a load or a store. */
+function guestEntries(request: Request): Pick<Stage, 'read' | 'replace'> {
+  const physical = physicalEntries(request);
+  const locate = (gpa: bigint, wanted: 'load' | 'store'): Walk => {
+    const walk = translateGuestPhysical(request, gpa, wanted, false);
+    return walk.kind === 'guestPageFault' ? { ...walk, implicit: wanted === 'load' ? 'read' : 'write' } : walk;
+  };
+  return {
+    read: (gpa) => {
+      const walk = locate(gpa, 'load');
+      return walk.kind === 'address' ? physical.read(walk.address) : walk;
+    },
+    replace: (gpa, old, value) => {
+      const walk = locate(gpa, 'store');
+      return walk.kind === 'address' ? physical.replace(walk.address, old, value) : walk;
+    },
+  };
 }

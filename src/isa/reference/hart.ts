@@ -5,18 +5,26 @@
  * anything before: an assertion, since rows are written so.
  * Long: one method for each operation of Machine.
  */
-import { assert } from '../../base/assert.ts';
+import { assert, must } from '../../base/assert.ts';
 import { box, unbox } from '../../base/float/index.ts';
-import { CSR_BY_NUMBER, type Csr, readCsr, writeCsr } from '../csr/index.ts';
+import { CSR_BY_NUMBER, type Csr, isReadOnly, readCsr, writeCsr } from '../csr/index.ts';
 import type { Decoded, Decoder } from '../decoder.ts';
 import { FLOAT_OPERATIONS, type FloatOperation } from '../float-operations.ts';
 import type { AccessSize, AmoOperation, FloatLetter, Machine } from '../machine.ts';
 import { EXCEPTION } from '../privileged/causes.ts';
 import { MSTATUS } from '../privileged/mstatus.ts';
 import type { Access } from '../privileged/pmp-check.ts';
+import { PSEUDOINSTRUCTION, transformedInstruction } from '../privileged/transformed.ts';
 import { enterTrap, interruptWaiting, pendingInterrupt } from '../privileged/trap.ts';
-import { type PageTableMemory, type PhysicalPart, translate } from '../privileged/walk.ts';
-import { FEATURE, type StateField } from '../state.ts';
+import {
+  type AccessAs,
+  effectiveMode,
+  type PageTableMemory,
+  type PhysicalPart,
+  type TranslationFault,
+  translate,
+} from '../privileged/walk.ts';
+import { type AreaField, FEATURE, GUEST_FIELD, type StateField } from '../state.ts';
 import * as integer from './arithmetic.ts';
 import { FLOAT_FORMATS, floatOperation } from './float.ts';
 import type { PhysicalMemory } from './memory.ts';
@@ -46,12 +54,22 @@ export type Execution = Exclude<Step, { kind: 'trapped' }> | { readonly kind: 'r
 const RETIRED: Step & Execution = { kind: 'retired' };
 const BLOCK_BYTES = 64;
 
+/** What a failed access knows besides: that it was a guest's, the guest-physical address (0: none), mtinst's value. */
+interface TrapDetails {
+  readonly isGuest: boolean;
+  readonly gpa: bigint;
+  readonly instruction: bigint;
+}
+const NO_DETAILS: TrapDetails = { isGuest: false, gpa: 0n, instruction: 0n };
+
 class Trap {
   readonly cause: number;
   readonly tval: bigint;
-  constructor(cause: number, tval: bigint) {
+  readonly details: TrapDetails;
+  constructor(cause: number, tval: bigint, details: TrapDetails = NO_DETAILS) {
     this.cause = cause;
     this.tval = tval;
+    this.details = details;
   }
 }
 
@@ -84,14 +102,14 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#hasEffect = false;
     if (interruptWaiting(this)) {
       const cause = pendingInterrupt(this);
-      if (cause !== wrap(-1n)) return this.#trap(Number(cause), 0n, true);
+      if (cause !== wrap(-1n)) return this.#trap(new Trap(Number(cause), 0n), true);
     }
     try {
       this.#execute();
     } catch (trap) {
       if (!(trap instanceof Trap)) throw trap;
       assert(!this.#hasEffect, `${this.executed?.row.name} trapped after it had changed something`);
-      return this.#trap(trap.cause, trap.tval, false);
+      return this.#trap(trap, false);
     }
     registers.pc = this.#next;
     registers.instret = wrap(registers.instret + 1n);
@@ -134,8 +152,10 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#decoded.row.semantics(this);
   }
 
-  #trap(cause: number, tval: bigint, isInterrupt: boolean): Step {
-    enterTrap(this, BigInt(cause), tval, isInterrupt);
+  #trap({ cause, tval, details }: Trap, isInterrupt: boolean): Step {
+    const { isGuest, gpa, instruction } = details;
+    const isGuestAccess = isGuest ? 1n : 0n;
+    enterTrap(this, { cause: BigInt(cause), tval, isGuestAccess, gpa: gpa >> 2n, instruction }, isInterrupt);
     this.registers.pc = this.#next;
     return { kind: 'trapped', cause, tval, isInterrupt };
   }
@@ -339,7 +359,10 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     return isSigned ? integer.extend(size * 8, value) : value;
   }
   store(address: bigint, size: AccessSize, value: bigint): void {
-    const parts = this.#locate(address, size, 'store');
+    this.#write(address, size, value, 'current');
+  }
+  #write(address: bigint, size: AccessSize, value: bigint, as: AccessAs): void {
+    const parts = this.#locate(address, size, 'store', as);
     this.#hasEffect = true;
     let rest = value;
     for (const part of parts) {
@@ -348,7 +371,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     }
   }
   loadReserved(address: bigint, size: 4 | 8): bigint {
-    if (address % BigInt(size) !== 0n) throw new Trap(EXCEPTION.loadAddressMisaligned, address);
+    if (address % BigInt(size) !== 0n) throw this.#misaligned(EXCEPTION.loadAddressMisaligned, address);
     const at = this.#locateOne(address, size, 'load');
     const value = integer.extend(size * 8, this.#memory.read(at, size));
     this.#hasEffect = true;
@@ -387,10 +410,18 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#locateBlock(address, 'cache');
   }
 
-  #read(address: bigint, sizeBytes: number, access: Access): bigint {
+  guestLoad(address: bigint, size: AccessSize, isSigned: boolean, executable: boolean): bigint {
+    const value = this.#read(address, size, 'load', executable ? 'guestExecutable' : 'guest');
+    return isSigned ? integer.extend(size * 8, value) : value;
+  }
+  guestStore(address: bigint, size: AccessSize, value: bigint): void {
+    this.#write(address, size, value, 'guest');
+  }
+
+  #read(address: bigint, sizeBytes: number, access: Access, as: AccessAs = 'current'): bigint {
     let value = 0n;
     let shift = 0n;
-    for (const part of this.#locate(address, sizeBytes, access)) {
+    for (const part of this.#locate(address, sizeBytes, access, as)) {
       value |= this.#memory.read(part.address, part.sizeBytes) << shift;
       shift += BigInt(part.sizeBytes * 8);
     }
@@ -402,7 +433,7 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     return part.address;
   }
   #locateAtomic(address: bigint, size: number): bigint {
-    if (address % BigInt(size) !== 0n) throw new Trap(EXCEPTION.storeAddressMisaligned, address);
+    if (address % BigInt(size) !== 0n) throw this.#misaligned(EXCEPTION.storeAddressMisaligned, address);
     return this.#locateOne(address, size, 'store');
   }
   #locateBlock(address: bigint, access: Access): bigint {
@@ -410,20 +441,37 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     try {
       return this.#locateOne(block, BLOCK_BYTES, access);
     } catch (trap) {
-      throw trap instanceof Trap ? new Trap(trap.cause, address) : trap;
+      throw trap instanceof Trap ? new Trap(trap.cause, address, trap.details) : trap;
     }
   }
   /** Where the bytes lie in physical memory: one part, or two where a page boundary cuts. All may be accessed. */
-  #locate(address: bigint, sizeBytes: number, access: Access): readonly PhysicalPart[] {
-    const result = translate(this.registers, this.#pageTables, address, access, sizeBytes);
-    if (result.kind === 'fault') throw new Trap(result.cause, result.tval);
+  #locate(address: bigint, sizeBytes: number, access: Access, as: AccessAs = 'current'): readonly PhysicalPart[] {
+    const result = translate(this.registers, this.#pageTables, address, access, sizeBytes, as);
+    if (result.kind === 'fault') throw this.#failed(result, address, access);
     let at = address;
     for (const part of result.parts) {
-      if (access !== 'cache' && !this.#memory.has(part.address, part.sizeBytes))
-        throw new Trap(ACCESS_FAULT[access], at);
+      if (access !== 'cache' && !this.#memory.has(part.address, part.sizeBytes)) {
+        const { isGuest } = effectiveMode(this.registers, access, as);
+        throw this.#failed({ cause: ACCESS_FAULT[access], tval: at, isGuest }, address, access);
+      }
       at = wrap(at + BigInt(part.sizeBytes));
     }
     return result.parts;
+  }
+  /** The instruction is told of guests' accesses alone; for others its value may be zero, and is. */
+  #failed(fault: Omit<TranslationFault, 'kind'>, address: bigint, access: Access): Trap {
+    const { cause, tval, isGuest, gpa = 0n, implicit } = fault;
+    const instruction = implicit
+      ? PSEUDOINSTRUCTION[implicit]
+      : isGuest && access !== 'fetch'
+        ? transformedInstruction(this.#instruction, wrap(tval - address))
+        : 0n;
+    return new Trap(cause, tval, { isGuest, gpa, instruction });
+  }
+  /** Atomics' alignment is checked before translation. */
+  #misaligned(cause: number, tval: bigint): Trap {
+    const { isGuest } = effectiveMode(this.registers, 'load');
+    return this.#failed({ cause, tval, isGuest }, tval, 'load');
   }
 
   // Floating point.
@@ -460,11 +508,31 @@ export class ReferenceHart implements Machine<bigint, boolean> {
     this.#hasEffect = true;
     this.registers[field] = value;
   }
+  areaState(field: AreaField): bigint {
+    return this.registers[this.#inArea(field)];
+  }
+  setAreaState(field: AreaField, value: bigint): void {
+    this.setState(this.#inArea(field), value);
+  }
+  #inArea(field: AreaField): StateField {
+    return this.registers.virtual === 0n ? field : GUEST_FIELD[field];
+  }
+  countArea(counter: bigint): void {
+    const { areaCounts } = this.registers;
+    areaCounts[Number(counter)] = wrap(must(areaCounts[Number(counter)]) + 1n);
+  }
   require(c: boolean): void {
     if (!c) throw new Trap(EXCEPTION.illegalInstruction, BigInt(this.#bits));
   }
+  requireVirtual(c: boolean): void {
+    const isGuest = this.registers.virtual !== 0n;
+    if (!c) throw new Trap(isGuest ? EXCEPTION.virtualInstruction : EXCEPTION.illegalInstruction, BigInt(this.#bits));
+  }
   raise(cause: number, tval: bigint): void {
     throw new Trap(cause, tval);
+  }
+  requireCsrWritable(): void {
+    this.require(!isReadOnly(this.#instruction.csr));
   }
   csrRead(): bigint {
     return readCsr(this, this.#csr());
@@ -506,6 +574,8 @@ export class ReferenceHart implements Machine<bigint, boolean> {
   contextChanged(): void {}
   protectionChanged(): void {}
   fenceTranslation(): void {}
+  fenceGuest(): void {}
+  fenceGuestPhysical(): void {}
   fenceInstruction(): void {}
   fence(): void {}
   pause(): void {}

@@ -1,6 +1,6 @@
 /**
  * Zicbom, Zicboz, Zicbop: cache blocks of 64 bytes. Unprivileged specification, chapter 19 (CMO). Memory here is
- * coherent, so management does nothing but fault where it must. menvcfg and senvcfg permit the instructions to the
+ * coherent, so management does nothing but fault where it must. menvcfg, henvcfg and senvcfg permit the instructions to the
  * modes below (privileged specification, 3.1.18 and 10.1.10); CBIE's reserved value never reaches the register.
  * Prefetches are hints that look like ORI with rd = x0.
  */
@@ -11,12 +11,17 @@ const CBIE = 0b11 << 4;
 const CBCFE = 1 << 6;
 const CBZE = 1 << 7;
 
-/** Machine mode always may; supervisor mode if menvcfg says so, user mode if senvcfg says so too. */
+/**
+ * Machine mode always may; supervisor mode if menvcfg says so; a guest if henvcfg says so too, and user mode if senvcfg
+ * does.
+ */
 const requirePermit = <V, C>(m: Machine<V, C>, field: number): void => {
-  const permits = (register: 'menvcfg' | 'senvcfg'): C => m.ne(m.and(m.state(register), m.const(field)), m.const(0));
+  const permits = (register: 'menvcfg' | 'henvcfg' | 'senvcfg'): C =>
+    m.ne(m.and(m.state(register), m.const(field)), m.const(0));
   const mode = m.let(m.mode());
-  const belowMachine = m.both(permits('menvcfg'), m.either(m.eq(mode, m.const(1)), permits('senvcfg')));
-  m.require(m.either(m.eq(mode, m.const(3)), belowMachine));
+  m.require(m.either(m.eq(mode, m.const(3)), permits('menvcfg')));
+  m.when(m.ne(m.state('virtual'), m.const(0)), () => m.requireVirtual(permits('henvcfg')));
+  m.requireVirtual(m.either(m.ne(mode, m.const(0)), permits('senvcfg')));
 };
 
 const manage = <V, C>(m: Machine<V, C>, field: number): void => {

@@ -42,8 +42,11 @@ export const MTVEC = 0x8000_2000n;
 export const STVEC = 0x8000_3000n;
 export const TIME = 0x1234_5678n;
 export const INSTRET = 5000n;
-/** All features but the built-in SBI. */
-export const ALL_FEATURES: bigint = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~FEATURE.sbi;
+/** All features but the built-in SBI, and what a hart has only if it is asked for. */
+export const ALL_FEATURES: bigint =
+  Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~(FEATURE.sbi | FEATURE.h | FEATURE.smstateen);
+/** The hypervisor extension and Smstateen besides. */
+export const HYPERVISOR_FEATURES: bigint = ALL_FEATURES | FEATURE.h | FEATURE.smstateen;
 export const MISA = 0x8000_0000_0014_112dn;
 export const HART_ID = 3n;
 /** pmpaddr0 = everything, NAPOT, RWX, not locked: lower modes may access all. */
