@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import type { StateField } from '../isa/index.ts';
-import { DEFAULT_EXTENSIONS } from '../isa/index.ts';
+import { parseCpu } from '../isa/index.ts';
 import {
   type Access,
   type AccessCase,
@@ -17,16 +17,21 @@ import {
   runAccessCase,
 } from '../isa/privileged/cases/access-case.testing.ts';
 import { CSR_CASES } from '../isa/privileged/cases/csr-cases.testing.ts';
+import { GUEST_FAULT_CASES } from '../isa/privileged/cases/guest-fault-cases.testing.ts';
+import { GUEST_INTERRUPT_CASES, GUEST_TRAP_CASES } from '../isa/privileged/cases/guest-trap-cases.testing.ts';
+import { GUEST_PTE_CASES, GUEST_WALK_CASES } from '../isa/privileged/cases/guest-walk-cases.testing.ts';
 import { type CaseHart, runHartCase, TIME } from '../isa/privileged/cases/hart-case.testing.ts';
+import { HYPERVISOR_CSR_CASES } from '../isa/privileged/cases/hypervisor-csr-cases.testing.ts';
 import { PMP_ACCESS_CASES, PMP_CSR_CASES } from '../isa/privileged/cases/pmp-cases.testing.ts';
 import { INTERRUPT_CASES, TRAP_CASES } from '../isa/privileged/cases/trap-cases.testing.ts';
 import { PTE_CASES, WALK_CASES } from '../isa/privileged/cases/walk-cases.testing.ts';
+import { PSEUDOINSTRUCTION } from '../isa/privileged/transformed.ts';
 import { generateEngine, Processor } from './engine.ts';
 import { GuestPhysicalMap } from './guest-physical-map.ts';
 import { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { placeShadows, shadowBytes } from './shadows.ts';
-import { vcpuState } from './vcpu-state.ts';
+import { GUEST_ACCESS, MMIO_ANSWER, vcpuState } from './vcpu-state.ts';
 
 const RAM_BYTES = 0x1000_0000;
 const FRAMES = 4096;
@@ -44,7 +49,7 @@ map.declare(Number(RAM_START), RAM_BYTES, { readOnly: false });
 const vcpu = memory.block(vcpuState.sizeBytes);
 const shadows = memory.block(shadowBytes());
 const state = vcpuState.view(memory.buffer, vcpu);
-const code = generateEngine(memory.shape.description, DEFAULT_EXTENSIONS);
+const code = generateEngine(memory.shape.description, parseCpu('rv64,h=on,smstateen=on'));
 code.tables.write(memory.buffer);
 const module = new WebAssembly.Module(code.bytes);
 const processor = new Processor(module, memory.memory, { width: 32, ticks: () => Number(TIME) });
@@ -59,17 +64,16 @@ const instance = new WebAssembly.Instance(module, {
     handed: () => {},
   },
 });
-const hostAddress = instance.exports['host_address'] as (
-  vcpu: number,
-  va: bigint,
-  bytes: number,
-  access: number,
-) => number;
+type Locate = (vcpu: number, va: bigint, bytes: number, access: number) => number;
+const hostAddress = instance.exports['host_address'] as Locate;
+const guestAddress = instance.exports['guest_address'] as Locate;
 const view = new DataView(memory.buffer);
+
+let combined: 'on' | 'off' = 'on';
 
 function reset(): void {
   new Uint8Array(memory.buffer, vcpu, vcpuState.sizeBytes).fill(0);
-  placeShadows(memory, state, shadows);
+  placeShadows(memory, state, shadows, { combined });
   state.gpaMap = BigInt(map.at);
   state.gpaPages = BigInt(map.pages);
   state.stimecmp = 0n;
@@ -116,13 +120,19 @@ class EngineHart implements CaseHart {
     const before = state.pc;
     processor.run(vcpu, state, 0);
     if (state.pc !== before) return 'next';
-    const [mc, sc] = [state.mcause, state.scause];
-    const exit = processor.run(vcpu, state, 1);
+    const [mc, sc, vc] = [state.mcause, state.scause, state.vscause];
+    let exit = processor.run(vcpu, state, 1);
+    // There are no devices.
+    if (exit.kind === 'mmio') {
+      state.mmioAnswer = MMIO_ANSWER.refused;
+      exit = processor.run(vcpu, state, 1);
+    }
     if (exit.kind === 'budget') {
       const atVector = (vector: bigint) => state.pc >> 8n === vector >> 8n;
       this.#taken =
         (mc !== state.mcause && state.mcause >> 63n !== 0n && atVector(state.mtvec)) ||
-        (sc !== state.scause && state.scause >> 63n !== 0n && atVector(state.stvec));
+        (sc !== state.scause && state.scause >> 63n !== 0n && atVector(state.stvec)) ||
+        (vc !== state.vscause && state.vscause >> 63n !== 0n && atVector(state.vstvec));
       return 'next';
     }
     assert.ok(exit.kind === 'call' || exit.kind === 'wait', exit.kind);
@@ -148,17 +158,26 @@ class EngineAccess implements AccessEngine {
   clear(): void {
     for (const a of this.put) view.setBigUint64(hostOf(a), 0n, true);
   }
-  access(va: bigint, access: Access, sizeBytes: number): Outcome {
+  access(va: bigint, access: Access, sizeBytes: number, as?: 'guest' | 'guestExecutable'): Outcome {
     processor.contextChanged(vcpu);
     state.fault = 0;
     const kind = access === 'fetch' ? 0 : access === 'load' ? 1 : 2;
-    const host = hostAddress(vcpu, BigInt.asIntN(64, va), sizeBytes, kind);
-    if (state.fault !== 0) return { cause: Number(state.faultCause), tval: state.faultTval };
+    state.guestAccess = GUEST_ACCESS[as === undefined ? 'none' : as === 'guest' ? 'data' : 'code'];
+    const locate = as === undefined ? hostAddress : guestAddress;
+    const host = locate(vcpu, BigInt.asIntN(64, va), sizeBytes, kind);
+    if (state.fault !== 0) return faultOf(Number(state.faultCause));
     if (host === 0) return { to: [state.exitGpa] };
     for (const { page, host: frame } of map.present())
       if (frame === (host & ~4095)) return { to: [BigInt(page * 4096 + (host & 4095))] };
     assert.fail('no page');
   }
+}
+
+function faultOf(cause: number): Outcome {
+  const { faultTval: tval, faultGpa: gpa, faultPseudo } = state;
+  if (![20, 21, 23].includes(cause)) return { cause, tval };
+  if (faultPseudo === 0n) return { cause, tval, gpa };
+  return { cause, tval, gpa, implicit: faultPseudo === PSEUDOINSTRUCTION.read ? 'read' : 'write' };
 }
 
 const crosses = (c: AccessCase) => (c.va & 0xfffn) + BigInt(c.sizeBytes) > 4096n;
@@ -181,6 +200,30 @@ describe('CSRs', () => {
 });
 describe('PMP CSRs', () => {
   for (const c of PMP_CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+for (const switched of ['on', 'off'] as const)
+  describe(`page walks in two stages, combined shadows ${switched}`, () => {
+    const run = (c: AccessCase): void => {
+      combined = switched;
+      runAccess(c);
+      combined = 'on';
+    };
+    for (const c of GUEST_WALK_CASES.filter((c) => c.access !== 'cache' && !crosses(c))) test(c.name, () => run(c));
+    test('all rights of both leaves', () => {
+      for (const c of GUEST_PTE_CASES) run(c);
+    });
+  });
+describe("guests' traps", () => {
+  for (const c of GUEST_TRAP_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe("guests' interrupts", () => {
+  for (const c of GUEST_INTERRUPT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe('what a hypervisor is told of faults', () => {
+  for (const c of GUEST_FAULT_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
+});
+describe('CSRs of the hypervisor extension', () => {
+  for (const c of HYPERVISOR_CSR_CASES) test(c.name, () => runHartCase(new EngineHart(), c));
 });
 describe('page walks and PMP', () => {
   for (const c of [...WALK_CASES, ...PMP_ACCESS_CASES].filter((c) => c.access !== 'cache' && !crosses(c)))

@@ -6,16 +6,22 @@
  *
  *   load   0            offset funct3 rd  opcode        store  0 rs2 offset funct3 0 opcode
  *   LR, SC, AMO, hlv, hsv: all but rs1 stays
+ *
+ * Told of accesses that are a guest's; for others the manual allows zero.
  */
 import type { FunctionBuilder, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { PLAN } from './memory-plan.ts';
+import { isVirtual } from './status-areas.ts';
 import { vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
 
 const at = vcpuState.offset;
-const OPCODE = { load: 0x03, loadFloat: 0x07, store: 0x23, storeFloat: 0x27, amo: 0x2f, system: 0x73 } as const;
-/** What stays of loads, of stores, of all others. */
-const KEPT = { load: 0x7fff, store: 0x01f0_707f, other: ~0xf_8000 } as const;
+const OPCODE = {
+  ...{ load: 0x03, loadFloat: 0x07, store: 0x23, storeFloat: 0x27 },
+  ...{ amo: 0x2f, system: 0x73, cacheBlock: 0x0f },
+} as const;
+/** What stays of loads, of stores, of cache-block instructions (which tell no offset), of all others. */
+const KEPT = { load: 0x7fff, store: 0x01f0_707f, cacheBlock: 0xfff0_707f | 0, other: ~0xf_8000 } as const;
 const MPRV = 1n << 17n;
 const MPV = 1n << 39n;
 const MPP_SHIFT = 11;
@@ -56,11 +62,14 @@ export function defineDescribeFault(module: ModuleBuilder, library: Library): vo
     const address = i64.add(base, f.convert('i64_extend_i32_s', immediate.get));
     const behind = f.convert('i32_wrap_i64', i64.sub(i64.load(vcpu, at.faultTval), address));
     const offset = i32.shl(i32.and(behind, i32.const(31)), i32.const(15));
-    const transformed = f.let(i32.or(kept.get, offset));
+    f.if(is(OPCODE.cacheBlock), () => f.set(kept, i32.and(word.get, i32.const(KEPT.cacheBlock))));
+    const transformed = f.let(i32.or(kept.get, f.select(is(OPCODE.cacheBlock), i32.const(0), offset)));
     const short = i32.and(transformed, i32.const(~2));
-    const told = f.select(kept.get, f.select(isShort, short, transformed), i32.const(0));
+    const isGuests = f.let(i32.or(is(OPCODE.system), hasGuestsRights(f, vcpu)));
+    const isTold = i32.and(i32.ne(kept.get, i32.const(0)), i32.or(isGuests, isVirtual(f, vcpu)));
+    const told = f.select(isTold, f.select(isShort, short, transformed), i32.const(0));
     i64.store(vcpu, at.faultInstruction, f.convert('i64_extend_i32_u', told));
-    i64.store(vcpu, at.faultIsGuests, f.convert('i64_extend_i32_u', i32.or(is(OPCODE.system), hasGuestsRights(f, vcpu))));
+    i64.store(vcpu, at.faultIsGuests, f.convert('i64_extend_i32_u', isGuests));
   });
 }
 

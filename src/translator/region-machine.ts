@@ -422,6 +422,10 @@ export class RegionMachine extends FloatMachine {
   override requireCsrWritable(): void {
     if (isReadOnly(this.#now.instruction.csr)) this.require(this.f.i32.const(0));
   }
+  override guestStore(...[address, size, value]: Parameters<WasmMachine['guestStore']>): void {
+    super.guestStore(address, size, value);
+    this.#leaveIfDropped();
+  }
   override csrRead(): I64 {
     if (isFloatState(this.#now.instruction)) return super.csrRead();
     const row = CSR_BY_NUMBER.get(this.#now.instruction.csr);

@@ -23,6 +23,12 @@ class NotingHart extends ReferenceHart {
   override fenceTranslation(va?: bigint, asid?: bigint): void {
     this.notices.push(`fence ${va ?? 'all'} ${asid ?? 'all'}`);
   }
+  override fenceGuest(va?: bigint, asid?: bigint): void {
+    this.notices.push(`fence guest ${va ?? 'all'} ${asid ?? 'all'}`);
+  }
+  override fenceGuestPhysical(gpa?: bigint, vmid?: bigint): void {
+    this.notices.push(`fence physical ${gpa ?? 'all'} ${vmid ?? 'all'}`);
+  }
 }
 
 const decoder = createDecoder(parseCpu('rv64,h=on,smstateen=on'));

@@ -13,6 +13,8 @@ export interface HartCase {
   readonly before?: Registers;
   /** Integer registers before, by number. */
   readonly x?: { readonly [index: number]: bigint };
+  /** Doublewords by physical address; where they are not named, memory is zero or another case's. */
+  readonly memory?: readonly (readonly [bigint, bigint])[];
   /** Instructions at the pc; as many steps are made. */
   readonly program: readonly number[];
   /** State after. Fields that neither this nor `free` names must be as before; pc, unless named, is behind the program. */
@@ -73,6 +75,10 @@ export function runHartCase(hart: CaseHart, c: HartCase): void {
   if (c.before?.instret === undefined) hart.set('instret', INSTRET);
   for (let i = 1; i < 32; i++) hart.setX(i, c.x?.[i] ?? 0n);
   const start = hart.get('pc');
+  for (const [address, value] of c.memory ?? []) {
+    hart.put(address, Number(value & 0xffff_ffffn));
+    hart.put(address + 4n, Number(value >> 32n));
+  }
   c.program.forEach((word, i) => hart.put(start + 4n * BigInt(i), word));
   const before = new Map(FIELDS.map((field) => [field, hart.get(field)]));
   let end = 'next';
