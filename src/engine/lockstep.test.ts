@@ -6,6 +6,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Lockstep } from './lockstep.testing.ts';
 
+const NESTED = 'rv64,h=on,smstateen=on';
+for (const { combined, programs } of [
+  { combined: 'on', programs: 80 },
+  { combined: 'off', programs: 20 },
+] as const)
+  test(`random programs with guests end as on the reference machine, combined shadows ${combined}`, () => {
+    const lockstep = new Lockstep({ cpu: NESTED, shadows: { combined } });
+    for (let seed = 1; seed <= programs; seed++) assert.equal(lockstep.run(seed), undefined);
+    const { guestSteps, givenUp, rows } = lockstep.progress;
+    assert.ok(guestSteps > programs * 300, `${guestSteps} steps of guests`);
+    assert.ok(givenUp < programs / 3, `${givenUp} programs given up`);
+    for (const row of ['hlv.d', 'hsv.w', 'hlvx.wu', 'hfence.vvma', 'hfence.gvma', 'sret']) assert.ok(rows.has(row), row);
+  });
+
 for (const { width, cpu, programs } of [
   { width: 32, cpu: 'rv64', programs: 80 },
   { width: 64, cpu: 'rv64', programs: 40 },

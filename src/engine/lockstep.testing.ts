@@ -32,6 +32,7 @@ import { comparable, FIELDS, isSame, SlowHart, WatchedMemory, WatchedRam } from 
 export interface Configuration {
   readonly decoder: Decoder;
   readonly features: bigint;
+  readonly hasGuests: boolean;
   readonly offence: ((exit: Exit) => void) | undefined;
 }
 
@@ -42,6 +43,7 @@ export interface LockstepOptions {
   readonly translate?: (decoders: { decoder: Decoder; emulation: Decoder }) => BareHartOptions['translate'];
   /** Code memory: with little, all code is dropped again and again. */
   readonly codeBytes?: number;
+  readonly shadows?: BareHartOptions['shadows'];
   readonly emulation?: { readonly overlays: number; attach(engine: BareHart): (exit: Exit) => void };
 }
 /** Steps of a program, at most, and at once. */
@@ -55,6 +57,8 @@ export interface Progress {
   programs: number;
   givenUp: number;
   traps: number;
+  /** Steps of guests. */
+  guestSteps: number;
   /** Times each row was executed. */
   readonly rows: Map<string, number>;
 }
@@ -65,7 +69,7 @@ interface Chunk {
 }
 
 export class Lockstep {
-  readonly progress: Progress = { steps: 0, programs: 0, givenUp: 0, traps: 0, rows: new Map() };
+  readonly progress: Progress = { steps: 0, programs: 0, givenUp: 0, traps: 0, guestSteps: 0, rows: new Map() };
   readonly #engine: BareHart;
   readonly #configuration: Configuration;
 
@@ -73,16 +77,18 @@ export class Lockstep {
    * `cpu` as operators name it (isa/extensions.ts); the reference machine has what is emulated. `emulation`: what
    * answers the engine's exits where it is without.
    */
-  constructor({ width = 32, cpu = 'rv64', codeBytes = 4 << 20, emulation, translate }: LockstepOptions = {}) {
+  constructor({ width = 32, cpu = 'rv64', codeBytes = 4 << 20, shadows, emulation, translate }: LockstepOptions = {}) {
     const { extensions, emulated } = parseCpuModel(cpu);
     const features = (featuresOf(extensions) | FEATURE.svadu) & ~FEATURE.sbi & ~FEATURE.sstc;
     const decoder = createDecoder(new Set([...extensions, ...emulated]));
     this.#engine = new BareHart({
       ...{ extensions, emulated, ramBase: RAM_BASE, ramBytes: RAM_BYTES, width, codeBytes },
       ...{ overlays: emulation?.overlays ?? 0, blockBytes: 4096 },
+      ...(shadows ? { shadows } : {}),
       ...(translate ? { translate: translate({ decoder: createDecoder(extensions), emulation: decoder }) } : {}),
     });
-    this.#configuration = { decoder, features, offence: emulation?.attach(this.#engine) };
+    const hasGuests = extensions.has('h');
+    this.#configuration = { decoder, features, hasGuests, offence: emulation?.attach(this.#engine) };
   }
 
   /** Regions that were translated. */
@@ -99,7 +105,8 @@ export class Lockstep {
   run(seed: number): string | undefined {
     const random = new Random(seed);
     const generator = new CodeGenerator(random, this.#configuration.decoder, { csrs: 'all' });
-    const world = randomWorld(random, generator.bytes(CODE.pages * 4096));
+    const { hasGuests } = this.#configuration;
+    const world = randomWorld(random, generator.bytes(CODE.pages * 4096), hasGuests);
     const pair = new Pair(this.#engine, world, this.#configuration);
     const chunks: Chunk[] = [];
     this.progress.programs++;
@@ -194,6 +201,7 @@ class Pair {
       done++;
       this.#clock.steps++;
       const name = this.#slow.executed?.row.name;
+      if (progress && registers.virtual !== 0n) progress.guestSteps++;
       if (progress && name) progress.rows.set(name, (progress.rows.get(name) ?? 0) + 1);
     }
     this.steps += chunk.steps;

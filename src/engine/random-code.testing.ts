@@ -9,7 +9,7 @@ import type { Random } from './random.testing.ts';
 export const POINTERS = [2, 8, 9, 10, 11] as const;
 const ALIGNED = [10, 11] as const;
 /** CSRs whose value decides whether the program can go on; written rarely. */
-const FRAGILE = /^(mtvec|stvec|mseccfg|pmp.*|satp|medeleg|mscratch|mie|mstatus|misa)$/;
+const FRAGILE = /^(mtvec|v?stvec|mseccfg|pmp.*|v?satp|hgatp|[mh]edeleg|mscratch|mie|mstatus|misa)$/;
 
 /** How often each kind of row is chosen. */
 const WEIGHTS = { alu: 30, branch: 8, jump: 4, load: 14, store: 14, amo: 8, float: 16, csr: 4, system: 1, hint: 1 };

@@ -12,6 +12,7 @@
  */
 import { assemble } from '../isa/index.ts';
 import type { Random } from './random.testing.ts';
+import { GUEST_FENCES, GUEST_WAYS, randomGuestState, randomGuests } from './random-guests.testing.ts';
 import { POINTERS } from './random-code.testing.ts';
 
 export const RAM_BASE = 0x8000_0000;
@@ -34,7 +35,7 @@ const MODES = [
   { mode: 10n, levels: 5 },
 ] as const;
 
-const HANDLERS = `
+const handlers = (hasGuests: boolean): string => `
   auipc t2, 1
   lui t0, 0x20
   csrc mstatus, t0
@@ -56,6 +57,7 @@ exception:
   lui t0, 0x2
   addi t0, t0, -0x800
   csrc mstatus, t0
+${hasGuests ? GUEST_WAYS : ''}
   ld t0, 8(t2)
   csrs mstatus, t0
   ld t0, 16(t2)
@@ -67,6 +69,7 @@ exception:
   xor t1, t1, t3
   sd t1, 0(t0)
   sfence.vma x0, x0
+${hasGuests ? GUEST_FENCES : ''}
 keep:
   ld t0, 80(t2)
   beq t0, x0, unpatched
@@ -112,11 +115,12 @@ export interface World extends HartWorld {
   readonly ram: Uint8Array;
 }
 
-export function randomWorld(random: Random, code: Uint8Array): World {
+/** `hasGuests`: for harts with the hypervisor extension. */
+export function randomWorld(random: Random, code: Uint8Array, hasGuests = false): World {
   const ram = new Uint8Array(RAM_BYTES);
   const view = new DataView(ram.buffer);
   const page = (number: number): Uint8Array => ram.subarray(number * 4096, (number + 1) * 4096);
-  page(0).set(assemble(HANDLERS, MACHINE_VECTOR).bytes);
+  page(0).set(assemble(handlers(hasGuests), MACHINE_VECTOR).bytes);
   page(2).set(assemble(SKIP, SUPERVISOR_VECTOR).bytes);
   ram.set(code, CODE.first * 4096);
   for (let i = 0; i < DATA.pages; i++) page(DATA.first + i).set(random.bytes(random.chance(0.2) ? 4096 : 256));
@@ -124,7 +128,8 @@ export function randomWorld(random: Random, code: Uint8Array): World {
   const all = tables.build();
   // One address space alone keeps translations cached from way to way: a fence that does nothing shows.
   const roots = random.chance(0.6) ? [random.pick(all)] : all;
-  const leaves = roots.flatMap((satp) => tables.leaves.get(satp) ?? []);
+  const guests = hasGuests ? randomGuests(random, view, { base: RAM_BASE, pages: RAM_PAGES, data: DATA }) : undefined;
+  const leaves = [...roots.flatMap((satp) => tables.leaves.get(satp) ?? []), ...(guests?.leaves ?? [])];
   const targets: number[] = [];
   const hotTargets: number[] = [];
   const isBareSometimes = roots.length > 1;
@@ -152,7 +157,10 @@ export function randomWorld(random: Random, code: Uint8Array): World {
     word(at, pc);
     const target = isPhysical ? Number(pc) - RAM_BASE : tables.offsetOf(satp, pc);
     if (target !== undefined) (way < HOT_WAYS ? hotTargets : targets).push(target);
-    word(at + 8, (mode << 11n) | (random.wide() & 0xe_2000n) | 0x2000n | (random.chance(0.3) ? 0x80n : 0n));
+    const guest = guests?.way(mode);
+    const status = (mode << 11n) | (random.wide() & 0xe_2000n) | 0x2000n | (random.chance(0.3) ? 0x80n : 0n);
+    word(at + 8, status | (guest?.mstatus ?? 0n));
+    for (const [i, value] of (guest?.words ?? []).entries()) word(at + 96 + i * 8, value);
     word(at + 16, satp);
     if (random.chance(0.2)) {
       word(at + 64, random.pick(leaves));
@@ -173,12 +181,14 @@ export function randomWorld(random: Random, code: Uint8Array): World {
     word(4096 + way * WAY_BYTES + 80, BigInt(RAM_BASE + place));
     word(4096 + way * WAY_BYTES + 88, BigInt((view.getUint32(place, true) ^ view.getUint32(fresh, true)) >>> 0));
   }
-  return { ram, ...randomHart(random) };
+  return { ram, ...randomHart(random, hasGuests) };
 }
 
 /** A hart for a world: its own registers, interrupts, PMP; handlers, ways and page tables are all harts'. */
-export function randomHart(random: Random): HartWorld {
-  return { state: randomState(random), x: list(random), f: list(random) };
+export function randomHart(random: Random, hasGuests = false): HartWorld {
+  const state = randomState(random);
+  if (hasGuests) Object.assign(state, randomGuestState(random, SUPERVISOR_VECTOR));
+  return { state, x: list(random), f: list(random) };
 }
 
 function list(random: Random): bigint[] {

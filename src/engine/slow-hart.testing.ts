@@ -12,6 +12,7 @@ import { RAM_BASE, TABLES } from './random-world.testing.ts';
 export const FIELDS = Object.keys(STATE_SCALARS) as StateField[];
 const SD = 1n << 63n;
 const MPRV = 1n << 17n;
+const MPV = 1n << 39n;
 const EXCEPTION_STORE_ACCESS = 7;
 const TABLES_FROM = BigInt(RAM_BASE + TABLES.first * 4096);
 
@@ -43,10 +44,17 @@ export class WatchedRam extends Ram {
   readonly memory: WatchedMemory;
   isDirty = false;
   isStale = false;
+  /** Of guests whose translations are not: those that were fenced since, by VMID, of each stage. */
+  readonly cleanGuests = new Set<bigint>();
+  readonly cleanGuestStages = new Set<bigint>();
+  areGuestsClean = false;
+  areGuestStagesClean = false;
   /** Stores of this hart are unnoticed until `acknowledge`. */
   isUnaware = false;
   readonly unnoticed = new Set<bigint>();
   translates = (): boolean => false;
+  /** VMID of the guest that executes. */
+  guest = (): bigint | undefined => undefined;
   pc = (): bigint => 0n;
 
   constructor(memory: WatchedMemory) {
@@ -56,7 +64,7 @@ export class WatchedRam extends Ram {
   }
 
   override read(address: bigint, sizeBytes: number): bigint {
-    if (this.isDirty && address >= TABLES_FROM && this.translates()) this.isStale = true;
+    if (address >= TABLES_FROM && this.#mayBeOld()) this.isStale = true;
     // Only fetches lie where the pc does; loads that happen to are given up with them.
     const distance = (address - this.pc()) & 0xfffn;
     if ((distance === 0n || distance === 2n) && this.memory.isUnnoticed(address, sizeBytes)) this.isStale = true;
@@ -67,12 +75,34 @@ export class WatchedRam extends Ram {
     if (address + BigInt(sizeBytes) > TABLES_FROM) {
       const old = super.read(address, sizeBytes);
       if (((old ^ value) & ~0xc0n) !== 0n || (old & ~value) !== 0n)
-        for (const view of this.memory.views) view.isDirty = true;
+        for (const view of this.memory.views) view.#dirty();
     }
     if (this.isUnaware)
       for (let half = address >> 1n; half < (address + BigInt(sizeBytes) + 1n) >> 1n; half++) this.unnoticed.add(half);
     this.memory.written.add(Number((address - this.base) >> 12n));
     super.write(address, sizeBytes, value);
+  }
+
+  #mayBeOld(): boolean {
+    const guest = this.guest();
+    if (guest === undefined) return this.isDirty && this.translates();
+    const isFenced = this.areGuestsClean || this.cleanGuests.has(guest);
+    return !isFenced || !(this.areGuestStagesClean || this.cleanGuestStages.has(guest));
+  }
+
+  #dirty(): void {
+    this.isDirty = true;
+    this.cleanGuests.clear();
+    this.cleanGuestStages.clear();
+    this.areGuestsClean = false;
+    this.areGuestStagesClean = false;
+  }
+
+  /** A fence of everything. */
+  clean(): void {
+    this.isDirty = false;
+    this.areGuestsClean = true;
+    this.areGuestStagesClean = true;
   }
 
   /** The hart knows of all code that is executed: from now on its stores are noticed, and so are those before. */
@@ -99,22 +129,40 @@ export class SlowHart extends ReferenceHart {
     this.ram = ram;
     ram.translates = () => this.registers.mode !== 3n || (this.registers.mstatus & MPRV) !== 0n;
     ram.pc = () => this.registers.pc;
+    ram.guest = () => (this.registers.virtual === 0n ? undefined : this.#vmid);
+    ram.clean();
   }
 
   override touchBlock(address: bigint): void {
-    const { mode, mstatus, satp } = this.registers;
+    const { mode, mstatus, satp, virtual } = this.registers;
+    // Two stages have more ways to fault than are told here.
+    if (address >> 56n !== 0n && (virtual !== 0n || (mstatus & MPV) !== 0n)) this.ram.isStale = true;
     const effective = mode === 3n && (mstatus & MPRV) !== 0n ? (mstatus >> 11n) & 3n : mode;
     if (address >> 56n !== 0n && (effective === 3n || satp >> 60n === 0n)) this.raise(EXCEPTION_STORE_ACCESS, address);
     super.touchBlock(address);
   }
 
+  get #vmid(): bigint {
+    return (this.registers.hgatp >> 44n) & 0x3fffn;
+  }
+
   override protectionChanged(): void {
-    this.ram.isDirty = false;
+    this.ram.clean();
   }
 
   /** What a fence of one page or address space orders is less than what was written, perhaps. */
   override fenceTranslation(va?: bigint, asid?: bigint): void {
     if (va === undefined && asid === undefined) this.ram.isDirty = false;
+  }
+
+  override fenceGuest(va?: bigint, asid?: bigint): void {
+    if (va === undefined && asid === undefined) this.ram.cleanGuests.add(this.#vmid);
+  }
+
+  override fenceGuestPhysical(gpa?: bigint, vmid?: bigint): void {
+    if (gpa !== undefined) return;
+    if (vmid === undefined) this.ram.areGuestStagesClean = true;
+    else this.ram.cleanGuestStages.add(vmid & 0x3fffn);
   }
 
   /** Whoever executes fence.i waits until all harts know what code there is. */

@@ -57,6 +57,13 @@ for (const { name, options, width, cpu, programs } of [
     cpu: 'rv64',
     programs: 30,
   },
+  {
+    name: 'with guests',
+    options: { promotion: 'always' },
+    width: 32,
+    cpu: 'rv64,h=on,smstateen=on',
+    programs: 60,
+  },
   { name: 'without C', options: {}, width: 32, cpu: 'rv64,c=off', programs: 30 },
 ] as const) {
   test(`random programs, translated ${name}, end as on the reference machine`, () => {
