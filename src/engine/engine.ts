@@ -133,6 +133,8 @@ interface Exports {
   csr_write(vcpu: Address, number: number, value: bigint, changes: bigint): void;
   host_address(vcpu: Address, va: bigint, bytes: number, access: number): Address;
   take_trap(vcpu: Address, pc: bigint): void;
+  /** Of harts with the hypervisor extension. */
+  describe_fault?(vcpu: Address, bits: number): void;
   load_slow(vcpu: Address, va: bigint, bytes: number): bigint;
   store_slow(vcpu: Address, va: bigint, bytes: number, value: bigint): void;
 }
@@ -316,10 +318,11 @@ export class Processor {
     return host === 0 || state.cacheable === 0 ? undefined : host;
   }
 
-  /** Takes the trap of the instruction at the vCPU's pc. */
-  raise(vcpu: number, state: VcpuState, cause: number, tval: bigint): void {
+  /** Takes the trap of the instruction at the vCPU's pc, whose bits are given. */
+  raise(vcpu: number, state: VcpuState, bits: number, { cause, tval }: { cause: number; tval: bigint }): void {
     state.faultCause = BigInt(cause);
     state.faultTval = tval;
+    this.#exports.describe_fault?.(this.#address(vcpu), bits);
     this.#exports.take_trap(this.#address(vcpu), BigInt.asIntN(64, state.pc));
   }
 

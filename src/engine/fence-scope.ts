@@ -16,6 +16,11 @@ export const EVERY_GUEST = -1n;
 const IS_GUEST = 1n << 58n;
 const VMID = 0x3fffn << 44n;
 
+/** hgatp of a guest key. */
+export function hgatpOf(key: bigint): bigint {
+  return key & ~IS_GUEST;
+}
+
 /** The scope of a guest by its VMID; only the bits that hgatp has count. */
 export function guestScope(vmid: bigint): bigint {
   return IS_GUEST | ((vmid << 44n) & VMID);

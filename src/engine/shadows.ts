@@ -3,6 +3,7 @@
  * them. Generated code does the rest (translation-context.ts, shadow-table.ts, shadow-fences.ts).
  */
 import { assert } from '../base/assert.ts';
+import { hgatpOf } from './fence-scope.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { DEFAULT_SHADOWS, EMPTY_SHADOW, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
 import { TRACKED_BYTES } from './shadow-tracking.ts';
@@ -88,8 +89,9 @@ export function dropWriteTranslations(state: VcpuState): void {
 /** A shadow as it can be inspected. */
 export interface ShadowInfo {
   readonly number: number;
-  /** The guest's root that it is tied to: satp in hexadecimal, and its parts. */
+  /** The guest's root that it is tied to: satp in hexadecimal, and its parts. Of a nested guest: vsatp, and hgatp. */
   readonly satp: string;
+  readonly hgatp?: string;
   readonly mode: number;
   readonly asid: number;
   readonly root: string;
@@ -109,6 +111,7 @@ export function shadowList(memory: MachineMemory, state: VcpuState): readonly Sh
   for (let number = 0; number < state.shadowCount; number++) {
     const satp = state.shadowRoots[number] ?? NONE;
     if (satp === NONE) continue;
+    const guest = state.shadowGuests[number] ?? 0n;
     const shadow = shadowAt(memory, state, number + RESERVED_SHADOWS);
     const at = Number(state.shadowPool) + (number + RESERVED_SHADOWS) * SHADOW_BYTES;
     list.push({
@@ -116,6 +119,7 @@ export function shadowList(memory: MachineMemory, state: VcpuState): readonly Sh
       info: {
         number,
         satp: `0x${satp.toString(16)}`,
+        ...(guest === 0n ? {} : { hgatp: `0x${hgatpOf(guest).toString(16)}` }),
         mode: Number(satp >> 60n),
         asid: Number((satp >> 44n) & 0xffffn),
         root: `0x${((satp & ((1n << 44n) - 1n)) << 12n).toString(16)}`,

@@ -144,8 +144,9 @@ export class Emulation {
     this.#processor.settleContext(vcpu.at, state);
     try {
       const execution = this.#hart(vcpu).executeBits(bits);
-      if (execution === undefined) this.#processor.raise(vcpu.at, state, EXCEPTION.illegalInstruction, BigInt(bits));
-      else if (execution.kind === 'raised') this.#processor.raise(vcpu.at, state, execution.cause, execution.tval);
+      const illegal = { cause: EXCEPTION.illegalInstruction, tval: BigInt(bits) };
+      if (execution === undefined) this.#processor.raise(vcpu.at, state, bits, illegal);
+      else if (execution.kind === 'raised') this.#processor.raise(vcpu.at, state, bits, execution);
       else assert(execution.kind === 'retired', 'emulated instructions stay in the hart');
     } catch (error) {
       if (!(error instanceof Unfinished)) throw error;

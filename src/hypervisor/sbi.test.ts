@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
-import { MachineMemory, REQUEST, vcpuState } from '../engine/index.ts';
+import { EVERY_GUEST, guestScope, HOST_SCOPE, MachineMemory, REQUEST, vcpuState } from '../engine/index.ts';
+import { FEATURE } from '../isa/index.ts';
 import { hartBlock } from './hart-block.ts';
 import { SBI_ERROR, sbiCall } from './sbi.ts';
-import { HART, IRQ, Vcpu } from './vcpu.ts';
+import { EVERYTHING, HART, IRQ, Vcpu } from './vcpu.ts';
 
 const HARTS = 3;
 const ALL = (1n << 64n) - 1n;
@@ -146,18 +147,38 @@ describe('a remote fence says what it is for', () => {
     bench.call(RFENCE, 2n, 2n, 0n, VA, BYTES, 0xff_0007n);
     bench.call(RFENCE, 1n, 2n, 0n, 0n, ALL);
     assert.deepEqual(bench.hart(1).takeFences(), [
-      { va: VA, bytes: BYTES, asid: -1n },
-      { va: VA, bytes: BYTES, asid: 7n },
-      { va: 0n, bytes: ALL, asid: -1n },
+      { va: VA, bytes: BYTES, asid: -1n, scope: HOST_SCOPE },
+      { va: VA, bytes: BYTES, asid: 7n, scope: HOST_SCOPE },
+      { va: 0n, bytes: ALL, asid: -1n, scope: HOST_SCOPE },
     ]);
     assert.deepEqual(bench.hart(1).takeFences(), []);
     assert.deepEqual(bench.hart(2).takeFences(), []);
   });
 
+  test("a guest's: by the VMID that the caller names, or that its hgatp holds", () => {
+    const bench = new Bench();
+    const { state } = bench.hart(0);
+    assert.deepEqual(bench.call(RFENCE, 6n, 2n, 0n, VA, BYTES), [SBI_ERROR.notSupported, 0n], 'without H');
+    state.features = FEATURE.h;
+    state.hgatp = (8n << 60n) | (0x2345n << 44n) | 0x8_0000n;
+    bench.call(RFENCE, 3n, 2n, 0n, VA, BYTES, 9n);
+    bench.call(RFENCE, 4n, 2n, 0n, VA, BYTES);
+    bench.call(RFENCE, 5n, 2n, 0n, VA, BYTES, 7n);
+    bench.call(RFENCE, 6n, 2n, 0n, VA, BYTES);
+    assert.deepEqual(bench.call(RFENCE, 7n, 2n, 0n, VA, BYTES), [SBI_ERROR.notSupported, 0n]);
+    const whole = { va: 0n, bytes: 0n, asid: -1n };
+    assert.deepEqual(bench.hart(1).takeFences(), [
+      { ...whole, scope: guestScope(9n) },
+      { ...whole, scope: EVERY_GUEST },
+      { va: VA, bytes: BYTES, asid: 7n, scope: guestScope(0x2345n) },
+      { va: VA, bytes: BYTES, asid: -1n, scope: guestScope(0x2345n) },
+    ]);
+  });
+
   test('more than there is room for become one of everything', () => {
     const bench = new Bench();
     for (let i = 0; i < 40; i++) bench.call(RFENCE, 2n, 2n, 0n, VA, BYTES, 7n);
-    assert.deepEqual(bench.hart(1).takeFences(), [{ va: 0n, bytes: ALL, asid: -1n }]);
+    assert.deepEqual(bench.hart(1).takeFences(), EVERYTHING);
     bench.call(RFENCE, 1n, 2n, 0n, VA, BYTES);
     assert.equal(bench.hart(1).takeFences().length, 1, 'then there is room again');
   });

@@ -27,7 +27,7 @@ export { FLOAT_OPERATIONS, type FloatOperation, type FloatOperationShape } from 
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { AREA_BY_CAUSE, AREA_COUNTERS, type Area, type AreaRow, CODES } from './privileged/area-by-cause.ts';
-export { EXCEPTION } from './privileged/causes.ts';
+export { EXCEPTION, INTERRUPT } from './privileged/causes.ts';
 export type { HartRegisters } from './privileged/pmp-check.ts';
 export { PSEUDOINSTRUCTION, transformedInstruction } from './privileged/transformed.ts';
 export { enterTrap, pendingInterrupt, type Trap } from './privileged/trap.ts';

@@ -16,6 +16,7 @@ import {
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
+import { type NestedStats, nestedStats } from './nested-stats.ts';
 import { type ProtectionDomain, type ProtectionReport, protectionReport } from './protection-report.ts';
 
 export interface VcpuStats {
@@ -30,6 +31,8 @@ export interface VcpuStats {
     readonly globalEntries: number;
     readonly roots: readonly ShadowInfo[];
   };
+  /** Exits and entries of its guest, by cause; absent where it is without the hypervisor extension. */
+  readonly nested?: NestedStats;
   readonly sbiCalls: number;
   readonly sleeps: number;
   /** Milliseconds on a processor; 0 where one thread runs all harts in turns. */
@@ -115,25 +118,31 @@ export interface BoardStats {
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
+function vcpuStats({ memory }: Board, vcpu: Vcpu): VcpuStats {
+  const nested = nestedStats(vcpu.state);
+  return {
+    id: vcpu.id,
+    mode: Number(vcpu.state.mode),
+    pc: `0x${vcpu.state.pc.toString(16)}`,
+    instructions: Number(vcpu.state.instret),
+    translated: Number(vcpu.state.regionSteps),
+    shadows: {
+      ...shadowStats(vcpu.state),
+      globalEntries: globalEntries(memory, vcpu.state),
+      roots: shadowList(memory, vcpu.state),
+    },
+    ...(nested === undefined ? {} : { nested }),
+    sbiCalls: vcpu.hart.calls,
+    sleeps: vcpu.hart.sleeps,
+    usedMs: Math.round(vcpu.scheduled?.scheduler.used(vcpu.scheduled.number) ?? 0),
+    exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
+  };
+}
+
 export function boardStats(board: Board): BoardStats {
   const { header } = board.memory;
   return {
-    vcpus: board.vcpus.map((vcpu) => ({
-      id: vcpu.id,
-      mode: Number(vcpu.state.mode),
-      pc: `0x${vcpu.state.pc.toString(16)}`,
-      instructions: Number(vcpu.state.instret),
-      translated: Number(vcpu.state.regionSteps),
-      shadows: {
-        ...shadowStats(vcpu.state),
-        globalEntries: globalEntries(board.memory, vcpu.state),
-        roots: shadowList(board.memory, vcpu.state),
-      },
-      sbiCalls: vcpu.hart.calls,
-      sleeps: vcpu.hart.sleeps,
-      usedMs: Math.round(vcpu.scheduled?.scheduler.used(vcpu.scheduled.number) ?? 0),
-      exits: Object.fromEntries(EXIT_KINDS.map((kind, i) => [kind, vcpu.hart.exits[i] ?? 0])),
-    })),
+    vcpus: board.vcpus.map((vcpu) => vcpuStats(board, vcpu)),
     scheduling: {
       processors: board.config.processors,
       throttled: board.scheduler?.shares.throttles(board.partition) ?? 0,

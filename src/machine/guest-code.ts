@@ -5,13 +5,20 @@
 import { must } from '../base/assert.ts';
 import { FRAME_BYTES, OVERLAY } from '../engine/index.ts';
 import type { Vcpu } from '../hypervisor/index.ts';
-import { type HartRegisters, type PageTableMemory, translate } from '../isa/index.ts';
+import { FEATURE, type HartRegisters, type PageTableMemory, translate } from '../isa/index.ts';
 import { type CodePage, codePage } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
-export type ModeName = 'user' | 'supervisor' | 'machine';
+/** The virtual ones are a nested guest's: VU and VS. */
+export type ModeName = 'user' | 'supervisor' | 'machine' | 'virtual user' | 'virtual supervisor';
 
-const MODES: Readonly<Record<ModeName, bigint>> = { user: 0n, supervisor: 1n, machine: 3n };
+const MODES: Readonly<Record<ModeName, { readonly mode: bigint; readonly virtual: bigint }>> = {
+  user: { mode: 0n, virtual: 0n },
+  supervisor: { mode: 1n, virtual: 0n },
+  machine: { mode: 3n, virtual: 0n },
+  'virtual user': { mode: 0n, virtual: 1n },
+  'virtual supervisor': { mode: 1n, virtual: 1n },
+};
 const PAGE = BigInt(FRAME_BYTES);
 
 /** Where a fetch would come from. */
@@ -33,15 +40,21 @@ export class GuestCode {
     this.mode = mode;
     this.#board = board;
     this.#partition = vcpu.state.partition;
-    this.#registers = { ...vcpu.state, mode: MODES[mode] };
+    this.#registers = { ...vcpu.state, ...MODES[mode] };
   }
 
   /** The modes worth trying, the hart's own first. */
   static modes(board: Board, vcpu: Vcpu): readonly ModeName[] {
     const names = Object.keys(MODES) as ModeName[];
-    const own = must(names.find((name) => MODES[name] === vcpu.state.mode));
+    const { mode, virtual, features, hgatp } = vcpu.state;
+    const own = must(names.find((name) => MODES[name].mode === mode && MODES[name].virtual === virtual));
+    const hasGuest = (features & FEATURE.h) !== 0n && hgatp >> 60n !== 0n;
     // With the built-in SBI nothing executes in machine mode, where every address would be a physical one.
-    const others: readonly ModeName[] = board.hasSbi ? ['supervisor', 'user'] : ['supervisor', 'user', 'machine'];
+    const others: readonly ModeName[] = [
+      ...(['supervisor', 'user'] as const),
+      ...(board.hasSbi ? [] : (['machine'] as const)),
+      ...(hasGuest ? (['virtual supervisor', 'virtual user'] as const) : []),
+    ];
     return [own, ...others.filter((name) => name !== own)];
   }
 

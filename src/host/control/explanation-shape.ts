@@ -30,7 +30,7 @@ const block = record({
 const members = { number: count, instructions: count, entered: count, module: count };
 const region = record({ at: addressText, ...members });
 
-const mode = oneOf('user', 'supervisor', 'machine');
+const mode = oneOf('user', 'supervisor', 'machine', 'virtual user', 'virtual supervisor');
 
 export const explanation: Shape<CodeExplanation> = record({
   hart: count,

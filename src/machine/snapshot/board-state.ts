@@ -76,10 +76,10 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
     const { state, hart } = saved.vcpus[i] ?? {};
     const wrong = misfit(savedVcpu, state) ?? misfit(hartBlock, hart);
     if (state === undefined || hart === undefined || wrong !== undefined) throw unfit(name, wrong ?? `vcpu ${i}`);
-    const { features, misa, mhartid, asidAbsent } = vcpu.state;
+    const { features, misa, mhartid, asidAbsent, guestFiles } = vcpu.state;
     if (state['features'] !== `${features}` || state['misa'] !== `${misa}` || state['mhartid'] !== `${mhartid}`)
       throw otherHart(name);
-    if (state['asidAbsent'] !== `${asidAbsent}`) throw otherHart(name);
+    if (state['asidAbsent'] !== `${asidAbsent}` || state['guestFiles'] !== `${guestFiles}`) throw otherHart(name);
     restore(savedVcpu, vcpu.state, state);
     restore(hartBlock, vcpu.hart, hart);
     const strange = strangeIn(vcpu.state, vcpu.status);
@@ -108,26 +108,25 @@ export function resumeBoard(board: Board): void {
   for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...board.slots.keys()]) world.ring(doorbell);
 }
 
+type Registers = Readonly<
+  Record<'mode' | 'virtual' | 'satp' | 'vsatp' | 'hgatp' | 'frm' | 'fflags' | 'pc' | 'mstatus' | 'features', bigint> &
+    Record<'asidAbsent', bigint>
+>;
+
 /** What no hart can be in. */
-function strangeIn(
-  state: {
-    mode: bigint;
-    satp: bigint;
-    frm: bigint;
-    fflags: bigint;
-    pc: bigint;
-    mstatus: bigint;
-    features: bigint;
-    asidAbsent: bigint;
-  },
-  status: number,
-): string | undefined {
+function strangeIn(state: Registers, status: number): string | undefined {
   if (![0n, 1n, 3n].includes(state.mode)) return 'vcpu.mode';
-  const { sv39, sv48, sv57 } = FEATURE;
+  const { sv39, sv48, sv57, h } = FEATURE;
+  const mayBeGuest = (state.features & h) !== 0n && state.mode !== 3n;
+  if (state.virtual !== 0n && !(state.virtual === 1n && mayBeGuest)) return 'vcpu.virtual';
   const modes: Partial<Record<string, bigint>> = { 8: sv39, 9: sv48, 10: sv57 };
-  const mode = state.satp >> 60n;
-  if (mode !== 0n && (state.features & (modes[`${mode}`] ?? 0n)) === 0n) return 'vcpu.satp';
-  if ((state.satp & state.asidAbsent) !== 0n) return 'vcpu.satp';
+  for (const field of ['satp', 'vsatp', 'hgatp'] as const) {
+    const mode = state[field] >> 60n;
+    if (mode !== 0n && (state.features & (modes[`${mode}`] ?? 0n)) === 0n) return `vcpu.${field}`;
+  }
+  for (const field of ['satp', 'vsatp'] as const) if ((state[field] & state.asidAbsent) !== 0n) return `vcpu.${field}`;
+  // The root is four pages; bits 58 and 59 are nobody's, and the engine counts on that (engine/fence-scope.ts).
+  if ((state.hgatp & ((3n << 58n) | 3n)) !== 0n) return 'vcpu.hgatp';
   if (state.frm > 7n || state.fflags > 31n) return 'vcpu.frm';
   if ((state.pc & 1n) !== 0n) return 'vcpu.pc';
   if (((state.mstatus >> 11n) & 3n) === 2n) return 'vcpu.mstatus';
