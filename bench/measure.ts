@@ -54,6 +54,9 @@ export interface MeasureOptions {
   readonly shadowModel?: ShadowModel;
   /** False: without protection tables. */
   readonly protection?: boolean;
+  /** The hypervisor extension, in our machine; false: both stages of a guest's translation are walked each time. */
+  readonly nested?: boolean;
+  readonly combinedShadows?: boolean;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -224,6 +227,8 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.asidBits === undefined ? {} : { asidBits: options.asidBits }),
     ...(options.shadowModel === undefined ? {} : { shadowModel: options.shadowModel }),
     ...(options.protection === undefined ? {} : { protection: options.protection }),
+    ...(options.nested === undefined ? {} : { nested: options.nested }),
+    ...(options.combinedShadows === undefined ? {} : { combinedShadows: options.combinedShadows }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     env: { ...MACHINE_ENVIRONMENT, ...process.env },

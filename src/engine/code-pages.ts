@@ -293,7 +293,12 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
       );
       // Of a guest whose translations are not kept, fetches are not kept either.
       const isUncached = i32.and(i32.load(vcpu, at.uncached), isVirtual(f, vcpu));
-      f.if(i32.eqz(isUncached), () => f.call(library.get('buffer_place'), bank(), pageVa, decoded.get), undefined, 'likely');
+      f.if(
+        i32.eqz(isUncached),
+        () => f.call(library.get('buffer_place'), bank(), pageVa, decoded.get),
+        undefined,
+        'likely',
+      );
       found(decoded.get);
     }),
   );

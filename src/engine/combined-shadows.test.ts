@@ -220,7 +220,10 @@ describe('guests', () => {
     const before = shadowStats(hart.state);
     for (let i = 0; i < 10; i++) assert.equal(look(X), 1);
     const { entriesWritten, misses, hits, refillsByWalk } = shadowStats(hart.state);
-    assert.deepEqual([entriesWritten, misses, refillsByWalk], [before.entriesWritten, before.misses, before.refillsByWalk]);
+    assert.deepEqual(
+      [entriesWritten, misses, refillsByWalk],
+      [before.entriesWritten, before.misses, before.refillsByWalk],
+    );
     assert.ok(hits >= before.hits + 10);
   });
 
@@ -242,8 +245,7 @@ describe('guests', () => {
         return fault === 0 ? 0 : Number(faultCause);
       });
     const page = (DATA - RAM) / PAGE + 1;
-    const stage = (bits: bigint): void =>
-      hart.write(STAGE + 5 * PAGE + page * 8, word(pte(DATA + PAGE, bits)));
+    const stage = (bits: bigint): void => hart.write(STAGE + 5 * PAGE + page * 8, word(pte(DATA + PAGE, bits)));
     stage(VRWX | USER | 0x40n);
     execute('hfence.gvma');
     assert.equal(look(X), 1);

@@ -17,7 +17,8 @@ for (const { combined, programs } of [
     const { guestSteps, givenUp, rows } = lockstep.progress;
     assert.ok(guestSteps > programs * 300, `${guestSteps} steps of guests`);
     assert.ok(givenUp < programs / 3, `${givenUp} programs given up`);
-    for (const row of ['hlv.d', 'hsv.w', 'hlvx.wu', 'hfence.vvma', 'hfence.gvma', 'sret']) assert.ok(rows.has(row), row);
+    for (const row of ['hlv.d', 'hsv.w', 'hlvx.wu', 'hfence.vvma', 'hfence.gvma', 'sret'])
+      assert.ok(rows.has(row), row);
   });
 
 for (const { width, cpu, programs } of [

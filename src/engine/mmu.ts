@@ -145,10 +145,7 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     const mstatus = f.let(u64(f, 'mstatus'));
     // MPRV: loads and stores act with the mode in MPP.
     f.if(
-      i32.and(
-        i32.and(i32.eq(mode.get, i32.const(3)), i32.ne(access, i32.const(ACCESS.fetch))),
-        bit(f, mstatus, MPRV),
-      ),
+      i32.and(i32.and(i32.eq(mode.get, i32.const(3)), i32.ne(access, i32.const(ACCESS.fetch))), bit(f, mstatus, MPRV)),
       () => {
         f.set(mode, i32.and(f.convert('i32_wrap_i64', i64.shrU(mstatus, i64.const(11))), i32.const(3)));
         const isGuests = i32.and(bit(f, mstatus, MPV), i32.ne(mode.get, i32.const(3)));

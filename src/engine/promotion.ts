@@ -41,12 +41,7 @@ export function definePromotion(
   });
   module.define(declare('must_look', [P, 'i64'], ['i32']), (f) => {
     const vcpu = f.param<Ptr>(0).get;
-    f.return(
-      f.i32.or(
-        mayInterrupt(f, vcpu),
-        f.i64.ne(f.i64.load(vcpu, at.fetchEpoch), f.param<I64>(1).get),
-      ),
-    );
+    f.return(f.i32.or(mayInterrupt(f, vcpu), f.i64.ne(f.i64.load(vcpu, at.fetchEpoch), f.param<I64>(1).get)));
   });
 }
 

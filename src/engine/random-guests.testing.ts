@@ -50,7 +50,11 @@ export interface GuestWays {
 export function randomGuests(
   random: Random,
   view: DataView,
-  ram: { readonly base: number; readonly pages: number; readonly data: { readonly first: number; readonly pages: number } },
+  ram: {
+    readonly base: number;
+    readonly pages: number;
+    readonly data: { readonly first: number; readonly pages: number };
+  },
 ): GuestWays {
   const { mode, levels } = random.pick(MODES);
   const firstPpn = BigInt(ram.base / 4096);

@@ -12,8 +12,8 @@
  */
 import { assemble } from '../isa/index.ts';
 import type { Random } from './random.testing.ts';
-import { GUEST_FENCES, GUEST_WAYS, randomGuestState, randomGuests } from './random-guests.testing.ts';
 import { POINTERS } from './random-code.testing.ts';
+import { GUEST_FENCES, GUEST_WAYS, randomGuestState, randomGuests } from './random-guests.testing.ts';
 
 export const RAM_BASE = 0x8000_0000;
 export const RAM_PAGES = 128;

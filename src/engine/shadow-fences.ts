@@ -124,9 +124,7 @@ export function defineFences(module: ModuleBuilder, library: Library, banks: Fun
   // drop_page(vcpu, va, scope): of all shadows, as a fence does.
   const page = declare('drop_page', [P, 'i64', 'i64'], []);
   module.define(page, (f) => defineDropPage(f, drop, banks));
-  module.define(declare('flush_space', [P, 'i64', 'i64'], []), (f) =>
-    defineFlushSpace(f, { untracked, host, banks }),
-  );
+  module.define(declare('flush_space', [P, 'i64', 'i64'], []), (f) => defineFlushSpace(f, { untracked, host, banks }));
   module.define(declare('flush_page', [P, 'i64', 'i64', 'i64'], []), (f) =>
     defineFlushPage(f, { drop, page, host, banks }),
   );

@@ -5,7 +5,14 @@
 import { assert } from '../base/assert.ts';
 import { hgatpOf } from './fence-scope.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { DEFAULT_SHADOWS, EMPTY_SHADOW, RESERVED_SHADOWS, SHADOW_BYTES, type ShadowView, shadowLayout } from './shadow-layout.ts';
+import {
+  DEFAULT_SHADOWS,
+  EMPTY_SHADOW,
+  RESERVED_SHADOWS,
+  SHADOW_BYTES,
+  type ShadowView,
+  shadowLayout,
+} from './shadow-layout.ts';
 import { TRACKED_BYTES } from './shadow-tracking.ts';
 import { placeTracked, TRACKED_FRAMES, trackedFrames } from './tracked-frames.ts';
 import { BANKS, MOST_SHADOWS, STALE, TLB_BANK_BYTES, TLB_ENTRIES, type VcpuState } from './vcpu-state.ts';

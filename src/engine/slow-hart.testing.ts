@@ -74,8 +74,7 @@ export class WatchedRam extends Ram {
   override write(address: bigint, sizeBytes: number, value: bigint): void {
     if (address + BigInt(sizeBytes) > TABLES_FROM) {
       const old = super.read(address, sizeBytes);
-      if (((old ^ value) & ~0xc0n) !== 0n || (old & ~value) !== 0n)
-        for (const view of this.memory.views) view.#dirty();
+      if (((old ^ value) & ~0xc0n) !== 0n || (old & ~value) !== 0n) for (const view of this.memory.views) view.#dirty();
     }
     if (this.isUnaware)
       for (let half = address >> 1n; half < (address + BigInt(sizeBytes) + 1n) >> 1n; half++) this.unnoticed.add(half);

@@ -25,7 +25,8 @@ export function mayInterrupt(f: FunctionBuilder, vcpu: Ptr): I32 {
 function describeFault(f: FunctionBuilder, m: InterpreterMachine): Trap<I64> {
   const { i64 } = f;
   const cause = f.let(m.get('faultCause'));
-  const isOf = (causes: bigint): I32 => f.convert('i32_wrap_i64', i64.and(i64.shrU(i64.const(causes), cause), i64.const(1)));
+  const isOf = (causes: bigint): I32 =>
+    f.convert('i32_wrap_i64', i64.and(i64.shrU(i64.const(causes), cause), i64.const(1)));
   const isGuestPage = f.let(isOf(GUEST_PAGE_FAULTS));
   const zero = (): I64 => i64.const(0);
   const pseudo = f.let(f.select(isGuestPage, m.get('faultPseudo'), zero()));

@@ -6,7 +6,7 @@
 import { must } from '../base/assert.ts';
 import { EVERY_GUEST, guestScope, HOST_SCOPE } from '../engine/index.ts';
 import { FEATURE } from '../isa/index.ts';
-import { HART, IRQ, type RemoteFence, REQUEST, type Vcpu } from './vcpu.ts';
+import { HART, IRQ, REQUEST, type RemoteFence, type Vcpu } from './vcpu.ts';
 
 export const SBI_ERROR = {
   success: 0n,

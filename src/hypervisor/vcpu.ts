@@ -119,8 +119,7 @@ export class Vcpu {
     this.#remote.with(() => {
       const { state } = this;
       const { remoteCount, remoteFences } = state;
-      if (remoteCount < REMOTE_FENCES)
-        remoteFences.set([va, bytes, asid, scope], remoteCount * REMOTE_FENCE_WORDS);
+      if (remoteCount < REMOTE_FENCES) remoteFences.set([va, bytes, asid, scope], remoteCount * REMOTE_FENCE_WORDS);
       state.remoteCount = Math.min(remoteCount, REMOTE_FENCES) + 1;
     });
     this.request(REQUEST.fence);

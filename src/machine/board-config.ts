@@ -266,7 +266,18 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
 
 /** What a machine decides for all of its partitions, and a partition's options may not say. */
 const OF_THE_MACHINE = [
-  ...['processors', 'codeMemoryBytes', 'cpu', 'nested', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
+  ...[
+    'processors',
+    'codeMemoryBytes',
+    'cpu',
+    'nested',
+    'clock',
+    'translate',
+    'hotThreshold',
+    'promotion',
+    'overlay',
+    'traps',
+  ],
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 
