@@ -8,7 +8,13 @@ import { describe, test } from 'node:test';
 import { requires } from '../capability.ts';
 import { nestedInitrd } from '../nested-guest.ts';
 import { debianImage } from './guest.testing.ts';
-import { firstLevelWords, type NestedOptions, nestedSession, QemuFirstLevel } from './nested.testing.ts';
+import {
+  firstLevelWords,
+  type NestedOptions,
+  type NestedReport,
+  nestedSession,
+  QemuFirstLevel,
+} from './nested.testing.ts';
 
 interface Case {
   readonly name: string;
@@ -35,23 +41,52 @@ const cases: readonly Case[] = [
   },
 ];
 
-const hasPlace = { concurrency: 1, ...requires('apt', 'cross', 'qemu') };
+const words = `kage.net=off kage.agent=off ${firstLevelWords}`;
 
-describe('Linux by KVM in the reference machine', hasPlace, () => {
-  for (const { name, session, machine, controller } of cases) {
-    test(name, async () => {
+function check(report: NestedReport, { session, controller }: Case): void {
+  assert.equal(report.cpus, session.cpus ?? 1);
+  assert.match(report.interrupts, controller);
+  // It ran on KVM's harts: without H in them, and with its console by exits to the VMM.
+  assert.match(report.isa, /: rv64imafdc_/);
+  assert.ok(report.exits.mmio > 1000, `${report.exits.mmio} exits`);
+}
+
+describe('Linux by KVM in the reference machine', requires('apt', 'cross', 'qemu'), () => {
+  for (const one of cases) {
+    test(one.name, async () => {
       const image = await debianImage();
-      await using level = new QemuFirstLevel({
-        ...{ kernel: image.kernel, initrd: await nestedInitrd(image), ...machine },
-        append: `${image.commandLine} kage.net=off kage.agent=off ${firstLevelWords}`,
-      });
-      const report = await nestedSession(level, session);
+      const boot = { kernel: image.kernel, initrd: await nestedInitrd(image), append: `${image.commandLine} ${words}` };
+      await using level = new QemuFirstLevel({ ...boot, ...one.machine });
+      const report = await nestedSession(level, one.session);
       assert.equal(await level.ended, 0);
-      assert.equal(report.cpus, session.cpus ?? 1);
-      assert.match(report.interrupts, controller);
-      // It ran on KVM's harts: without H in them, and with its console by exits to the VMM.
-      assert.match(report.isa, /: rv64imafdc_/);
-      assert.ok(report.exits.mmio > 1000, `${report.exits.mmio} exits`);
+      check(report, one);
     });
   }
+});
+
+/** The VMM's words, and what it has to say of them; before the module kvm is loaded, and after. */
+const wrong: readonly [words: string, message: RegExp][] = [
+  ['--kernel /nested/kernel', /vmm: there is no \/dev\/kvm: load the module kvm/],
+  ['--kernel /nested/none', /vmm: \/nested\/none cannot be read: No such file or directory/],
+  ['--kernel /nested/initrd', /vmm: \/nested\/initrd is no Linux Image for riscv/],
+  ['--kernel /nested/kernel --memory 20M', /vmm: \/nested\/kernel needs \d+ MiB of memory, more than there is/],
+  ['--kernel /nested/kernel --memory 12X', /vmm: 12X is no size/],
+  ['--kernel /nested/kernel --cpus 9', /vmm: 9 is no number of processors: use 1 to 8/],
+  ['--kernel /nested/kernel --aia emulated', /vmm: KVM has no AIA here: it needs harts with Ssaia/],
+  ['--initrd /nested/initrd', /vmm: no kernel is given/],
+];
+
+describe("the VMM's errors", requires('apt', 'cross', 'qemu'), () => {
+  test('are a line each and exit code 125', async () => {
+    const image = await debianImage();
+    const boot = { kernel: image.kernel, initrd: await nestedInitrd(image), append: `${image.commandLine} ${words}` };
+    await using level = new QemuFirstLevel(boot);
+    for (const [i, [words, message]] of wrong.entries()) {
+      await level.shows(/root@l1:~# /);
+      level.type(`${i === 1 ? 'modprobe kvm; ' : ''}/nested/vmm ${words}; echo "vmm: ended $?"\n`);
+      assert.match(await level.shows(/vmm: ended 125\r?\n/), message);
+    }
+    level.type('poweroff -f\n');
+    assert.equal(await level.ended, 0);
+  });
 });
