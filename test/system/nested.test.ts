@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { requires } from '../capability.ts';
 import { nestedInitrd } from '../nested-guest.ts';
-import { debianImage } from './guest.testing.ts';
+import { debianImage, Guest } from './guest.testing.ts';
 import {
   firstLevelWords,
   type NestedOptions,
@@ -59,6 +59,25 @@ describe('Linux by KVM in the reference machine', requires('apt', 'cross', 'qemu
       await using level = new QemuFirstLevel({ ...boot, ...one.machine });
       const report = await nestedSession(level, one.session);
       assert.equal(await level.ended, 0);
+      check(report, one);
+    });
+  }
+});
+
+const ourCases: readonly Case[] = [
+  { name: 'one processor', session: {}, machine: {}, controller: /SiFive PLIC\s.*ttyS0/ },
+  { name: 'two processors on one', session: { cpus: 2 }, machine: {}, controller: /SiFive PLIC\s.*ttyS0/ },
+  { name: 'two processors on two', session: { cpus: 2 }, machine: { cpus: 2 }, controller: /SiFive PLIC\s.*ttyS0/ },
+];
+
+describe('Linux by KVM in our machine', requires('apt', 'cross'), () => {
+  for (const one of ourCases) {
+    test(one.name, async () => {
+      const image = await debianImage();
+      const boot = { kernel: image.kernel, initrd: await nestedInitrd(image), append: `${image.commandLine} ${words}` };
+      await using guest = await Guest.start({ ...boot, nested: true, cpus: one.machine.cpus ?? 1, agent: false });
+      const report = await nestedSession(guest, one.session);
+      assert.deepEqual(await guest.machine.exited, { reason: 'poweroff', code: 0 });
       check(report, one);
     });
   }
