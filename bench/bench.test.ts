@@ -53,6 +53,19 @@ describe('what a guest says', () => {
     return reader;
   };
 
+  test("of a second level is told apart, and its end is not the session's", () => {
+    const result = (name: string): string => `${name} 7 00000000000000ff 1.250000000`;
+    const first = ['level 1', 'program integer', 'begin mix', result('mix')];
+    const second = ['level 2', 'program integer', 'begin mix', result('mix'), 'bench: done'];
+    const reader = read(...first, ...second);
+    assert.deepEqual(
+      reader.samples.map(({ workload }) => workload),
+      ['1/integer/mix', '2/integer/mix'],
+    );
+    assert.equal(reader.isDone, false);
+    assert.equal(read(...first, ...second, 'level 0', 'bench: done').isDone, true);
+  });
+
   test('is taken by program and workload, with the instructions between beginning and result', () => {
     const reader = read('program integer', 'begin mix', 'mix 7 00000000000000ff 1.250000000', 'bench: done');
     assert.deepEqual(reader.samples, [

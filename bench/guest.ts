@@ -17,6 +17,8 @@ export interface Guest {
   readonly kernel: string;
   readonly initrd: string;
   readonly append: string;
+  /** A workload that begins with the machine's process, and whose result the guest tells. */
+  readonly begins?: string;
   /** Answers what the console shows with what is typed; undefined: nothing (yet). */
   readonly answer?: (console: string) => string | undefined;
 }

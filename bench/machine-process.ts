@@ -23,6 +23,8 @@ export interface MachineProcessStart {
   readonly asidBits?: number;
   readonly shadowModel?: ShadowModel;
   readonly protection?: boolean;
+  readonly nested?: boolean;
+  readonly combinedShadows?: boolean;
 }
 
 export type MachineProcessMessage =

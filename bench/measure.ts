@@ -54,6 +54,9 @@ export interface MeasureOptions {
   readonly shadowModel?: ShadowModel;
   /** False: without protection tables. */
   readonly protection?: boolean;
+  /** The hypervisor extension, in our machine; false: both stages of a guest's translation are walked each time. */
+  readonly nested?: boolean;
+  readonly combinedShadows?: boolean;
   readonly onSample?: (sample: Sample) => void;
   /** Told of the machine's process when it was started, for who wants to look at it further. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -69,6 +72,7 @@ export async function measure(side: Side, guest: Guest, options: MeasureOptions)
   const child = side === 'qemu' ? startQemu(guest) : startOurs(program, guest, options);
   const reader = new ResultReader(options.onSample);
   options.onStart?.(child);
+  if (guest.begins !== undefined) reader.line(`begin ${guest.begins}`, { wallMs: began, cpuMs: 0 });
   let text = '';
   let partial = '';
   let isAnswered = false;
@@ -129,12 +133,16 @@ export interface Clocks {
   readonly cpuMs: number;
 }
 
-/** Understands what init.c and bench.c print: `program CLASS`, `begin NAME`, `NAME iterations checksum seconds`, `failed ...`. */
+/**
+ * Understands what init.c and bench.c print: `program CLASS`, `begin NAME`, `NAME iterations checksum seconds`, `failed ...`.
+ * Where a session has several levels, `level N` goes before, and the workloads of level 2 are called `2/CLASS/NAME`.
+ */
 export class ResultReader {
   readonly samples: Sample[] = [];
   isDone = false;
   failure: string | undefined;
   #program = '';
+  #level = '';
   #begun: { at: Clocks; counts: Counts } | undefined;
   #instructions: number | undefined;
   readonly #onSample: ((sample: Sample) => void) | undefined;
@@ -147,14 +155,17 @@ export class ResultReader {
     const { instructions, refills, walks } = counts;
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
-    if (program !== undefined && programs.includes(program)) this.#program = program;
+    if (program !== undefined && [...programs, 'exits', 'boot'].includes(program)) this.#program = program;
+    const level = /^level (\d)$/.exec(text)?.[1];
+    if (level !== undefined) this.#level = `${level}/`;
     if (text.startsWith('failed ')) this.failure ??= text;
-    if (text === 'bench: done') this.isDone = true;
+    // A second level has its own end, behind which the first goes on.
+    if (text === 'bench: done' && this.#level !== '2/') this.isDone = true;
     if (text.startsWith('begin ')) this.#begun = { at, counts };
     const [, name, iterations, checksum, seconds] = /^([a-z0-9-]+) (\d+) ([0-9a-f]{16}) ([\d.]+)$/.exec(text) ?? [];
     if (name === undefined || checksum === undefined || this.#begun === undefined) return;
     const sample: Sample = {
-      workload: `${this.#program}/${name}`,
+      workload: `${this.#level}${this.#program}/${name}`,
       iterations: Number(iterations),
       checksum,
       seconds: Number(seconds),
@@ -216,6 +227,8 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     ...(options.asidBits === undefined ? {} : { asidBits: options.asidBits }),
     ...(options.shadowModel === undefined ? {} : { shadowModel: options.shadowModel }),
     ...(options.protection === undefined ? {} : { protection: options.protection }),
+    ...(options.nested === undefined ? {} : { nested: options.nested }),
+    ...(options.combinedShadows === undefined ? {} : { combinedShadows: options.combinedShadows }),
   };
   return spawn(process.execPath, [...MACHINE_FLAGS, program, JSON.stringify(start)], {
     env: { ...MACHINE_ENVIRONMENT, ...process.env },

@@ -60,6 +60,7 @@ export {
   type ProtectionRule,
   type PullOptions,
   pullDebianImage,
+  pullNestedImage,
   RemoteMachine,
   type RestoreOptions,
   removeImage,

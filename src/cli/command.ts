@@ -5,7 +5,7 @@ import {
   createMachine,
   findImage,
   listImages,
-  pullDebianImage,
+  pullImage,
   removeImage,
   restoreMachine,
   startDemo,
@@ -18,7 +18,7 @@ const platform: Platform = {
   restoreMachine,
   startDemo,
   detachedEntry: new URL('../cli/detached.ts', import.meta.url),
-  images: { pull: pullDebianImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
+  images: { pull: pullImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
 };
 
 const ending = new AbortController();

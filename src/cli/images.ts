@@ -1,6 +1,6 @@
 /** `kage images`: the guest images in the user's cache folder. */
 import { OperatorError } from '../base/errors.ts';
-import { debianImageName, type GuestImage } from '../host/index.ts';
+import { type GuestImage, isPulled, pulledNames } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, table } from './output.ts';
 import { ProgressDisplay } from './progress.ts';
@@ -31,13 +31,13 @@ export async function pullImage(
   name: string,
   flags: { quiet?: boolean; refresh?: boolean; format: Format },
 ): Promise<number> {
-  if (name !== debianImageName) {
-    const fix = `Pull ${debianImageName}, or bring a kernel of your own with --kernel and --initrd`;
+  if (!isPulled(name)) {
+    const fix = `Pull ${pulledNames.join(' or ')}, or bring a kernel of your own with --kernel and --initrd`;
     throw new OperatorError('image-not-found', `there is no image ${name} to pull`, fix);
   }
   const refresh = flags.refresh === true;
   const image = await withProgress(io, flags.quiet === true, (progress) =>
-    platform.images.pull({ progress: progress.show, signal: io.signal, refresh }),
+    platform.images.pull(name, { progress: progress.show, signal: io.signal, refresh }),
   );
   printImage(io, flags.format, image);
   return 0;

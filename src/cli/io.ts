@@ -6,6 +6,7 @@ import type {
   DemoOptions,
   DemoServer,
   GuestImage,
+  PulledName,
   RestoreMachine,
   WorkOptions,
 } from '../host/index.ts';
@@ -38,7 +39,7 @@ export interface Platform {
   /** Serves the demo page. */
   startDemo(options: DemoOptions): Promise<DemoServer>;
   readonly images: {
-    pull(options: WorkOptions & { refresh?: boolean }): Promise<GuestImage>;
+    pull(name: PulledName, options: WorkOptions & { refresh?: boolean }): Promise<GuestImage>;
     build(options: BuildOptions): Promise<GuestImage>;
     find(name: string): Promise<GuestImage | undefined>;
     list(): Promise<GuestImage[]>;

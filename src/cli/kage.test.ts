@@ -389,6 +389,8 @@ describe('help and images', () => {
     assert.deepEqual(JSON.parse((await kage(['images', 'ls', '--format', 'json'])).stdout), [fakeImage]);
     const pulled = await kage(['images', 'pull']);
     assert.deepEqual([pulled.stdout, pulled.stderr], ['debian\n', 'fetching the kernel\n']);
+    assert.equal((await kage(['images', 'pull', 'nested'])).stdout, 'nested\n');
+    assert.match((await kage(['images', 'pull', 'fedora'])).stderr, /no image fedora to pull\. Pull debian or nested/);
     const { platform, machines } = fakePlatform();
     const args = ['images', 'build', 'py', '--package', 'python3,gcc', '--package', 'git', '--size', '2G'];
     const building = kage([...args, '--format', 'json'], undefined, platform);

@@ -306,8 +306,8 @@ function addImages(program: Command, io: Io, platform: Platform, end: (code: num
   verb(images, 'ls', 'list the images', { isDefault: true })
     .addOption(formatOption())
     .action(async (flags: { format: Format }) => end(await listImages(io, platform, flags.format)));
-  verb(images, 'pull', "make Debian's image from its archive")
-    .argument('[image]', 'which one', 'debian')
+  verb(images, 'pull', "make an image from Debian's archive")
+    .argument('[image]', 'debian, or nested: a hypervisor and a guest for it (run it with --nested)', 'debian')
     .option('-q, --quiet', 'no progress')
     .option('--refresh', 'ask the archive for newer packages')
     .addOption(formatOption())

@@ -8,6 +8,7 @@ import {
   debianImageName,
   type GuestImage,
   isPublished,
+  isPulled,
   type MachineOptions,
   type WorkOptions,
   whyItBoots,
@@ -177,7 +178,7 @@ export async function imageFor(
 ): Promise<GuestImage | undefined> {
   if (named === undefined && (options.kernel !== undefined || options.bios !== undefined)) return undefined;
   const name = named ?? debianImageName;
-  if (name === debianImageName) return await platform.images.pull(work);
+  if (isPulled(name)) return await platform.images.pull(name, work);
   const image = await platform.images.find(name);
   if (image !== undefined) return image;
   const fix = 'See "kage images" for those that are; put -- before the guest\'s command';

@@ -92,9 +92,9 @@ export function fakePlatform(): {
       }),
       detachedEntry: new URL('./detached-fake.testing.ts', import.meta.url),
       images: {
-        pull: async ({ progress }) => {
+        pull: async (name, { progress }) => {
           progress?.({ step: 'fetching the kernel', done: 1, total: 4 });
-          return fakeImage;
+          return { ...fakeImage, name };
         },
         build: async ({ name, packages, sizeBytes, boot }) => {
           const code = await boot({

@@ -19,9 +19,14 @@ export {
   findImage,
   type GuestImage,
   type ImageManifest,
+  isPulled,
   listImages,
+  type PulledName,
   type PullOptions,
   pullDebianImage,
+  pulledNames,
+  pullImage,
+  pullNestedImage,
   removeImage,
 } from './images/index.ts';
 export {

@@ -2,9 +2,10 @@
  * Programs of Debian's riscv64 archive for a guest under test, without the minutes that installing takes there: the
  * packages are unpacked on the host, into a file system of their own, which the guest mounts and enters by chroot.
  */
-import { mkdir, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cacheFolder, defaultSuite, fetchFileSystemTools, fetchTool, run } from '../../src/host/debian/index.ts';
+import { cacheFolder, defaultSuite, fetchTool } from '../../src/host/debian/index.ts';
+import { makeFileSystem } from '../../src/host/images/file-system.ts';
 import { debianImage, Guest, type Ran } from './guest.testing.ts';
 
 const DISK_BYTES = 1 << 30;
@@ -22,13 +23,10 @@ async function packagesDisk(packages: readonly string[]): Promise<string> {
   const version = manifest.packages.find((one) => one.name === packages[0])?.version ?? '';
   const folder = cacheFolder('tools', 'guest-disks');
   const file = join(folder, `${name}-${version.replaceAll(/[^\w.+~-]/g, '_')}.raw`);
-  const [mke2fs = '', ...words] = (await fetchFileSystemTools()).mke2fs;
   const temporary = `${file}.${process.pid}`;
   await mkdir(folder, { recursive: true });
   try {
-    await writeFile(temporary, '');
-    await truncate(temporary, DISK_BYTES);
-    await run(mke2fs, [...words, '-q', '-F', '-t', 'ext4', '-b', '4096', '-d', root, temporary]);
+    await makeFileSystem(temporary, root, { sizeBytes: DISK_BYTES, label: 'packages' });
     await rename(temporary, file);
   } finally {
     await rm(temporary, { force: true });

@@ -78,6 +78,7 @@ test('bad sizes, names and host names are refused before anything is fetched', a
     [{ name: '../x', boot }, 'bad-image-name'],
     [{ name: 'X', boot }, 'bad-image-name'],
     [{ name: 'debian', boot }, 'bad-image-name'],
+    [{ name: 'nested', boot }, 'bad-image-name'],
   ];
   for (const [options, code] of bad) {
     await assert.rejects(buildDebianDisk(options), (error) => error instanceof OperatorError && error.code === code);

@@ -5,7 +5,7 @@
  * to whoever can boot one, and reads from the disk whether it went well.
  */
 import { closeSync, openSync } from 'node:fs';
-import { copyFile, link, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import {
@@ -19,8 +19,10 @@ import {
   type WorkOptions,
 } from '../debian/index.ts';
 import { cpioFiles } from './cpio.ts';
+import { makeFileSystem } from './file-system.ts';
 import { guestFile } from './initramfs.ts';
 import { pullDebianImage } from './pull.ts';
+import { isPulled } from './pulled.ts';
 import { findImage, type GuestImage, type ImageManifest, imageFolder, manifestFile } from './store.ts';
 import { TarWriter } from './tar.ts';
 import { addFolders, addUnpacked } from './unpacked-packages.ts';
@@ -85,10 +87,10 @@ export async function buildDebianDisk(options: BuildOptions): Promise<GuestImage
   if (!/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(hostname)) {
     throw new OperatorError('bad-hostname', `${hostname} is no host name`, 'use letters, digits and dashes');
   }
-  if (options.name === 'debian') {
+  if (isPulled(options.name)) {
     throw new OperatorError(
       'bad-image-name',
-      'the name debian belongs to the image that is pulled',
+      `the name ${options.name} belongs to the image that is pulled`,
       'choose another name',
     );
   }
@@ -141,7 +143,6 @@ async function writeDisk(
   const wanted = [...basePackages, ...(options.packages ?? [])];
   const request = { suite: defaultSuite, architecture: 'riscv64', packages: wanted, withDependencies: true };
   const packages = await fetchPackages(request, options);
-  const tools = await fetchFileSystemTools(options);
   const scratch = await mkdtemp(join(folder, 'scratch-'));
   try {
     const archive = join(scratch, 'disk.tar');
@@ -156,36 +157,7 @@ async function writeDisk(
       closeSync(file);
     }
     options.progress?.({ step: 'making the file system', done: 0, total: 0 });
-    await writeFile(disk, '');
-    await truncate(disk, options.sizeBytes);
-    const [mke2fs = '', ...words] = tools.mke2fs;
-    const args = [
-      '-q',
-      '-F',
-      '-t',
-      'ext4',
-      '-b',
-      '4096',
-      '-m',
-      '1',
-      '-L',
-      'root',
-      '-E',
-      'root_owner=0:0',
-      '-d',
-      archive,
-      disk,
-    ];
-    await run(mke2fs, [...words, ...args], { signal: options.signal }).catch((error: unknown) => {
-      options.signal?.throwIfAborted();
-      throw new HostError(
-        'mke2fs-failed',
-        'the root file system could not be made; the disk may be too small for the packages',
-        {
-          cause: error,
-        },
-      );
-    });
+    await makeFileSystem(disk, archive, { ...options, label: 'root' });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

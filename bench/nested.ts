@@ -1,0 +1,94 @@
+/**
+ * What a second level costs: `node bench/nested.ts [--runs 3] [--permille 300] [--exits 1000] [--only integer,float]
+ * [--sides qemu,ours,walks] [--check] [--json FILE]`. In QEMU with the H extension, in our machine, and in ours without
+ * combined shadows (`walks`: both stages are walked each time), Debian's kernel with KVM runs the bench's programs itself
+ * and in a guest, loops of exits in a guest (guest/exits), and boots a second Linux. With --check ends with 1 where one of these
+ * does not hold in our machine:
+ *
+ *   integer, float     the second level has at least 95 % of the first level's speed, each a geometric mean
+ *   null, timer        exits and timer interrupts a second: at least QEMU's (goal: 3 times)
+ *   linux              the second level's way to its first program takes at most 3 times the first level's (goal: 2)
+ */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { HostError, OperatorError } from '../src/base/errors.ts';
+import { pullDebianImage } from '../src/host/images/index.ts';
+import { allWorkloads, selectWorkloads } from './classes.ts';
+import { provideTools } from './guest.ts';
+import { type MeasureOptions, measure, type Sample, type Side } from './measure.ts';
+import { levelsGuest, singleGuest } from './nested-guest.ts';
+import { type NestedSide, nestedBounds, nestedFigures, nestedReport, type SideFigures } from './nested-report.ts';
+
+const LIMIT_MS = 900_000;
+
+/** How each side runs its machine. */
+const sides: Readonly<Record<NestedSide, { readonly side: Side; readonly options: Partial<MeasureOptions> }>> = {
+  qemu: { side: 'qemu', options: {} },
+  ours: { side: 'ours', options: { nested: true } },
+  walks: { side: 'ours', options: { nested: true, combinedShadows: false } },
+};
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '3' },
+    permille: { type: 'string', default: '300' },
+    exits: { type: 'string', default: '1000' },
+    only: { type: 'string', default: 'integer,float' },
+    sides: { type: 'string', default: Object.keys(sides).join(',') },
+    json: { type: 'string' },
+    check: { type: 'boolean', default: false },
+  },
+});
+
+async function main(): Promise<number> {
+  const chosen = values.sides.split(',').map(sideCalled);
+  await provideTools(say);
+  const image = await pullDebianImage({ progress: ({ step }) => say(step) });
+  const all = await allWorkloads();
+  const work = { all, wanted: selectWorkloads(all, values.only), permille: Number(values.permille) };
+  const levels = await levelsGuest(image, { ...work, exitsPermille: Number(values.exits), turns: 1 });
+  const single = await singleGuest(image);
+  const samples = new Map<NestedSide, Sample[]>();
+  // The sides in turn, so that what else the host does falls on all of them.
+  for (let run = 1; run <= Number(values.runs); run += 1) {
+    for (const name of chosen) {
+      say(`run ${run}: ${name}`);
+      const { side, options } = sides[name];
+      const all = { limitMs: LIMIT_MS, ...options, onSample: tell };
+      for (const guest of [single, levels]) {
+        const session = await measure(side, guest, all);
+        samples.set(name, [...(samples.get(name) ?? []), ...session.samples]);
+      }
+    }
+  }
+  const figures = new Map<NestedSide, SideFigures>();
+  for (const [name, list] of samples) figures.set(name, nestedFigures(list));
+  process.stdout.write(nestedReport(figures));
+  if (values.json !== undefined) {
+    await writeFile(values.json, `${JSON.stringify(Object.fromEntries(figures), undefined, 2)}\n`);
+  }
+  const bounds = nestedBounds(figures);
+  for (const { holds, sentence } of bounds) process.stdout.write(`${holds ? 'holds' : 'BROKEN'}: ${sentence}\n`);
+  return values.check && bounds.some(({ holds }) => !holds) ? 1 : 0;
+}
+
+function sideCalled(name: string): NestedSide {
+  if (name in sides) return name as NestedSide;
+  throw new OperatorError('bench-usage', `there is no side ${name}`, `choose among ${Object.keys(sides).join(', ')}`);
+}
+
+function tell({ workload, iterations, seconds, cpuSeconds }: Sample): void {
+  say(`  ${workload} ${seconds.toFixed(3)} s (${iterations} units, ${cpuSeconds.toFixed(3)} s of processor time)`);
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof OperatorError || error instanceof HostError)) throw error;
+  process.stderr.write(`bench: ${error.message}\n${error instanceof OperatorError ? `${error.fix}\n` : ''}`);
+  process.exitCode = 125;
+}
