@@ -39,6 +39,8 @@ import {
   sfenceVma,
   sinvalVma,
   WFI,
+  WRS_NTO,
+  WRS_STO,
 } from './hart-case.testing.ts';
 
 const [SIE, MIE, SPIE, MPIE, SPP] = [2n, 8n, 0x20n, 0x80n, 0x100n];
@@ -343,6 +345,16 @@ const PERMITTED: readonly Permitted[] = [
       return at === VU || (at === VS && has(hstatus, VTW)) ? 22 : 'allowed';
     },
   },
+  {
+    what: 'wrs.nto',
+    words: [WRS_NTO],
+    expect: (at, mstatus, hstatus) => {
+      if (at === M) return 'allowed';
+      if (has(mstatus, TW)) return 2;
+      return at.virtual === 1n && has(hstatus, VTW) ? 22 : 'allowed';
+    },
+  },
+  { what: 'wrs.sto', words: [WRS_STO], expect: () => 'allowed' },
 ];
 
 const permissions: HartCase[] = PERMITTED.flatMap(({ what, words, expect }) =>

@@ -26,6 +26,8 @@ import {
   sinvalVma,
   supervisorTrapStatus,
   WFI,
+  WRS_NTO,
+  WRS_STO,
 } from './hart-case.testing.ts';
 
 const MODES = [0n, 1n, 3n] as const;
@@ -194,6 +196,9 @@ const permissions: HartCase[] = [
   ...permission('mret', MRET, (mode) => mode === 3n, { pc: 0n }),
   ...permission('sret', SRET, (mode, status) => mode === 3n || (mode === 1n && (status & TSR) === 0n), { pc: 0n }),
   ...permission('wfi', WFI, (mode, status) => mode === 3n || (mode === 1n && (status & TW) === 0n), {}),
+  // Unlike wfi in U-mode, too: it is for spin locks.
+  ...permission('wrs.nto', WRS_NTO, (mode, status) => mode === 3n || (status & TW) === 0n, {}),
+  ...permission('wrs.sto', WRS_STO, () => true, {}),
   ...[sfenceVma(0, 0), sfenceVma(1, 0), sfenceVma(0, 2), sinvalVma(1, 2)].flatMap((word) =>
     permission(
       `fence ${word.toString(16)}`,
