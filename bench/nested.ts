@@ -1,9 +1,9 @@
 /**
  * What a second level costs: `node bench/nested.ts [--runs 3] [--permille 300] [--exits 1000] [--only integer,float]
  * [--sides qemu,ours,walks] [--check] [--json FILE]`. In QEMU with the H extension, in our machine, and in ours without
- * combined shadows (`walks`: both stages are walked each time), Debian's kernel with KVM runs the bench's programs itself
- * and in a guest, loops of exits in a guest (guest/exits), and boots a second Linux. With --check ends with 1 where one of these
- * does not hold in our machine:
+ * combined shadows (`walks`: both stages are walked for whatever the buffers lack, which each entry of the guest empties),
+ * Debian's kernel with KVM runs the bench's programs itself and in a guest, loops of exits in a guest (guest/exits), and
+ * boots a second Linux. With --check ends with 1 where one of these does not hold in our machine:
  *
  *   integer, float     the second level has at least 95 % of the first level's speed, each a geometric mean
  *   null, timer        exits and timer interrupts a second: at least QEMU's (goal: 3 times)

@@ -230,7 +230,7 @@ function addRun(
     .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
-    .option('--combined-shadows <on|off>', "off: walk both stages of a nested guest's accesses each time")
+    .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
@@ -295,7 +295,7 @@ function addSnapshots(
     .option('--promotion <off|auto|always>', 'sensitive instructions in translated code')
     .option('--shadows <count>', 'shadow page tables of each hart, 1 to 64')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences, or writes to page tables')
-    .option('--combined-shadows <on|off>', "off: walk both stages of a nested guest's accesses each time")
+    .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));

@@ -16,7 +16,6 @@ import { ENTRY, OVERLAY_ENTRY, SPECIAL } from './operations.ts';
 import { headerOf } from './overlay-code.ts';
 import { defineSubstitutes, overlayEntry } from './overlay-decode.ts';
 import { countWrite, endQuiet, isQuiet } from './quiet-code.ts';
-import { isVirtual } from './status-areas.ts';
 import { firstPlace } from './translation-buffers.ts';
 import { vcpuState } from './vcpu-state.ts';
 import type { Library } from './wasm-machine.ts';
@@ -291,14 +290,7 @@ export function defineCodePages(module: ModuleBuilder, library: Library, tables:
         undefined,
         'unlikely',
       );
-      // Of a guest whose translations are not kept, fetches are not kept either.
-      const isUncached = i32.and(i32.load(vcpu, at.uncached), isVirtual(f, vcpu));
-      f.if(
-        i32.eqz(isUncached),
-        () => f.call(library.get('buffer_place'), bank(), pageVa, decoded.get),
-        undefined,
-        'likely',
-      );
+      f.call(library.get('buffer_place'), bank(), pageVa, decoded.get);
       found(decoded.get);
     }),
   );

@@ -257,11 +257,66 @@ describe('guests', () => {
   });
 });
 
-test('with combined shadows off, both stages are walked each time', () => {
-  start({ combined: 'off' });
-  assert.deepEqual([look(X), look(Y)], [1, 2]);
-  map(X, 3);
-  mapGuestPhysical(2, 4);
-  assert.deepEqual([look(X), look(Y)], [3, 4]);
-  assert.equal(shadowList(hart.memory, hart.state).length, 0);
+describe('with combined shadows off', () => {
+  beforeEach(() => start({ combined: 'off' }));
+
+  /** In the guest, without leaving it: what is at `va`, before and behind a change and a fence of its own. */
+  function lookTwice(va: number, change: () => void, fence: string, a0: number): readonly [bigint, bigint] {
+    const { state } = hart;
+    hart.write(CODE, assemble(`ld a1, (a2)\n${fence}\nld a3, (a2)`, BigInt(CODE)).bytes);
+    return inMode(1n, () => {
+      state.pc = BigInt(CODE);
+      state.x[10] = BigInt(a0);
+      state.x[12] = BigInt(va);
+      hart.run(1);
+      change();
+      hart.run(2);
+      return [state.x[11] ?? 0n, state.x[13] ?? 0n];
+    });
+  }
+
+  test('each entry of the guest begins with walks of both stages', () => {
+    assert.deepEqual([look(X), look(Y)], [1, 2]);
+    map(X, 3);
+    mapGuestPhysical(2, 4);
+    assert.deepEqual([look(X), look(Y)], [3, 4]);
+  });
+
+  test('no table knows anything, and walks are counted', () => {
+    const before = shadowStats(hart.state).refillsByWalk;
+    assert.deepEqual([look(X), look(X)], [1, 1]);
+    const { entriesWritten, refillsByWalk, refillsByShadow } = shadowStats(hart.state);
+    assert.deepEqual([entriesWritten, refillsByWalk - before, refillsByShadow], [0, 2, 0]);
+    assert.deepEqual(
+      shadowList(hart.memory, hart.state).map(({ entries }) => entries),
+      [0],
+    );
+  });
+
+  test('within its stay a guest keeps what it does not fence', () => {
+    assert.deepEqual(
+      lookTwice(X, () => map(X, 3), 'nop', 0),
+      [1n, 1n],
+    );
+  });
+
+  test('and has what it fenced', () => {
+    assert.deepEqual(
+      lookTwice(X, () => map(X, 3), 'sfence.vma a0', X),
+      [1n, 3n],
+    );
+    assert.deepEqual(
+      lookTwice(Y, () => map(Y, 4), 'sfence.vma', 0),
+      [2n, 4n],
+    );
+  });
+
+  test('a fence of a page drops all of the larger one that it is in', () => {
+    const at = DATA - RAM + PAGE;
+    const split = (): void => {
+      map(at, 5);
+      hart.write(TABLES + PAGE + 8, word(pte(TABLES + 2 * PAGE, 1n)));
+    };
+    assert.deepEqual(lookTwice(LARGE + at, split, 'sfence.vma a0', LARGE), [1n, 5n]);
+  });
 });

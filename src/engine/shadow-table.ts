@@ -152,6 +152,13 @@ function noteRange(f: FunctionBuilder, shadow: Ptr, va: I64, size: I32): void {
   i32.store(shadow, own.hasRanges, i32.const(1));
 }
 
+/** A fence of any page drops the whole shadow. */
+function noteAll(f: FunctionBuilder, shadow: Ptr): void {
+  f.i64.store(shadow, own.rangeFrom, f.i64.const(0));
+  f.i64.store(shadow, own.rangeTo, f.i64.const(-1));
+  f.i32.store(shadow, own.hasRanges, f.i32.const(1));
+}
+
 function defineTranslate(f: FunctionBuilder, to: { find: FunctionRef; fill: FunctionRef; walk: FunctionRef }): void {
   const { i32, i64 } = f;
   const vcpu = f.param<Ptr>(0).get;
@@ -206,11 +213,18 @@ function defineCombined(f: FunctionBuilder, to: { find: FunctionRef; fill: Funct
   const isKept = f.let(i32.and(i32.load(vcpu, at.combinedShadows), i32.load(space, own.isGuest)));
   f.if(isKept, () => returnKnown(f, f.let(f.call(to.find, space, va) as Ptr), 0n));
   const physical = f.let(f.call(to.walk, vcpu, va, access, mode, i32.const(0)) as I64);
-  f.if(i32.and(isKept, i64.ne(physical, i64.const(-1))), () => {
-    count64(f, vcpu, 'refillsWalk');
-    f.call(to.fill, vcpu, space, va);
-    i32.store(space, own.untracked, i32.const(1));
-  });
+  f.if(i64.eq(physical, i64.const(-1)), () => f.return(physical), undefined, 'unlikely');
+  count64(f, vcpu, 'refillsWalk');
+  f.if(
+    isKept,
+    () => {
+      f.call(to.fill, vcpu, space, va);
+      i32.store(space, own.untracked, i32.const(1));
+    },
+    // What is in no table is in the buffers at most: how large the page was, no fence will know.
+    () => noteAll(f, space),
+    'likely',
+  );
   f.return(physical);
 }
 

@@ -14,7 +14,6 @@
  */
 import type { FunctionBuilder, FunctionRef, I32, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { guestKey } from './fence-scope.ts';
-import { nextEpoch } from './shadow-epochs.ts';
 import { defineFences, newEpoch } from './shadow-fences.ts';
 import { EMPTY_SHADOW, RESERVED_SHADOWS, SHADOW_BYTES, shadowLayout } from './shadow-layout.ts';
 import { count } from './shadow-table.ts';
@@ -69,17 +68,17 @@ function defineSelect(f: FunctionBuilder, library: Library): void {
   const vcpu = f.param<Ptr>(0).get;
   const satp = f.let(i64.load(activeArea(f, vcpu), at.satp));
   const guest = f.let(guestKey(f, vcpu));
-  // Of a guest whose translations are not kept there is none; the host's stays registered.
-  const isKept = i32.or(i64.eqz(guest), i32.load(vcpu, at.combinedShadows));
-  f.if(i32.eqz(isKept), () => f.return(), undefined, 'unlikely');
   const shadows = f.let(i32.load(vcpu, at.shadowCount));
   const clock = f.let(i64.add(i64.load(vcpu, at.shadowClock), i64.const(1)));
   i64.store(vcpu, at.shadowClock, clock);
   i64.store(vcpu, at.seenSatp, satp);
   i64.store(vcpu, at.seenGuest, guest);
+  const isForgetful = f.let(i32.and(i64.ne(guest, i64.const(0)), i32.eqz(i32.load(vcpu, at.combinedShadows))));
   const register = (shadow: Ptr): void => {
     f.ptr.store(vcpu, at.shadow, shadow);
     f.call(library.get('catch_up'), vcpu, shadow);
+    // A guest that is entered, or changes its root, finds nothing of what was kept (--combined-shadows off).
+    f.if(isForgetful, () => newEpoch(f, vcpu, shadow), undefined, 'unlikely');
     i32.store(shadow, own.registrations, i32.add(i32.load(shadow, own.registrations), i32.const(1)));
   };
   // Without translation there is nothing to be tied to: the shadow for it is always there.
@@ -184,7 +183,6 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
     () => {
       const host = i64.ne(i64.and(i64.load(vcpu, at.sstatus), i64.const(MXR)), i64.const(0));
       f.set(mxr, i32.or(mxr.get, i32.shl(host, i32.const(1))));
-      f.set(isUncached, i32.eqz(i32.load(vcpu, at.combinedShadows)));
     },
     undefined,
     'unlikely',
@@ -227,22 +225,12 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
   const isOther = i64.ne(i64.load(epochs, own.dataEpochs), i64.load(owner.get, own.epoch));
   const isOlder = i64.ne(i64.load(epochs, own.writeEpochs), i64.load(vcpu, at.writeEpoch));
   f.if(i32.or(isOther, isOlder), () => f.call(emptyData, vcpu, owner.get, bank.get), undefined, 'unlikely');
-  const fetches = f.pointerLocal();
-  f.set(fetches, f.select(i32.eq(mode, i32.const(1)), supervisors, f.select(i32.eq(mode, i32.const(3)), hart, space)));
-  // What is fetched there is not kept either: it is another guest's, perhaps.
+  const lower = f.select(i32.eq(mode, i32.const(3)), hart, space);
+  const fetches = f.let(f.select(i32.eq(mode, i32.const(1)), supervisors, lower));
+  const epoch = i64.load(f.ptr.add(fetches, f.ptr.from32(i32.shl(mode, i32.const(3)))), own.fetchEpochs);
   f.if(
-    i32.and(isUncached.get, virtual),
-    () => {
-      f.set(fetches, empty);
-      i64.store(fetches.get, own.fetchEpoch, nextEpoch(f, vcpu));
-    },
-    undefined,
-    'unlikely',
-  );
-  const epoch = i64.load(f.ptr.add(fetches.get, f.ptr.from32(i32.shl(mode, i32.const(3)))), own.fetchEpochs);
-  f.if(
-    i64.ne(epoch, i64.load(fetches.get, own.epoch)),
-    () => f.call(emptyFetch, vcpu, fetches.get, mode),
+    i64.ne(epoch, i64.load(fetches, own.epoch)),
+    () => f.call(emptyFetch, vcpu, fetches, mode),
     undefined,
     'unlikely',
   );
@@ -251,11 +239,11 @@ function defineBanks(f: FunctionBuilder, emptyData: FunctionRef, emptyFetch: Fun
   f.ptr.store(vcpu, at.writeBank, f.ptr.add(tlb, f.ptr.const(own.writeTlb)));
   const slots = f.ptr.add(owner.get, f.ptr.from32(i32.mul(bank.get, i32.const(SLOT_BANK_BYTES))));
   f.ptr.store(vcpu, at.slotBank, f.ptr.add(slots, f.ptr.const(own.slots)));
-  const fetch = f.ptr.add(fetches.get, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
+  const fetch = f.ptr.add(fetches, f.ptr.from32(i32.mul(mode, i32.const(TLB_BANK_BYTES))));
   f.ptr.store(vcpu, at.fetchBank, f.ptr.add(fetch, f.ptr.const(own.fetchTlb)));
-  f.ptr.store(vcpu, at.fetchShadow, fetches.get);
+  f.ptr.store(vcpu, at.fetchShadow, fetches);
   f.ptr.store(vcpu, at.walkBank, f.ptr.add(space, f.ptr.const(own.walkCache)));
-  i64.store(vcpu, at.fetchEpoch, i64.load(fetches.get, own.fetchEpoch));
+  i64.store(vcpu, at.fetchEpoch, i64.load(fetches, own.fetchEpoch));
 }
 
 /** empty_data(vcpu, shadow, bank): of another epoch all of it, else (the writeEpoch moved) what writes go through. */

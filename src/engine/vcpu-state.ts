@@ -163,7 +163,7 @@ const ENGINE_FIELDS = {
   /** Of the last walk of a guest's second stage: PTE, number of its size. */
   guestPte: 'u64',
   guestSize: 'u32',
-  /** 1: translations of guests are kept (`--combined-shadows on`). 1: those of what runs are not. */
+  /** 1: guests have shadows (`--combined-shadows on`). 1: nothing of what runs gets into buffers. */
   combinedShadows: 'u32',
   uncached: 'u32',
   /** Of GUEST_ACCESS: of hlv and hsv, or hlvx, while they access. */

@@ -100,7 +100,10 @@ export interface MachineOptions {
    * where it is named; false hides it all the same.
    */
   readonly nested?: boolean;
-  /** What both stages of a nested guest's translation come to is kept. Default true; without, for measuring, both are walked each time. */
+  /**
+   * What both stages of a nested guest's translation come to is kept in shadows. Default true. Without, for measuring, both
+   * are walked for whatever the buffers lack, and each entry of the guest empties these.
+   */
   readonly combinedShadows?: boolean;
   /**
    * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
