@@ -43,11 +43,17 @@ function ecall<V, C>(m: Machine<V, C>): void {
   );
 }
 
-/** With TW or VTW, and in U-mode, the bounded time that the manual grants before the exception is none. */
+/**
+ * With TW or VTW, and in U-mode, the bounded time that the manual grants before the exception is none. A guest's timers are
+ * looked at all the same: a hypervisor may come back at once, again and again (Linux KVM, which polls before it sleeps), and
+ * the guest is to have its interrupt then, not when a slice of instructions is over.
+ */
 function wfi<V, C>(m: Machine<V, C>): void {
   m.require(m.either(inMode(m, MODE.machine), m.negate(anyOf(m, m.state('mstatus'), MSTATUS.TW))));
   m.requireVirtual(m.negate(m.both(inMode(m, MODE.user), hasFeature(m, FEATURE.supervisor))));
-  m.requireVirtual(m.negate(m.both(isGuest(m), anyOf(m, m.state('hstatus'), HSTATUS.VTW))));
+  const bounded = m.let(m.bool(m.both(isGuest(m), anyOf(m, m.state('hstatus'), HSTATUS.VTW))));
+  m.when(m.ne(bounded, m.const(0)), () => m.timerChanged());
+  m.requireVirtual(m.eq(bounded, m.const(0)));
   m.when(m.negate(interruptWaiting(m)), () => m.leave('wait'));
 }
 
