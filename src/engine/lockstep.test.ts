@@ -15,7 +15,7 @@ for (const { combined, programs } of [
     const lockstep = new Lockstep({ cpu: NESTED, shadows: { combined } });
     for (let seed = 1; seed <= programs; seed++) assert.equal(lockstep.run(seed), undefined);
     const { guestSteps, givenUp, rows } = lockstep.progress;
-    assert.ok(guestSteps > programs * 300, `${guestSteps} steps of guests`);
+    assert.ok(guestSteps > programs * 200, `${guestSteps} steps of guests`);
     assert.ok(givenUp < programs / 3, `${givenUp} programs given up`);
     for (const row of ['hlv.d', 'hsv.w', 'hlvx.wu', 'hfence.vvma', 'hfence.gvma', 'sret'])
       assert.ok(rows.has(row), row);
