@@ -2,7 +2,7 @@
  * The abstract machine for regions: operands are constants of the code, registers are locals. Accesses to memory go
  * through page slots; those that miss continue in a slow twin of the rest of their block (region-writer.ts), whose
  * accesses are calls.
- * Long: one method for each operation that regions do in their own way.
+ * Long: one method for each operation of Machine.
  */
 import { assert, must } from '../base/assert.ts';
 import {

@@ -1,6 +1,7 @@
 /**
  * Cases of traps, returns, permissions and interrupts with the hypervisor extension: privileged specification, chapter
  * "Hypervisor Extension", "Traps", "Trap Entry", "Trap Return", "Hypervisor Instructions".
+ * Long: tables of cases.
  */
 import { FEATURE } from '../../state.ts';
 import {

@@ -3,6 +3,8 @@ import { HOST_HANDLER } from './guest-program.testing.ts';
 import type { GuestOutcome } from './reference-guests.testing.ts';
 
 const GVA = 1n << 38n;
+const EXCEPTIONS = 0xf0_b7ffn;
+const GUEST_EXCEPTIONS = 0xb1ffn;
 const HSTATUS = 0x70_03c0n;
 const VSSTATUS = 0xc_6122n;
 const MTIP = 1n << 7n;
@@ -24,6 +26,9 @@ function without(outcome: GuestOutcome, expected: GuestOutcome): GuestOutcome {
   mask('vsstatus', ~VSSTATUS);
   mask('vsepc', 1n);
   mask('hideleg', ~VIRTUAL);
+  // It has exceptions that this hart has not.
+  mask('medeleg', ~EXCEPTIONS);
+  mask('hedeleg', ~GUEST_EXCEPTIONS);
   // It has fewer counters.
   for (const name of ['mcounteren', 'hcounteren', 'scounteren']) mask(name, ~7n);
   // The machine's timer is due there; hvip shows more of mip than its own.

@@ -30,7 +30,7 @@ const HEADER = 0x8030_0000;
 const RECORDS = 0x8040_0000;
 const RECORD_BYTES = 4096;
 const BATCH = 4096;
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 60_000;
 const C_EBREAK = 0x9002;
 const MARKER = 0xffff_ffff_ffff_ffffn;
 
@@ -48,6 +48,9 @@ const AT = {
 const lines = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join('\n');
 
+/** Where QEMU starts: a jump to the harness, which then puts c.ebreak there, too. */
+const START = assemble(`li t0, ${HARNESS}\njr t0`, BigInt(RAM)).bytes;
+
 /**
  * An mret to M-mode clears mstatus.MPV, which QEMU 10 does not let be written. Offsets of loads and stores end at 2047: outputs are reached from `out`, the record's middle. */
 const OUT = 2560;
@@ -60,6 +63,9 @@ const SOURCE = `
         csrw  pmpaddr0, t0
         li    t0, 0x1f
         csrw  pmpcfg0, t0
+        li    t0, ${RAM}
+        li    t1, 0x${C_EBREAK.toString(16)}${C_EBREAK.toString(16)}
+${lines(START.length / 4, (i) => `        sw    t1, ${4 * i}(t0)`)}
         li    x31, ${RECORDS}
         csrw  mscratch, x31
 next:   li    t0, ${HEADER}
@@ -167,7 +173,7 @@ async function runBatch(
   header.writeBigUInt64LE(BigInt(RECORDS + records.length));
   const code = Buffer.alloc(CODE_BYTES);
   for (let at = 0; at < code.length; at += 2) code.writeUInt16LE(C_EBREAK, at);
-  code.set(assemble(`li t0, ${HARNESS}\njr t0`, BigInt(RAM)).bytes);
+  code.set(START);
   const descriptor = openSync(file, 'w+');
   try {
     writeSync(descriptor, Buffer.alloc(1), 0, 1, RAM_BYTES - 1);
