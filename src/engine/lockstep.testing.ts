@@ -104,8 +104,10 @@ export class Lockstep {
   /** Runs the program of that seed; returns what differs, as text, or undefined. */
   run(seed: number): string | undefined {
     const random = new Random(seed);
-    const generator = new CodeGenerator(random, this.#configuration.decoder, { csrs: 'all' });
-    const { hasGuests } = this.#configuration;
+    const { decoder, hasGuests } = this.#configuration;
+    // Most instructions of the hypervisor extension are of that kind.
+    const weights = hasGuests ? { weights: { system: 8, csr: 8 } } : {};
+    const generator = new CodeGenerator(random, decoder, { csrs: 'all', ...weights });
     const world = randomWorld(random, generator.bytes(CODE.pages * 4096), hasGuests);
     const pair = new Pair(this.#engine, world, this.#configuration);
     const chunks: Chunk[] = [];

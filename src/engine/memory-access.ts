@@ -19,7 +19,8 @@ export function defineLoad(f: FunctionBuilder, host: FunctionRef, fault: Functio
   f.if(
     i32.gtU(i32.add(offset, bytes), i32.const(4096)),
     () => {
-      // Two pages: byte by byte. A device there is a fault: no device is split in half.
+      // Two pages: byte by byte, once both are known to be there.
+      bothPages(f, { host, fault }, ACCESS.load);
       const out = f.local('i64');
       const i = f.local('i32');
       f.while(
@@ -27,14 +28,7 @@ export function defineLoad(f: FunctionBuilder, host: FunctionRef, fault: Functio
         () => {
           const wide = f.convert('i64_extend_i32_u', i.get);
           const byte = f.let(f.call(self, vcpu, i64.add(va, wide), i32.const(1)) as I64);
-          f.if(i32.load(vcpu, at.fault), () => {
-            f.if(i32.eq(i32.load(vcpu, at.exitKind), i32.const(EXIT.mmio)), () => {
-              f.if(i32.eq(i32.load(vcpu, at.fault), i32.const(FAULT.leave)), () =>
-                f.call(fault, vcpu, i32.const(ACCESS.load), i64.add(va, wide), i32.const(1)),
-              );
-            });
-            f.return(i64.const(0));
-          });
+          f.if(i32.load(vcpu, at.fault), () => f.return(i64.const(0)));
           f.set(out, i64.or(out.get, i64.shl(byte, i64.shl(wide, i64.const(3)))));
           f.set(i, i32.add(i.get, i32.const(1)));
         },
@@ -81,20 +75,8 @@ export function defineStore(f: FunctionBuilder, host: FunctionRef, fault: Functi
   f.if(
     i32.gtU(i32.add(offset, bytes), i32.const(4096)),
     () => {
-      // Two pages: both are translated before a byte is written. A device there is a fault.
-      const firstBytes = f.let(i32.sub(i32.const(4096), offset));
-      const second = f.let(i64.and(i64.add(va, i64.const(7)), i64.const(-4096)));
-      const one = f.let(f.call(host, vcpu, va, firstBytes, i32.const(ACCESS.store)) as Ptr);
-      const check = (address: Ptr, part: I64): void =>
-        f.if(f.ptr.eqz(address), () => {
-          f.if(i32.eqz(i32.load(vcpu, at.fault)), () =>
-            f.call(fault, vcpu, i32.const(ACCESS.store), part, i32.const(1)),
-          );
-          f.return();
-        });
-      check(one, va);
-      const two = f.let(f.call(host, vcpu, second, i32.sub(bytes, firstBytes), i32.const(ACCESS.store)) as Ptr);
-      check(two, second);
+      // Two pages: both are translated before a byte is written.
+      const { one, two, firstBytes } = bothPages(f, { host, fault }, ACCESS.store);
       announceTwo(f, vcpu);
       const i = f.local('i32');
       f.while(
@@ -139,6 +121,37 @@ export function defineStore(f: FunctionBuilder, host: FunctionRef, fault: Functi
   });
   i64.store(vcpu, at.exitValue, value);
   leaveForDevice(f, vcpu, bytes, true);
+}
+
+/**
+ * The host addresses of an access that lies in two pages. Leaves the function (load_slow, store_slow) where either faults;
+ * only then a device is looked for, which is a fault: none is split in half.
+ */
+function bothPages(
+  f: FunctionBuilder,
+  to: { readonly host: FunctionRef; readonly fault: FunctionRef },
+  access: number,
+): { readonly one: Ptr; readonly two: Ptr; readonly firstBytes: I32 } {
+  const { i32, i64 } = f;
+  const [vcpu, va, bytes] = [f.param<Ptr>(0).get, f.param<I64>(1).get, f.param<I32>(2).get];
+  const giveUp = (): void => (access === ACCESS.load ? f.return(i64.const(0)) : f.return());
+  const firstBytes = f.let(i32.sub(i32.const(4096), i32.and(f.convert('i32_wrap_i64', va), i32.const(0xfff))));
+  const second = f.let(i64.and(i64.add(va, i64.const(7)), i64.const(-4096)));
+  const locate = (part: I64, count: I32): Ptr => {
+    const address = f.let(f.call(to.host, vcpu, part, count, i32.const(access)) as Ptr);
+    f.if(f.ptr.eqz(address), () => f.if(i32.load(vcpu, at.fault), giveUp));
+    return address;
+  };
+  const one = locate(va, firstBytes);
+  const two = locate(second, i32.sub(bytes, firstBytes));
+  const check = (address: Ptr, part: I64): void =>
+    f.if(f.ptr.eqz(address), () => {
+      f.call(to.fault, vcpu, i32.const(access), part, i32.const(1));
+      giveUp();
+    });
+  check(one, va);
+  check(two, second);
+  return { one, two, firstBytes };
 }
 
 function leaveForDevice(f: FunctionBuilder, vcpu: Ptr, bytes: I32, isWrite: boolean): void {

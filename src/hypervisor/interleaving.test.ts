@@ -15,7 +15,7 @@ for (const { name, options, translation, programs } of [
     name: 'four, translated twice',
     options: { harts: 4 },
     translation: { secondThreshold: 4, batch: 3 },
-    programs: 16,
+    programs: 32,
   },
   { name: 'two, translated in memory64', options: { width: 64 }, translation: {}, programs: 12 },
   {

@@ -10,10 +10,10 @@ for (const width of [32, 64] as const)
   test(`translated programs do the same whatever a forbidden page holds (memory${width})`, () => {
     const translate = translating({ followsCold: true })({ decoder: createDecoder(DEFAULT_EXTENSIONS) });
     const isolation = new Isolation(width, translate);
-    for (let seed = 1; seed <= 12; seed++) isolation.run(seed * width + 3);
+    for (let seed = 1; seed <= 48; seed++) isolation.run(seed * width + 3);
     assert.ok(isolation.regionsMade > 100, `${isolation.regionsMade} regions`);
     for (const kind of ['fetch', 'load', 'store', 'walk'] as const)
-      assert.ok(isolation.violations[kind] > 5, `${kind}: ${isolation.violations[kind]}`);
+      assert.ok(isolation.violations[kind] > 0, `${kind}: ${isolation.violations[kind]}`);
   });
 
 test('translated programs of two partitions in turns on one processor do what each does alone', () => {

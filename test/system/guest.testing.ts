@@ -44,6 +44,11 @@ export class Guest implements AsyncDisposable {
     return new Guest(await restoreMachine(file, options), limitMs * PATIENCE);
   }
 
+  /** A machine, or a partition of one, that was made otherwise. */
+  static of(machine: MachineHandle, limitMs = LIMIT_MS): Guest {
+    return new Guest(machine, limitMs * PATIENCE);
+  }
+
   private constructor(machine: MachineHandle, limitMs: number) {
     this.machine = machine;
     this.#limit = setTimeout(() => {

@@ -25,20 +25,27 @@ interface Case {
   readonly controller: RegExp;
 }
 
+const onPlic = /SiFive PLIC\s.*ttyS0/;
+const onAplic = /APLIC-MSI.*ttyS0/;
 const cases: readonly Case[] = [
-  { name: 'one processor, a PLIC', session: {}, machine: {}, controller: /SiFive PLIC\s.*ttyS0/ },
+  { name: 'one processor, a PLIC', session: {}, machine: {}, controller: onPlic },
   {
     name: 'two processors on one, emulated IMSICs',
     session: { cpus: 2, aia: 'emulated' },
     machine: { aia: 'aplic-imsic' },
-    controller: /APLIC-MSI.*ttyS0/,
+    controller: onAplic,
   },
   {
     name: 'two processors on two, guest interrupt files',
     session: { cpus: 2, aia: 'hardware' },
     machine: { cpus: 2, aia: 'aplic-imsic', guestFiles: 3 },
-    controller: /APLIC-MSI.*ttyS0/,
+    controller: onAplic,
   },
+];
+/** What the reference machine takes too long for, in ours. */
+const further: readonly Case[] = [
+  { name: 'two processors on one, a PLIC', session: { cpus: 2 }, machine: {}, controller: onPlic },
+  { name: 'two processors on two, a PLIC', session: { cpus: 2 }, machine: { cpus: 2 }, controller: onPlic },
 ];
 
 const words = `kage.net=off kage.agent=off ${firstLevelWords}`;
@@ -64,18 +71,13 @@ describe('Linux by KVM in the reference machine', requires('apt', 'cross', 'qemu
   }
 });
 
-const ourCases: readonly Case[] = [
-  { name: 'one processor', session: {}, machine: {}, controller: /SiFive PLIC\s.*ttyS0/ },
-  { name: 'two processors on one', session: { cpus: 2 }, machine: {}, controller: /SiFive PLIC\s.*ttyS0/ },
-  { name: 'two processors on two', session: { cpus: 2 }, machine: { cpus: 2 }, controller: /SiFive PLIC\s.*ttyS0/ },
-];
-
 describe('Linux by KVM in our machine', requires('apt', 'cross'), () => {
-  for (const one of ourCases) {
+  for (const one of [...cases, ...further]) {
     test(one.name, async () => {
       const image = await debianImage();
       const boot = { kernel: image.kernel, initrd: await nestedInitrd(image), append: `${image.commandLine} ${words}` };
-      await using guest = await Guest.start({ ...boot, nested: true, cpus: one.machine.cpus ?? 1, agent: false });
+      const { cpus = 1, aia = 'none', guestFiles = 0 } = one.machine;
+      await using guest = await Guest.start({ ...boot, nested: true, cpus, aia, aiaGuests: guestFiles, agent: false });
       const report = await nestedSession(guest, one.session);
       assert.deepEqual(await guest.machine.exited, { reason: 'poweroff', code: 0 });
       check(report, one);
