@@ -7,6 +7,9 @@
  *   page --bits 0 to 7--> first place: looked at by all code
  *        \--bits 0 to 23, mixed--> second place: looked at after a miss; found there, the two change places
  *
+ * A second place is never the first one, and never that of a page beside it: code takes an access for one within a page if
+ * the place of its first byte has the page of its last one. Bit 0 stays, and bit 1 changes.
+ *
  * Buffers are emptied as a whole, or of one page: then of both its places.
  */
 import type { FunctionBuilder, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
@@ -24,15 +27,14 @@ export function firstPlace(f: FunctionBuilder, va: I64): Ptr {
 export function secondPlace(f: FunctionBuilder, va: I64): Ptr {
   const { i64 } = f;
   const above = i64.xor(i64.shrU(va, i64.const(20)), i64.shrU(va, i64.const(28)));
-  // Never the first one.
-  const mixed = i64.xor(i64.shrU(va, i64.const(12)), i64.or(above, i64.const(1)));
+  const mixed = i64.xor(i64.shrU(va, i64.const(12)), i64.or(i64.and(above, i64.const(-2)), i64.const(2)));
   return f.ptr.from64(i64.shl(i64.and(mixed, i64.const(LAST)), i64.const(4)));
 }
 
 /** Offsets of both places in a bank, first the first one; of a page's address. */
 export function placesOf(va: bigint): readonly [number, number] {
   const page = BigInt.asUintN(52, va >> 12n);
-  const second = (page ^ (((page >> 8n) ^ (page >> 16n)) | 1n)) & BigInt(LAST);
+  const second = (page ^ ((((page >> 8n) ^ (page >> 16n)) & -2n) | 2n)) & BigInt(LAST);
   return [Number(page & BigInt(LAST)) * TLB_ENTRY_BYTES, Number(second) * TLB_ENTRY_BYTES];
 }
 
