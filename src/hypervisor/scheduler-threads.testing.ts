@@ -44,7 +44,7 @@ function run(buffer: SharedArrayBuffer, at: number, size: SchedulerShape, proces
     if (Atomics.load(words, AT.hops) >= HOPS) break;
     if (vcpu === NOBODY) {
       const before = performance.now();
-      scheduler.sleep(processor, now());
+      scheduler.sleep(processor, now);
       if (performance.now() - before > 900 && Atomics.load(words, AT.hops) < HOPS) Atomics.add(words, AT.timeouts, 1);
       vcpu = scheduler.next(processor, now());
       continue;

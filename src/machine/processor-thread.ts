@@ -101,7 +101,7 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
     if (commons.hasEnded) return;
     if (number !== NOBODY) number = runVcpu(number);
     else {
-      scheduler.sleep(self, nowMs());
+      scheduler.sleep(self, nowMs);
       number = scheduler.next(self, nowMs());
     }
   }
