@@ -69,9 +69,9 @@ async function main(args: string[]): Promise<number> {
   return broken.length > 0 ? 1 : 0;
 }
 
-/** What a second level costs, where our machine is as it is by default: at a third of the programs' size, which suffices. */
+/** What a second level costs, where our machine is as it is by default. */
 async function benchNested(image: GuestImage, { runs, permille }: Options): Promise<Map<NestedSide, SideFigures>> {
-  const size = { runs, permille: Math.round(permille * 0.3), exitsPermille: permille };
+  const size = { runs, permille, exitsPermille: permille };
   const figures = await measureNested(image, { ...size, only: 'integer,float', sides: ['qemu', 'ours', 'walks'], say });
   process.stdout.write(`${nestedReport(figures)}\n`);
   for (const { holds, sentence } of nestedBounds(figures))
