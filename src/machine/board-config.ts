@@ -296,18 +296,7 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
 
 /** What a machine decides for all of its partitions, and a partition's options may not say. */
 const OF_THE_MACHINE = [
-  ...[
-    'processors',
-    'codeMemoryBytes',
-    'cpu',
-    'nested',
-    'clock',
-    'translate',
-    'hotThreshold',
-    'promotion',
-    'overlay',
-    'traps',
-  ],
+  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 
@@ -323,19 +312,27 @@ export function checkPartition(options: object): void {
 }
 
 /** Of the harts' features, those that partitions of a machine may have or be without. */
-const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia;
+const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia | FEATURE.h | FEATURE.smstateen;
 
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
-  const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
+  const { processors, codeBytes, cpu, features, policies, overlays, width, shared, clock, translation } = machine;
   const balloon = options.balloon ?? machine.room !== undefined;
-  const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);
+  const nested = options.nested ?? false;
+  if (nested && (features & FEATURE.h) === 0n)
+    throw new OperatorError(
+      'no-hypervisor-extension',
+      "the machine's harts have no hypervisor extension",
+      'Make the machine with --nested.',
+    );
+  const own = boardConfig({ ...options, nested, balloon, cpu, processors }, shared, processors);
   const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
   const { translation: _, ...rest } = own;
   return {
     ...rest,
-    ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
+    // One engine is for all; what it knows and a partition's harts do not have is hidden by features.
+    ...{ processors, codeBytes, cpu, nested, policies, overlays, width, clock },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
     features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),

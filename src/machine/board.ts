@@ -90,6 +90,8 @@ export interface BoardConfig extends InterruptOptions {
   readonly clock: 'real' | 'instructions';
   /** The harts' extensions, and those emulated for them, as `--cpu` names them. */
   readonly cpu: string;
+  /** Of another partition: whether its harts have the hypervisor extension of `cpu`. */
+  readonly nested?: boolean;
   /** How hot code is translated; absent: it is interpreted. */
   readonly translation?: TranslatorOptions;
   /** Shadow tables of each hart. */

@@ -4,8 +4,9 @@ import { must } from '../base/assert.ts';
 import { OperatorError } from '../base/errors.ts';
 import { type Processor, shadowBytes } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
-import { Board } from './board.ts';
-import { type BoardOptions, boardConfig, partitionConfig } from './board-config.ts';
+import { FEATURE } from '../isa/index.ts';
+import { Board, type BoardConfig } from './board.ts';
+import { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 import { tellOfFrames } from './board-runner.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
 import { EmptySlot } from './empty-slot.ts';
@@ -96,6 +97,26 @@ test('what the machine decides a partition may not say', () => {
   assert.throws(() => boardConfig({ room: {}, clock: 'instructions' }), { code: 'no-processors' });
   assert.throws(() => boardConfig({ room: { partitions: 0 } }), { code: 'bad-room' });
   assert.throws(() => boardConfig({ room: { memoryBytes: 4096 } }), { code: 'bad-room' });
+});
+
+test('a partition has the hypervisor extension only if it asks for it, and the machine has it', () => {
+  const machine = boardConfig({ nested: true, room: {} });
+  const H = FEATURE.h | FEATURE.smstateen;
+  const letter = (misa: bigint): bigint => (misa >> 7n) & 1n;
+  const names = (config: BoardConfig): boolean => extensionsOf(config).has('h');
+  assert.deepEqual([machine.features & H, letter(machine.misa), names(machine)], [H, 1n, true]);
+  for (const [options, bits, one] of [
+    [{}, 0n, 0n],
+    [{ nested: false }, 0n, 0n],
+    [{ nested: true }, H, 1n],
+    [{ nested: true, bios: 'none' }, H, 1n],
+  ] as const) {
+    const own = partitionConfig(options, machine);
+    assert.deepEqual([own.features & H, letter(own.misa), names(own), own.cpu], [bits, one, one === 1n, machine.cpu]);
+  }
+  const plain = boardConfig({ room: {} });
+  assert.throws(() => partitionConfig({ nested: true }, plain), { code: 'no-hypervisor-extension' });
+  assert.equal(partitionConfig({}, plain).features, plain.features);
 });
 
 test('a hart has fewer shadows in a machine of many, and a guest as many as it asks for', () => {

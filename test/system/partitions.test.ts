@@ -186,6 +186,68 @@ test('who ends ends alone, by whatever end, and its memory serves the next, with
   }
 });
 
+/** What only harts with the hypervisor extension execute. */
+const HYPERVISORS = [
+  ...['hfence.vvma', 'hfence.gvma', 'hinval.vvma a0, x0', 'hlv.d a1, (a0)', 'hsv.d a1, (a0)'],
+  ...['csrr a1, hstatus', 'csrr a1, vsatp', 'csrr a1, mtval2', 'csrw hgatp, x0', 'csrr a1, mstateen0'],
+];
+
+/** Ends with 100 and, beside that, how many of them are illegal; 99 if misa does not fit, 98 for other traps. */
+const countIllegal = `
+    la t0, trapped
+    csrw mtvec, t0
+    li t0, -1               # what is below machine mode may reach all of memory
+    csrw pmpaddr0, t0
+    li t0, 0x1f
+    csrw pmpcfg0, t0
+    li s0, 0
+    li a0, 0x80010000
+    ${HYPERVISORS.join('\n    ')}
+    csrr t0, misa
+    srli t0, t0, 7
+    andi t0, t0, 1
+    seqz t1, s0
+    addi s0, s0, 100
+    beq t0, t1, say
+    li s0, 99
+say:
+    slli t1, s0, 16
+    li t0, 0x3333
+    or t1, t1, t0
+    j end
+    .balign 4
+trapped:
+    csrr t0, mcause
+    addi t0, t0, -2
+    bnez t0, other
+    addi s0, s0, 1
+    csrr t0, mepc
+    addi t0, t0, 4
+    csrw mepc, t0
+    mret
+other:
+    li s0, 98
+    j say
+${END}`;
+
+test('one partition has the hypervisor extension, its neighbour has not', { timeout: 60_000 }, async () => {
+  await using first = await createMachine({
+    ...program(spin),
+    nested: true,
+    room: { partitions: 4, memoryBytes: 24 * MiB },
+  });
+  for (const [options, code] of [
+    [{}, 100 + HYPERVISORS.length],
+    [{ nested: true }, 100],
+    [{ nested: false, cpus: 2 }, 100 + HYPERVISORS.length],
+  ] as const) {
+    await using guest = await first.createPartition({ ...program(countIllegal), ...options });
+    assert.deepEqual(await guest.exited, { reason: 'failure', code });
+  }
+  await using plain = await createMachine({ ...program(spin), room: { partitions: 2, memoryBytes: 12 * MiB } });
+  await assert.rejects(plain.createPartition({ ...program(spin), nested: true }), { code: 'no-hypervisor-extension' });
+});
+
 test('what a machine has no room for is refused, and what is there goes on', { timeout: 60_000 }, async () => {
   await using first = await createMachine({
     ...program(spin),

@@ -29,6 +29,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   shadowModel: optional(oneOf('fence', 'tracked')),
   asidBits: optional(integer(0, 16)),
   combinedShadows: optional(truth),
+  nested: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
   protection: optional(truth),

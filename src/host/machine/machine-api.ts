@@ -138,7 +138,6 @@ export type PartitionOptions = Omit<
   MachineOptions,
   | 'processors'
   | 'cpu'
-  | 'nested'
   | 'clock'
   | 'codeMemoryBytes'
   | 'translate'

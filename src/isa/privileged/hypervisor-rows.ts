@@ -5,11 +5,18 @@
  */
 import type { AccessSize, Machine } from '../machine.ts';
 import { type Row, row } from '../row.ts';
+import { FEATURE } from '../state.ts';
 import { fenceSelected } from './fences.ts';
 import { HSTATUS } from './hstatus.ts';
-import { anyOf, isGuest, MODE, MSTATUS, requireHypervisor, requireSupervisorUnless } from './mstatus.ts';
+import { anyOf, hasFeature, isGuest, MODE, MSTATUS, requireHypervisor, requireSupervisorUnless } from './mstatus.ts';
+
+/** Harts that one engine serves may have the extension or not. */
+function requireExtension<V, C>(m: Machine<V, C>): void {
+  m.require(hasFeature(m, FEATURE.h));
+}
 
 function requireGuestAccess<V, C>(m: Machine<V, C>): void {
+  requireExtension(m);
   m.requireVirtual(m.negate(isGuest(m)));
   m.require(m.either(m.ne(m.mode(), m.const(MODE.user)), anyOf(m, m.state('hstatus'), HSTATUS.HU)));
 }
@@ -30,12 +37,14 @@ function store<V, C>(m: Machine<V, C>, size: AccessSize): void {
 }
 
 function fenceGuest<V, C>(m: Machine<V, C>): void {
+  requireExtension(m);
   requireHypervisor(m);
   fenceSelected(m, (va, asid) => m.fenceGuest(va, asid));
 }
 
 /** rs1 holds the guest-physical address without its two lowest bits. */
 function fenceGuestPhysical<V, C>(m: Machine<V, C>): void {
+  requireExtension(m);
   requireHypervisor(m);
   requireSupervisorUnless(m, MSTATUS.TVM, 0n);
   fenceSelected(m, (gpa, vmid) => m.fenceGuestPhysical(gpa && m.sll(gpa, m.const(2)), vmid));

@@ -64,7 +64,7 @@ export function requireSupervisor<V, C>(m: Machine<V, C>): void {
   m.requireVirtual(m.ne(m.mode(), m.const(MODE.user)));
 }
 
-/** HS- and M-mode only: an illegal instruction in U-mode, a virtual one for guests. */
+/** HS- and M-mode only: an illegal instruction in U-mode, a virtual one for guests. That the hart has H is the caller's to ask. */
 export function requireHypervisor<V, C>(m: Machine<V, C>): void {
   m.requireVirtual(m.both(m.ne(m.mode(), m.const(MODE.user)), m.negate(isGuest(m))));
 }

@@ -22,6 +22,7 @@ import {
   VU,
 } from './guest-state.testing.ts';
 import {
+  ALL_FEATURES,
   csrrs,
   csrrw,
   EBREAK,
@@ -417,7 +418,32 @@ const guestAccesses: HartCase[] = GUEST_ACCESSES.flatMap(([name, word, value]) =
   ),
 );
 
+/** Harts without the extension may be served by an engine that knows it: there its instructions are illegal. */
+const absent: HartCase[] = [
+  ...[hfenceVvma(1, 2), hfenceGvma(1, 2), hinvalVvma(1, 2), hinvalGvma(1, 2)],
+  ...GUEST_ACCESSES.map(([, word]) => word),
+].flatMap((word) =>
+  [U, HS, M].map((at): HartCase => {
+    const before: Registers = { ...inMode(at), features: ALL_FEATURES, hstatus: HU };
+    const {
+      mstatus = 0n,
+      pc = 0n,
+      mepc = 0n,
+      mcause = 0n,
+      mtval = 0n,
+      mode = 0n,
+    } = toMachine({ ...HYPERVISOR, ...before }, { cause: 2, tval: BigInt(word >>> 0) });
+    return {
+      name: `${(word >>> 0).toString(16)} in ${at.name} of a hart without H`,
+      before: { ...before, mtvec: MTVEC },
+      program: [word],
+      after: { mstatus, pc, mepc, mcause, mtval, mode },
+    };
+  }),
+);
+
 export const GUEST_TRAP_CASES: readonly HartCase[] = [
+  ...absent,
   ...exceptions,
   ...vectored,
   ...builtInSbi,
