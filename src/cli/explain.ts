@@ -9,6 +9,7 @@ import { parseAddress, parseCount } from './values.ts';
 export interface ExplainFlags {
   readonly format: Format;
   readonly hart?: string;
+  readonly level?: string;
   readonly wasm: boolean;
   readonly most?: string;
 }
@@ -16,6 +17,7 @@ export interface ExplainFlags {
 /** `where` is an address, `pc` or `hot`. */
 export async function explain(io: Io, where: string, name: string | undefined, flags: ExplainFlags): Promise<number> {
   const hart = flags.hart === undefined ? 0 : parseCount(flags.hart, '--hart', 0, 4095);
+  const level = flags.level === undefined ? undefined : parseCount(flags.level, '--level', 1, 2);
   const most = flags.most === undefined ? 20 : parseCount(flags.most, '--most', 1, 1000);
   const pc = where === 'pc' || where === 'hot' ? undefined : parseAddress(where);
   await using machine = await connectMachine(name ?? (await onlyMachine()));
@@ -23,15 +25,20 @@ export async function explain(io: Io, where: string, name: string | undefined, f
     const regions = await machine.hotRegions(most);
     print(io, flags.format, regions, () =>
       table(
-        ['address', 'hart', 'physical', 'region', 'instructions', 'entered', 'module'],
-        regions.map(({ at = '-', hart: by = '-', physical = '-', number, instructions, entered, module }) =>
-          [at, by, physical, number, instructions, entered, module].map(String),
+        ['address', 'hart', 'level', 'physical', 'region', 'instructions', 'entered', 'module'],
+        regions.map(
+          ({ at = '-', hart: by = '-', level: of = '-', physical = '-', number, instructions, entered, module }) =>
+            [at, by, of, physical, number, instructions, entered, module].map(String),
         ),
       ),
     );
     return 0;
   }
-  const told = await machine.explain({ hart, ...(pc === undefined ? {} : { pc }) });
+  const told = await machine.explain({
+    hart,
+    ...(pc === undefined ? {} : { pc }),
+    ...(level === undefined ? {} : { level: level === 1 ? 1 : 2 }),
+  });
   print(io, flags.format, told, () => `${explanationLines(told, { wasm: flags.wasm }).join('\n')}\n`);
   return 0;
 }
@@ -60,6 +67,7 @@ Examples:
   kage explain hot web                    where web spends its time
   kage explain 0xffffffff80003a5c web     the code there, as hart 0 sees it
   kage explain pc web --hart 1 --no-wasm  where hart 1 was, its blocks alone
+  kage explain 0xffffffff80003a5c web --level 2   the code there in the guest of the guest
   kage explain pc --format json           for programs; the one machine that runs
 
 docs/explain.md shows how to read it.`;

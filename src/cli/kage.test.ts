@@ -120,6 +120,7 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['explain', 'main', 'nobody'], /main is not an address\. Write it in hexadecimal/],
     [['explain', '0x12345678123456789', 'nobody'], /is not an address/],
     [['explain', 'pc', 'nobody', '--hart', 'x'], /--hart x is not a number/],
+    [['explain', 'pc', 'nobody', '--level', '3'], /--level 3 is not/],
     [['protect'], /missing required argument 'name'/],
     [['protect', 'nobody'], /No machine named nobody/],
     [['protect', 'nobody', '--deny', 'w'], /not said whose rights are meant\. Write it as "kage protect NAME --domain/],
@@ -329,13 +330,15 @@ func $region3 (param $vcpu i32)
     assert.equal(plain.stdout, stdout.slice(0, stdout.indexOf('\nWebAssembly')));
     const json = JSON.parse((await kage(['explain', 'pc', '--format', 'json'])).stdout) as Record<string, unknown>;
     assert.deepEqual([json['status'], json['pc'], json['hart']], ['translated', '0x80200000', 0]);
+    const second = await kage(['explain', 'pc', '--level', '2', '--no-wasm']);
+    assert.match(second.stdout, /^0x80200000, hart 0 in supervisor mode \(level 2\), /);
     const nothing = await kage(['explain', '0x10', 'one']);
     assert.equal(nothing.stdout, '0x10, hart 0 in supervisor mode\nNothing can be executed there.\n');
 
     const hot = await kage(['explain', 'hot', 'one']);
     assert.match(
       hot.stdout,
-      /^ADDRESS +HART +PHYSICAL +REGION +INSTRUCTIONS +ENTERED +MODULE\n0x80200000 +0 .* 12 +1\n- +- +- +4 /,
+      /^ADDRESS +HART +LEVEL +PHYSICAL +REGION +INSTRUCTIONS +ENTERED +MODULE\n0x80200000 +0 +1 .* 12 +1\n- +- +- +- +4 /,
     );
     const first = JSON.parse((await kage(['explain', 'hot', '--most', '1', '--format', 'json'])).stdout) as unknown[];
     assert.equal(first.length, 1);

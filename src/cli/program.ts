@@ -133,6 +133,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .argument('<pc>', 'an address, "pc" or "hot"')
     .argument('[name]', 'the machine; the one that runs by default')
     .option('--hart <number>', 'as which hart sees it; 0 by default')
+    .option('--level <number>', 'as the guest sees it (1), or the guest of that guest (2); by default as it runs')
     .option('--no-wasm', 'without the WebAssembly')
     .option('--most <count>', 'regions that "hot" lists; 20 by default')
     .addOption(formatOption())

@@ -1,9 +1,10 @@
 /**
  * The CSR table as two functions: csr_read(vcpu, number) and csr_write(vcpu, number, value, changes, old). A number goes
  * through a table to its case; numbers without a row, like failed guards, record an illegal instruction.
- * Also time and timer: the clock that the time CSR reads, and its comparison with stimecmp.
+ * Also time and timer: the clock that the time CSR reads, and its comparison with stimecmp; and select_host and
+ * select_guest, for who looks at a guest's hart from machine mode.
  */
-import { CSRS, FEATURE, readCsr, writeCsr } from '../isa/index.ts';
+import { CSRS, FEATURE, readCsr, selectGuestArea, selectHost, writeCsr } from '../isa/index.ts';
 import type { FunctionBuilder, FunctionRef, I32, I64, ModuleBuilder, Ptr } from '../wasm/index.ts';
 import { type HandlerPlace, InterpreterMachine } from './interpreter-machine.ts';
 import { PLAN } from './memory-plan.ts';
@@ -110,6 +111,15 @@ export function defineCsrs(module: ModuleBuilder, library: Library, hostTime: Fu
       );
     }),
   );
+  if (!library.hasHypervisor) return;
+  for (const [name, select] of [
+    ['select_host', selectHost],
+    ['select_guest', selectGuestArea],
+  ] as const)
+    library.set(
+      name,
+      module.function(name, [P], [], (f) => select(machine(f, () => f.return()))),
+    );
 }
 
 /** The table from CSR numbers to cases; the last number where there is no CSR. */

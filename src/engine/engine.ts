@@ -135,6 +135,8 @@ interface Exports {
   take_trap(vcpu: Address, pc: bigint): void;
   /** Of harts with the hypervisor extension. */
   describe_fault?(vcpu: Address, bits: number): void;
+  select_host?(vcpu: Address): void;
+  select_guest?(vcpu: Address): void;
   load_slow(vcpu: Address, va: bigint, bytes: number): bigint;
   store_slow(vcpu: Address, va: bigint, bytes: number, value: bigint): void;
 }
@@ -339,28 +341,38 @@ export class Processor {
     this.#exports.store_slow(this.#address(vcpu), BigInt.asIntN(64, va), bytes, BigInt.asIntN(64, value));
   }
 
-  /** The CSR's value as machine mode reads it; undefined where there is none. */
+  /**
+   * The CSR's value as machine mode reads it; undefined where there is none. Machine mode is no guest: of a hart that
+   * executes one, sepc is the hypervisor's and vsepc the guest's.
+   */
   readCsr(vcpu: number, state: VcpuState, number: number): bigint | undefined {
-    const mode = state.mode;
-    state.mode = 3n;
-    const value = this.#exports.csr_read(this.#address(vcpu), number);
-    state.mode = mode;
-    const missing = state.fault !== 0;
-    state.fault = 0;
-    return missing ? undefined : BigInt.asUintN(64, value);
+    const value = this.#asMachine(vcpu, state, (at) => this.#exports.csr_read(at, number));
+    return value === undefined ? undefined : BigInt.asUintN(64, value);
   }
 
   /** Writes as machine mode would; false where there is no such CSR. */
   writeCsr(vcpu: number, state: VcpuState, number: number, value: bigint): boolean {
-    const mode = state.mode;
-    state.mode = 3n;
-    const old = this.#exports.csr_read(this.#address(vcpu), number);
-    this.#exports.csr_write(this.#address(vcpu), number, BigInt.asIntN(64, value), -1n, old);
-    state.mode = mode;
-    const done = state.fault === 0;
-    state.fault = 0;
+    const done = this.#asMachine(vcpu, state, (at) => {
+      const old = this.#exports.csr_read(at, number);
+      this.#exports.csr_write(at, number, BigInt.asIntN(64, value), -1n, old);
+      return true;
+    });
     this.contextChanged(vcpu);
-    return done;
+    return done === true;
+  }
+
+  /** Acts in machine mode of a vCPU that stands still, whose mode is as before afterwards; undefined if that faulted. */
+  #asMachine<T>(vcpu: number, state: VcpuState, act: (at: Address) => T): T | undefined {
+    const at = this.#address(vcpu);
+    const { mode, virtual } = state;
+    if (virtual !== 0n) this.#exports.select_host?.(at);
+    state.mode = 3n;
+    const result = act(at);
+    state.mode = mode;
+    if (virtual !== 0n) this.#exports.select_guest?.(at);
+    const hasFaulted = state.fault !== 0;
+    state.fault = 0;
+    return hasFaulted ? undefined : result;
   }
 
   #address(value: number): Address {

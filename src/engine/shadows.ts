@@ -148,18 +148,25 @@ export function globalEntries(memory: MachineMemory, state: VcpuState): number {
   return isDropped(state, shadow) ? 0 : entriesOf(shadow);
 }
 
-/** Each fetch translation that stands, of all shadows: page and decoded page. What a hart is about to change may be wrong. */
+/**
+ * Each fetch translation that stands, of all shadows: page and decoded page; whether it is of the guest's guest. What a hart is about to
+ * change may be wrong.
+ */
 export function* fetchTranslations(
   memory: MachineMemory,
   state: VcpuState,
-): Generator<{ va: bigint; decoded: number }> {
+): Generator<{ va: bigint; decoded: number; isGuest: boolean }> {
   for (let number = 0; number < state.shadowCount + RESERVED_SHADOWS; number++) {
     const shadow = shadowAt(memory, state, number);
     if (isDropped(state, shadow)) continue;
     for (let bank = 0; bank < BANKS; bank++) {
       if (shadow.fetchEpochs[bank] !== shadow.epoch) continue;
       for (let i = bank * TLB_ENTRIES * 2; i < (bank + 1) * TLB_ENTRIES * 2; i += 2)
-        yield { va: shadow.fetchTlb[i] ?? NONE, decoded: Number(BigInt.asUintN(32, shadow.fetchTlb[i + 1] ?? 0n)) };
+        yield {
+          va: shadow.fetchTlb[i] ?? NONE,
+          decoded: Number(BigInt.asUintN(32, shadow.fetchTlb[i + 1] ?? 0n)),
+          isGuest: shadow.isGuest !== 0,
+        };
     }
   }
 }

@@ -37,6 +37,7 @@ export {
 export type { AccessSize, AmoOperation, FloatLetter, Machine, Semantics } from './machine.ts';
 export { FIELD_BITS, type Immediate, type ImmediatePiece, type Pattern, readImmediate } from './pattern.ts';
 export { AREA_BY_CAUSE, AREA_COUNTERS, type Area, type AreaRow, CODES } from './privileged/area-by-cause.ts';
+export { selectGuestArea, selectHost } from './privileged/areas.ts';
 export { EXCEPTION, INTERRUPT } from './privileged/causes.ts';
 export { HVICTL } from './privileged/guest-top.ts';
 export type { HartRegisters } from './privileged/pmp-check.ts';

@@ -4,6 +4,7 @@
  * Harts go on meanwhile: what they drop in between is looked at anew.
  */
 import { assert, must } from '../base/assert.ts';
+import { OperatorError } from '../base/errors.ts';
 import type { Signature } from '../engine/index.ts';
 import type { Vcpu } from '../hypervisor/index.ts';
 import { disassemble } from '../isa/index.ts';
@@ -25,13 +26,15 @@ import type { Board } from './board.ts';
 import { guestCode } from './board-runner.ts';
 import { CoveredCode } from './covered-code.ts';
 import type { CodeExplanation, CodeStatus, HitBlock, RegionRecord, WasmExplanation } from './explanation.ts';
-import { GuestCode, type ModeName } from './guest-code.ts';
+import { GuestCode, type Level, levelOf, type ModeName } from './guest-code.ts';
 import { isCovered, regionAt, reportPage } from './page-report.ts';
 
 export interface ExplainRequest {
   readonly hart: number;
   /** Where the hart was when it last left the engine, by default. */
   readonly pc?: bigint;
+  /** As the guest sees the address, or the guest's guest; by default in the hart's own mode, or where it can be fetched. */
+  readonly level?: Level;
 }
 
 /** Instructions that are shown of code that no region can be made of. */
@@ -53,15 +56,18 @@ export class CodeExplainer {
     this.#options = { ...guestCode(board.config, signatures), memory };
   }
 
-  /** The hart must be there. */
+  /** The hart must be there. Rejects with OperatorError where it has no guest and level 2 is asked for. */
   explain(request: ExplainRequest): CodeExplanation {
     const vcpu = must(this.#board.vcpus[request.hart], `no hart ${request.hart}`);
     const pc = BigInt.asUintN(64, request.pc ?? vcpu.state.pc);
     const { header } = this.#board.memory;
+    const modes = GuestCode.modes(this.#board, vcpu, request.level);
+    if (modes.length === 0)
+      throw new OperatorError('no-such-level', `Hart ${request.hart} has no guest of its own`, 'Leave out --level');
     for (let attempt = 1; ; attempt++) {
       const epoch = header.decodedEpoch;
       try {
-        return new Explainer(this.#board, this.#options, vcpu, pc).explain();
+        return new Explainer(this.#board, this.#options, { vcpu, pc, modes }).explain();
       } catch (error) {
         // Code was dropped under our eyes: then anything may be read.
         if (attempt === ATTEMPTS || header.decodedEpoch === epoch) throw error;
@@ -77,18 +83,24 @@ class Explainer {
   readonly #options: ExplainerOptions;
   readonly #vcpu: Vcpu;
   readonly #pc: bigint;
+  readonly #modes: readonly ModeName[];
   readonly #code: GuestCode;
   readonly #source: CodeSource;
   /** Of the page, and the pc's in it. */
   readonly #base: bigint;
   readonly #offset: number;
 
-  constructor(board: Board, options: ExplainerOptions, vcpu: Vcpu, pc: bigint) {
+  constructor(
+    board: Board,
+    options: ExplainerOptions,
+    { vcpu, pc, modes }: { readonly vcpu: Vcpu; readonly pc: bigint; readonly modes: readonly ModeName[] },
+  ) {
     this.#board = board;
     this.#options = options;
     this.#vcpu = vcpu;
     this.#pc = pc;
-    const views = GuestCode.modes(board, vcpu).map((mode) => new GuestCode(board, vcpu, mode));
+    this.#modes = modes;
+    const views = modes.map((mode) => new GuestCode(board, vcpu, mode));
     this.#code = views.find((view) => view.locate(pc).kind !== 'fault') ?? must(views[0]);
     const { fetchBank, jumps } = vcpu.state;
     this.#source = new CodeSource(board.memory, { pc, bank: Number(fetchBank), jumps }, (offset) =>
@@ -100,10 +112,8 @@ class Explainer {
 
   explain(): CodeExplanation {
     const place = this.#code.locate(this.#pc);
-    if (place.kind === 'fault') {
-      const modes = GuestCode.modes(this.#board, this.#vcpu);
-      return this.#told('unmapped', `Nothing can be executed there: a fetch faults in ${listed(modes)} mode`);
-    }
+    if (place.kind === 'fault')
+      return this.#told('unmapped', `Nothing can be executed there: a fetch faults in ${listed(this.#modes)} mode`);
     const physical = `0x${place.gpa.toString(16)}`;
     if (place.kind === 'elsewhere')
       return this.#told('device', `No memory is there: a device, or nothing, has guest-physical ${physical}`, {
@@ -230,6 +240,7 @@ class Explainer {
       hart: this.#vcpu.id,
       pc: hex(this.#pc),
       mode: this.#code.mode,
+      level: levelOf(this.#code.mode),
       status,
       summary: `${sentence}.`,
       reached: this.#reached(this.#offset),

@@ -4,9 +4,10 @@ import type { CodeExplanation, PageExplanation } from './explanation.ts';
 
 /** Lines, without newlines; `wasm`: with the generated code. */
 export function explanationLines(told: CodeExplanation, options: { readonly wasm: boolean }): string[] {
-  const { hart, pc, mode, physical, summary, page, blocks, wasm } = told;
+  const { hart, pc, mode, level, physical, summary, page, blocks, wasm } = told;
   const where = physical === undefined ? '' : `, guest-physical ${physical}`;
-  const lines = [`${pc}, hart ${hart} in ${mode} mode${where}`, summary];
+  const who = level === 1 ? `${mode} mode` : `${mode} mode (level ${level})`;
+  const lines = [`${pc}, hart ${hart} in ${who}${where}`, summary];
   if (page !== undefined) lines.push(...countLines(told), '', ...pageLines(page));
   if (blocks.length > 0) lines.push('');
   for (const block of blocks) lines.push(...blockLines(block, reachedText(block.reached)));

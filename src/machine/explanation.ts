@@ -1,6 +1,6 @@
 /** What is told of guest code at an address (`kage explain`): plain data. Addresses are written `0x80000000`. */
 import type { ExplainedBlock, ExplainedInstruction } from '../translator/index.ts';
-import type { ModeName } from './guest-code.ts';
+import type { Level, ModeName } from './guest-code.ts';
 
 /** In which state code is:
  *
@@ -24,6 +24,8 @@ export interface CodeExplanation {
   readonly pc: string;
   /** In which mode the hart would fetch from there. */
   readonly mode: ModeName;
+  /** 2: as the guest of the machine's guest. */
+  readonly level: Level;
   readonly physical?: string;
   readonly status: CodeStatus;
   /** The status as a sentence or two, with its numbers. */
@@ -74,6 +76,8 @@ export interface HotRegion extends Omit<RegionRecord, 'at'> {
   readonly physical?: string;
   /** Who fetched from there. */
   readonly hart?: number;
+  /** Whose address it is. */
+  readonly level?: Level;
 }
 
 export interface WasmExplanation {

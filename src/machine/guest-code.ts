@@ -9,7 +9,7 @@ import { FEATURE, type HartRegisters, type PageTableMemory, translate } from '..
 import { type CodePage, codePage } from '../translator/index.ts';
 import type { Board } from './board.ts';
 
-/** The virtual ones are a nested guest's: VU and VS. */
+/** The virtual ones are a nested guest's, level 2: VU and VS. */
 export type ModeName = 'user' | 'supervisor' | 'machine' | 'virtual user' | 'virtual supervisor';
 
 const MODES: Readonly<Record<ModeName, { readonly mode: bigint; readonly virtual: bigint }>> = {
@@ -20,6 +20,13 @@ const MODES: Readonly<Record<ModeName, { readonly mode: bigint; readonly virtual
   'virtual supervisor': { mode: 1n, virtual: 1n },
 };
 const PAGE = BigInt(FRAME_BYTES);
+
+/** The machine's guest, or the guest of that guest. */
+export type Level = 1 | 2;
+
+export function levelOf(mode: ModeName): Level {
+  return MODES[mode].virtual === 0n ? 1 : 2;
+}
 
 /** Where a fetch would come from. */
 export type Place =
@@ -43,8 +50,8 @@ export class GuestCode {
     this.#registers = { ...vcpu.state, ...MODES[mode] };
   }
 
-  /** The modes worth trying, the hart's own first. */
-  static modes(board: Board, vcpu: Vcpu): readonly ModeName[] {
+  /** The modes worth trying, the hart's own first; those of `level` alone where it is given. None: it has no guest. */
+  static modes(board: Board, vcpu: Vcpu, level?: Level): readonly ModeName[] {
     const names = Object.keys(MODES) as ModeName[];
     const { mode, virtual, features, hgatp } = vcpu.state;
     const own = must(names.find((name) => MODES[name].mode === mode && MODES[name].virtual === virtual));
@@ -55,7 +62,8 @@ export class GuestCode {
       ...(board.hasSbi ? [] : (['machine'] as const)),
       ...(hasGuest ? (['virtual supervisor', 'virtual user'] as const) : []),
     ];
-    return [own, ...others.filter((name) => name !== own)];
+    const all = [own, ...others.filter((name) => name !== own)];
+    return level === undefined ? all : all.filter((name) => levelOf(name) === level);
   }
 
   locate(va: bigint): Place {

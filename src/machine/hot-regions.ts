@@ -1,8 +1,10 @@
 /** The regions that were entered most often: where to look first. Reads the machine's memory, and writes nothing. */
 import { FRAME_BYTES, fetchTranslations, OVERLAY, PLAN, REGION_BYTES } from '../engine/index.ts';
+import { FEATURE } from '../isa/index.ts';
 import type { Board } from './board.ts';
-import { eachExecutable } from './executable-pages.ts';
+import { type ExecutableRun, eachExecutable, eachExecutableOfGuest } from './executable-pages.ts';
 import type { HotRegion } from './explanation.ts';
+import type { Level } from './guest-code.ts';
 
 /** A decoded page has entries of eight bytes, one for each two of the guest's. */
 const ENTRIES_BYTES = (FRAME_BYTES / 2) * 8;
@@ -13,6 +15,7 @@ const OFFSET = 0xfffn;
 interface Seen {
   readonly va: bigint;
   readonly hart: number;
+  readonly level: Level;
 }
 
 /** At most `most` of them, the most entered first. */
@@ -38,7 +41,8 @@ export function hotRegions(board: Board, most: number): HotRegion[] {
     const physical = `0x${(page.gpa + offset).toString(16)}`;
     const seen = fetched.get(page.decoded) ?? mapped.get(page.gpa);
     if (seen === undefined) return { ...region, physical };
-    return { ...region, physical, at: `0x${(seen.va + BigInt(offset)).toString(16)}`, hart: seen.hart };
+    const { va, ...by } = seen;
+    return { ...region, physical, at: `0x${(va + BigInt(offset)).toString(16)}`, ...by };
   });
 }
 
@@ -59,25 +63,36 @@ function decodedPages({ memory, map }: Board): { decoded: number; gpa: number }[
 function fetchedPages({ memory, vcpus }: Board): Map<number, Seen> {
   const pages = new Map<number, Seen>();
   for (const { id, state } of vcpus) {
-    for (const { va, decoded } of fetchTranslations(memory, state))
-      if ((va & OFFSET) === 0n && decoded !== 0) pages.set(decoded, { va, hart: id });
+    for (const { va, decoded, isGuest } of fetchTranslations(memory, state))
+      if ((va & OFFSET) === 0n && decoded !== 0) pages.set(decoded, { va, hart: id, level: isGuest ? 2 : 1 });
   }
   return pages;
 }
 
-/** By guest-physical page: where the page tables in force would let it be executed. */
+/** By guest-physical page: where the page tables in force, the guest's or its guest's, would let it be executed. */
 function mappedPages(board: Board, wanted: ReadonlySet<number>): Map<number, Seen> {
   const pages = new Map<number, Seen>();
-  const done = new Set<bigint>();
+  if (wanted.size === 0) return pages;
+  const done = new Set<string>();
+  const once = (roots: string, look: () => void): void => {
+    if (!done.has(roots)) look();
+    done.add(roots);
+  };
   for (const { id, state } of board.vcpus) {
-    const { satp } = state;
-    if (wanted.size === 0 || done.has(satp)) continue;
-    done.add(satp);
-    eachExecutable(board, satp, ({ va, gpa, bytes }) => {
-      const within = bytes > FRAME_BYTES ? [...wanted].filter((page) => page >= gpa && page < gpa + bytes) : [gpa];
-      for (const page of within)
-        if (wanted.has(page) && !pages.has(page)) pages.set(page, { va: va + BigInt(page - gpa), hart: id });
-    });
+    const { satp, vsatp, hgatp, features } = state;
+    const seen = (level: Level) => (run: ExecutableRun) => {
+      for (const page of pagesOf(run, wanted))
+        if (!pages.has(page)) pages.set(page, { va: run.va + BigInt(page - run.gpa), hart: id, level });
+    };
+    once(`${satp}`, () => eachExecutable(board, satp, seen(1)));
+    if ((features & FEATURE.h) !== 0n && hgatp >> 60n !== 0n)
+      once(`${vsatp} ${hgatp}`, () => eachExecutableOfGuest(board, { vsatp, hgatp }, seen(2)));
   }
   return pages;
+}
+
+/** The wanted ones of a run's. */
+function pagesOf({ gpa, bytes }: ExecutableRun, wanted: ReadonlySet<number>): readonly number[] {
+  if (bytes > FRAME_BYTES) return [...wanted].filter((page) => page >= gpa && page < gpa + bytes);
+  return wanted.has(gpa) ? [gpa] : [];
 }

@@ -75,8 +75,8 @@ export class ClientSession {
   readonly #answers: Answers = {
     info: async (machine) => machine.info,
     stats: async (machine) => await machine.stats(),
-    explain: async (machine, { hart, pc }) =>
-      await machine.explain({ hart, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
+    explain: async (machine, { pc, ...where }) =>
+      await machine.explain({ ...where, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
     hot: async (machine, { most }) => ({ regions: await machine.hotRegions(most) }),
     protection: async (machine) => await machine.protection(),
     protect: async (machine, change) => {

@@ -12,6 +12,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  ExplainRequest,
   ForkOptions,
   HotRegion,
   MachineInfo,
@@ -93,8 +94,8 @@ export class RemoteMachine implements AsyncDisposable {
   }
 
   /** What the translator makes of guest code, as MachineHandle.explain does. */
-  async explain({ pc, hart = 0 }: { readonly pc?: bigint; readonly hart?: number } = {}): Promise<CodeExplanation> {
-    return await this.#call('explain', { hart, ...(pc === undefined ? {} : { pc: `0x${pc.toString(16)}` }) });
+  async explain({ pc, hart = 0, ...level }: Partial<ExplainRequest> = {}): Promise<CodeExplanation> {
+    return await this.#call('explain', { hart, ...level, ...(pc === undefined ? {} : { pc: `0x${pc.toString(16)}` }) });
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {

@@ -56,6 +56,7 @@ describe('a machine on its control socket', () => {
     assert.equal((await remote.explain({ pc: (1n << 64n) - 2n })).pc, '0xfffffffffffffffe');
     assert.deepEqual(await remote.hotRegions(), await machines[0]?.hotRegions());
     assert.equal((await remote.hotRegions(1)).length, 1);
+    assert.equal((await remote.explain({ level: 2 })).level, 2);
     await assert.rejects(remote.explain({ hart: 1 }), operatorError('no-such-hart'));
   });
 
@@ -246,6 +247,7 @@ describe('a hostile client', () => {
     ['"method":"constructor"', /no method constructor/],
     ['"method":"explain","params":{"hart":0,"pc":"main"}', /params\.pc is no address/],
     ['"method":"explain","params":{"hart":-1}', /params\.hart is not within/],
+    ['"method":"explain","params":{"hart":0,"level":3}', /params\.level is not within/],
     ['"method":"protect","params":{"action":"take"}', /params\.action is none of deny, allow/],
     [
       '"method":"protect","params":{"action":"deny","domains":["user"],"start":-4096,"end":0,"rights":"w"}',

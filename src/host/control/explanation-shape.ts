@@ -32,10 +32,14 @@ const region = record({ at: addressText, ...members });
 
 const mode = oneOf('user', 'supervisor', 'machine', 'virtual user', 'virtual supervisor');
 
+/** The guest, and its guest. */
+export const level: Shape<1 | 2> = (value, at) => (integer(1, 2)(value, at) === 1 ? 1 : 2);
+
 export const explanation: Shape<CodeExplanation> = record({
   hart: count,
   pc: addressText,
   mode,
+  level,
   physical: optional(addressText),
   status: oneOf(...CODE_STATUSES),
   summary: text(),
@@ -62,4 +66,5 @@ export const hotRegion: Shape<HotRegion> = record({
   at: optional(addressText),
   physical: optional(addressText),
   hart: optional(count),
+  level: optional(level),
 });

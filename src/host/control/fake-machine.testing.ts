@@ -12,6 +12,7 @@ import type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  ExplainRequest,
   ForkOptions,
   HotRegion,
   MachineHandle,
@@ -148,16 +149,26 @@ export class FakeMachine implements MachineHandle {
   }
 
   /** Of hart 0 alone, which stands at 0x80200000: a loop there is translated, nothing else is mapped. */
-  async explain({ pc = 0x8020_0000n, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+  async explain({ pc = 0x8020_0000n, hart = 0, level = 1 }: Partial<ExplainRequest> = {}): Promise<CodeExplanation> {
     if (hart > 0) throw new OperatorError('no-such-hart', `The machine has no hart ${hart}`, 'Give the number 0');
-    return pc === 0x8020_0000n ? fakeExplanation : { ...fakeNothing, pc: `0x${pc.toString(16)}` };
+    return pc === 0x8020_0000n ? { ...fakeExplanation, level } : { ...fakeNothing, level, pc: `0x${pc.toString(16)}` };
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
-    return [
-      { at: '0x80200000', physical: '0x80200000', hart: 0, number: 3, instructions: 2, entered: 12, module: 1 },
+    const regions: readonly HotRegion[] = [
+      {
+        at: '0x80200000',
+        physical: '0x80200000',
+        hart: 0,
+        level: 1,
+        number: 3,
+        instructions: 2,
+        entered: 12,
+        module: 1,
+      },
       { number: 4, instructions: 9, entered: 5, module: 1 },
-    ].slice(0, most);
+    ];
+    return regions.slice(0, most);
   }
 
   async balloon(): Promise<BalloonReport> {
@@ -250,7 +261,7 @@ export class FakeMachine implements MachineHandle {
 const fakeRegion = { at: '0x80200000', number: 3, instructions: 2, entered: 12, module: 1 };
 
 const fakeExplanation: CodeExplanation = {
-  ...{ hart: 0, pc: '0x80200000', mode: 'supervisor', physical: '0x80200000', status: 'translated' },
+  ...{ hart: 0, pc: '0x80200000', mode: 'supervisor', level: 1, physical: '0x80200000', status: 'translated' },
   summary: 'Translated: region 3, 2 instructions, entered 12 times.',
   ...{ reached: 1200, thresholds: [1000, 16_000] },
   page: { at: '0x80200000', decoded: 40, hasOverlay: false, regions: [fakeRegion], touching: [3, 8] },
@@ -277,7 +288,14 @@ const fakeViolation: Violation = {
 };
 
 const fakeNothing: CodeExplanation = {
-  ...{ hart: 0, pc: '0x0', mode: 'supervisor', status: 'unmapped', summary: 'Nothing can be executed there.' },
+  ...{
+    hart: 0,
+    pc: '0x0',
+    mode: 'supervisor',
+    level: 1,
+    status: 'unmapped',
+    summary: 'Nothing can be executed there.',
+  },
   ...{ reached: 0, thresholds: [1000, 16_000], blocks: [] },
 };
 

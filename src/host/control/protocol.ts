@@ -12,7 +12,7 @@
  */
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { balloonReport } from './balloon-shape.ts';
-import { addressText, explanation, hotRegion } from './explanation-shape.ts';
+import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
@@ -59,7 +59,10 @@ export const requests = {
   info: { params: nothing, result: machineInfo },
   stats: { params: nothing, result: object },
   /** What the translator makes of the code at an address (where the hart stood lately, without one). */
-  explain: { params: record({ hart: integer(0, 4095), pc: optional(addressText) }), result: explanation },
+  explain: {
+    params: record({ hart: integer(0, 4095), pc: optional(addressText), level: optional(level) }),
+    result: explanation,
+  },
   /** The regions that were entered most. */
   hot: { params: record({ most: integer(1, 1000) }), result: record({ regions: listOf(hotRegion, 1000) }) },
   /** Protection tables: domains and rules; a change, answered when it is in force everywhere; the audit log. */

@@ -14,6 +14,12 @@ export interface HartRegisters {
   readonly f: readonly bigint[];
 }
 
+/** In which mode a hart executes, and whether as a guest of its own guest: VS and VU are modes 1 and 0 of V = 1. */
+export interface Privilege {
+  readonly mode: 0 | 1 | 3;
+  readonly isVirtual: boolean;
+}
+
 export type DebugRegister = { readonly kind: 'pc' } | { readonly kind: 'x' | 'f'; readonly number: number };
 
 /** What a hart may do when the machine goes on: run, one instruction, nothing. */
@@ -28,7 +34,11 @@ export interface DebugTarget {
   readonly harts: number;
   readRegisters(hart: number): Soon<HartRegisters>;
   writeRegister(hart: number, register: DebugRegister, value: bigint): Soon<void>;
-  /** Without the guest's permission checks; undefined for a CSR that the hart does not have. */
+  readPrivilege(hart: number): Soon<Privilege>;
+  /**
+   * As machine mode reads it: without permission checks, and a guest's guest has CSRs of its own names (vsepc beside
+   * sepc). Undefined for a CSR that the hart does not have.
+   */
   readCsr(hart: number, csr: number): Soon<bigint | undefined>;
   /** Legalised as the guest's own writes; false for a CSR that the hart does not have, or that is read-only. */
   writeCsr(hart: number, csr: number, value: bigint): Soon<boolean>;
@@ -36,8 +46,11 @@ export interface DebugTarget {
   readMemory(hart: number, address: bigint, length: number): Soon<Uint8Array | undefined>;
   /** All or nothing; false where any byte cannot be written. */
   writeMemory(hart: number, address: bigint, bytes: Uint8Array): Soon<boolean>;
-  /** Harts stop before the instruction at `address`, whichever address space it is in. Setting it twice is one. */
-  setBreakpoint(address: bigint): Soon<boolean>;
+  /**
+   * Harts stop before the instruction at `address`, whichever address space it is in: `hart`'s of now, or where there is
+   * nothing, another hart's. Setting it twice is one.
+   */
+  setBreakpoint(hart: number, address: bigint): Soon<boolean>;
   clearBreakpoint(address: bigint): Soon<boolean>;
   /**
    * Lets each hart make its move (by hart); resolves when all stand still again. The reason is a hart that was allowed

@@ -2,7 +2,7 @@
  * A DebugTarget without a machine: two harts on which every instruction is `addi a0, a0, 1`, one page of memory at
  * 0x8000_0000, and two CSRs. It keeps what was asked of it.
  */
-import type { DebugRegister, DebugTarget, HartRegisters, Move, StopReason } from './debug-target.ts';
+import type { DebugRegister, DebugTarget, HartRegisters, Move, Privilege, StopReason } from './debug-target.ts';
 
 export const memoryBase = 0x8000_0000n;
 const memoryBytes = 4096;
@@ -58,6 +58,10 @@ export class FakeTarget implements DebugTarget {
     else if (register.number !== 0) state.x[register.number] = value;
   }
 
+  readPrivilege(hart: number): Privilege {
+    return { mode: 1, isVirtual: hart === 1 };
+  }
+
   readCsr(hart: number, csr: number): bigint | undefined {
     return this.#at(hart).csrs.get(csr);
   }
@@ -80,8 +84,8 @@ export class FakeTarget implements DebugTarget {
     return true;
   }
 
-  setBreakpoint(address: bigint): boolean {
-    if (this.readMemory(0, address, 1) === undefined) return false;
+  setBreakpoint(hart: number, address: bigint): boolean {
+    if (this.readMemory(hart, address, 1) === undefined) return false;
     this.breakpoints.add(address);
     return true;
   }

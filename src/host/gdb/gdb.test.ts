@@ -103,7 +103,17 @@ describe('a session', () => {
         ['T0', 'E16'],
       ],
     ],
-    ['a thread by name', [['qThreadExtraInfo,2', toHex(latin1('hart 1'))]]],
+    ['a thread by name', [['qThreadExtraInfo,2', toHex(latin1('hart 1, VS-mode'))]]],
+    [
+      'the mode, which is read-only',
+      [
+        ['p1041', registerToHex(1n)],
+        ['Hg2', 'OK'],
+        ['p1041', registerToHex(5n)],
+        [`P1041=${zero}`, 'E16'],
+        ['p1042', 'E16'],
+      ],
+    ],
     ['all general registers', [['g', `${zero.repeat(32)}${registerToHex(memoryBase)}`]]],
     [
       'one register',

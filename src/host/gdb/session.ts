@@ -17,7 +17,7 @@ import {
   registerToHex,
   toHex,
 } from './packets.ts';
-import { generalRegisters, registerOf } from './target-description.ts';
+import { generalRegisters, privilegeBits, privilegeName, registerOf } from './target-description.ts';
 
 export interface GdbPort {
   write(bytes: Uint8Array): void;
@@ -156,7 +156,7 @@ export class GdbSession {
     ['qC', (rest) => (rest === '' ? `QC${hartId(this.#hart)}` : unsupported)],
     ['qfThreadInfo', () => `m${Array.from({ length: this.#target.harts }, (_, hart) => hartId(hart)).join(',')}`],
     ['qsThreadInfo', () => 'l'],
-    ['qThreadExtraInfo,', (rest) => this.#withHart(rest, (hart) => toHex(Buffer.from(`hart ${hart}`)))],
+    ['qThreadExtraInfo,', (rest) => this.#withHart(rest, (hart) => this.#describe(hart))],
     ['vCont?', () => 'vCont;c;C;s;S'],
     ['vCont;', (rest) => this.#vCont(rest)],
     ['vKill', () => this.#kill(ok)],
@@ -187,7 +187,12 @@ export class GdbSession {
     return `${at + part.length < this.#description.length ? 'm' : 'l'}${part}`;
   }
 
-  #withHart(id: string, then: (hart: number) => string): string {
+  async #describe(hart: number): Promise<string> {
+    const mode = privilegeName(await this.#target.readPrivilege(hart));
+    return toHex(Buffer.from(`hart ${hart}, ${mode}`));
+  }
+
+  #withHart<T>(id: string, then: (hart: number) => T): T | string {
     const hart = Number.parseInt(id, 16) - 1;
     return /^[0-9a-f]{1,8}$/i.test(id) && hart >= 0 && hart < this.#target.harts ? then(hart) : badRequest;
   }
@@ -248,6 +253,8 @@ export class GdbSession {
       const value = await this.#target.readCsr(this.#hart, register.number);
       return value === undefined ? 'x'.repeat(16) : registerToHex(value);
     }
+    if (register.kind === 'privilege')
+      return registerToHex(privilegeBits(await this.#target.readPrivilege(this.#hart)));
     const { pc, x, f } = await this.#target.readRegisters(this.#hart);
     return registerToHex(register.kind === 'pc' ? pc : ((register.kind === 'x' ? x : f)[register.number] ?? 0n));
   }
@@ -256,7 +263,7 @@ export class GdbSession {
     const [, number = '', digits = ''] = /^([0-9a-f]{1,8})=([0-9a-f]+)$/i.exec(rest) ?? [];
     const register = number === '' ? undefined : registerOf(Number.parseInt(number, 16));
     const value = registerFromHex(digits);
-    if (register === undefined || value === undefined) return badRequest;
+    if (register === undefined || register.kind === 'privilege' || value === undefined) return badRequest;
     if (register.kind === 'csr') {
       return (await this.#target.writeCsr(this.#hart, register.number, value)) ? ok : badRequest;
     }
@@ -304,7 +311,7 @@ export class GdbSession {
       return (await this.#target.clearBreakpoint(address)) ? ok : badAddress;
     }
     if (this.#breakpoints.size >= mostBreakpoints) return badRequest;
-    if (!(await this.#target.setBreakpoint(address))) return badAddress;
+    if (!(await this.#target.setBreakpoint(this.#hart, address))) return badAddress;
     this.#breakpoints.add(address);
     return ok;
   }

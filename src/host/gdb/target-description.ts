@@ -1,8 +1,9 @@
 /**
  * The registers as gdb is told of them: the target description (gdb manual, "RISC-V Features") in XML, and what each
- * of its numbers means. The numbers are gdb's own for RISC-V: x0 to x31, pc, f0 to f31, then the CSRs in order.
+ * of its numbers means. The numbers are gdb's own for RISC-V: x0 to x31, pc, f0 to f31, then the CSRs in order, and priv:
+ * the mode (RISC-V debug specification, "Virtual Debug Registers"), V in bit 2.
  */
-import type { DebugRegister } from './debug-target.ts';
+import type { DebugRegister, Privilege } from './debug-target.ts';
 
 /** A CSR by number (12 bits) and name, as the table of the instruction set has it. */
 export interface NamedCsr {
@@ -10,11 +11,15 @@ export interface NamedCsr {
   readonly name: string;
 }
 
-export type GdbRegister = DebugRegister | { readonly kind: 'csr'; readonly number: number };
+export type GdbRegister =
+  | DebugRegister
+  | { readonly kind: 'csr'; readonly number: number }
+  | { readonly kind: 'privilege' };
 
 const pcNumber = 32;
 const firstFloat = 33;
 const firstCsr = 65;
+const privilegeNumber = firstCsr + 4096;
 
 /** The registers that the `g` packet holds, in its order. */
 export const generalRegisters: readonly DebugRegister[] = [
@@ -28,7 +33,18 @@ export function registerOf(gdbNumber: number): GdbRegister | undefined {
   if (gdbNumber < pcNumber) return { kind: 'x', number: gdbNumber };
   if (gdbNumber === pcNumber) return { kind: 'pc' };
   if (gdbNumber < firstCsr) return { kind: 'f', number: gdbNumber - firstFloat };
-  return gdbNumber < firstCsr + 4096 ? { kind: 'csr', number: gdbNumber - firstCsr } : undefined;
+  if (gdbNumber < privilegeNumber) return { kind: 'csr', number: gdbNumber - firstCsr };
+  return gdbNumber === privilegeNumber ? { kind: 'privilege' } : undefined;
+}
+
+/** What gdb reads as priv. */
+export function privilegeBits({ mode, isVirtual }: Privilege): bigint {
+  return BigInt(mode) | (isVirtual ? 4n : 0n);
+}
+
+/** `VS-mode` and the like. */
+export function privilegeName({ mode, isVirtual }: Privilege): string {
+  return `${isVirtual ? 'V' : ''}${{ 0: 'U', 1: 'S', 3: 'M' }[mode]}-mode`;
 }
 
 /** `names` are the calling convention's, by number: gdb shows them. */
@@ -57,6 +73,9 @@ export function describeTarget(
     '  </feature>',
     '  <feature name="org.gnu.gdb.riscv.csr">',
     ...c,
+    '  </feature>',
+    '  <feature name="org.gnu.gdb.riscv.virtual">',
+    row('priv', privilegeNumber, 'int', ' save-restore="no"'),
     '  </feature>',
     '</target>',
     '',

@@ -10,7 +10,7 @@ import { must } from '../../base/assert.ts';
 import type { Processor } from '../../engine/index.ts';
 import { GATE, HART, type Vcpu, type World } from '../../hypervisor/index.ts';
 import type { Board } from '../../machine/index.ts';
-import type { DebugRegister, DebugTarget, HartRegisters, Move, StopReason } from '../gdb/index.ts';
+import type { DebugRegister, DebugTarget, HartRegisters, Move, Privilege, StopReason } from '../gdb/index.ts';
 import type { ExitStatus } from './machine-api.ts';
 
 const PAGE = 4096n;
@@ -73,6 +73,11 @@ export class MachineDebugger implements DebugTarget {
     else if (register.number !== 0) state.x[register.number] = value;
   }
 
+  readPrivilege(hart: number): Privilege {
+    const { mode, virtual } = this.#vcpu(hart).state;
+    return { mode: mode === 0n ? 0 : mode === 1n ? 1 : 3, isVirtual: virtual !== 0n };
+  }
+
   readCsr(hart: number, csr: number): bigint | undefined {
     const vcpu = this.#vcpu(hart);
     return this.#machine.processor.readCsr(vcpu.at, vcpu.state, csr);
@@ -107,10 +112,10 @@ export class MachineDebugger implements DebugTarget {
     return true;
   }
 
-  setBreakpoint(address: bigint): boolean {
+  setBreakpoint(hart: number, address: bigint): boolean {
     if (this.#breakpoints.has(address)) return true;
     if (this.#breakpoints.size >= MOST_BREAKPOINTS) return false;
-    const host = this.#hostOf(address);
+    const host = this.#hostOf(hart, address);
     if (host === undefined) return false;
     this.#breakpoints.set(address, host);
     this.#apply();
@@ -230,9 +235,13 @@ export class MachineDebugger implements DebugTarget {
     return gpa === undefined ? undefined : Number(gpa);
   }
 
-  /** Where the instruction at `address` lies, as the first hart sees it that can. */
-  #hostOf(address: bigint): number | undefined {
-    for (let hart = 0; hart < this.harts; hart++) {
+  /**
+   * Where the instruction at `address` lies, as the hart that is looked at sees it, or the first that can: kernels at both
+   * levels of a nested guest, and programs, lie at the same addresses.
+   */
+  #hostOf(chosen: number, address: bigint): number | undefined {
+    const others = Array.from({ length: this.harts }, (_, hart) => hart).filter((hart) => hart !== chosen);
+    for (const hart of [chosen, ...others]) {
       const gpa = this.#translate(hart, address);
       if (gpa === undefined) continue;
       const host = this.#machine.board.map.host(Math.floor(gpa / Number(PAGE)), 'setup');

@@ -9,6 +9,7 @@ import type {
   CodeExplanation,
   CodeStatus,
   ExitStatus,
+  ExplainRequest,
   HotRegion,
   PromotionMode,
   ProtectionChange,
@@ -24,6 +25,7 @@ export type {
   CodeExplanation,
   CodeStatus,
   ExitStatus,
+  ExplainRequest,
   HotRegion,
   ProtectionChange,
   ProtectionDomain,
@@ -275,9 +277,10 @@ export interface MachineHandle extends AsyncDisposable {
   stats(): Promise<MachineStats>;
   /**
    * What the translator makes of guest code at `pc` (where the hart stood lately, by default), as hart 0 or another sees
-   * it. The guest goes on, and cannot tell. Rejects with OperatorError where there is no such hart.
+   * it; at `level` 2, as the guest's guest does. The guest goes on, and cannot tell. Rejects with OperatorError where there
+   * is no such hart or level.
    */
-  explain(where?: { readonly pc?: bigint; readonly hart?: number }): Promise<CodeExplanation>;
+  explain(where?: Partial<ExplainRequest>): Promise<CodeExplanation>;
   /** Regions of translated code that were entered most often, at most `most` (20 by default). */
   hotRegions(most?: number): Promise<readonly HotRegion[]>;
   /** The guest's balloon: memory that it gave back. Rejects with OperatorError where it has none. */

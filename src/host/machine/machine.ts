@@ -23,6 +23,7 @@ import {
   boardStats,
   CodeExplainer,
   type CodeExplanation,
+  type ExplainRequest,
   exitStatus,
   extensionsOf,
   type HostPorts,
@@ -446,7 +447,7 @@ export class LocalMachine implements MachineHandle, Member {
     };
   }
 
-  async explain({ pc, hart = 0 }: { pc?: bigint; hart?: number } = {}): Promise<CodeExplanation> {
+  async explain({ hart = 0, ...where }: Partial<ExplainRequest> = {}): Promise<CodeExplanation> {
     this.#checkStays();
     if (this.board.vcpus[hart] === undefined)
       throw new OperatorError(
@@ -455,7 +456,7 @@ export class LocalMachine implements MachineHandle, Member {
         `Give a number from 0 to ${this.board.vcpus.length - 1}`,
       );
     this.#explainer ??= new CodeExplainer(this.board, this.home.parts.signatures);
-    return this.#explainer.explain({ hart, ...(pc === undefined ? {} : { pc }) });
+    return this.#explainer.explain({ hart, ...where });
   }
 
   async balloon(): Promise<BalloonReport> {

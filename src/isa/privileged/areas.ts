@@ -30,15 +30,20 @@ function isDirty<V, C>(m: Machine<V, C>, status: V): C {
   return m.eq(m.and(status, m.const(FS)), m.const(FS));
 }
 
-/** The guest's area becomes the active one. mstatus holds HS's bits, as they are after a return. */
+/** The guest's area becomes the active one, by a return. mstatus holds HS's bits, as they are after it. */
 export function selectGuest<V, C>(m: Machine<V, C>, cause: 'sretToGuest' | 'mretToGuest'): void {
+  selectGuestArea(m);
+  m.countArea(m.const(AREA_BY_CAUSE[cause].counter));
+}
+
+/** The same by who only looks: behind selectHost, all is as it was. */
+export function selectGuestArea<V, C>(m: Machine<V, C>): void {
   const host = m.let(m.state('mstatus'));
   const guest = m.let(m.state('vsstatus'));
   m.setState('sstatus', m.and(host, m.const(AREA_STATUS)));
   const own = m.or(m.and(guest, m.const(WITHOUT_FS)), lesserFs(m, host, guest));
   m.setState('mstatus', m.or(m.and(host, m.const(~AREA_STATUS)), own));
   m.setState('virtual', m.const(1));
-  m.countArea(m.const(AREA_BY_CAUSE[cause].counter));
 }
 
 /** The host's area becomes the active one. */
