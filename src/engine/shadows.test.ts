@@ -6,8 +6,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { Random } from './random.testing.ts';
-import { oneHart, ShadowTrial } from './shadows.testing.ts';
+import { ShadowTrial } from './shadows.testing.ts';
 import { shadowStats } from './shadows.ts';
+import { oneHart } from './trial-harts.testing.ts';
 
 const PROGRAMS = 6;
 const STEPS = 1200;

@@ -8,29 +8,34 @@
  * Three roots share the upper half, whose leaves are global; the lower half is each one's own.
  */
 import { assert, must } from '../base/assert.ts';
-import { assemble, FEATURE, featuresOf, parseCpu } from '../isa/index.ts';
-import { BareHart } from './engine.testing.ts';
-import type { GuestPhysicalMap } from './guest-physical-map.ts';
-import type { MachineMemory } from './machine-memory.ts';
+import { FEATURE } from '../isa/index.ts';
 import { FRAME_BYTES } from './memory-plan.ts';
 import { PTE } from './page-table.ts';
+import { address, isPointer, leaf, NOW, PteHistory, pointer, TRIAL_RAM, word } from './pte-history.testing.ts';
 import type { Random } from './random.testing.ts';
 import type { ShadowOptions } from './shadows.ts';
 import { wroteTracked } from './tracked-frames.ts';
+import {
+  CODE_AT,
+  DATA,
+  DATA_PAGES,
+  HartTurns,
+  NUMBER_AT,
+  type ShadowHarts,
+  STORE_AT,
+  TRIAL,
+} from './trial-harts.testing.ts';
 import type { VcpuState } from './vcpu-state.ts';
 
-const RAM = 0x8000_0000;
-const PAGES = 64;
-/** Memory and extensions that a trial wants. */
-export const TRIAL = { extensions: parseCpu('rv64'), ramBase: RAM, ramBytes: PAGES * FRAME_BYTES } as const;
+const RAM = TRIAL_RAM;
 const SV39 = 8n;
-const [TABLES, DATA, DATA_PAGES] = [8, 32, 16];
+const TABLES = 8;
 /** Page numbers: roots, their tables by 2 MiB and by 4 KiB, the upper half's. */
 const ROOTS = [TABLES, TABLES + 1, TABLES + 2] as const;
 const MIDDLE = [TABLES + 3, TABLES + 4, TABLES + 5] as const;
 const LAST = [TABLES + 6, TABLES + 7, TABLES + 8] as const;
 const [UPPER_MIDDLE, UPPER_LAST, SPARE] = [TABLES + 9, TABLES + 10, TABLES + 11];
-const TABLE_PAGES = 12;
+const TABLE_NUMBERS = Array.from({ length: 12 }, (_, i) => TABLES + i);
 const UPPER = -(1n << 38n);
 const LARGE = 0x20_0000n;
 /** Numbers of the PTEs that programs use, in any table. */
@@ -56,15 +61,8 @@ const SLOTS = [
   'ecall',
   'csrw mscratch, a0',
 ] as const;
-type Slot = (typeof SLOTS)[number];
-const HANDLER = 0x400;
-const [CODE_AT, NUMBER_AT, STORE_AT] = [0x800, 0, 16];
 
 type Access = 'load' | 'store' | 'fetch';
-interface Version {
-  readonly time: number;
-  readonly value: bigint;
-}
 interface Fence {
   readonly time: number;
   readonly va: bigint | undefined;
@@ -72,33 +70,6 @@ interface Fence {
 }
 /** The data page that an access reached; undefined: a page fault. */
 type Outcome = number | undefined;
-
-/** The harts that a trial is made on. */
-export interface ShadowHarts {
-  readonly states: readonly VcpuState[];
-  readonly memory: MachineMemory;
-  readonly map: GuestPhysicalMap;
-  /** Runs a hart for so many steps; `goesOn`: in the slice that it was in, if it need not come out. */
-  run(hart: number, steps: number, goesOn: boolean): void;
-  /** State that translation depends on was set. */
-  changed(hart: number): void;
-  write(gpa: number, bytes: Uint8Array): void;
-  /** As the SBI does for another hart: of everything. */
-  requestFence?(hart: number): void;
-}
-
-/** One hart with nothing around it. */
-export function oneHart(options: ShadowOptions & { readonly width?: 32 | 64 }): ShadowHarts {
-  const hart = new BareHart({ ...TRIAL, shadows: options, ...(options.width ? { width: options.width } : {}) });
-  return {
-    states: [hart.state],
-    memory: hart.memory,
-    map: hart.map,
-    run: (_, steps) => hart.run(steps),
-    changed: () => hart.processor.contextChanged(hart.at),
-    write: (gpa, bytes) => hart.write(gpa, bytes),
-  };
-}
 
 /** What a trial knows of a hart: its root, and its fences since the last that covered everything. */
 interface Known {
@@ -110,13 +81,9 @@ export class ShadowTrial {
   readonly harts: ShadowHarts;
   readonly #random: Random;
   readonly #asidMask: bigint;
-  readonly #history = new Map<number, Version[]>();
+  readonly #history: PteHistory;
   readonly #known: readonly Known[];
-  /** The hart whose turn it is. */
-  #turn = 0;
-  #time = 0;
-  #stamp = 0x1000;
-  readonly trail: string[] = [];
+  readonly #turns: HartTurns;
   uses = 0;
   /** Of these, uses of what a walk would not find any more. */
   stale = 0;
@@ -127,13 +94,9 @@ export class ShadowTrial {
     this.#random = random;
     this.#asidMask = (1n << BigInt(options.asidBits ?? 16)) - 1n;
     this.harts = harts;
+    this.#history = new PteHistory(harts, TABLE_NUMBERS, ENTRIES);
     this.#known = harts.states.map(() => ({ satp: 0n, fences: [] }));
-    harts.write(RAM, assemble(SLOTS.join('\n'), BigInt(RAM)).bytes);
-    harts.write(RAM + HANDLER, assemble('1: j 1b', BigInt(RAM + HANDLER)).bytes);
-    for (let page = DATA; page < DATA + DATA_PAGES; page++) {
-      harts.write(address(page) + NUMBER_AT, word(BigInt(page)));
-      harts.write(address(page) + CODE_AT, assemble(`addi a0, x0, ${page}\necall`, 0n).bytes);
-    }
+    this.#turns = new HartTurns(random, harts, SLOTS);
     for (let space = 0; space < 3; space++) {
       const [root, middle, last] = [must(ROOTS[space]), must(MIDDLE[space]), must(LAST[space])];
       harts.write(address(root), word(pointer(middle)));
@@ -144,25 +107,17 @@ export class ShadowTrial {
     // All of RAM once more, global, for supervisor mode.
     harts.write(address(UPPER_MIDDLE) + 8, word(leaf(0, 0xefn)));
     const menvcfg = random.chance(0.5) ? ADUE : 0n;
-    for (const [hart, state] of harts.states.entries()) {
-      state.mode = 3n;
-      state.mtvec = BigInt(RAM + HANDLER);
-      state.pmpaddr0 = (1n << 54n) - 1n;
-      state.pmpcfg0 = 0x1fn;
-      state.features = (featuresOf(TRIAL.extensions) | FEATURE.svadu) & ~(FEATURE.sbi | FEATURE.sstc);
-      state.menvcfg = menvcfg;
-      harts.changed(hart);
-    }
-    this.#sync('start');
-    for (this.#turn = 0; this.#turn < harts.states.length; this.#turn++) this.#setRoot();
-    this.#turn = 0;
+    this.#turns.start(TRIAL.extensions, { menvcfg });
+    this.#history.sync('start');
+    for (this.#turns.turn = 0; this.#turns.turn < harts.states.length; this.#turns.turn++) this.#setRoot();
+    this.#turns.turn = 0;
   }
 
   get #state(): VcpuState {
-    return must(this.harts.states[this.#turn]);
+    return this.#turns.state;
   }
   get #satp(): bigint {
-    return must(this.#known[this.#turn]).satp;
+    return must(this.#known[this.#turns.turn]).satp;
   }
 
   /** Does so many things; returns what was not permitted, as text. */
@@ -171,7 +126,7 @@ export class ShadowTrial {
     const count = this.harts.states.length;
     for (let step = 0; step < steps; step++) {
       const dice = random.below(100);
-      if (random.chance(0.4)) this.#turn = random.below(count);
+      if (random.chance(0.4)) this.#turns.turn = random.below(count);
       if (dice < 25) this.#write();
       else if (dice < 38) {
         if (count > 1 && random.chance(0.4)) this.#remoteFence();
@@ -179,40 +134,10 @@ export class ShadowTrial {
       } else if (dice < 50) this.#setRoot();
       else {
         const wrong = this.#use();
-        if (wrong !== undefined) return `${this.trail.slice(-25).join('\n')}\n${wrong}`;
+        if (wrong !== undefined) return `${this.#turns.trail.slice(-25).join('\n')}\n${wrong}`;
       }
     }
     return undefined;
-  }
-
-  #execute(slot: Slot, registers: { a0?: bigint; a1?: bigint } = {}, steps = 1): void {
-    const state = this.#state;
-    if (registers.a0 !== undefined) state.x[10] = BigInt.asUintN(64, registers.a0);
-    if (registers.a1 !== undefined) state.x[11] = BigInt.asUintN(64, registers.a1);
-    state.pc = BigInt(RAM + SLOTS.indexOf(slot) * 4);
-    state.mcause = 0n;
-    // A call of the SBI is for the runner.
-    const mayGoOn = (state.features & FEATURE.sbi) === 0n;
-    this.harts.run(this.#turn, steps, mayGoOn && this.#random.chance(0.5));
-  }
-
-  /** The tables as they are now: what changed is a new version. */
-  #sync(by: string): void {
-    this.#time++;
-    const { map, memory } = this.harts;
-    for (let page = TABLES; page < TABLES + TABLE_PAGES; page++) {
-      const host = map.host(address(page) / FRAME_BYTES, 'read');
-      for (const i of ENTRIES) {
-        const value = must(memory.u64[host / 8 + i]);
-        const at = address(page) + i * 8;
-        const versions = this.#history.get(at);
-        const before = versions?.at(-1)?.value ?? 0n;
-        if (value === before) continue;
-        if (by === 'walk') assert((before | PTE.a | PTE.d) === (value | PTE.a | PTE.d), 'a walk sets A and D alone');
-        if (versions) versions.push({ time: this.#time, value });
-        else this.#history.set(at, [{ time: by === 'start' ? 0 : this.#time, value }]);
-      }
-    }
   }
 
   #write(): void {
@@ -230,9 +155,9 @@ export class ShadowTrial {
     const put = (table: number, index: number, value: bigint): void => this.#store(address(table) + index * 8, value);
     // A frame that is written all the time is tracked no more, and stores to it are fast until a walk reads it again.
     if (random.chance(0.02)) {
-      this.#execute('csrw mstatus, a0', { a0: 0n });
+      this.#turns.execute('csrw mstatus, a0', { a0: 0n });
       for (let i = 0; i < FLOOD; i++)
-        this.#execute('sd a0, 0(a1)', { a0: 0n, a1: BigInt(address(last) + UNUSED_ENTRY * 8) });
+        this.#turns.execute('sd a0, 0(a1)', { a0: 0n, a1: BigInt(address(last) + UNUSED_ENTRY * 8) });
     }
     if (dice < 12) put(last, page, leaf(DATA + random.below(DATA_PAGES), flags()));
     else if (dice < 14) put(last, page, 0n);
@@ -245,14 +170,14 @@ export class ShadowTrial {
       const all = flags();
       for (let i = 0; i < 16; i++) put(last, 16 + i, leaf(DATA + 8, all) | PTE.n);
     }
-    this.#sync('write');
+    this.#history.sync('write');
   }
 
   /** By the hart in machine mode, through the upper half's alias, or by a device. */
   #store(at: number, value: bigint): void {
     const { harts } = this;
     const random = this.#random;
-    this.#note(`[${at.toString(16)}] = ${value.toString(16)}`);
+    this.#turns.note(`[${at.toString(16)}] = ${value.toString(16)}`);
     const dice = random.below(10);
     if (dice === 0) {
       const host = harts.map.host(Math.floor(at / FRAME_BYTES), 'write');
@@ -261,8 +186,8 @@ export class ShadowTrial {
       return;
     }
     const isAlias = dice < 5 && this.#satp >> 60n !== 0n;
-    this.#execute('csrw mstatus, a0', { a0: isAlias ? MSTATUS.mprv | (1n << 11n) : 0n });
-    this.#execute('sd a0, 0(a1)', { a0: value, a1: isAlias ? UPPER + LARGE + BigInt(at - RAM) : BigInt(at) });
+    this.#turns.execute('csrw mstatus, a0', { a0: isAlias ? MSTATUS.mprv | (1n << 11n) : 0n });
+    this.#turns.execute('sd a0, 0(a1)', { a0: value, a1: isAlias ? UPPER + LARGE + BigInt(at - RAM) : BigInt(at) });
     assert(this.#state.mcause === 0n, 'the alias is always there');
   }
 
@@ -271,12 +196,12 @@ export class ShadowTrial {
     const va = this.#address();
     const asid = BigInt(random.below(4));
     const kind = random.pick(['sfence.vma', 'sfence.vma a0, x0', 'sfence.vma x0, a1', 'sfence.vma a0, a1'] as const);
-    this.#execute('csrw mstatus, a0', { a0: 0n });
-    this.#execute(kind, { a0: va, a1: asid | (random.chance(0.1) ? 0xff_0000n : 0n) });
-    this.#note(`${kind}  a0 ${va.toString(16)} a1 ${asid}`);
-    this.#time++;
-    this.#fenced(this.#turn, {
-      time: this.#time,
+    this.#turns.execute('csrw mstatus, a0', { a0: 0n });
+    this.#turns.execute(kind, { a0: va, a1: asid | (random.chance(0.1) ? 0xff_0000n : 0n) });
+    this.#turns.note(`${kind}  a0 ${va.toString(16)} a1 ${asid}`);
+    this.#history.time++;
+    this.#fenced(this.#turns.turn, {
+      time: this.#history.time,
       va: kind.includes('a0') ? va & ~0xfffn : undefined,
       asid: kind.includes('a1') ? asid & this.#asidMask : undefined,
     });
@@ -298,9 +223,9 @@ export class ShadowTrial {
     const asid = random.chance(0.5) ? BigInt(random.below(4)) : undefined;
     const va = this.#address() & ~0xfffn;
     const pages = random.chance(0.7) ? 1 : 1 + random.below(70);
-    this.#execute('csrw mstatus, a0', { a0: 1n << 11n });
+    this.#turns.execute('csrw mstatus, a0', { a0: 1n << 11n });
     const entry = this.#satp >> 60n === 0n ? BigInt(RAM) : UPPER + LARGE;
-    state.mepc = BigInt.asUintN(64, entry + BigInt(SLOTS.indexOf('ecall') * 4));
+    state.mepc = BigInt.asUintN(64, entry + BigInt(this.#turns.addressOf('ecall') - RAM));
     state.features |= FEATURE.sbi;
     state.x[11] = 0n;
     state.x[12] = isAll ? 0n : BigInt.asUintN(64, va);
@@ -308,25 +233,21 @@ export class ShadowTrial {
     state.x[14] = asid ?? 0n;
     state.x[16] = asid === undefined ? 1n : 2n;
     state.x[17] = SBI_RFENCE;
-    this.#execute('mret', { a0: BigInt(mask) }, 3);
+    this.#turns.execute('mret', { a0: BigInt(mask) }, 3);
     state.features &= ~FEATURE.sbi;
     assert(state.mcause === 2n && state.x[10] === 0n, 'it was called, and it is done');
-    this.#note(`fence of ${mask.toString(2)}: ${isAll ? 'all' : `${va.toString(16)}, ${pages}`} asid ${asid}`);
-    this.#time++;
+    this.#turns.note(`fence of ${mask.toString(2)}: ${isAll ? 'all' : `${va.toString(16)}, ${pages}`} asid ${asid}`);
+    this.#history.time++;
     this.remote++;
     for (let hart = 0; hart < count; hart++) {
       if ((mask & (1 << hart)) === 0) continue;
       for (let page = 0; page < (isAll ? 1 : pages); page++)
         this.#fenced(hart, {
-          time: this.#time,
+          time: this.#history.time,
           va: isAll ? undefined : va + BigInt(page * FRAME_BYTES),
           asid: asid === undefined ? undefined : asid & this.#asidMask,
         });
     }
-  }
-
-  #note(line: string): void {
-    this.trail.push(this.harts.states.length === 1 ? line : `hart ${this.#turn}: ${line}`);
   }
 
   #setRoot(): void {
@@ -335,14 +256,14 @@ export class ShadowTrial {
     const satp = random.chance(0.05)
       ? 0n
       : (SV39 << 60n) | (BigInt(random.below(4)) << 44n) | BigInt(RAM / 4096 + root);
-    this.#execute('csrw mstatus, a0', { a0: 0n });
-    this.#execute('csrw satp, a0', { a0: satp });
-    this.#execute('csrr a0, satp');
-    const known = must(this.#known[this.#turn]);
+    this.#turns.execute('csrw mstatus, a0', { a0: 0n });
+    this.#turns.execute('csrw satp, a0', { a0: satp });
+    this.#turns.execute('csrr a0, satp');
+    const known = must(this.#known[this.#turns.turn]);
     known.satp = must(this.#state.x[10]);
     const kept = (satp & ~(0xffffn << 44n)) | (satp & (this.#asidMask << 44n));
     assert(known.satp === kept, 'satp keeps the bits that it has');
-    this.#note(`satp = ${known.satp.toString(16)}`);
+    this.#turns.note(`satp = ${known.satp.toString(16)}`);
   }
 
   #address(): bigint {
@@ -371,39 +292,32 @@ export class ShadowTrial {
     const state = this.#state;
     let outcome: Outcome;
     if (access === 'fetch') {
-      this.#execute('csrw mstatus, a0', { a0: status });
+      this.#turns.execute('csrw mstatus, a0', { a0: status });
       state.mepc = va + BigInt(CODE_AT);
       if (va < 0n) state.mepc = BigInt.asUintN(64, va + BigInt(CODE_AT));
-      this.#execute('mret', {}, 3);
+      this.#turns.execute('mret', {}, 3);
       outcome = state.mcause === 12n ? undefined : Number(state.x[10]);
     } else {
-      this.#execute('csrw mstatus, a0', { a0: status | MSTATUS.mprv });
-      const stamp = BigInt(++this.#stamp);
-      if (access === 'load') this.#execute('ld a0, 0(a1)', { a1: va + BigInt(NUMBER_AT) });
-      else this.#execute('sd a0, 0(a1)', { a0: stamp, a1: va + BigInt(STORE_AT) });
+      this.#turns.execute('csrw mstatus, a0', { a0: status | MSTATUS.mprv });
+      const stamp = this.#turns.stamp();
+      if (access === 'load') this.#turns.execute('ld a0, 0(a1)', { a1: va + BigInt(NUMBER_AT) });
+      else this.#turns.execute('sd a0, 0(a1)', { a0: stamp, a1: va + BigInt(STORE_AT) });
       if (state.mcause !== 0n) outcome = undefined;
       else if (access === 'load') outcome = Number(state.x[10]);
-      else outcome = this.#whereIs(stamp);
+      else outcome = this.#turns.whereIs(stamp);
     }
     const how = `${access} ${BigInt.asUintN(64, va).toString(16)} mode ${mode}${sum ? ' SUM' : ''}${mxr ? ' MXR' : ''}`;
-    this.#note(`${how} -> ${outcome}`);
+    this.#turns.note(`${how} -> ${outcome}`);
     this.uses++;
     if (outcome !== this.#now({ va, access, mode, sum, mxr })) this.stale++;
-    this.#sync('walk');
+    this.#history.sync('walk');
     if (expected.has(outcome)) return undefined;
-    return `hart ${this.#turn}: ${how}: ${outcome}, not one of ${[...expected].join(', ')}; satp ${this.#satp.toString(16)}`;
-  }
-
-  #whereIs(stamp: bigint): number {
-    const { map, memory } = this.harts;
-    for (let page = DATA; page < DATA + DATA_PAGES; page++)
-      if (memory.u64[(map.host(address(page) / FRAME_BYTES, 'read') + STORE_AT) / 8] === stamp) return page;
-    return -1;
+    return `hart ${this.#turns.turn}: ${how}: ${outcome}, not one of ${[...expected].join(', ')}; satp ${this.#satp.toString(16)}`;
   }
 
   /** What a walk finds that reads all as it is now. */
   #now(use: Use): Outcome {
-    const [only] = this.#walk(use, () => Number.POSITIVE_INFINITY);
+    const [only] = this.#walk(use, () => NOW);
     return only?.outcome;
   }
 
@@ -412,7 +326,7 @@ export class ShadowTrial {
     const asid = (this.#satp >> 44n) & 0xffffn;
     const page = use.va & ~0xfffn;
     const last = (covers: (fence: Fence) => boolean): number =>
-      must(this.#known[this.#turn]).fences.findLast(covers)?.time ?? 0;
+      must(this.#known[this.#turns.turn]).fences.findLast(covers)?.time ?? 0;
     const all = last(({ va, asid: of }) => va === undefined && of === undefined);
     const space = last(({ va, asid: of }) => va === undefined && (of === undefined || of === asid));
     const leafOfSpace = last(({ va, asid: of }) => (va ?? page) === page && (of ?? asid) === asid);
@@ -428,19 +342,17 @@ export class ShadowTrial {
     const found: { outcome: Outcome; isGlobal: boolean }[] = [];
     const descend = (table: number, level: number): void => {
       const at = table + Number((BigInt.asUintN(39, use.va) >> BigInt(12 + 9 * level)) & 511n) * 8;
-      const versions = this.#history.get(at) ?? [{ time: 0, value: 0n }];
-      versions.forEach(({ value }, i) => {
-        const isPointer = (value & PTE.v) !== 0n && (value & (PTE.r | PTE.x | PTE.w)) === 0n;
+      for (const { value, end } of this.#history.versions(at)) {
+        const leads = isPointer(value);
         // What was replaced before the fence is gone.
-        const next = versions[i + 1];
-        if (next !== undefined && next.time <= since(!isPointer)) return;
-        if (!isPointer || level === 0)
+        if (end <= since(!leads)) continue;
+        if (!leads || level === 0)
           found.push({
             outcome: leafOutcome(use, value, level, this.#state.menvcfg),
             isGlobal: (value & PTE.g) !== 0n,
           });
         else descend(Number((value >> 10n) << 12n), level - 1);
-      });
+      }
     };
     descend(Number((this.#satp & ((1n << 44n) - 1n)) << 12n), 2);
     return found;
@@ -467,17 +379,4 @@ function leafOutcome({ va, access, mode, sum, mxr }: Use, pte: bigint, level: nu
   const index = Number((va >> 12n) & 511n);
   if (has(PTE.n)) return level === 0 ? (ppn & ~15) + (index & 15) : undefined;
   return level === 0 ? ppn : level === 1 ? ppn + index : undefined;
-}
-
-function address(page: number): number {
-  return RAM + page * FRAME_BYTES;
-}
-function word(value: bigint): Uint8Array {
-  return new Uint8Array(BigUint64Array.of(value).buffer);
-}
-function pointer(page: number): bigint {
-  return (BigInt(RAM / 4096 + page) << 10n) | PTE.v;
-}
-function leaf(page: number, flags: bigint): bigint {
-  return (BigInt(RAM / 4096 + page) << 10n) | flags;
 }

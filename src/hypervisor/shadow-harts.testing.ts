@@ -1,18 +1,20 @@
 /** Several harts, in turns, for the trial of shadows (engine/shadows.testing.ts): the machine's own runner and SBI. */
 import { must } from '../base/assert.ts';
 import type { ShadowOptions } from '../engine/index.ts';
-import { type ShadowHarts, TRIAL } from '../engine/shadows.testing.ts';
+import { type ShadowHarts, TRIAL, type TrialMachine } from '../engine/trial-harts.testing.ts';
 import { Harts } from './harts.testing.ts';
 import { EVERYTHING } from './vcpu.ts';
 
-export interface SeveralHartsOptions extends ShadowOptions {
+export interface SeveralHartsOptions extends ShadowOptions, Partial<TrialMachine> {
   readonly harts: number;
   readonly width?: 32 | 64;
   readonly threads?: 'one' | 'each';
 }
 
-export function severalHarts({ harts, width = 32, threads = 'each', ...shadows }: SeveralHartsOptions): ShadowHarts {
-  const all = new Harts({ ...TRIAL, harts, threads, width, shadows, codeBytes: 1 << 20, translate: undefined });
+export function severalHarts(options: SeveralHartsOptions): ShadowHarts {
+  const { harts, width = 32, threads = 'each', extensions, ramBase, ramBytes, ...shadows } = { ...TRIAL, ...options };
+  const machine = { extensions, ramBase, ramBytes, harts, threads, width };
+  const all = new Harts({ ...machine, shadows, codeBytes: 1 << 20, translate: undefined });
   return {
     states: all.vcpus.map(({ state }) => state),
     memory: all.memory,

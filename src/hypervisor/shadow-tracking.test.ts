@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { headerLayout, PLAN, shadowStats, trackedFrames } from '../engine/index.ts';
-import { type ShadowHarts, TRIAL } from '../engine/shadows.testing.ts';
+import { type ShadowHarts, TRIAL } from '../engine/trial-harts.testing.ts';
 import { assemble, FEATURE, featuresOf } from '../isa/index.ts';
 import { severalHarts } from './shadow-harts.testing.ts';
 
