@@ -85,6 +85,8 @@ describe('a guest that has a guest', requires('apt', 'cross'), () => {
     await using beside = Guest.of(await level.machine.createPartition({ ...boot, memoryBytes: 256 * MiB }));
     const session = nestedSession(level);
     await beside.shows(/root@beside:~# /);
+    beside.type('grep -m 1 -o "rv64[a-z]*" /proc/cpuinfo\n');
+    assert.match(await beside.shows(/\nrv64[a-z]*\r?\n/), /\nrv64[a-gi-z]*\r?\n/, 'it has no hypervisor extension');
     let rounds = 0;
     const ended = session.then(() => true);
     while (!(await Promise.race([ended, new Promise<false>((resolve) => setTimeout(resolve, 500, false))]))) {
