@@ -1,0 +1,40 @@
+/** What the interrupt service (interrupt-service.ts) asks of its surroundings: ports, and the partitions' interrupt controllers. */
+
+/** What functions asked for and was not delivered yet, by row: in a relay, or as the functions show it when they are polled. */
+export interface Requests {
+  readonly pendingWords: number;
+  /** Bit n: pin n + 1 is asserted. Reading changes nothing. */
+  level(row: number): number;
+  /** Bits of places with a message that waits, 32 x `word` and on. Reading changes nothing. */
+  waiting(row: number, word: number): number;
+  addressOf(row: number, place: number): number;
+  dataOf(row: number, place: number): number;
+  /** The message is the VMM's. */
+  take(row: number, place: number): void;
+  /** When the oldest came, in 100 ns; 0: there is none. */
+  takeSince(row: number): number;
+  putSince(row: number, since: number): void;
+}
+
+/** A port as the service has it. */
+export interface ServedPort {
+  readonly shape: { readonly bus: number; readonly functions: number };
+  readonly records: Requests;
+  /** Requesters with something new, 32 x `word` and on; they are taken. Absent: the wire is plain. */
+  readonly relay: { take(word: number): number } | undefined;
+  readonly hasMessage: boolean;
+  clearMessage(): boolean;
+  /** What a plain wire tells: bits of lines, and, above them, that there was a message. It is taken. */
+  takeWire(): number;
+}
+
+export interface ServicePorts {
+  /** In 100 ns, modulo 2^32. */
+  ticks(): number;
+  /** A line of a partition's interrupt controller. */
+  setLine(partition: number, source: number, level: boolean): void;
+  /** A guest's message; false: nothing is there that takes it. */
+  message(partition: number, address: number, data: number): boolean;
+  /** Has `look` called on some thread when so much time has passed, or later. */
+  lookAfter(ticks: number): void;
+}
