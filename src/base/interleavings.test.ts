@@ -83,3 +83,20 @@ test('threads that wait for each other are found', () => {
   assert.equal(explore(run(0, 1)), undefined);
   assert.equal(explore(run(1, 0)), 'nobody can go on');
 });
+
+test('who may wait is no failure, and goes on when it can', () => {
+  const words = new Interleavings(64);
+  const waiting = (mayWait: boolean) => ({
+    name: 'waits',
+    mayWait,
+    run: () => {
+      words.waitFor(0, (value) => value === 2);
+      words.store(1, 1);
+    },
+  });
+  const adding = { name: 'adds', run: () => void words.add(0, 1) };
+  const wrong = (): string | undefined => (words.load(1) === 1 ? 'it went on' : undefined);
+  assert.equal(words.explore({ programs: [waiting(true), adding], wrong }).failure, undefined);
+  assert.equal(words.explore({ programs: [waiting(false), adding], wrong }).failure?.what, 'nobody can go on');
+  assert.equal(words.explore({ programs: [waiting(true), adding, adding], wrong }).failure?.what, 'it went on');
+});

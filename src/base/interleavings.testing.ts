@@ -24,11 +24,13 @@ export type Quiet =
 export interface Program {
   readonly name: string;
   run(): void;
+  /** It may wait for ever for what nobody does (`waitFor`). */
+  readonly mayWait?: boolean;
 }
 
 export interface Exploration {
   readonly programs: readonly Program[];
-  /** What is wrong where all have ended; undefined: nothing. */
+  /** What is wrong where all have ended, or may wait; undefined: nothing. */
   wrong(): string | undefined;
 }
 
@@ -125,6 +127,14 @@ export class Interleavings implements Words {
     return this.#access('cas', index, (before) => (before === expected ? value : before));
   }
 
+  /** Goes on once the word is as wished. */
+  waitFor(index: number, isIt: (value: number) => boolean): void {
+    this.#access('wait for', index, (value) => {
+      if (!isIt(value)) throw BLOCKED;
+      return value;
+    });
+  }
+
   /** From memory as it is. Stops at the first end that is wrong. Memory is as it was, after. */
   explore({ programs, wrong }: Exploration, mostStates = 3_000_000): Explored {
     const threads: Thread[] = programs.map((program) => ({ program, log: [], hasEnded: false }));
@@ -136,10 +146,6 @@ export class Interleavings implements Words {
       if (seen.has(key)) return undefined;
       seen.add(key);
       assert(seen.size <= mostStates, 'the programs are small enough');
-      if (threads.every(({ hasEnded }) => hasEnded)) {
-        ends++;
-        return wrong();
-      }
       let isStuck = true;
       for (const [number, thread] of threads.entries()) {
         if (thread.hasEnded) continue;
@@ -155,7 +161,10 @@ export class Interleavings implements Words {
         thread.log.length = logged;
         this.#takeBack(undone);
       }
-      return isStuck ? 'nobody can go on' : undefined;
+      if (!isStuck) return undefined;
+      if (!threads.every(({ hasEnded, program }) => hasEnded || program.mayWait)) return 'nobody can go on';
+      ends++;
+      return wrong();
     };
     const what = visit();
     this.#takeBack(0);
