@@ -17,7 +17,10 @@ import type { Words } from './words.ts';
 
 /** What a word is to the exploration; absent: every access to it is a step. */
 export type Quiet =
+  /** Counted and never asked for: whoever reads it hears 0. */
   | { readonly kind: 'statistics' }
+  /** An access to it goes with the step before: the time. */
+  | { readonly kind: 'free' }
   /** Only whoever holds this lock touches it. */
   | { readonly kind: 'guarded'; readonly lock: number };
 
@@ -49,6 +52,8 @@ const BLOCKED = Symbol('blocked');
 interface Thread {
   readonly program: Program;
   readonly log: number[];
+  /** Hashes of the log up to each of its entries. */
+  readonly heard: number[];
   hasEnded: boolean;
 }
 
@@ -56,8 +61,6 @@ export class Interleavings implements Words {
   readonly #memory: Int32Array;
   readonly #quiet: (Quiet | undefined)[];
   readonly #names = new Map<number, string>();
-  /** Indexes that were ever written. */
-  readonly #written = new Set<number>();
   readonly #undo: { readonly index: number; readonly before: number }[] = [];
   readonly #locks = new Set<number>();
   /** Of the step under way; no thread outside of `explore`, where accesses are just done. */
@@ -66,6 +69,8 @@ export class Interleavings implements Words {
   #at = 0;
   #mayStep = false;
   #step = '';
+  /** Two hashes of memory, but for what it was when the exploration began. */
+  readonly #sums = new Int32Array(2);
 
   constructor(sizeBytes: number) {
     this.#memory = new Int32Array(sizeBytes / 4);
@@ -91,16 +96,26 @@ export class Interleavings implements Words {
     return {
       tryAcquire: () => this.#access('try', index, (held) => (held === 0 ? this.#number + 1 : held)) === 0,
       acquire: () => {
-        this.#access('acquire', index, (held) => {
-          if (held !== 0) throw BLOCKED;
-          return this.#number + 1;
-        });
+        this.#access(
+          'acquire',
+          index,
+          (held) => {
+            if (held !== 0) throw BLOCKED;
+            return this.#number + 1;
+          },
+          false,
+        );
       },
       release: () => {
-        this.#access('release', index, (held) => {
-          assert(held === this.#number + 1, 'released by whoever holds it');
-          return 0;
-        });
+        this.#access(
+          'release',
+          index,
+          (held) => {
+            assert(held === this.#number + 1, 'released by whoever holds it');
+            return 0;
+          },
+          false,
+        );
       },
     };
   }
@@ -109,7 +124,13 @@ export class Interleavings implements Words {
     return this.#access('load', index, (value) => value);
   }
   store(index: number, value: number): void {
-    this.#access('store', index, () => value);
+    this.#access('store', index, () => value, false);
+  }
+  setBits(index: number, bits: number): void {
+    this.#access('set', index, (before) => before | bits, false);
+  }
+  clearBits(index: number, bits: number): void {
+    this.#access('clear', index, (before) => before & ~bits, false);
   }
   exchange(index: number, value: number): number {
     return this.#access('exchange', index, () => value);
@@ -129,15 +150,20 @@ export class Interleavings implements Words {
 
   /** Goes on once the word is as wished. */
   waitFor(index: number, isIt: (value: number) => boolean): void {
-    this.#access('wait for', index, (value) => {
-      if (!isIt(value)) throw BLOCKED;
-      return value;
-    });
+    this.#access(
+      'wait for',
+      index,
+      (value) => {
+        if (!isIt(value)) throw BLOCKED;
+        return value;
+      },
+      false,
+    );
   }
 
   /** From memory as it is. Stops at the first end that is wrong. Memory is as it was, after. */
-  explore({ programs, wrong }: Exploration, mostStates = 3_000_000): Explored {
-    const threads: Thread[] = programs.map((program) => ({ program, log: [], hasEnded: false }));
+  explore({ programs, wrong }: Exploration, mostStates = 1_000_000): Explored {
+    const threads: Thread[] = programs.map((program) => ({ program, log: [], heard: [], hasEnded: false }));
     const seen = new Set<string>();
     const steps: string[] = [];
     let ends = 0;
@@ -158,7 +184,7 @@ export class Interleavings implements Words {
         if (what !== undefined) return what;
         steps.pop();
         thread.hasEnded = false;
-        thread.log.length = logged;
+        thread.log.length = thread.heard.length = logged;
         this.#takeBack(undone);
       }
       if (!isStuck) return undefined;
@@ -174,7 +200,7 @@ export class Interleavings implements Words {
   #takeBack(length: number): void {
     while (this.#undo.length > length) {
       const { index, before } = must(this.#undo.pop());
-      this.#memory[index] = before;
+      this.#set(index, before);
     }
   }
 
@@ -197,40 +223,61 @@ export class Interleavings implements Words {
     }
   }
 
-  #access(kind: string, index: number, next: (before: number) => number): number {
+  /** `tells`: the caller learns what stood there. */
+  #access(kind: string, index: number, next: (before: number) => number, tells = true): number {
     const thread = this.#thread;
     const before = this.#memory[index] ?? 0;
     if (thread === undefined) {
       this.#memory[index] = next(before);
       return before;
     }
-    const logged = thread.log[this.#at++];
-    if (logged !== undefined) return logged;
+    if (this.#at < thread.log.length) return thread.log[this.#at++] ?? 0;
     const quiet = this.#quiet[index];
     if (quiet === undefined) {
       if (!this.#mayStep) throw OUT;
       this.#mayStep = false;
       this.#step = `${kind} ${this.#names.get(index) ?? index}`;
-    } else if (quiet.kind === 'guarded')
+    } else if (quiet.kind === 'guarded') {
       assert(this.#memory[quiet.lock] === this.#number + 1, `${index} without its lock`);
+    }
     const after = next(before) | 0;
     if (after !== before) {
       this.#undo.push({ index, before });
-      this.#written.add(index);
-      this.#memory[index] = after;
+      this.#set(index, after);
     }
-    thread.log.push(before);
-    return before;
+    const heard = tells && quiet?.kind !== 'statistics' ? before : 0;
+    thread.log.push(heard);
+    thread.heard.push(mix((thread.heard.at(-1) ?? 0) + 1, heard));
+    this.#at++;
+    return heard;
   }
 
-  /** Memory, and what each thread has heard, but for one that has ended. */
-  #key(threads: readonly Thread[]): string {
-    let key = '';
-    for (const index of this.#written) {
-      const value = this.#memory[index];
-      if (value !== 0) key += `${index}=${value} `;
+  #set(index: number, value: number): void {
+    const before = this.#memory[index] ?? 0;
+    this.#memory[index] = value;
+    for (const seed of [0, 1]) {
+      const change = mix(mix(seed, index), value) - mix(mix(seed, index), before);
+      this.#sums[seed] = (this.#sums[seed] ?? 0) + change;
     }
-    for (const { log, hasEnded } of threads) key += hasEnded ? '|' : `|${log.join()}.`;
+  }
+
+  /** Memory, and what each thread has heard, but for one that has ended: hashed, to more than 50 bits each. */
+  #key(threads: readonly Thread[]): string {
+    let key = this.#sums.join();
+    for (const { heard, hasEnded } of threads) key += hasEnded ? '|' : `|${heard.length}:${heard.at(-1)}`;
     return key;
   }
+}
+
+/** 53 bits that depend on both; a safe integer. */
+function mix(a: number, b: number): number {
+  const low = scramble(Math.imul(a | 0, 0x9e37_79b1) ^ Math.imul(b | 0, 0x85eb_ca6b) ^ Math.floor(a / 2 ** 32));
+  const high = scramble(low ^ Math.imul(b | 0, 0xc2b2_ae35) ^ a);
+  return (low >>> 0) + (high & 0x1f_ffff) * 2 ** 32;
+}
+
+function scramble(x: number): number {
+  x = Math.imul(x ^ (x >>> 16), 0x7feb_352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846c_a68b);
+  return x ^ (x >>> 16);
 }

@@ -11,6 +11,9 @@ test('words are what Atomics does', () => {
   assert.equal(words.add(3, 2), 5);
   assert.equal(words.or(3, 8), 7);
   assert.equal(words.and(3, 9), 15);
+  words.setBits(3, 6);
+  words.clearBits(3, 6);
+  words.setBits(3, 8);
   assert.equal(words.compareExchange(3, 8, 1), 9);
   assert.equal(words.compareExchange(3, 9, 1), 9);
   assert.equal(words.load(3), 1);

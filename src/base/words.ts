@@ -9,6 +9,8 @@ export interface Words {
   /** `index`: in words, not bytes. Values are signed, as in an Int32Array. */
   load(index: number): number;
   store(index: number, value: number): void;
+  setBits(index: number, bits: number): void;
+  clearBits(index: number, bits: number): void;
   /** The others return what stood there before. */
   exchange(index: number, value: number): number;
   add(index: number, value: number): number;
@@ -30,6 +32,14 @@ export class SharedWords implements Words {
 
   store(index: number, value: number): void {
     Atomics.store(this.#words, index, value);
+  }
+
+  setBits(index: number, bits: number): void {
+    Atomics.or(this.#words, index, bits);
+  }
+
+  clearBits(index: number, bits: number): void {
+    Atomics.and(this.#words, index, ~bits);
   }
 
   exchange(index: number, value: number): number {

@@ -13,6 +13,8 @@ interface Delivered {
   readonly isHeld: boolean;
 }
 
+const ALL_PINS = (1 << PINS) - 1;
+
 export class InterruptDelivery {
   readonly #words: Words;
   readonly #table: InterruptTable;
@@ -35,7 +37,7 @@ export class InterruptDelivery {
       this.#drop(records, record, row);
       return 'nothing';
     }
-    const pins = this.#showLevels(row, partition, records.level(record), now);
+    const pins = this.#showPins(records, record, row, partition, now);
     const messages = this.#sendMessages(records, record, row, partition, now);
     const delivered = pins.delivered + messages.delivered;
     if (delivered > 0) this.#meter.delivered(row, delivered, since, this.#outside.ticks());
@@ -58,21 +60,37 @@ export class InterruptDelivery {
     }
   }
 
-  #showLevels(row: number, partition: number, level: number, now: number): Delivered {
+  /** Each rise is shown, if only for a moment; a fall at once, even where rises must wait. */
+  #showPins(records: Requests, record: number, row: number, partition: number, now: number): Delivered {
     let [delivered, isHeld] = [0, false];
-    for (let changed = level ^ this.#table.get(row, 'shown'); changed !== 0; changed &= changed - 1) {
-      const pin = lowestBit(changed);
-      const isHigh = (level & (1 << pin)) !== 0;
-      if (isHigh && !this.#meter.admit(row, now)) {
-        isHeld = true;
-        continue;
+    const pins = records.pins(record);
+    const changed = (pins >> PINS) | ((pins & ALL_PINS) ^ this.#table.get(row, 'shown'));
+    for (let left = changed; left !== 0; left &= left - 1) {
+      const pin = lowestBit(left);
+      let isHigh = (pins & (1 << pin)) !== 0;
+      if ((pins & (1 << (pin + PINS))) !== 0) {
+        if (this.#meter.admit(row, now)) {
+          isHigh = records.takeRise(record, pin);
+          this.#show(row, partition, pin, false);
+          this.#show(row, partition, pin, true);
+          delivered++;
+        } else {
+          isHeld = true;
+          if (isHigh) continue;
+        }
       }
-      this.#table.set(row, 'shown', this.#table.get(row, 'shown') ^ (1 << pin));
-      const source = this.#table.source(row, pin);
-      if (source !== 0) this.#outside.setLine(partition, source, isHigh || this.#table.isHigh(partition, source));
-      if (isHigh) delivered++;
+      this.#show(row, partition, pin, isHigh);
     }
     return { delivered, isHeld };
+  }
+
+  /** The partition sees that level of the function's pin; its line is the or of all that share it. */
+  #show(row: number, partition: number, pin: number, isHigh: boolean): void {
+    const shown = this.#table.get(row, 'shown');
+    if (((shown & (1 << pin)) !== 0) === isHigh) return;
+    this.#table.set(row, 'shown', shown ^ (1 << pin));
+    const source = this.#table.source(row, pin);
+    if (source !== 0) this.#outside.setLine(partition, source, isHigh || this.#table.isHigh(partition, source));
   }
 
   #sendMessages(records: Requests, record: number, row: number, partition: number, now: number): Delivered {
@@ -101,8 +119,12 @@ export class InterruptDelivery {
     return true;
   }
 
-  /** Nobody has the function: its levels stay as they are, its messages are gone. */
+  /** Nobody has the function: its levels stay as they are, its messages and rises are gone. */
   #drop(records: Requests, record: number, row: number): void {
+    for (let rises = records.pins(record) >> PINS; rises !== 0; rises &= rises - 1) {
+      records.takeRise(record, lowestBit(rises));
+      this.#count(row);
+    }
     for (let word = 0; word < records.pendingWords; word++) {
       for (let bits = records.waiting(record, word); bits !== 0; bits &= bits - 1) {
         records.take(record, word * 32 + lowestBit(bits));

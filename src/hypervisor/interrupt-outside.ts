@@ -3,8 +3,10 @@
 /** What functions asked for and was not delivered yet, by row: in a relay, or as the functions show it when they are polled. */
 export interface Requests {
   readonly pendingWords: number;
-  /** Bit n: pin n + 1 is asserted. Reading changes nothing. */
-  level(row: number): number;
+  /** Bit n: pin n + 1 is asserted. Bit 4 + n: it rose since that was last taken. Reading changes nothing. */
+  pins(row: number): number;
+  /** That the pin, from 0 on, rose is the VMM's; whether it is asserted at that moment. */
+  takeRise(row: number, pin: number): boolean;
   /** Bits of places with a message that waits, 32 x `word` and on. Reading changes nothing. */
   waiting(row: number, word: number): number;
   addressOf(row: number, place: number): number;

@@ -263,7 +263,7 @@ export class InterruptService {
           const left = this.meter.left(one, now);
           if (left > 0) this.#arm(left, now);
           else {
-            this.#words.and(index, ~(1 << (one & 31)));
+            this.#words.clearBits(index, 1 << (one & 31));
             this.#serveRow(placed, one);
           }
         }

@@ -146,14 +146,14 @@ export class InterruptTable {
     this.set(row, 'partition', partition + 1);
     for (let pin = 0; pin < PINS; pin++) this.#words.store(this.index(row, 'sources') + pin, sources[pin] ?? 0);
     this.set(row, 'shown', 0);
-    this.#words.or(this.#assigned + (row >> 5), 1 << (row & 31));
+    this.#words.setBits(this.#assigned + (row >> 5), 1 << (row & 31));
   }
 
   /** Its routes are gone, too. Its levels are no longer shown: the caller says so. */
   unassign(row: number): void {
     this.set(row, 'partition', 0);
     this.set(row, 'shown', 0);
-    this.#words.and(this.#assigned + (row >> 5), ~(1 << (row & 31)));
+    this.#words.clearBits(this.#assigned + (row >> 5), 1 << (row & 31));
     for (let i = 0; i < ROUTES && this.get(row, 'routes') > 0; i++) if (this.#owner(i) === row) this.#free(i);
   }
 

@@ -90,7 +90,7 @@ export class InterruptPort implements TransactionPort {
 
   /** What arrives at the port's end. */
   send({ kind, data }: InterruptTransaction): void {
-    this.#words.or(this.#wire, kind === 'message' ? WIRE_MESSAGE : (1 << (data - 1)) & (WIRE_MESSAGE - 1));
+    this.#words.setBits(this.#wire, kind === 'message' ? WIRE_MESSAGE : (1 << (data - 1)) & (WIRE_MESSAGE - 1));
     this.announce();
   }
 

@@ -3,11 +3,13 @@
  * records lie decides who must be asked for them: in a relay they are its interrupt indicator (relay.ts), behind a plain wire
  * they are registers of the functions themselves, which the VMM polls.
  *
- *     level      pin by pin, as the function has it
+ *     pins       the level of each, as the function has it, and which rose: in one word, so that they are of one moment
  *     messages   the last different ones, address and data, a place each; pending: a bit for each place
  *
  * A message is put in a place before its bit is set, and stays there while the bit is: so the VMM reads the place, then
  * clears the bit, then delivers. A message that comes again before that is merged with it, as in an interrupt file.
+ * So is a pin that rises again. One that rose and fell before anybody looked did rise: it is not lost.
+ *
  * Transactions of one function are noted one after the other (`TransactionPort`), those of several at once.
  */
 import { array, type Layout, struct, structs } from '../../base/struct.ts';
@@ -26,8 +28,8 @@ function isAddress(address: number): boolean {
 
 function fields(identifiers: number) {
   return {
-    /** Bit n: pin n + 1 is asserted. */
-    level: 'u32',
+    /** Bit n: pin n + 1 is asserted. Bit 4 + n: it was, since that was last taken. */
+    pins: 'u32',
     /** When the oldest was noted that nobody has served, in 100 ns; 0: there is none. */
     since: 'u32',
     pending: array('u32', Math.ceil(identifiers / 32)),
@@ -84,11 +86,18 @@ export class InterruptRecords {
     }
     this.#words.compareExchange(this.#index(row, 'since'), 0, stampOf(ticks));
     if (kind === 'message') this.#message(row, transaction);
-    else this.#level(row, 1 << (data - 1), kind === 'assert');
+    else this.#setPin(row, data - 1, kind === 'assert');
   }
 
-  level(row: number): number {
-    return this.#words.load(this.#index(row, 'level'));
+  /** Bit n: the level of pin n + 1. Bit 4 + n: it rose. */
+  pins(row: number): number {
+    return this.#words.load(this.#index(row, 'pins'));
+  }
+
+  /** That the pin (from 0 on) rose is the VMM's. Its level at that moment. */
+  takeRise(row: number, pin: number): boolean {
+    const before = this.#words.and(this.#index(row, 'pins'), ~(1 << (pin + INTX_PINS)));
+    return (before & (1 << pin)) !== 0;
   }
 
   /** Bits of the messages that wait: places 32 x `word` and on. */
@@ -108,7 +117,7 @@ export class InterruptRecords {
 
   /** Clears its bit: the place is the function's again. */
   take(row: number, place: number): void {
-    this.#words.and(this.#index(row, 'pending') + (place >> 5), ~(1 << (place & 31)));
+    this.#words.clearBits(this.#index(row, 'pending') + (place >> 5), 1 << (place & 31));
   }
 
   /** When the oldest that nobody has served was noted; 0: there is none. It counts as served from now on. */
@@ -121,14 +130,15 @@ export class InterruptRecords {
     this.#words.compareExchange(this.#index(row, 'since'), 0, since);
   }
 
-  #level(row: number, pin: number, isHigh: boolean): void {
-    const level = this.#index(row, 'level');
+  #setPin(row: number, pin: number, isHigh: boolean): void {
+    const pins = this.#index(row, 'pins');
     if (!isHigh) {
-      this.#words.and(level, ~pin);
+      this.#words.clearBits(pins, 1 << pin);
       return;
     }
     this.#count(row, 'interrupts');
-    if ((this.#words.or(level, pin) & pin) !== 0) this.#count(row, 'merged');
+    const rose = 1 << (pin + INTX_PINS);
+    if ((this.#words.or(pins, rose | (1 << pin)) & rose) !== 0) this.#count(row, 'merged');
   }
 
   #message(row: number, { address, data }: InterruptTransaction): void {

@@ -51,7 +51,7 @@ export class Relay implements TransactionPort {
       return;
     }
     records.note(row, transaction, ticks());
-    words.or(indicator + (row >> 5), 1 << (row & 31));
+    words.setBits(indicator + (row >> 5), 1 << (row & 31));
   }
 
   forward(transaction: InterruptTransaction): void {
