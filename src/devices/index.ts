@@ -7,6 +7,7 @@ export type {
   Doorbell,
   GuestMemory,
   InterruptLine,
+  Model,
 } from './device.ts';
 export * from './platform/index.ts';
 export { type Register, type RegisterModel, RegisterTable, registersAsMarkdown } from './registers.ts';

@@ -10,21 +10,19 @@
 import assert from 'node:assert/strict';
 import { restore, save } from '../../base/struct.ts';
 import { VirtioBalloon } from './balloon.ts';
+import { type AnyVirtioDevice, Bench } from './bench.testing.ts';
 import { VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
 import { EchoDevice } from './echo-device.testing.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 import { FRAMES, HostileMemory, Rings, type Style } from './hostile-guest.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
 import { VirtioNet } from './net.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
-import type { TransportState } from './state.ts';
-import type { IoPorts, VirtioDevice } from './transport.ts';
-
-type AnyVirtioDevice = VirtioDevice<TransportState>;
+import type { IoPorts } from './virtio-device.ts';
 
 /** A device and what its host does to it. */
 interface Subject {
@@ -79,8 +77,7 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
   const bench = new Bench(LAYOUTS[kind], { frames: FRAMES });
   const memory = new HostileMemory(bench.memory, random);
   const subject = subjectOf(kind, bench, memory, random);
-  let device = subject.make();
-  device.reset();
+  let device = bench.start(subject.make());
   const rings = new Rings(bench.memory, random, STYLES[kind]);
   const violations: Record<string, number> = {};
   const note = () => {
@@ -98,10 +95,10 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
   for (let step = 0; step < steps; step++) {
     switch (random.below(16)) {
       case 0:
-        anyRegister(device, random);
+        anyRegister(bench, random);
         break;
       case 1:
-        if (random.oneIn(8)) bringUp(device, rings, random);
+        if (random.oneIn(8)) bringUp(bench, rings, random);
         break;
       case 2:
         subject.host(device);
@@ -113,7 +110,7 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
         if (random.oneIn(10)) {
           note();
           const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-          if (random.oneIn(2)) device = subject.make();
+          if (random.oneIn(2)) device = bench.plug(subject.make());
           restore(device.layout, device.state, saved);
           for (let i = 0; i < device.state.violations.length; i++) device.state.violations[i] = 0;
           device.resume();
@@ -129,11 +126,11 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
         serve();
         break;
       case 8:
-        if (!device.live) bringUp(device, rings, random);
+        if (!device.live) bringUp(bench, rings, random);
         break;
       default:
         rings.offer();
-        if (random.oneIn(3)) device.write(0x50, 4, random.below(device.state.queues.length));
+        if (random.oneIn(3)) bench.registers.notify(random.below(device.state.queues.length));
     }
   }
   serve();
@@ -147,62 +144,54 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
 /** After all that, a reset makes the device work for an honest driver. */
 async function recovers(subject: Subject, bench: Bench, memory: HostileMemory): Promise<void> {
   memory.calm();
-  const device = subject.make();
-  device.reset();
+  const device = bench.start(subject.make());
   bench.serve(device);
-  const driver = new FakeDriver(device, bench.memory);
+  const driver = new FakeDriver(bench);
   assert.ok(driver.negotiate(driver.offered()), 'the device refuses its own features after the reset');
   driver.driverOk();
   await bench.settle(device);
   assert.ok(device.live);
 }
 
-function anyRegister(device: AnyVirtioDevice, random: Random): void {
+function anyRegister({ transport }: Bench, random: Random): void {
   const bytes = random.pick([1, 2, 4, 4, 4] as const);
   const at = random.oneIn(4) ? random.below(0x1000) : random.pick(mmioRegisters.rows).at;
   const offset = at - (at % bytes);
   if (random.oneIn(2)) {
-    const value = device.read(offset, bytes);
+    const value = transport.read(offset, bytes);
     assert.ok(Number.isInteger(value) && value >= 0 && value < 2 ** (bytes * 8), `read ${value} from ${offset}`);
   } else {
     // A status of 0 resets: seldom, or nothing ever gets going.
     const value = random.oneIn(2) ? random.below(32) : random.u32();
     if (offset === 0x70 && value === 0 && !random.oneIn(20)) return;
-    device.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
+    transport.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
   }
 }
 
 /** The status dance, mostly right, with rings mostly in memory. */
-function bringUp(device: AnyVirtioDevice, rings: Rings, random: Random): void {
-  device.write(0x70, 4, 0);
-  device.write(0x70, 4, 1);
-  device.write(0x70, 4, 3);
+function bringUp({ registers, transport }: Bench, rings: Rings, random: Random): void {
+  const { state } = transport.device;
+  for (const status of [0, 1, 3]) registers.setStatus(status);
   for (let word = 0; word < 2; word++) {
-    const offered = device.state.offered[word] ?? 0;
+    const offered = state.offered[word] ?? 0;
     const optional = random.oneIn(3) ? random.u32() : 0xffff_ffff;
-    device.write(0x24, 4, word);
-    device.write(0x20, 4, word === 0 ? (offered & optional) >>> 0 : offered);
+    registers.accept(word, word === 0 ? (offered & optional) >>> 0 : offered);
   }
-  device.write(0x70, 4, 11);
+  registers.setStatus(11);
   rings.clear();
-  for (let i = 0; i < device.state.queues.length; i++) {
-    device.write(0x30, 4, i);
-    const sizeMax = device.read(0x34, 4);
-    if (sizeMax === 0) continue;
+  for (let i = 0; i < state.queues.length; i++) {
+    if (registers.queueSizeMax(i) === 0) continue;
     const size = random.oneIn(20) ? random.u32() : 2 ** random.below(5);
     const ring = rings.add(Math.min(16, size));
-    device.write(0x38, 4, size);
-    for (const [at, gpa] of [
-      [0x80, ring.table],
-      [0x90, ring.available],
-      [0xa0, ring.used],
-    ] as const) {
-      device.write(at, 4, random.oneIn(100) ? random.u32() : gpa);
-      device.write(at + 4, 4, random.oneIn(100) ? random.below(0x200000) : 0);
-    }
-    device.write(0x44, 4, 1);
+    const wild = (gpa: number): number => {
+      const low = random.oneIn(100) ? random.u32() : gpa;
+      return random.oneIn(100) ? random.below(0x200000) * 2 ** 32 + low : low;
+    };
+    registers.setSize(i, size);
+    registers.setAddresses(i, { table: wild(ring.table), available: wild(ring.available), used: wild(ring.used) });
+    registers.enable(i);
   }
-  device.write(0x70, 4, 15);
+  registers.setStatus(15);
 }
 
 function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, random: Random): Subject {
