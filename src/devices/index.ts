@@ -9,6 +9,7 @@ export type {
   InterruptLine,
   Model,
 } from './device.ts';
+export * from './pci/index.ts';
 export * from './platform/index.ts';
 export { type Register, type RegisterModel, RegisterTable, registersAsMarkdown } from './registers.ts';
 export * from './virtio/index.ts';

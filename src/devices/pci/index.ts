@@ -1,0 +1,33 @@
+/** PCI Express: functions, root ports, the host bridge, and the transactions by which they interrupt. */
+export type { BarDescription, BarKind, BarRegion } from './bar.ts';
+export {
+  type BarPlace,
+  type Capability,
+  type FunctionEffects,
+  type MsixShape,
+  msi,
+  msix,
+  powerManagement,
+  vendorSpecific,
+} from './capabilities.ts';
+export { type ConfigRow, ConfigSpace, configAsMarkdown, type ResetDepth } from './config-space.ts';
+export { expressEndpoint } from './express.ts';
+export {
+  type AddressEpoch,
+  type FunctionDescription,
+  type FunctionLayout,
+  type FunctionWiring,
+  functionLayout,
+  PciFunction,
+  vectorsOf,
+} from './function.ts';
+export type { Identity } from './header.ts';
+export type { InterruptMode } from './interrupts.ts';
+export {
+  INTX_PINS,
+  type InterruptTransaction,
+  type RequesterId,
+  requesterId,
+  requesterName,
+  type TransactionPort,
+} from './transaction.ts';
