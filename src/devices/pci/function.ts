@@ -12,7 +12,7 @@
 import { assert, must } from '../../base/assert.ts';
 import type { SharedLock } from '../../base/lock.ts';
 import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
-import type { AccessBytes, Block, Device, GuestMemory } from '../device.ts';
+import type { AccessBytes, Block, Device, Doorbell, GuestMemory } from '../device.ts';
 import { accessCounters } from '../registers.ts';
 import { type BarDescription, FIRST_BAR_AT } from './bar.ts';
 import { busMasterMemory } from './bus-master.ts';
@@ -64,6 +64,18 @@ export interface FunctionWiring {
   readonly isMultiFunction: boolean;
   /** Counts changes of who answers where: every one adds one, so that all threads look again. */
   readonly epoch: AddressEpoch;
+  /** The port that it is behind; absent: it is on the root bus. */
+  readonly upstream?: Upstream;
+  /** Rung when the function was cut off, so that the I/O thread calls `settle`. */
+  readonly doorbell?: Doorbell;
+}
+
+/** What lies between a function and the root complex. Read on any thread, without a lock. */
+export interface Upstream {
+  /** The link is up: anything passes at all. */
+  readonly isUp: boolean;
+  /** Requests (reads and writes of memory, messages among them) pass. */
+  readonly forwardsRequests: boolean;
 }
 
 /** A word in shared memory. */
@@ -79,6 +91,8 @@ function functionFields(vectors: number) {
     /** Accesses to guest memory refused, as Bus Master Enable was off. */
     refused: 'u32',
     resets: 'u32',
+    /** 1: it was cut off, and forgets everything before anybody reaches it again. */
+    cutOff: 'i32',
   } as const;
 }
 
@@ -113,9 +127,12 @@ export class PciFunction implements Device {
   readonly #placed: readonly PlacedCapability[];
   readonly #epoch: AddressEpoch;
   readonly #powerAt: number | undefined;
+  readonly #wiring: FunctionWiring;
+  readonly #words: Int32Array;
+  readonly #cutOffAt: number;
 
   constructor(description: FunctionDescription, wiring: FunctionWiring) {
-    const { block, requester, port, isMultiFunction } = wiring;
+    const { block, requester, port, isMultiFunction, upstream } = wiring;
     const vectors = vectorsOf(description);
     const { pin = 1, identity, bars, capabilities } = description;
     checkMsix(description);
@@ -125,7 +142,10 @@ export class PciFunction implements Device {
     this.lock = wiring.lock;
     this.layout = functionLayout(vectors);
     this.state = this.layout.view(block.buffer, block.at);
+    this.#wiring = wiring;
     this.#epoch = wiring.epoch;
+    this.#words = new Int32Array(block.buffer);
+    this.#cutOffAt = (block.at + this.layout.offset.cutOff) / 4;
     this.#placed = placeCapabilities(capabilities);
     this.#powerAt = this.capabilityAt(CAPABILITY.power);
     const effects = this.#effects();
@@ -143,17 +163,23 @@ export class PciFunction implements Device {
         ...(msixAt === undefined ? {} : { msixAt }),
         ...(this.#powerAt === undefined ? {} : { powerAt: this.#powerAt }),
       },
-      { requester, port },
+      {
+        ...{ requester, port },
+        isConnected: () => this.#isConnected(),
+        forwardsRequests: () => upstream?.forwardsRequests ?? true,
+      },
     );
   }
 
   /** An access to configuration space, with the lock. */
   read(offset: number, bytes: AccessBytes): number {
+    this.settle();
     if (offset >= (this.description.configBytes ?? CONFIG_BYTES)) return allOnes(bytes);
     return this.config.read(offset, bytes);
   }
 
   write(offset: number, bytes: AccessBytes, value: number): void {
+    this.settle();
     const isThere = offset < (this.description.configBytes ?? CONFIG_BYTES);
     if (!isThere || !this.config.write(offset, bytes, value)) this.state.unassignedWrites++;
   }
@@ -162,20 +188,38 @@ export class PciFunction implements Device {
   reset(): void {
     const { state } = this;
     state.unassignedReads = state.unassignedWrites = 0;
-    state.refused = state.resets = 0;
+    state.refused = state.resets = state.cutOff = 0;
     this.config.reset('power');
     this.interrupts.powerOn();
     this.description.onReset?.('power');
     this.#epoch.advance();
   }
 
-  /** Function-level reset, or reset of the bus (sections 6.6.1 and 6.6.2), with the lock: all but sticky bits. */
-  resetFunction(): void {
+  /** Function-level reset (section 6.6.2), with the lock: all but sticky bits. */
+  resetFunction(depth: ResetDepth = 'function'): void {
     this.state.resets++;
-    this.config.reset('function');
+    this.config.reset(depth);
     this.interrupts.reset();
-    this.description.onReset?.('function');
+    this.description.onReset?.(depth);
     this.#epoch.advance();
+  }
+
+  /**
+   * The link goes down, or comes up again, on any thread, without the lock: who holds it may be waiting for the caller's
+   * processor. Nothing passes any more from now on; what there is to forget is forgotten by `settle`.
+   */
+  cut(): void {
+    Atomics.store(this.#words, this.#cutOffAt, 1);
+    this.interrupts.update();
+    this.#epoch.advance();
+    this.#wiring.doorbell?.ring();
+  }
+
+  /** Forgets what it has to, with the lock: before every access, and before the device behind it is served. */
+  settle(): void {
+    if (Atomics.load(this.#words, this.#cutOffAt) === 0) return;
+    Atomics.store(this.#words, this.#cutOffAt, 0);
+    this.resetFunction('power');
   }
 
   /** After a restore: nobody holds the locks that were saved with the block, and everybody looks where BARs are. */
@@ -202,7 +246,7 @@ export class PciFunction implements Device {
   memory(behind: GuestMemory): GuestMemory {
     return busMasterMemory(
       behind,
-      () => this.#command(COMMAND.busMaster),
+      () => this.#command(COMMAND.busMaster) && (this.#wiring.upstream?.forwardsRequests ?? true),
       () => {
         this.state.refused++;
       },
@@ -247,10 +291,15 @@ export class PciFunction implements Device {
       this.state.unassignedWrites++;
   }
 
-  /** Whether a bit of Command is set, of a function that is awake. */
+  /** Whether a bit of Command is set, of a function that is awake and connected. */
   #command(bit: number): boolean {
+    if (!this.#isConnected()) return false;
     const isAwake = this.#powerAt === undefined || (this.config.get(this.#powerAt + PM.control, 2) & PM.state) === 0;
     return isAwake && (this.config.get(HEADER.command, 2) & bit) !== 0;
+  }
+
+  #isConnected(): boolean {
+    return Atomics.load(this.#words, this.#cutOffAt) === 0 && (this.#wiring.upstream?.isUp ?? true);
   }
 
   #barBase(bar: BarDescription): number {

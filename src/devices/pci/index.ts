@@ -1,5 +1,6 @@
 /** PCI Express: functions, root ports, the host bridge, and the transactions by which they interrupt. */
 export type { BarDescription, BarKind, BarRegion } from './bar.ts';
+export { type AddressRange, type AddressSpace, type Bridge, Bus } from './bus.ts';
 export {
   type BarPlace,
   type Capability,
@@ -19,10 +20,14 @@ export {
   type FunctionWiring,
   functionLayout,
   PciFunction,
+  type Upstream,
   vectorsOf,
 } from './function.ts';
 export type { Identity } from './header.ts';
+export { Ecam, hostBridgeLayout, PcieWindow, placeHostBridge, type WindowOptions } from './host-bridge.ts';
 export type { InterruptMode } from './interrupts.ts';
+export { RootPort, type RootPortOptions, type RootPortWiring } from './root-port.ts';
+export { type Indicator, Slot } from './slot.ts';
 export {
   INTX_PINS,
   type InterruptTransaction,

@@ -57,6 +57,10 @@ export interface InterruptRegisters {
 export interface InterruptWiring {
   readonly requester: RequesterId;
   readonly port: TransactionPort;
+  /** Anything passes at all. */
+  isConnected(): boolean;
+  /** Messages pass the ports upstream. */
+  forwardsRequests(): boolean;
 }
 
 export type InterruptMode = 'intx' | 'msi' | 'msix';
@@ -172,10 +176,9 @@ export class FunctionInterrupts {
   }
 
   #drivePin(): void {
-    const { pin, config } = this.#registers;
+    const { pin } = this.#registers;
     if (pin === 0) return;
-    const isOff = (config.get(HEADER.command, 2) & COMMAND.interruptDisable) !== 0;
-    const wanted = this.level && !isOff && this.mode === 'intx' && this.#isAwake() ? 1 : 0;
+    const wanted = this.level && this.#mayAssert() ? 1 : 0;
     if (wanted === this.state.asserted) return;
     this.state.asserted = wanted;
     this.state.asserts += wanted;
@@ -197,12 +200,19 @@ export class FunctionInterrupts {
     }
   }
 
-  /** Messages are writes to memory, which a function may do as a bus master. */
+  #mayAssert(): boolean {
+    const isOff = (this.#registers.config.get(HEADER.command, 2) & COMMAND.interruptDisable) !== 0;
+    return !isOff && this.mode === 'intx' && this.#isAwake();
+  }
+
+  /** Messages are writes to memory, which a function may do as a bus master, and its port passes as one. */
   #maySend(): boolean {
-    return (this.#registers.config.get(HEADER.command, 2) & COMMAND.busMaster) !== 0 && this.#isAwake();
+    const isMaster = (this.#registers.config.get(HEADER.command, 2) & COMMAND.busMaster) !== 0;
+    return isMaster && this.#isAwake() && this.#wiring.forwardsRequests();
   }
 
   #isAwake(): boolean {
+    if (!this.#wiring.isConnected()) return false;
     const { powerAt, config } = this.#registers;
     return powerAt === undefined || (config.get(powerAt + PM.control, 2) & PM.state) === 0;
   }
