@@ -1,22 +1,30 @@
 /**
- * A device's surroundings: memory, blocks, a transport with its interrupt line, doorbell, and a hand-cranked schedule
- * for completions. A device that takes another's place over the same block (another thread's instance, one that was
+ * A device's surroundings: memory, blocks, a transport with its interrupts, doorbell, and a hand-cranked schedule for
+ * completions. A device that takes another's place over the same block (another thread's instance, one that was
  * restored) is plugged in like the first.
  */
-import type { AnyLayout } from '../../base/struct.ts';
-import type { Block } from '../device.ts';
+import assert from 'node:assert/strict';
+import { SharedLock } from '../../base/lock.ts';
+import { type AnyLayout, roundUp } from '../../base/struct.ts';
+import type { Block, GuestMemory, Model } from '../device.ts';
+import { functionLayout, type InterruptTransaction, requesterId } from '../pci/index.ts';
 import { type DriverRegisters, MmioDriverRegisters } from './driver-registers.testing.ts';
 import { FakeMemory, type FakeMemoryOptions } from './fake-memory.testing.ts';
 import { MmioTransport } from './mmio-transport.ts';
+import { PciDriverRegisters } from './pci-driver.testing.ts';
+import { PciTransport } from './pci-transport.ts';
 import type { VirtioState } from './state.ts';
 import type { IoPorts, VirtioDevice, Wiring } from './virtio-device.ts';
 
 export type AnyVirtioDevice = VirtioDevice<VirtioState>;
+export const TRANSPORTS = ['mmio', 'pci'] as const;
+export type TransportKind = (typeof TRANSPORTS)[number];
 
-export type TransportKind = 'mmio';
 export interface BenchOptions extends FakeMemoryOptions {
   /** Default mmio. */
   readonly transport?: TransportKind;
+  /** Of MSI-X. Default 4. */
+  readonly vectors?: number;
 }
 
 export class Bench {
@@ -25,64 +33,100 @@ export class Bench {
   readonly block: Block;
   /** Of the device that was plugged in last. */
   readonly registers: DriverRegisters;
+  /** The interrupt line, or INTx. */
   line = false;
+  /** Data of the messages so far, and how many others went elsewhere than `PciDriverRegisters.enableMessages` says. */
+  readonly messages: number[] = [];
+  strayMessages = 0;
   /** Told of every rise of the interrupt line, as a processor is. */
   onInterrupt: () => void = () => {};
   rings = 0;
-  #transport: MmioTransport | undefined;
+  readonly #kind: TransportKind;
+  readonly #vectors: number;
+  #transport: MmioTransport | PciTransport | undefined;
   readonly #transportBlock: Block;
+  readonly #functionBlock: Block;
   #served = 0;
 
   constructor(layout: AnyLayout, options: BenchOptions = {}) {
     this.memory = new FakeMemory(options);
-    this.block = { buffer: new SharedArrayBuffer(layout.sizeBytes + 64), at: 64 };
-    this.#transportBlock = { buffer: new SharedArrayBuffer(MmioTransport.layout.sizeBytes), at: 0 };
-    this.registers = new MmioDriverRegisters({
-      read: (offset, bytes) => this.transport.read(offset, bytes),
-      write: (offset, bytes, value) => this.transport.write(offset, bytes, value),
+    this.#kind = options.transport ?? 'mmio';
+    this.#vectors = options.vectors ?? 4;
+    const block = (sizeBytes: number): Block => ({
+      buffer: new SharedArrayBuffer(roundUp(sizeBytes, 64) + 64),
+      at: 64,
     });
+    this.block = block(layout.sizeBytes);
+    this.#transportBlock = block(Math.max(MmioTransport.layout.sizeBytes, PciTransport.layout.sizeBytes));
+    this.#functionBlock = block(functionLayout(this.#vectors).sizeBytes);
+    this.registers =
+      this.#kind === 'pci'
+        ? new PciDriverRegisters(() => this.pci.function)
+        : new MmioDriverRegisters({
+            read: (offset, bytes) => this.mmio.read(offset, bytes),
+            write: (offset, bytes, value) => this.mmio.write(offset, bytes, value),
+          });
   }
 
   /** The transport of the device that was plugged in last. */
-  get transport(): MmioTransport {
+  get transport(): MmioTransport | PciTransport {
     if (this.#transport === undefined) throw new Error('no device is plugged in');
     return this.#transport;
+  }
+
+  get mmio(): MmioTransport {
+    if (this.transport instanceof MmioTransport) return this.transport;
+    throw new Error('the device has another transport');
+  }
+
+  get pci(): PciTransport {
+    if (this.transport instanceof PciTransport) return this.transport;
+    throw new Error('the device has another transport');
+  }
+
+  /** What is saved and restored. */
+  get models(): Model[] {
+    const { transport } = this;
+    return [transport.device, transport, ...(transport instanceof PciTransport ? [transport.function] : [])];
   }
 
   get wiring(): Wiring {
     return { name: 'virtio0', block: this.block, doorbell: { ring: () => void this.rings++ } };
   }
 
+  /** Guest memory as the transport lets the device have it. */
+  reach(memory: GuestMemory): GuestMemory {
+    if (this.#kind === 'mmio') return memory;
+    return {
+      read: (gpa, into) => this.pci.function.memory(memory).read(gpa, into),
+      write: (gpa, from) => this.pci.function.memory(memory).write(gpa, from),
+      spans: (gpa, sizeBytes, access) => this.pci.function.memory(memory).spans(gpa, sizeBytes, access),
+    };
+  }
+
   get io(): IoPorts {
-    return { memory: this.memory, schedule: (complete) => this.scheduled.push(complete) };
+    return { memory: this.reach(this.memory), schedule: (complete) => this.scheduled.push(complete) };
   }
 
   /** Gives the device a transport; from now on the registers are this one's. */
   plug<D extends AnyVirtioDevice>(device: D): D {
-    this.#transport = new MmioTransport(device, {
-      name: 'virtio_mmio@10001000',
-      block: this.#transportBlock,
-      irq: {
-        set: (level) => {
-          this.line = level;
-          if (level) this.onInterrupt();
-        },
-      },
-    });
+    this.#transport = this.#kind === 'pci' ? this.#pciTransport(device) : this.#mmioTransport(device);
     return device;
   }
 
-  /** Plugged in, if it is not yet, and at power-on. */
+  /** Plugged in, if it is not yet, at power-on, and, where that is to be done, found by firmware. */
   start<D extends AnyVirtioDevice>(device: D): D {
     if (this.#transport?.device !== device) this.plug(device);
-    this.transport.reset();
-    device.reset();
+    for (const model of this.models) model.reset();
+    this.line = false;
+    if (this.registers instanceof PciDriverRegisters) this.registers.enableFunction();
     return device;
   }
 
-  /** Both blocks as a process finds them that restores. */
+  /** The blocks as a process finds them that restores. */
   scrub(): void {
-    for (const { buffer } of [this.block, this.#transportBlock]) new Uint8Array(buffer).fill(0xff);
+    const blocks = [this.block, this.#transportBlock, this.#functionBlock];
+    for (const { buffer } of blocks) new Uint8Array(buffer).fill(0xff);
   }
 
   /** Services while the doorbell rings, at most `bound` times; true when it then was silent. */
@@ -107,5 +151,45 @@ export class Bench {
       this.complete();
       this.serve(device);
     }
+  }
+
+  #mmioTransport(device: AnyVirtioDevice): MmioTransport {
+    return new MmioTransport(device, {
+      name: 'virtio_mmio@10001000',
+      block: this.#transportBlock,
+      irq: { set: (level) => this.#setLine(level) },
+    });
+  }
+
+  #pciTransport(device: AnyVirtioDevice): PciTransport {
+    return new PciTransport(device, {
+      name: 'virtio-pci@01:00.0/virtio',
+      block: this.#transportBlock,
+      vectors: this.#vectors,
+      function: {
+        name: 'virtio-pci@01:00.0',
+        block: this.#functionBlock,
+        lock: new SharedLock(new Int32Array(new SharedArrayBuffer(4)), 0),
+        requester: requesterId(1, 0, 0),
+        isMultiFunction: false,
+        epoch: { advance: () => undefined },
+        port: { send: (transaction) => this.#receive(transaction) },
+      },
+    });
+  }
+
+  #receive({ kind, address, data }: InterruptTransaction): void {
+    if (kind === 'message') {
+      if (address === 0x1000 + 4 * data) this.messages.push(data);
+      else this.strayMessages++;
+      return;
+    }
+    assert.notEqual(kind === 'assert', this.line, 'INTx is asserted and deasserted in turns');
+    this.#setLine(kind === 'assert');
+  }
+
+  #setLine(level: boolean): void {
+    this.line = level;
+    if (level) this.onInterrupt();
   }
 }

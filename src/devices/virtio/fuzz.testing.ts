@@ -9,17 +9,22 @@
  */
 import assert from 'node:assert/strict';
 import { restore, save } from '../../base/struct.ts';
+import type { AccessBytes } from '../device.ts';
+import type { PciFunction } from '../pci/index.ts';
 import { VirtioBalloon } from './balloon.ts';
-import { type AnyVirtioDevice, Bench } from './bench.testing.ts';
+import { type AnyVirtioDevice, Bench, type TransportKind } from './bench.testing.ts';
 import { VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
+import type { MmioWindow } from './driver-registers.testing.ts';
 import { EchoDevice } from './echo-device.testing.ts';
 import { FakeDriver } from './fake-driver.testing.ts';
 import { FRAMES, HostileMemory, Rings, type Style } from './hostile-guest.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
+import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
+import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
 import type { IoPorts } from './virtio-device.ts';
@@ -72,9 +77,14 @@ export interface FuzzOutcome {
 }
 
 /** One run; throws when something does not hold. The seed decides everything. */
-export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Promise<FuzzOutcome> {
+export async function fuzz(
+  kind: FuzzedDevice,
+  transport: TransportKind,
+  seed: number,
+  steps: number,
+): Promise<FuzzOutcome> {
   const random = new Random(seed);
-  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES });
+  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES, transport });
   const memory = new HostileMemory(bench.memory, random);
   const subject = subjectOf(kind, bench, memory, random);
   let device = bench.start(subject.make());
@@ -109,9 +119,9 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
       case 4:
         if (random.oneIn(10)) {
           note();
-          const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
+          const saved = JSON.parse(JSON.stringify(bench.models.map(({ layout, state }) => save(layout, state))));
           if (random.oneIn(2)) device = bench.plug(subject.make());
-          restore(device.layout, device.state, saved);
+          for (const [i, { layout, state }] of bench.models.entries()) restore(layout, state, saved[i]);
           for (let i = 0; i < device.state.violations.length; i++) device.state.violations[i] = 0;
           device.resume();
         }
@@ -153,18 +163,48 @@ async function recovers(subject: Subject, bench: Bench, memory: HostileMemory): 
   assert.ok(device.live);
 }
 
-function anyRegister({ transport }: Bench, random: Random): void {
+function anyRegister(bench: Bench, random: Random): void {
+  if (bench.transport instanceof MmioTransport) anyAccess(bench.transport, mmioRegisters.rows, 0x1000, 0x70, random);
+  else anyOfFunction(bench.transport.function, random);
+}
+
+/** Configuration space, MSI-X's table, the device's parts. */
+function anyOfFunction(func: PciFunction, random: Random): void {
+  if (random.oneIn(4)) {
+    // Seldom off the bus, or nothing ever gets going; never told where it lies.
+    const rows = func.config.rows.filter(({ at }) => at >= 0x28);
+    anyAccess(func, rows, 0x1000, undefined, random);
+    if (!random.oneIn(10)) func.write(0x04, 2, 6);
+    return;
+  }
+  const bar = random.pick(func.description.bars);
+  const window = {
+    read: (offset: number, bytes: AccessBytes) => func.readBar(bar, offset, bytes),
+    write: (offset: number, bytes: AccessBytes, value: number) => func.writeBar(bar, offset, bytes, value),
+  };
+  const parts = [...pciRegisters.rows, { at: 0x1000 }, { at: 0x2000 }, { at: 0x2004 }, { at: 0x3000 }, { at: 0x3004 }];
+  anyAccess(window, bar.index === 4 ? parts : [{ at: 0 }, { at: 12 }, { at: 0x800 }], bar.sizeBytes, 0x14, random);
+}
+
+/** Some access to a window whose registers are at `rows`. */
+function anyAccess(
+  window: MmioWindow,
+  rows: readonly { readonly at: number }[],
+  sizeBytes: number,
+  statusAt: number | undefined,
+  random: Random,
+): void {
   const bytes = random.pick([1, 2, 4, 4, 4] as const);
-  const at = random.oneIn(4) ? random.below(0x1000) : random.pick(mmioRegisters.rows).at;
+  const at = random.oneIn(4) ? random.below(sizeBytes) : random.pick(rows).at;
   const offset = at - (at % bytes);
   if (random.oneIn(2)) {
-    const value = transport.read(offset, bytes);
+    const value = window.read(offset, bytes);
     assert.ok(Number.isInteger(value) && value >= 0 && value < 2 ** (bytes * 8), `read ${value} from ${offset}`);
   } else {
     // A status of 0 resets: seldom, or nothing ever gets going.
     const value = random.oneIn(2) ? random.below(32) : random.u32();
-    if (offset === 0x70 && value === 0 && !random.oneIn(20)) return;
-    transport.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
+    if (offset === statusAt && value === 0 && !random.oneIn(20)) return;
+    window.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
   }
 }
 
@@ -195,7 +235,7 @@ function bringUp({ registers, transport }: Bench, rings: Rings, random: Random):
 }
 
 function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, random: Random): Subject {
-  const io: IoPorts = { ...bench.io, memory };
+  const io: IoPorts = { ...bench.io, memory: bench.reach(memory) };
   const { wiring } = bench;
   switch (kind) {
     case 'echo':

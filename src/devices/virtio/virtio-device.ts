@@ -136,6 +136,11 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
     return (this.state.status & (STATUS.DRIVER_OK | stop)) === STATUS.DRIVER_OK;
   }
 
+  /** Up to the last one that there is. */
+  get queueCount(): number {
+    return this.state.queues.findLastIndex(({ sizeMax }) => sizeMax !== 0) + 1;
+  }
+
   /** How often drivers broke the protocol, by rule; only rules that were broken. */
   get violations(): Partial<Record<Violation, number>> {
     const counts: Partial<Record<Violation, number>> = {};
@@ -240,6 +245,8 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
     }
     this.#newLife(index);
     queue.ready = ready ? 1 : 0;
+    // Once more in use after a reset of its own: nobody says DRIVER_OK again.
+    if (ready && this.live) this.serveAgain(1 << index);
     return true;
   }
 
