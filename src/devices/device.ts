@@ -7,17 +7,21 @@
 import type { SharedLock } from '../base/lock.ts';
 import type { AnyLayout } from '../base/struct.ts';
 
-/** A device mapped into guest-physical address space. Accesses are naturally aligned, 1, 2 or 4 bytes. */
-export interface Device {
+/** What has its state in a block of shared memory: reset, saved and restored with the machine. */
+export interface Model {
   /** Unique in its machine, as in the device tree: `serial@10000000`. */
   readonly name: string;
-  /** Bytes of address space. */
-  readonly sizeBytes: number;
   readonly layout: AnyLayout;
   /** The accessor object of the block, for `save` and `restore` of base/struct.ts. */
   readonly state: object;
   /** Power-on state. */
   reset(): void;
+}
+
+/** A device mapped into guest-physical address space. Accesses are naturally aligned, 1, 2 or 4 bytes. */
+export interface Device extends Model {
+  /** Bytes of address space. */
+  readonly sizeBytes: number;
   /** `offset` is within `sizeBytes`; the result is unsigned. Unassigned registers read as zero. */
   read(offset: number, bytes: AccessBytes): number;
   /** `value` is unsigned and fits `bytes`. Writes to unassigned registers are ignored and counted. */

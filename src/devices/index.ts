@@ -7,6 +7,7 @@ export type {
   Doorbell,
   GuestMemory,
   InterruptLine,
+  Model,
 } from './device.ts';
 export * from './pci/index.ts';
 export * from './platform/index.ts';

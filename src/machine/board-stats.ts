@@ -1,5 +1,5 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
-import type { Device } from '../devices/index.ts';
+import type { Model } from '../devices/index.ts';
 import {
   FRAME_BYTES,
   globalEntries,
@@ -223,7 +223,7 @@ function overlayStats(board: Board): OverlayStats {
 }
 
 /** A device's counters: the plain numbers of its state that count. */
-function counters(device: Device): Record<string, number> {
+function counters(device: Model): Record<string, number> {
   const own = (device as { counters?: Record<string, number> }).counters;
   const state = device.state as Record<string, unknown>;
   const names = Object.keys(device.layout.fields).filter((name) =>

@@ -18,10 +18,15 @@ import {
   type Finish,
   GenerationId,
   type InterruptLine,
+  MmioTransport,
+  type Model,
   type PageRange,
   Rtc,
   TestFinisher,
   Uart,
+  type VirtioDevice,
+  type VirtioState,
+  type Wiring,
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
@@ -126,15 +131,10 @@ export interface SlotConfig {
 }
 
 /** A slot's device: made by the machine's owner, who knows backends. */
-export type MakeSlot = (
-  slot: SlotConfig,
-  wiring: {
-    name: string;
-    block: { buffer: ArrayBufferLike; at: number };
-    irq: InterruptLine;
-    doorbell: { ring(): void };
-  },
-) => Device;
+export type MakeSlot = (slot: SlotConfig, wiring: Wiring) => SlotDevice;
+
+/** A device in a slot, of whatever kind. */
+export type SlotDevice = VirtioDevice<VirtioState>;
 
 export interface BoardPorts {
   readonly clock: DeviceClock;
@@ -194,7 +194,7 @@ export class Board {
   readonly generation: GenerationId;
   readonly interrupts: InterruptController;
   readonly aclint: Aclint;
-  readonly slots: readonly Device[];
+  readonly slots: readonly SlotDevice[];
   /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
   /** As the kernel has it, which the SBI reads and writes for. */
@@ -203,6 +203,7 @@ export class Board {
   readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
+  readonly #models: { readonly model: Model; readonly lock: SharedLock }[] = [];
   readonly #locks: Int32Array;
   readonly #seat: Seat;
   /** Linear addresses of the harts' shadows. */
@@ -317,12 +318,13 @@ export class Board {
     this.slots = config.slots.map((slot, i) => {
       const { base, irq } = virtioSlot(i);
       const device = ports.slot(slot, {
-        name: `virtio_mmio@${base.toString(16)}`,
+        name: slot.id,
         block: block(ports.slotLayout(slot)),
-        irq: line(irq),
         doorbell: doorbell(i),
       });
-      this.#mapDevice(base, device);
+      const place = { name: `virtio_mmio@${base.toString(16)}`, block: block(MmioTransport.layout), irq: line(irq) };
+      const lock = this.#mapDevice(base, new MmioTransport(device, place));
+      this.#models.push({ model: device, lock });
       return device;
     });
     for (let i = config.slots.length; i < VIRTIO_SLOTS; i++) {
@@ -385,14 +387,14 @@ export class Board {
     return DOMAIN.firstDevice + this.config.slots.findIndex((slot) => slot.id === id);
   }
 
-  /** Every device, for reset, save and restore. */
-  get devices(): readonly Device[] {
-    return this.#devices.map((mapped) => mapped.device);
+  /** Every device and every transport, for reset, save and restore. */
+  get devices(): readonly Model[] {
+    return this.#models.map(({ model }) => model);
   }
 
   /** Runs `body` with the device's lock held. */
-  locked<T>(device: Device, body: () => T): T {
-    return must(this.#devices.find((mapped) => mapped.device === device)).lock.with(body);
+  locked<T>(device: Model, body: () => T): T {
+    return must(this.#models.find(({ model }) => model === device)).lock.with(body);
   }
 
   /** The SBI's console is the UART. */
@@ -523,7 +525,7 @@ export class Board {
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
-    for (const { device } of this.#devices) device.reset();
+    for (const { model } of this.#models) model.reset();
     this.interrupts.start();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
@@ -572,6 +574,7 @@ export class Board {
     const lock = shared ?? new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
     const window = base === undefined ? { base: 0, end: 0 } : { base, end: base + device.sizeBytes };
     this.#devices.push({ ...window, device, lock });
+    this.#models.push({ model: device, lock });
     return lock;
   }
 
@@ -642,7 +645,7 @@ export class Board {
       Rtc.layout.sizeBytes,
       GenerationId.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
-      ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
+      ...config.slots.flatMap((slot) => [ports.slotLayout(slot).sizeBytes, MmioTransport.layout.sizeBytes]),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
     const locks = (5 + controller.devices + VIRTIO_SLOTS) * (LOCK_BYTES + 64);

@@ -2,7 +2,6 @@
 import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
-  type Device,
   type DeviceClock,
   type NetEvents,
   VirtioBalloon,
@@ -13,7 +12,7 @@ import {
   type Wiring,
 } from '../devices/index.ts';
 import type { FrameOffload, UserNetwork } from '../network/index.ts';
-import type { Board, SlotConfig } from './board.ts';
+import type { Board, SlotConfig, SlotDevice } from './board.ts';
 import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
 import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
@@ -46,7 +45,7 @@ export class IoSlots {
     return this.#underWay;
   }
 
-  make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): Device {
+  make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): SlotDevice {
     let own: FrameMemory | undefined;
     const memory = () => (own ??= this.#parts.board().deviceMemory(slot));
     const io = {
@@ -71,7 +70,7 @@ export class IoSlots {
     wiring: Wiring,
     clock: DeviceClock,
     io: ConstructorParameters<typeof VirtioConsole>[1] & object,
-  ): Device {
+  ): SlotDevice {
     switch (slot.kind) {
       case 'console':
         return new VirtioConsole(wiring, io);

@@ -2,7 +2,6 @@
  * The I/O side of a machine: waits on the bell in shared memory, serves the devices whose doorbells rang, carries the
  * console's bytes, keeps the RTC's alarm. Runs on the thread that made the machine, in its event loop.
  */
-import type { Device, VirtioDevice } from '../devices/index.ts';
 import { RUN } from '../hypervisor/index.ts';
 import { type Board, DOORBELL } from './board.ts';
 import type { HostPorts } from './host-ports.ts';
@@ -60,7 +59,7 @@ export class IoThread {
     if ((rung & (1 << DOORBELL.uart)) !== 0) this.#serveUart();
     if ((rung & (1 << DOORBELL.rtc)) !== 0) this.#armAlarm();
     board.slots.forEach((device, i) => {
-      if ((rung & (1 << i)) !== 0) board.locked(device, () => (device as Device as VirtioDevice<never>).service());
+      if ((rung & (1 << i)) !== 0) board.locked(device, () => device.service());
     });
   }
 

@@ -9,22 +9,25 @@
  */
 import assert from 'node:assert/strict';
 import { restore, save } from '../../base/struct.ts';
+import type { AccessBytes } from '../device.ts';
+import type { PciFunction } from '../pci/index.ts';
 import { VirtioBalloon } from './balloon.ts';
+import { type AnyVirtioDevice, Bench, type TransportKind } from './bench.testing.ts';
 import { VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
+import type { MmioWindow } from './driver-registers.testing.ts';
 import { EchoDevice } from './echo-device.testing.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 import { FRAMES, HostileMemory, Rings, type Style } from './hostile-guest.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
+import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
+import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
-import type { TransportState } from './state.ts';
-import type { IoPorts, VirtioDevice } from './transport.ts';
-
-type AnyVirtioDevice = VirtioDevice<TransportState>;
+import type { IoPorts } from './virtio-device.ts';
 
 /** A device and what its host does to it. */
 interface Subject {
@@ -74,13 +77,17 @@ export interface FuzzOutcome {
 }
 
 /** One run; throws when something does not hold. The seed decides everything. */
-export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Promise<FuzzOutcome> {
+export async function fuzz(
+  kind: FuzzedDevice,
+  transport: TransportKind,
+  seed: number,
+  steps: number,
+): Promise<FuzzOutcome> {
   const random = new Random(seed);
-  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES });
+  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES, transport });
   const memory = new HostileMemory(bench.memory, random);
   const subject = subjectOf(kind, bench, memory, random);
-  let device = subject.make();
-  device.reset();
+  let device = bench.start(subject.make());
   const rings = new Rings(bench.memory, random, STYLES[kind]);
   const violations: Record<string, number> = {};
   const note = () => {
@@ -98,10 +105,10 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
   for (let step = 0; step < steps; step++) {
     switch (random.below(16)) {
       case 0:
-        anyRegister(device, random);
+        anyRegister(bench, random);
         break;
       case 1:
-        if (random.oneIn(8)) bringUp(device, rings, random);
+        if (random.oneIn(8)) bringUp(bench, rings, random);
         break;
       case 2:
         subject.host(device);
@@ -112,9 +119,9 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
       case 4:
         if (random.oneIn(10)) {
           note();
-          const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-          if (random.oneIn(2)) device = subject.make();
-          restore(device.layout, device.state, saved);
+          const saved = JSON.parse(JSON.stringify(bench.models.map(({ layout, state }) => save(layout, state))));
+          if (random.oneIn(2)) device = bench.plug(subject.make());
+          for (const [i, { layout, state }] of bench.models.entries()) restore(layout, state, saved[i]);
           for (let i = 0; i < device.state.violations.length; i++) device.state.violations[i] = 0;
           device.resume();
         }
@@ -129,11 +136,11 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
         serve();
         break;
       case 8:
-        if (!device.live) bringUp(device, rings, random);
+        if (!device.live) bringUp(bench, rings, random);
         break;
       default:
         rings.offer();
-        if (random.oneIn(3)) device.write(0x50, 4, random.below(device.state.queues.length));
+        if (random.oneIn(3)) bench.registers.notify(random.below(device.state.queues.length));
     }
   }
   serve();
@@ -147,66 +154,88 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
 /** After all that, a reset makes the device work for an honest driver. */
 async function recovers(subject: Subject, bench: Bench, memory: HostileMemory): Promise<void> {
   memory.calm();
-  const device = subject.make();
-  device.reset();
+  const device = bench.start(subject.make());
   bench.serve(device);
-  const driver = new FakeDriver(device, bench.memory);
+  const driver = new FakeDriver(bench);
   assert.ok(driver.negotiate(driver.offered()), 'the device refuses its own features after the reset');
   driver.driverOk();
   await bench.settle(device);
   assert.ok(device.live);
 }
 
-function anyRegister(device: AnyVirtioDevice, random: Random): void {
+function anyRegister(bench: Bench, random: Random): void {
+  if (bench.transport instanceof MmioTransport) anyAccess(bench.transport, mmioRegisters.rows, 0x1000, 0x70, random);
+  else anyOfFunction(bench.transport.function, random);
+}
+
+/** Configuration space, MSI-X's table, the device's parts. */
+function anyOfFunction(func: PciFunction, random: Random): void {
+  if (random.oneIn(4)) {
+    // Seldom off the bus, or nothing ever gets going; never told where it lies.
+    const rows = func.config.rows.filter(({ at }) => at >= 0x28);
+    anyAccess(func, rows, 0x1000, undefined, random);
+    if (!random.oneIn(10)) func.write(0x04, 2, 6);
+    return;
+  }
+  const bar = random.pick(func.description.bars);
+  const window = {
+    read: (offset: number, bytes: AccessBytes) => func.readBar(bar, offset, bytes),
+    write: (offset: number, bytes: AccessBytes, value: number) => func.writeBar(bar, offset, bytes, value),
+  };
+  const parts = [...pciRegisters.rows, { at: 0x1000 }, { at: 0x2000 }, { at: 0x2004 }, { at: 0x3000 }, { at: 0x3004 }];
+  anyAccess(window, bar.index === 4 ? parts : [{ at: 0 }, { at: 12 }, { at: 0x800 }], bar.sizeBytes, 0x14, random);
+}
+
+/** Some access to a window whose registers are at `rows`. */
+function anyAccess(
+  window: MmioWindow,
+  rows: readonly { readonly at: number }[],
+  sizeBytes: number,
+  statusAt: number | undefined,
+  random: Random,
+): void {
   const bytes = random.pick([1, 2, 4, 4, 4] as const);
-  const at = random.oneIn(4) ? random.below(0x1000) : random.pick(mmioRegisters.rows).at;
+  const at = random.oneIn(4) ? random.below(sizeBytes) : random.pick(rows).at;
   const offset = at - (at % bytes);
   if (random.oneIn(2)) {
-    const value = device.read(offset, bytes);
+    const value = window.read(offset, bytes);
     assert.ok(Number.isInteger(value) && value >= 0 && value < 2 ** (bytes * 8), `read ${value} from ${offset}`);
   } else {
     // A status of 0 resets: seldom, or nothing ever gets going.
     const value = random.oneIn(2) ? random.below(32) : random.u32();
-    if (offset === 0x70 && value === 0 && !random.oneIn(20)) return;
-    device.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
+    if (offset === statusAt && value === 0 && !random.oneIn(20)) return;
+    window.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
   }
 }
 
 /** The status dance, mostly right, with rings mostly in memory. */
-function bringUp(device: AnyVirtioDevice, rings: Rings, random: Random): void {
-  device.write(0x70, 4, 0);
-  device.write(0x70, 4, 1);
-  device.write(0x70, 4, 3);
+function bringUp({ registers, transport }: Bench, rings: Rings, random: Random): void {
+  const { state } = transport.device;
+  for (const status of [0, 1, 3]) registers.setStatus(status);
   for (let word = 0; word < 2; word++) {
-    const offered = device.state.offered[word] ?? 0;
+    const offered = state.offered[word] ?? 0;
     const optional = random.oneIn(3) ? random.u32() : 0xffff_ffff;
-    device.write(0x24, 4, word);
-    device.write(0x20, 4, word === 0 ? (offered & optional) >>> 0 : offered);
+    registers.accept(word, word === 0 ? (offered & optional) >>> 0 : offered);
   }
-  device.write(0x70, 4, 11);
+  registers.setStatus(11);
   rings.clear();
-  for (let i = 0; i < device.state.queues.length; i++) {
-    device.write(0x30, 4, i);
-    const sizeMax = device.read(0x34, 4);
-    if (sizeMax === 0) continue;
+  for (let i = 0; i < state.queues.length; i++) {
+    if (registers.queueSizeMax(i) === 0) continue;
     const size = random.oneIn(20) ? random.u32() : 2 ** random.below(5);
     const ring = rings.add(Math.min(16, size));
-    device.write(0x38, 4, size);
-    for (const [at, gpa] of [
-      [0x80, ring.table],
-      [0x90, ring.available],
-      [0xa0, ring.used],
-    ] as const) {
-      device.write(at, 4, random.oneIn(100) ? random.u32() : gpa);
-      device.write(at + 4, 4, random.oneIn(100) ? random.below(0x200000) : 0);
-    }
-    device.write(0x44, 4, 1);
+    const wild = (gpa: number): number => {
+      const low = random.oneIn(100) ? random.u32() : gpa;
+      return random.oneIn(100) ? random.below(0x200000) * 2 ** 32 + low : low;
+    };
+    registers.setSize(i, size);
+    registers.setAddresses(i, { table: wild(ring.table), available: wild(ring.available), used: wild(ring.used) });
+    registers.enable(i);
   }
-  device.write(0x70, 4, 15);
+  registers.setStatus(15);
 }
 
 function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, random: Random): Subject {
-  const io: IoPorts = { ...bench.io, memory };
+  const io: IoPorts = { ...bench.io, memory: bench.reach(memory) };
   const { wiring } = bench;
   switch (kind) {
     case 'echo':

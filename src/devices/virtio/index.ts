@@ -1,5 +1,5 @@
 /**
- * The door of the virtio devices: block, console, rng and net over the version 2 virtio-mmio transport
+ * The door of the virtio devices: block, console, rng and net and their transports
  * (docs/virtio.md), the interfaces that they ask of the host, and the disk in memory.
  */
 
@@ -10,8 +10,14 @@ export { type ConsoleIo, DEFAULT_CONSOLE_PORTS, VirtioConsole } from './console.
 export type { ConsolePort, ConsolePortOptions } from './console-port.ts';
 export { MemoryBackend, type MemoryBackendOptions } from './memory-backend.ts';
 export { mmioRegisters } from './mmio-registers.ts';
+export { type MmioPlace, MmioTransport } from './mmio-transport.ts';
 export { type NetCounters, type NetIo, VirtioNet } from './net.ts';
 export type { FrameOffload, FramePort, GuestOffload, NetEvents } from './net-port.ts';
+export { type VirtioKind, virtioIdentity, virtioKind } from './pci-identity.ts';
+export { pciRegisters } from './pci-registers.ts';
+export { type PciPlace, PciTransport } from './pci-transport.ts';
 export { type EntropySource, type RngIo, VirtioRng } from './rng.ts';
 export type { Violation } from './spec.ts';
-export { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+export type { VirtioState } from './state.ts';
+export type { VirtioTransport } from './transport.ts';
+export { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restore, save } from '../../base/struct.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { Bench } from './bench.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 import { VIRTIO_NET_F, VirtioNet } from './net.ts';
 import type { FrameOffload, GuestOffload } from './net-port.ts';
 import { Random } from './random.testing.ts';
@@ -38,8 +39,8 @@ function setUp(options: { offloads?: boolean; without?: number[]; mtuBytes?: num
     },
   };
   const device = new VirtioNet(bench.wiring, io);
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const [rx, tx] = driver.start(options.without);
   assert.ok(rx && tx);
   bench.serve(device);
@@ -63,13 +64,13 @@ function setUp(options: { offloads?: boolean; without?: number[]; mtuBytes?: num
 }
 
 test('configuration: address, link up, MTU', () => {
-  const { device } = setUp({ mtuBytes: 9000 });
+  const { driver } = setUp({ mtuBytes: 9000 });
   assert.deepEqual(
-    Array.from({ length: 6 }, (_, i) => device.read(0x100 + i, 1)),
+    Array.from({ length: 6 }, (_, i) => driver.config(i, 1)),
     [...MAC],
   );
-  assert.equal(device.read(0x106, 2), 1);
-  assert.equal(device.read(0x10a, 2), 9000);
+  assert.equal(driver.config(6, 2), 1);
+  assert.equal(driver.config(10, 2), 9000);
 });
 
 test('features: offloads only where the host’s side understands them', () => {
@@ -299,7 +300,7 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
   device.setLinkUp(false);
   bench.serve(device);
   assert.equal(driver.takeInterrupt(), 2);
-  assert.equal(device.read(0x106, 2), 0);
+  assert.equal(driver.config(6, 2), 0);
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 0);
   assert.equal(device.receive(new Uint8Array(60)), false);
@@ -308,7 +309,7 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
   device.setLinkUp(true);
   bench.serve(device);
   assert.equal(news.room, 1, 'who was refused may send again');
-  assert.equal(device.read(0x106, 2), 1);
+  assert.equal(driver.config(6, 2), 1);
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 1);
 });
@@ -316,7 +317,7 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
 test('a reset drops what waits and takes the offloads back', () => {
   const { bench, device, driver, offloads, news } = setUp({ offloads: true });
   device.receive(new Uint8Array(60));
-  device.write(0x70, 4, 0);
+  driver.registers.setStatus(0);
   bench.serve(device);
   assert.deepEqual(offloads.at(-1), { checksum: false, largePacketBytes: 0 });
   assert.equal(device.receive(new Uint8Array(60)), false);
@@ -336,7 +337,7 @@ test('save and restore: the link goes on, minus the frames that waited', () => {
   device.receive(new Uint8Array(60));
   tx.add([driver.room(12), driver.room(60)]);
   const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-  const other = new VirtioNet(bench.wiring, io);
+  const other = bench.plug(new VirtioNet(bench.wiring, io));
   restore(other.layout, other.state, saved);
   other.resume();
   bench.serve(other);

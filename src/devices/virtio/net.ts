@@ -14,8 +14,8 @@ import { FrameFifo } from './frame-fifo.ts';
 import { completeChecksum, NET_HEADER_BYTES, NetHeader } from './net-header.ts';
 import type { FrameOffload, FramePort, NetEvents } from './net-port.ts';
 import type { Queue } from './queue.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_NET = 1;
 export const VIRTIO_NET_F = {
@@ -45,7 +45,7 @@ const SERVICE_BYTES = 1 << 20;
 /** What a frame counts for besides its bytes. */
 const FRAME_COST_BYTES = 512;
 
-const fields = transportFields(2, CONFIG.end);
+const fields = virtioFields(2, CONFIG.end);
 const layout = struct('virtio-net', fields);
 
 export interface NetIo extends IoPorts {

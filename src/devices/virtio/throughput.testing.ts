@@ -3,9 +3,11 @@
  * once and offered again and again. `node src/devices/virtio/throughput.testing.ts [seconds for each]` prints MB/s and
  * exits with 1 when a bulk workload stays below 500. Guest memory is scattered frame by frame, the worst case.
  */
+
+import { Bench } from './bench.testing.ts';
 import { BlockBench } from './block.testing.ts';
 import { VIRTIO_BLK_T } from './block-request.ts';
-import { Bench, type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
+import { type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { VirtioNet } from './net.ts';
 
@@ -91,8 +93,8 @@ function net(direction: 'send' | 'receive', frameBytes: number): Workload {
       },
     },
   });
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const [rx, tx] = driver.start() as [FakeQueue, FakeQueue];
   const frames = frameBytes > 4096 ? 12 : 64;
   const offload = frameBytes > 1514 ? { checksumValid: true, segmentBytes: 1448 } : undefined;

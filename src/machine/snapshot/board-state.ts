@@ -9,7 +9,6 @@
 import { OperatorError } from '../../base/errors.ts';
 import { layoutDigest, misfit } from '../../base/saved.ts';
 import { restore, type Saved, save, struct } from '../../base/struct.ts';
-import { VirtioDevice } from '../../devices/index.ts';
 import { vcpuState } from '../../engine/index.ts';
 import { GATE, HART, hartBlock } from '../../hypervisor/index.ts';
 import { FEATURE, STATE_FIELDS } from '../../isa/index.ts';
@@ -105,7 +104,7 @@ export function resumeBoard(board: Board): void {
   const { interrupts, aclint, uart, rtc, world } = board;
   interrupts.drive();
   for (const device of [aclint, uart, rtc]) board.locked(device, () => device.drive());
-  for (const device of board.slots) if (device instanceof VirtioDevice) board.locked(device, () => device.resume());
+  for (const device of board.slots) board.locked(device, () => device.resume());
   for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...board.slots.keys()]) world.ring(doorbell);
 }
 
