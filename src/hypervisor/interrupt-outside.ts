@@ -2,6 +2,11 @@
 
 /** What functions asked for and was not delivered yet, by row: in a relay, or as the functions show it when they are polled. */
 export interface Requests {
+  /** The record of a requester; undefined: it has none. */
+  rowOf(requester: number): number | undefined;
+  /** A record for a requester that has none; undefined: there is no room. */
+  attach(requester: number): number | undefined;
+  detach(row: number): void;
   readonly pendingWords: number;
   /** Bit n: pin n + 1 is asserted. Bit 4 + n: it rose since that was last taken. Reading changes nothing. */
   pins(row: number): number;
@@ -20,7 +25,7 @@ export interface Requests {
 
 /** A port as the service has it. */
 export interface ServedPort {
-  readonly shape: { readonly bus: number; readonly functions: number };
+  readonly shape: { readonly functions: number };
   readonly records: Requests;
   /** Requesters with something new, 32 x `word` and on; they are taken. Absent: the wire is plain. */
   readonly relay: { take(word: number): number } | undefined;

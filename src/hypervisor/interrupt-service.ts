@@ -16,7 +16,7 @@
  * A function that interrupts more than so often in a window of time is deferred: what it asks for stays where it was
  * noted until the window has ended. That a pin fell is told at once: a guest is not to look for who holds its line.
  */
-import { assert } from '../base/assert.ts';
+import { AssertionError, must } from '../base/assert.ts';
 import { array, type Layout, struct, structs } from '../base/struct.ts';
 import { countUp, lowestBit, type Words, wordOffsets } from '../base/words.ts';
 import { InterruptDelivery } from './interrupt-delivery.ts';
@@ -146,6 +146,17 @@ export class InterruptService {
     return this.#words.load(this.#index('rung')) !== 0 || this.ports.some((port) => port.hasMessage);
   }
 
+  /** From now on the port of that number knows the function, which is nobody's. False: it has no room for it. */
+  attach(port: number, requester: number): boolean {
+    return this.#locked(() => must(this.ports[port]).records.attach(requester) !== undefined);
+  }
+
+  /** The function sends no more: it is nobody's, and not known any more. */
+  detach(requester: number): void {
+    this.unassign(requester);
+    this.#change(requester, ({ port, first }, row) => port.records.detach(row - first));
+  }
+
   /** The function of that requester is the partition's, which sees its levels at once. It is nobody's now. */
   assign(requester: number, assignment: Assignment): void {
     this.#change(requester, (placed, row) => {
@@ -271,12 +282,21 @@ export class InterruptService {
     }
   }
 
-  /** Waits for the lock. What came meanwhile is served after. */
+  /** Of a function that is attached. */
   #change<T>(requester: number, body: (placed: PlacedPort, row: number) => T): T {
-    const placed = this.#placed.find(({ port: { shape } }) => isRequesterOf(shape, requester));
-    assert(placed !== undefined, `requester ${requester} has a port`);
+    return this.#locked(() => {
+      for (const placed of this.#placed) {
+        const record = placed.port.records.rowOf(requester);
+        if (record !== undefined) return body(placed, placed.first + record);
+      }
+      throw new AssertionError(`requester ${requester} is attached`);
+    });
+  }
+
+  /** Waits for the lock. What came meanwhile is served after. */
+  #locked<T>(body: () => T): T {
     this.#lock.acquire();
-    const result = body(placed, placed.first + (requester & 0xff));
+    const result = body();
     this.#lock.release();
     if (this.hasNews) this.serve();
     return result;
@@ -292,7 +312,3 @@ export class InterruptService {
 }
 
 function askNobody(): void {}
-
-function isRequesterOf({ bus, functions }: ServedPort['shape'], requester: number): boolean {
-  return requester >> 8 === bus && (requester & 0xff) < functions;
-}

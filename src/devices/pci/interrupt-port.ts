@@ -17,9 +17,7 @@ import { PlainWire, Relay } from './relay.ts';
 import { INTX_PINS, type InterruptTransaction, type TransactionPort } from './transaction.ts';
 
 export interface PortShape {
-  /** Of its requesters, bits 15:8. */
-  readonly bus: number;
-  /** Requesters that it has records for: device and function numbers below this, 1 to 256. */
+  /** Functions that it has records for, at most 256. */
   readonly functions: number;
   /** Different messages of a function that may wait, 1 to 64; absent: 64. */
   readonly identifiers?: number;
@@ -70,7 +68,7 @@ export class InterruptPort implements TransactionPort {
   readonly #raise: () => void;
 
   constructor(shape: PortShape, { words, at, relay, ticks, raise }: PortParts) {
-    const { bus, functions, identifiers = MOST_IDENTIFIERS } = shape;
+    const { functions, identifiers = MOST_IDENTIFIERS } = shape;
     assert(
       functions >= 1 && functions <= 256 && identifiers >= 1 && identifiers <= MOST_IDENTIFIERS,
       'a shape of a port',
@@ -78,8 +76,8 @@ export class InterruptPort implements TransactionPort {
     const layout = portLayout(shape);
     const index = (field: keyof typeof layout.offset): number => at / 4 + wordOffsets(layout)[field];
     this.shape = shape;
-    this.records = new InterruptRecords(words, at + layout.offset.records, identifiers);
-    const parts = { words, records: this.records, bus, functions, unknown: index('unknown'), ticks };
+    this.records = new InterruptRecords(words, at + layout.offset.records, functions, identifiers);
+    const parts = { words, records: this.records, unknown: index('unknown'), ticks };
     this.relay = relay ? new Relay({ ...parts, indicator: index('indicator') }, this) : undefined;
     this.line = this.relay ?? new PlainWire(parts, this);
     this.#words = words;

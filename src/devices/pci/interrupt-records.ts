@@ -10,11 +10,13 @@
  * clears the bit, then delivers. A message that comes again before that is merged with it, as in an interrupt file.
  * So is a pin that rises again. One that rose and fell before anybody looked did rise: it is not lost.
  *
+ * A requester's record is found by hashing: from its first place on, until it is there or none was ever used.
+ *
  * Transactions of one function are noted one after the other (`TransactionPort`), those of several at once.
  */
 import { array, type Layout, struct, structs } from '../../base/struct.ts';
 import { countUp, type Words, wordOffsets } from '../../base/words.ts';
-import { INTX_PINS, type InterruptTransaction } from './transaction.ts';
+import { INTX_PINS, type InterruptTransaction, type RequesterId } from './transaction.ts';
 
 /** How many different messages of one function may wait. */
 export const MOST_IDENTIFIERS = 64;
@@ -28,6 +30,8 @@ function isAddress(address: number): boolean {
 
 function fields(identifiers: number) {
   return {
+    /** Whose record it is, + 1; 0: it never was anybody's; GONE: it was. */
+    requester: 'u32',
     /** Bit n: pin n + 1 is asserted. Bit 4 + n: it was, since that was last taken. */
     pins: 'u32',
     /** When the oldest was noted that nobody has served, in 100 ns; 0: there is none. */
@@ -51,21 +55,25 @@ export function recordLayout(identifiers: number): Layout<RecordFields> {
   return struct('interruptRecord', fields(identifiers));
 }
 
+const GONE = 0xffff_ffff;
+
 /** Zero says that nothing waits. */
 const stampOf = (ticks: number): number => ticks | 1;
 
 export class InterruptRecords {
   readonly #words: Words;
   readonly #identifiers: number;
+  readonly #functions: number;
   /** In words: the first record, from one to the next, and its fields. */
   readonly #at: number;
   readonly #stride: number;
   readonly #field: { readonly [name in keyof RecordFields]: number };
 
   /** `at`: bytes, of as many records as there are functions. */
-  constructor(words: Words, at: number, identifiers: number) {
+  constructor(words: Words, at: number, functions: number, identifiers: number) {
     const layout = recordLayout(identifiers);
     this.#words = words;
+    this.#functions = functions;
     this.#identifiers = identifiers;
     this.#at = at / 4;
     this.#stride = layout.sizeBytes / 4;
@@ -75,6 +83,43 @@ export class InterruptRecords {
   /** Words of `pending`. */
   get pendingWords(): number {
     return Math.ceil(this.#identifiers / 32);
+  }
+
+  /** The record of a requester; undefined: it has none. */
+  rowOf(requester: RequesterId): number | undefined {
+    let row = this.#firstPlace(requester);
+    for (let i = 0; i < this.#functions; i++) {
+      const found = this.#words.load(this.#index(row, 'requester')) >>> 0;
+      if (found === requester + 1) return row;
+      if (found === 0) return undefined;
+      row = row + 1 < this.#functions ? row + 1 : 0;
+    }
+    return undefined;
+  }
+
+  /** A zeroed record for a requester that has none, before it sends. Undefined: there is no room. One at a time. */
+  attach(requester: RequesterId): number | undefined {
+    for (let i = 0; i < this.#functions; i++) {
+      const row = (this.#firstPlace(requester) + i) % this.#functions;
+      const at = this.#index(row, 'requester');
+      const found = this.#words.load(at) >>> 0;
+      if (found !== 0 && found !== GONE) continue;
+      for (let word = 1; word < this.#stride; word++) this.#words.store(at + word, 0);
+      this.#words.store(at, requester + 1);
+      return row;
+    }
+    return undefined;
+  }
+
+  /** The requester sends no more. */
+  detach(row: number): void {
+    this.#words.store(this.#index(row, 'requester'), GONE);
+  }
+
+  /** Whose record it is; undefined: nobody's. */
+  requesterOf(row: number): RequesterId | undefined {
+    const found = this.#words.load(this.#index(row, 'requester')) >>> 0;
+    return found === 0 || found === GONE ? undefined : found - 1;
   }
 
   /** By whoever forwards the function's transaction, before anybody is told of it. `ticks`: the time in 100 ns. */
@@ -172,6 +217,10 @@ export class InterruptRecords {
 
   #count(row: number, name: 'interrupts' | 'merged' | 'overflows' | 'garbage'): void {
     countUp(this.#words, this.#index(row, name));
+  }
+
+  #firstPlace(requester: RequesterId): number {
+    return (Math.imul(requester, 0x9e37_79b1) >>> 8) % this.#functions;
   }
 
   #index(row: number, name: keyof RecordFields): number {

@@ -8,23 +8,15 @@
  */
 import { countUp, type Words } from '../../base/words.ts';
 import type { InterruptRecords } from './interrupt-records.ts';
-import type { InterruptTransaction, RequesterId, TransactionPort } from './transaction.ts';
+import type { InterruptTransaction, TransactionPort } from './transaction.ts';
 
 /** What stands on the way from a port's functions. */
 interface WayParts {
   readonly words: Words;
   readonly records: InterruptRecords;
-  readonly bus: number;
-  readonly functions: number;
   /** Index of the count of transactions from requesters that the port does not know. */
   readonly unknown: number;
   ticks(): number;
-}
-
-/** The record of a requester; undefined: the port has none for it. */
-function rowOf({ bus, functions }: WayParts, requester: RequesterId): number | undefined {
-  const row = requester & 0xff;
-  return requester >> 8 === bus && row < functions ? row : undefined;
 }
 
 export class Relay implements TransactionPort {
@@ -45,7 +37,7 @@ export class Relay implements TransactionPort {
   /** First the identifier, in the requester's record, then the requester. */
   note(transaction: InterruptTransaction): void {
     const { words, records, indicator, unknown, ticks } = this.#parts;
-    const row = rowOf(this.#parts, transaction.requester);
+    const row = records.rowOf(transaction.requester);
     if (row === undefined) {
       countUp(words, unknown);
       return;
@@ -76,7 +68,7 @@ export class PlainWire implements TransactionPort {
 
   send(transaction: InterruptTransaction): void {
     const { words, records, unknown, ticks } = this.#parts;
-    const row = rowOf(this.#parts, transaction.requester);
+    const row = records.rowOf(transaction.requester);
     if (row === undefined) countUp(words, unknown);
     else records.note(row, transaction, ticks());
     this.#out.send(transaction);

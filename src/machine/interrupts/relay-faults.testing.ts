@@ -2,6 +2,7 @@
  * Faults for the model of the relay: two steps of the protocol in the other order, or one left out, put there from outside.
  * The code itself is not touched.
  */
+import { must } from '../../base/assert.ts';
 import type { Words } from '../../base/words.ts';
 import type { InterruptPort, TransactionPort } from '../../devices/index.ts';
 import type { ServedPort } from '../../hypervisor/index.ts';
@@ -35,8 +36,9 @@ export function faultyLine(
   if (fault === 'requester before identifier' && relay) {
     return {
       send: (transaction) => {
-        words.setBits(indicator, 1 << (transaction.requester & 31));
-        port.records.note(transaction.requester & 0xff, transaction, 0);
+        const row = must(port.records.rowOf(transaction.requester));
+        words.setBits(indicator, 1 << row);
+        port.records.note(row, transaction, 0);
         relay.forward(transaction);
       },
     };
@@ -87,6 +89,9 @@ export function faultyPort(port: InterruptPort, words: Words, indicator: number,
       return seen({
         records: {
           pendingWords: records.pendingWords,
+          rowOf: (requester) => records.rowOf(requester),
+          attach: (requester) => records.attach(requester),
+          detach: (row) => records.detach(row),
           pins: (row) => records.pins(row),
           takeRise: (row, pin) => records.takeRise(row, pin),
           waiting: (row, word) => records.waiting(row, word),

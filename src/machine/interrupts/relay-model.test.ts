@@ -85,8 +85,8 @@ const cases: readonly Case[] = [
         { requester: 0x100, partition: 1, source: LINE },
       ],
       ports: [
-        { bus: 0, functions: 1, identifiers: 1 },
-        { bus: 1, functions: 1, identifiers: 1 },
+        { functions: 1, identifiers: 1 },
+        { functions: 1, identifiers: 1 },
       ],
     },
     run: (model) => model.explore([model.messages(0), model.levels(0x100, 'assert')]),

@@ -19,7 +19,6 @@ import {
 import {
   functionRow,
   InterruptService,
-  type ServedPort,
   serviceLayout,
   serviceRows,
   type ThrottleOptions,
@@ -62,7 +61,7 @@ export class RelayModel {
 
   constructor(options: ModelOptions) {
     this.#options = options;
-    const { ports: shapes = [{ bus: 0, functions: 3, identifiers: 1 }], throttle, mostRounds, relay } = options;
+    const { ports: shapes = [{ functions: 3, identifiers: 1 }], throttle, mostRounds, relay } = options;
     const rows = serviceRows(shapes);
     const portsAt = shapes.map((_, i) => WORDS.END * 4 + shapes.slice(0, i).reduce((sum, s) => sum + bytesOf(s), 0));
     this.#serviceAt = WORDS.END * 4 + shapes.reduce((sum, shape) => sum + bytesOf(shape), 0);
@@ -92,8 +91,11 @@ export class RelayModel {
         lookAfter: () => words.store(WORDS.alarm, 1),
       },
     );
+    for (const one of options.functions) {
+      assert(this.service.attach(portOf(one.requester), one.requester), 'there is room');
+      if (one.partition !== undefined) this.assign(one);
+    }
     this.#quiet(rows);
-    for (const one of options.functions) if (one.partition !== undefined) this.assign(one);
   }
 
   assign({ requester, partition = 0, source = 0 }: ModelFunction): void {
@@ -187,7 +189,7 @@ export class RelayModel {
 
   /** Where the function's transactions go. */
   #line(requester: number): TransactionPort {
-    const port = must(this.#ports.find(({ shape }) => shape.bus === requester >> 8));
+    const port = must(this.#ports[portOf(requester)]);
     return faultyLine(port, this.words, this.#indexOf(port, 'indicator'), this.#options.fault);
   }
 
@@ -217,8 +219,8 @@ export class RelayModel {
       const work = words.load(WORDS.work + this.#number(requester));
       const isNobodys = this.service.table.partitionOf(this.#row(requester)) === undefined;
       if (work !== 0 && !isNobodys) return `function ${requester}: lost wake-up, ${work} left to do`;
-      const port = must(this.#ports.find(({ shape }) => shape.bus === requester >> 8));
-      const record = requester & 0xff;
+      const port = must(this.#ports[portOf(requester)]);
+      const record = this.#record(requester);
       const level = port.records.pins(record);
       if (port.records.waiting(record, 0) !== 0 && !(isNobodys && !this.#options.relay))
         return `function ${requester}: a message still waits`;
@@ -255,19 +257,24 @@ export class RelayModel {
   }
 
   #recordLayout(requester: number) {
-    const port = must(this.#ports.find(({ shape }) => shape.bus === requester >> 8));
+    const port = must(this.#ports[portOf(requester)]);
     return recordLayout(port.shape.identifiers ?? 64);
   }
 
   /** Index of its record's first word. */
   #recordAt(requester: number): number {
-    const port = this.#ports.findIndex(({ shape }) => shape.bus === requester >> 8);
-    return (must(this.#records[port]) + (requester & 0xff) * this.#recordLayout(requester).sizeBytes) / 4;
+    return (
+      (must(this.#records[portOf(requester)]) + this.#record(requester) * this.#recordLayout(requester).sizeBytes) / 4
+    );
+  }
+
+  #record(requester: number): number {
+    return must(must(this.#ports[portOf(requester)]).records.rowOf(requester));
   }
 
   #row(requester: number): number {
-    const port = this.#ports.findIndex(({ shape }) => shape.bus === requester >> 8);
-    return serviceRows(this.#ports.slice(0, port).map(({ shape }) => shape)) + (requester & 0xff);
+    const before = this.#ports.slice(0, portOf(requester));
+    return serviceRows(before.map(({ shape }) => shape)) + this.#record(requester);
   }
 
   #function(requester: number): ModelFunction {
@@ -308,11 +315,15 @@ export class RelayModel {
     words.name(at + service.lock, 'lock');
     words.name(at + service.rung, 'rung');
     words.name(WORDS.alarm, 'alarm');
-    for (const port of this.#ports) {
+    for (const [number, port] of this.#ports.entries()) {
       for (const field of ['message', 'wire', 'indicator'] as const)
-        words.name(this.#indexOf(port, field), `${field} ${port.shape.bus}`);
+        words.name(this.#indexOf(port, field), `${field} ${number}`);
       // With the relay the wire is read for a count alone.
       if (this.#options.relay) words.quiet(this.#indexOf(port, 'wire'), 1, statistics);
+      const record = recordLayout(port.shape.identifiers ?? 64);
+      const first = must(this.#records[number]) / 4 + wordOffsets(record).requester;
+      for (let row = 0; row < port.shape.functions; row++)
+        words.quiet(first + (row * record.sizeBytes) / 4, 1, { kind: 'free' });
     }
     for (const { requester } of this.#options.functions) {
       const record = this.#recordAt(requester);
@@ -325,6 +336,11 @@ export class RelayModel {
       words.quiet(record + offset.since, 1, statistics);
     }
   }
+}
+
+/** Requesters are numbered so that this is the number of their port. */
+function portOf(requester: number): number {
+  return requester >> 8;
 }
 
 function bytesOf(shape: PortShape): number {
