@@ -8,11 +8,11 @@ import { assert, must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import type { SharedLock } from '../../base/lock.ts';
 import { type AnyLayout, roundUp } from '../../base/struct.ts';
-import type { Block, Device } from '../device.ts';
+import type { Block, Device, Model } from '../device.ts';
 import type { FunctionWiring, PciFunction } from './function.ts';
 import { Ecam, hostBridgeLayout, PcieWindow, placeHostBridge, type WindowOptions } from './host-bridge.ts';
 import { RootPort } from './root-port.ts';
-import { type RequesterId, requesterId, requesterName, type TransactionPort } from './transaction.ts';
+import { INTX_PINS, type RequesterId, requesterId, requesterName, type TransactionPort } from './transaction.ts';
 
 /** A root port: plain data. */
 export interface PortPlan {
@@ -55,15 +55,15 @@ export interface FunctionSeat extends Omit<FunctionWiring, 'block' | 'name'> {
   block(layout: AnyLayout): Block;
 }
 
-/** A function, and the devices behind it, which share its lock. */
+/** A function, and what is behind it, which shares its lock. */
 export interface MadeFunction {
   readonly func: PciFunction;
-  readonly devices: readonly Device[];
+  readonly models: readonly Model[];
 }
 
-export interface FabricMaker<F extends FunctionPlan> {
-  make(plan: F, seat: FunctionSeat): MadeFunction;
-  /** Of the function's own block, and of those of the devices behind it, in order of use. */
+export interface FabricMaker<F extends FunctionPlan, M extends MadeFunction = MadeFunction> {
+  make(plan: F, seat: FunctionSeat): M;
+  /** Of the function's own block, and of those of what is behind it. */
   layouts(plan: F): readonly AnyLayout[];
 }
 
@@ -71,8 +71,10 @@ export interface FabricPlace {
   block(layout: AnyLayout): Block;
   /** A lock in shared memory. */
   lock(): SharedLock;
-  /** Puts a device on the bus; without a base it is one, but nobody reaches it directly. */
-  map(base: number | undefined, device: Device, lock?: SharedLock): SharedLock;
+  /** Puts a window on the bus. */
+  map(base: number, window: Device): void;
+  /** What is reset, saved and restored with the machine. */
+  keep(model: Model, lock: SharedLock): void;
   /** Where transactions of a bus go: 0 is the root bus, n + 1 the one behind port n. */
   transactionPort(bus: number): TransactionPort;
   /** Asks the I/O thread for service of a function, by its number in the plan. */
@@ -83,11 +85,11 @@ const DEVICES = 32;
 const FUNCTIONS = 8;
 const MOST_SLOTS = 0x2000;
 
-export class PciFabric<F extends FunctionPlan> {
+export class PciFabric<F extends FunctionPlan, M extends MadeFunction = MadeFunction> {
   readonly ecam: Ecam;
   readonly ports: readonly RootPort[];
   /** In the plan's order. */
-  readonly functions: readonly MadeFunction[];
+  readonly functions: readonly M[];
   readonly #plan: FabricPlan<F>;
 
   /** Bytes of blocks, and how many locks and blocks there are. */
@@ -108,7 +110,7 @@ export class PciFabric<F extends FunctionPlan> {
   }
 
   /** The plan has been checked. */
-  constructor(plan: FabricPlan<F>, addresses: FabricAddresses, place: FabricPlace, maker: FabricMaker<F>) {
+  constructor(plan: FabricPlan<F>, addresses: FabricAddresses, place: FabricPlace, maker: FabricMaker<F, M>) {
     this.#plan = plan;
     const ecam = new Ecam(`pcie-ecam@${addresses.ecam.toString(16)}`, place.block(Ecam.layout));
     this.ecam = ecam;
@@ -117,7 +119,7 @@ export class PciFabric<F extends FunctionPlan> {
       place.map(at, new PcieWindow(window, place.block(PcieWindow.layout), ecam));
     }
     const lock = place.lock();
-    place.map(undefined, placeHostBridge(ecam, place.block(hostBridgeLayout), lock), lock);
+    place.keep(placeHostBridge(ecam, place.block(hostBridgeLayout), lock), lock);
     this.ports = plan.ports.map((port, i) => this.#port(port, i, place));
     this.functions = plan.functions.map((one, i) => this.#function(one, i, place, maker));
     ecam.root.check();
@@ -127,6 +129,16 @@ export class PciFabric<F extends FunctionPlan> {
   /** The root port of that id. */
   port(id: string): RootPort | undefined {
     return this.ports[this.#plan.ports.findIndex((port) => port.id === id)];
+  }
+
+  /** Which of the root complex's four lines a pin is (section 2.2.8.1): 0 for INTA of device 0, and so on round. */
+  lineOf(requester: RequesterId, pin: number): number {
+    const bus = requester >> 8;
+    const device = (requester >> 3) & 31;
+    if (bus === 0) return (device + pin - 1) % INTX_PINS;
+    // Device 0 behind a port keeps its pin there.
+    const port = must(this.ports[bus - 1], `no bus ${bus}`);
+    return this.lineOf(port.func.requester, 1 + ((device + pin - 1) % INTX_PINS));
   }
 
   /** After a restore. */
@@ -149,11 +161,11 @@ export class PciFabric<F extends FunctionPlan> {
       },
     );
     this.ecam.root.place(made.func, made);
-    place.map(undefined, made, lock);
+    place.keep(made, lock);
     return made;
   }
 
-  #function(one: F, index: number, place: FabricPlace, maker: FabricMaker<F>): MadeFunction {
+  #function(one: F, index: number, place: FabricPlace, maker: FabricMaker<F, M>): M {
     const port = one.port === undefined ? undefined : must(this.port(one.port), `no port ${one.port}`);
     const requester = requesterOf(one, this.#plan);
     const lock = place.lock();
@@ -164,8 +176,7 @@ export class PciFabric<F extends FunctionPlan> {
     });
     assert(made.func.requester === requester, `${made.func.name}: made for another place`);
     (port?.behind ?? this.ecam.root).place(made.func);
-    place.map(undefined, made.func, lock);
-    for (const device of made.devices) place.map(undefined, device, lock);
+    for (const model of [made.func, ...made.models]) place.keep(model, lock);
     return made;
   }
 }

@@ -6,7 +6,7 @@ import { must } from '../../base/assert.ts';
 import { SharedLock } from '../../base/lock.ts';
 import { type AnyLayout, array, roundUp, struct, type View } from '../../base/struct.ts';
 import { readDevice, writeDevice } from '../access.ts';
-import type { AccessBytes, Block, Device, GuestMemory } from '../device.ts';
+import type { AccessBytes, Block, Device, GuestMemory, Model } from '../device.ts';
 import type { BarDescription } from './bar.ts';
 import { type Capability, msi, msix, powerManagement, vendorSpecific } from './capabilities.ts';
 import { expressEndpoint } from './express.ts';
@@ -38,9 +38,8 @@ const deviceLayout = struct('fake-endpoint', {
 });
 
 /** Vectors of MSI-X's table behind BAR 1, at 0 and 0x800, in BARs of a virtio function's shape, with I/O besides. */
-export class FakeEndpoint implements Device {
+export class FakeEndpoint implements Model {
   readonly name: string;
-  readonly sizeBytes = 0;
   readonly layout = deviceLayout;
   readonly state: View<typeof deviceLayout.fields>;
   readonly func: PciFunction;
@@ -91,12 +90,6 @@ export class FakeEndpoint implements Device {
     this.state.words.fill(0);
   }
 
-  read(): number {
-    return 0;
-  }
-
-  write(): void {}
-
   #region(index: number): BarDescription['region'] {
     const at = (offset: number) => 64 * index + ((offset >> 2) & 63);
     return {
@@ -122,7 +115,8 @@ export class FakeMachine {
   readonly endpoints: FakeEndpoint[] = [];
   readonly sent: Sent[] = [];
   readonly rung: number[] = [];
-  readonly devices: { base: number; device: Device; lock: SharedLock }[] = [];
+  readonly windows: { base: number; device: Device; lock: SharedLock }[] = [];
+  readonly models: Model[] = [];
   readonly buffer: SharedArrayBuffer;
   #next = 64;
 
@@ -147,10 +141,11 @@ export class FakeMachine {
       {
         block: (layout) => this.#block(layout.sizeBytes),
         lock: () => this.#lock(),
-        map: (base, device, lock = this.#lock()) => {
-          this.devices.push({ base: base ?? Number.NaN, device, lock });
-          return lock;
+        map: (base, device) => {
+          this.windows.push({ base, device, lock: this.#lock() });
+          this.models.push(device);
         },
+        keep: (model) => this.models.push(model),
         transactionPort: (bus) => ({ send: (transaction) => this.sent.push({ ...transaction, bus }) }),
         doorbell: (index) => ({ ring: () => this.rung.push(index) }),
       },
@@ -159,11 +154,11 @@ export class FakeMachine {
         make: (one, seat): MadeFunction => {
           const endpoint = new FakeEndpoint(one, seat);
           this.endpoints.push(endpoint);
-          return { func: endpoint.func, devices: [endpoint] };
+          return { func: endpoint.func, models: [endpoint] };
         },
       },
     );
-    if (buffer === undefined) for (const { device } of this.devices) device.reset();
+    if (buffer === undefined) for (const model of this.models) model.reset();
   }
 
   endpoint(index = 0): FakeEndpoint {
@@ -209,7 +204,7 @@ export class FakeMachine {
   }
 
   #find(gpa: number) {
-    return this.devices.find(({ base, device }) => gpa >= base && gpa < base + device.sizeBytes);
+    return this.windows.find(({ base, device }) => gpa >= base && gpa < base + device.sizeBytes);
   }
 
   #block(bytes: number): Block {
