@@ -162,7 +162,7 @@ export class Interleavings implements Words {
   }
 
   /** From memory as it is. Stops at the first end that is wrong. Memory is as it was, after. */
-  explore({ programs, wrong }: Exploration, mostStates = 1_000_000): Explored {
+  explore({ programs, wrong }: Exploration, mostStates = 12_000_000): Explored {
     const threads: Thread[] = programs.map((program) => ({ program, log: [], heard: [], hasEnded: false }));
     const seen = new Set<string>();
     const steps: string[] = [];

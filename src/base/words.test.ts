@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { struct } from './struct.ts';
-import { countUp, lowestBit, SharedWords } from './words.ts';
+import { counted, countUp, lowestBit, SharedWords } from './words.ts';
 
 test('words are what Atomics does', () => {
   const words = new SharedWords(new SharedArrayBuffer(18));
@@ -33,6 +33,7 @@ test('a count of 64 bits carries', () => {
   ] as const) {
     countUp(words, layout.offset.count / 4, by);
     assert.equal(view.count, sum);
+    assert.equal(counted(words, layout.offset.count / 4), Number(sum));
   }
   assert.equal(view.before, 0n);
 });

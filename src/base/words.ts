@@ -69,6 +69,11 @@ export function countUp(words: Words, index: number, by = 1): void {
   if (before + by > 0xffff_ffff) words.add(index + 1, 1);
 }
 
+/** What was counted there; exact below 2^53. */
+export function counted(words: Words, index: number): number {
+  return (words.load(index) >>> 0) + (words.load(index + 1) >>> 0) * 2 ** 32;
+}
+
 /** The number of the lowest bit that is set; `bits` is not 0. */
 export function lowestBit(bits: number): number {
   return 31 - Math.clz32(bits & -bits);

@@ -33,8 +33,7 @@ export class InterruptMeter {
   admit(row: number, now: number): boolean {
     const { most, windowTicks } = this.#throttle;
     if (elapsed(this.#table.get(row, 'windowAt'), now) >= windowTicks) {
-      this.#table.set(row, 'windowAt', now);
-      this.#table.set(row, 'windowCount', 0);
+      this.begin(row, now);
     }
     const count = this.#table.get(row, 'windowCount');
     if (count >= most) return false;
@@ -45,6 +44,12 @@ export class InterruptMeter {
   /** How long until the function's window ends; 0: it has. */
   left(row: number, now: number): number {
     return Math.max(0, this.#throttle.windowTicks - elapsed(this.#table.get(row, 'windowAt'), now));
+  }
+
+  /** Its window begins now. */
+  begin(row: number, now: number): void {
+    this.#table.set(row, 'windowAt', now);
+    this.#table.set(row, 'windowCount', 0);
   }
 
   /** `count` interrupts reached the guest, the oldest noted at `since`, or nobody knows when (0). */
@@ -67,9 +72,18 @@ export class InterruptMeter {
     return perSecond(this.#table.get(row, 'rateCount'), sinceThen);
   }
 
-  latency(row: number): number[] {
+  /** Bounds of what half, 99 % and all of its interrupts took, in microseconds; undefined: there were none. */
+  latencyUs(row: number): { readonly half: number; readonly most99: number; readonly most: number } | undefined {
     const at = this.#table.index(row, 'latency');
-    return Array.from({ length: LATENCY_BUCKETS }, (_, bucket) => this.#words.load(at + bucket) >>> 0);
+    const buckets = Array.from({ length: LATENCY_BUCKETS }, (_, bucket) => this.#words.load(at + bucket) >>> 0);
+    const all = buckets.reduce((sum, count) => sum + count, 0);
+    if (all === 0) return undefined;
+    const bound = (part: number): number => {
+      let [bucket, sum] = [0, buckets[0] ?? 0];
+      while (sum < all * part) sum += buckets[++bucket] ?? 0;
+      return 2 ** bucket / 10;
+    };
+    return { half: bound(0.5), most99: bound(0.99), most: bound(1) };
   }
 }
 

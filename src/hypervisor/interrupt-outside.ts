@@ -7,6 +7,9 @@ export interface Requests {
   /** A record for a requester that has none; undefined: there is no room. */
   attach(requester: number): number | undefined;
   detach(row: number): void;
+  /** Whose record it is; undefined: nobody's. */
+  requesterOf(row: number): number | undefined;
+  counters(row: number): { readonly interrupts: number; readonly merged: number; readonly dropped: number };
   readonly pendingWords: number;
   /** Bit n: pin n + 1 is asserted. Bit 4 + n: it rose since that was last taken. Reading changes nothing. */
   pins(row: number): number;

@@ -18,7 +18,7 @@
  */
 import { AssertionError, must } from '../base/assert.ts';
 import { array, type Layout, struct, structs } from '../base/struct.ts';
-import { countUp, lowestBit, type Words, wordOffsets } from '../base/words.ts';
+import { counted, countUp, lowestBit, type Words, wordOffsets } from '../base/words.ts';
 import { InterruptDelivery } from './interrupt-delivery.ts';
 import { DEFAULT_THROTTLE, InterruptMeter, type ThrottleOptions } from './interrupt-meter.ts';
 import type { ServedPort, ServicePorts } from './interrupt-outside.ts';
@@ -83,8 +83,13 @@ export interface ServiceParts {
   readonly mostRounds?: number;
 }
 
+export interface FunctionCounters
+  extends Record<'delivered' | 'dropped' | 'polls' | 'deferrals' | 'perSecond', number> {
+  readonly latencyUs?: { readonly half: number; readonly most99: number; readonly most: number };
+}
+
 /** A port, and the first of its rows. */
-interface PlacedPort {
+export interface PlacedPort {
   readonly port: ServedPort;
   readonly first: number;
 }
@@ -96,8 +101,9 @@ export class InterruptService {
   readonly table: InterruptTable;
   readonly meter: InterruptMeter;
   readonly ports: readonly ServedPort[];
+  /** The same, with the first of its rows of each. */
+  readonly placed: readonly PlacedPort[];
   readonly #delivery: InterruptDelivery;
-  readonly #placed: readonly PlacedPort[];
   readonly #outside: ServicePorts;
   readonly #words: Words;
   readonly #lock: ServiceLock;
@@ -109,7 +115,7 @@ export class InterruptService {
     const { words, at, lock, throttle = DEFAULT_THROTTLE, mostRounds = MOST_ROUNDS } = parts;
     const rows = serviceRows(ports.map(({ shape }) => shape));
     this.ports = ports;
-    this.#placed = ports.map((port, i) => ({ port, first: serviceRows(ports.slice(0, i).map(({ shape }) => shape)) }));
+    this.placed = ports.map((port, i) => ({ port, first: serviceRows(ports.slice(0, i).map(({ shape }) => shape)) }));
     const layout = serviceLayout(rows);
     this.#at = at / 4;
     this.#offset = wordOffsets(layout);
@@ -139,6 +145,45 @@ export class InterruptService {
   look(): void {
     this.#words.store(this.#index('rung'), 1);
     this.serve();
+  }
+
+  /** Delivers what waits for the ends of windows, too. */
+  settle(): void {
+    this.#locked(() => {
+      const now = this.#outside.ticks();
+      for (const placed of this.placed) {
+        this.#eachDeferred(placed, (row) => {
+          // More may wait than a window lets pass, but not much.
+          for (let windows = 0; windows < MOST_ROUNDS; windows++) {
+            this.meter.begin(row, now);
+            if (this.#delivery.deliver(placed.port.records, row - placed.first, row) !== 'held') return true;
+          }
+          return false;
+        });
+      }
+    });
+  }
+
+  /** What was counted of everybody. */
+  totals(): Record<'polls' | 'pollsAvoided' | 'messages' | 'empty', number> {
+    const count = (name: 'polls' | 'pollsAvoided' | 'messages' | 'empty'): number =>
+      counted(this.#words, this.#index(name));
+    return {
+      ...{ polls: count('polls'), pollsAvoided: count('pollsAvoided') },
+      ...{ messages: count('messages'), empty: count('empty') },
+    };
+  }
+
+  /** What was counted of the function in a row. `dropped`: here, and by its record. */
+  counters(row: number, now: number): FunctionCounters {
+    const count = (name: 'delivered' | 'dropped' | 'polls' | 'deferrals'): number =>
+      counted(this.#words, this.table.index(row, name));
+    const latencyUs = this.meter.latencyUs(row);
+    return {
+      ...{ delivered: count('delivered'), dropped: count('dropped'), polls: count('polls') },
+      ...{ deferrals: count('deferrals'), perSecond: this.meter.rate(row, now) },
+      ...(latencyUs === undefined ? {} : { latencyUs }),
+    };
   }
 
   /** Messages that came while somebody served, and were not seen, perhaps. */
@@ -186,7 +231,7 @@ export class InterruptService {
   /** With the lock: each message is cleared, then what it was about is taken and delivered. */
   #round(): void {
     if (this.#words.exchange(this.#index('rung'), 0) !== 0) this.#lookAtDeferred();
-    for (const placed of this.#placed) {
+    for (const placed of this.placed) {
       if (!placed.port.clearMessage()) continue;
       this.#count('messages');
       const found = placed.port.relay ? this.#takeIndicator(placed) : this.#poll(placed);
@@ -204,7 +249,7 @@ export class InterruptService {
         this.#serveRow(placed, first + word * 32 + lowestBit(bits));
       }
     }
-    this.#count('pollsAvoided', this.#ask(placed, port.takeWire(), askNobody));
+    this.#count('pollsAvoided', this.#askable(placed, port.takeWire()));
     return found;
   }
 
@@ -219,18 +264,26 @@ export class InterruptService {
     return found;
   }
 
-  /** Functions that a plain wire may have spoken for; how many those are. */
-  #ask({ port, first }: PlacedPort, wire: number, ask: (row: number) => void): number {
-    let asked = 0;
+  /** Functions that a plain wire may have spoken for. */
+  #ask(placed: PlacedPort, wire: number, ask: (row: number) => void): void {
+    const { port, first } = placed;
     for (let start = first; start < first + port.shape.functions; start += 32) {
       for (let bits = this.table.assigned(start >> 5); bits !== 0; bits &= bits - 1) {
         const row = start + lowestBit(bits);
-        if (wire < WIRE_MESSAGE && !this.#isOnLine(row, wire)) continue;
-        asked++;
-        ask(row);
+        if (wire >= WIRE_MESSAGE || this.#isOnLine(row, wire)) ask(row);
       }
     }
-    return asked;
+  }
+
+  /** How many those are. */
+  #askable(placed: PlacedPort, wire: number): number {
+    const { port, first } = placed;
+    let count = 0;
+    if (wire < WIRE_MESSAGE) this.#ask(placed, wire, () => count++);
+    else
+      for (let start = first; start < first + port.shape.functions; start += 32)
+        count += bitCount(this.table.assigned(start >> 5));
+    return count;
   }
 
   #isOnLine(row: number, wire: number): boolean {
@@ -266,18 +319,28 @@ export class InterruptService {
   #lookAtDeferred(): void {
     const now = this.#outside.ticks();
     this.#words.store(this.#index('armed'), 0);
-    for (const placed of this.#placed) {
-      for (let row = placed.first; row < placed.first + placed.port.shape.functions; row += 32) {
-        const index = this.#index('deferred') + (row >> 5);
-        for (let bits = this.#words.load(index); bits !== 0; bits &= bits - 1) {
-          const one = row + lowestBit(bits);
-          const left = this.meter.left(one, now);
-          if (left > 0) this.#arm(left, now);
-          else {
-            this.#words.clearBits(index, 1 << (one & 31));
-            this.#serveRow(placed, one);
-          }
+    for (const placed of this.placed) {
+      this.#eachDeferred(placed, (row) => {
+        const left = this.meter.left(row, now);
+        if (left > 0) {
+          this.#arm(left, now);
+          return false;
         }
+        // First, as it may be deferred again.
+        this.#words.clearBits(this.#index('deferred') + (row >> 5), 1 << (row & 31));
+        this.#serveRow(placed, row);
+        return false;
+      });
+    }
+  }
+
+  /** `isServed` says whether the function waits no more. */
+  #eachDeferred({ port, first }: PlacedPort, isServed: (row: number) => boolean): void {
+    for (let start = first; start < first + port.shape.functions; start += 32) {
+      const index = this.#index('deferred') + (start >> 5);
+      for (let bits = this.#words.load(index); bits !== 0; bits &= bits - 1) {
+        const row = start + lowestBit(bits);
+        if (isServed(row)) this.#words.clearBits(index, 1 << (row & 31));
       }
     }
   }
@@ -285,7 +348,7 @@ export class InterruptService {
   /** Of a function that is attached. */
   #change<T>(requester: number, body: (placed: PlacedPort, row: number) => T): T {
     return this.#locked(() => {
-      for (const placed of this.#placed) {
+      for (const placed of this.placed) {
         const record = placed.port.records.rowOf(requester);
         if (record !== undefined) return body(placed, placed.first + record);
       }
@@ -311,4 +374,8 @@ export class InterruptService {
   }
 }
 
-function askNobody(): void {}
+function bitCount(bits: number): number {
+  let count = 0;
+  for (; bits !== 0; bits &= bits - 1) count++;
+  return count;
+}

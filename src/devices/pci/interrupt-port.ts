@@ -11,7 +11,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { array, type Layout, struct, structs } from '../../base/struct.ts';
-import { type Words, wordOffsets } from '../../base/words.ts';
+import { counted, type Words, wordOffsets } from '../../base/words.ts';
 import { InterruptRecords, MOST_IDENTIFIERS, recordLayout } from './interrupt-records.ts';
 import { PlainWire, Relay } from './relay.ts';
 import { INTX_PINS, type InterruptTransaction, type TransactionPort } from './transaction.ts';
@@ -65,6 +65,7 @@ export class InterruptPort implements TransactionPort {
   readonly #words: Words;
   readonly #message: number;
   readonly #wire: number;
+  readonly #unknown: number;
   readonly #raise: () => void;
 
   constructor(shape: PortShape, { words, at, relay, ticks, raise }: PortParts) {
@@ -83,6 +84,7 @@ export class InterruptPort implements TransactionPort {
     this.#words = words;
     this.#message = index('message');
     this.#wire = index('wire');
+    this.#unknown = index('unknown');
     this.#raise = raise;
   }
 
@@ -104,6 +106,11 @@ export class InterruptPort implements TransactionPort {
   /** True: there was one. */
   clearMessage(): boolean {
     return this.#words.exchange(this.#message, 0) !== 0;
+  }
+
+  /** Transactions of requesters that it has no record for. */
+  get unknown(): number {
+    return counted(this.#words, this.#unknown);
   }
 
   takeWire(): number {

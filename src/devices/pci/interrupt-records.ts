@@ -15,7 +15,7 @@
  * Transactions of one function are noted one after the other (`TransactionPort`), those of several at once.
  */
 import { array, type Layout, struct, structs } from '../../base/struct.ts';
-import { countUp, type Words, wordOffsets } from '../../base/words.ts';
+import { counted, countUp, type Words, wordOffsets } from '../../base/words.ts';
 import { INTX_PINS, type InterruptTransaction, type RequesterId } from './transaction.ts';
 
 /** How many different messages of one function may wait. */
@@ -120,6 +120,13 @@ export class InterruptRecords {
   requesterOf(row: number): RequesterId | undefined {
     const found = this.#words.load(this.#index(row, 'requester')) >>> 0;
     return found === 0 || found === GONE ? undefined : found - 1;
+  }
+
+  /** What was counted of it. `dropped`: without a place, or no interrupt at all. */
+  counters(row: number): { readonly interrupts: number; readonly merged: number; readonly dropped: number } {
+    const count = (name: 'interrupts' | 'merged' | 'overflows' | 'garbage') =>
+      counted(this.#words, this.#index(row, name));
+    return { interrupts: count('interrupts'), merged: count('merged'), dropped: count('overflows') + count('garbage') };
   }
 
   /** By whoever forwards the function's transaction, before anybody is told of it. `ticks`: the time in 100 ns. */
