@@ -147,6 +147,14 @@ export class InterruptService {
     this.serve();
   }
 
+  /** When somebody has to `look`, in 100 ns from now; undefined: nobody waits. */
+  dueIn(): number | undefined {
+    return this.#locked(() => {
+      if (this.#words.load(this.#index('armed')) === 0) return undefined;
+      return Math.max(0, (this.#words.load(this.#index('armedFor')) - this.#outside.ticks()) | 0);
+    });
+  }
+
   /** Delivers what waits for the ends of windows, too. */
   settle(): void {
     this.#locked(() => {

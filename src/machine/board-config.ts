@@ -74,6 +74,7 @@ export interface BoardOptions {
   readonly shadowModel?: ShadowModel;
   readonly nested?: boolean;
   readonly combinedShadows?: boolean;
+  readonly relay?: boolean;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
   readonly aia?: Aia;
@@ -161,6 +162,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
+    relay: options.relay ?? true,
     aia: options.aia ?? 'none',
     aiaGuests: guestFilesOf(options),
     slots,

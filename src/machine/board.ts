@@ -18,6 +18,7 @@ import {
   type Finish,
   GenerationId,
   type GuestMemory,
+  INTX_PINS,
   type InterruptLine,
   MmioTransport,
   type Model,
@@ -89,7 +90,6 @@ import {
   pciAddresses,
   pciBytes,
 } from './pci-functions.ts';
-import { PciWires } from './pci-wires.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */
@@ -119,6 +119,8 @@ export interface BoardConfig extends InterruptOptions {
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
   readonly overlays: number;
+  /** Ports of PCI Express have interrupt relays; else plain wires. The machine's first partition says. */
+  readonly relay: boolean;
   /** Every access is checked against its domain's protection table. */
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
@@ -171,7 +173,7 @@ interface Mapped {
 }
 
 /** Doorbell numbers of devices that are not in a slot. */
-export const DOORBELL = { uart: 30, rtc: 29 } as const;
+export const DOORBELL = { interrupts: 31, uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
 /** At most, of a configuration in memory. */
 const CONFIG_BYTES = 64 * 1024;
@@ -351,6 +353,12 @@ export class Board {
       const { base } = virtioSlot(i);
       this.#mapDevice(base, new EmptySlot(`virtio_mmio@${base.toString(16)}`, block(EmptySlot.layout)));
     }
+    commons.interrupts?.join(this.partition, {
+      controller: this.interrupts,
+      isRunning: () => this.world.run === RUN.running,
+      ticks: () => ports.clock.ticks(),
+      ring: () => this.world.ring(DOORBELL.interrupts),
+    });
     this.pci = config.pci && this.#makePci(config.pci, ports);
     this.mmio = {
       read: (gpa, bytes, isOff) => this.#read(gpa, bytes, isOff),
@@ -416,26 +424,30 @@ export class Board {
 
   #makePci(config: PciConfig, ports: BoardPorts): PciFabric<FunctionConfig, BoardFunction> {
     const block = (layout: AnyLayout) => ({ buffer: this.memory.buffer, at: this.memory.block(layout.sizeBytes) });
-    const requesters = [...config.ports.map(rootRequester), ...config.functions.map((one) => requesterOf(one, config))];
-    const wires: PciWires = new PciWires(block(PciWires.layout(requesters.length)), {
-      ...{ requesters, firstSource: VIRT.pcieEcam.irq, controller: this.interrupts },
-      lineOf: (requester, pin) => fabric.lineOf(requester, pin),
-    });
-    this.#models.push({ model: wires, lock: this.#newLock() });
+    const port = must(this.commons.interrupts).fabric.portOf(this.partition);
     const place = {
-      ...{ block, lock: () => this.#newLock(), transactionPort: () => wires },
+      ...{ block, lock: () => this.#newLock(), transactionPort: () => port },
       map: (base: number, window: Device) => void this.#mapDevice(base, window),
       keep: (model: Model, lock: SharedLock) => void this.#models.push({ model, lock }),
       doorbell: (index: number) => ({ ring: () => this.world.ring(pciDoorbell(index)) }),
     };
-    const fabric: PciFabric<FunctionConfig, BoardFunction> = new PciFabric(
-      ...([config, pciAddresses(this.config.memoryBytes), place] as const),
-      {
-        layouts: (one) => functionLayouts(one, ports),
-        make: (one, seat) => makeFunction(one, seat, ports),
-      },
-    );
-    return fabric;
+    return new PciFabric(...([config, pciAddresses(this.config.memoryBytes), place] as const), {
+      layouts: (one) => functionLayouts(one, ports),
+      make: (one, seat) => makeFunction(one, seat, ports),
+    });
+  }
+
+  /** Who interrupts by PCI Express, as the partition's fabric numbers them. */
+  get #requesters(): number[] {
+    const { pci } = this.config;
+    return pci === undefined
+      ? []
+      : [...pci.ports.map(rootRequester), ...pci.functions.map((one) => requesterOf(one, pci))];
+  }
+
+  /** Its functions interrupt nobody any more: it ends, and others do not know it soon. */
+  leaveInterrupts(): void {
+    this.commons.interrupts?.leave(this.partition, this.#requesters);
   }
 
   /** Every virtio device, whatever its transport. */
@@ -581,6 +593,11 @@ export class Board {
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
+    const functions = this.#requesters.map((requester) => {
+      const lines = Array.from({ length: INTX_PINS }, (_, pin) => must(this.pci).lineOf(requester, pin + 1));
+      return { requester, sources: lines.map((line) => VIRT.pcieEcam.irq + line) };
+    });
+    this.commons.interrupts?.add(this.partition, functions);
     for (const { model } of this.#models) model.reset();
     this.interrupts.start();
     for (const vcpu of this.vcpus) {

@@ -5,6 +5,7 @@
 import { RUN } from '../hypervisor/index.ts';
 import { type Board, DOORBELL, pciDoorbell } from './board.ts';
 import type { HostPorts } from './host-ports.ts';
+import { TICKS_PER_MS } from './virt-map.ts';
 
 export class IoThread {
   readonly #board: Board;
@@ -58,6 +59,7 @@ export class IoThread {
     if (rung === 0) return;
     if ((rung & (1 << DOORBELL.uart)) !== 0) this.#serveUart();
     if ((rung & (1 << DOORBELL.rtc)) !== 0) this.#armAlarm();
+    if ((rung & (1 << DOORBELL.interrupts)) !== 0) this.#attendInterrupts();
     board.slots.forEach((device, i) => {
       if ((rung & (1 << i)) !== 0) board.locked(device, () => device.service());
     });
@@ -105,6 +107,13 @@ export class IoThread {
       }
       this.#input.shift();
     }
+  }
+
+  /** Functions that interrupted too often wait for the end of a window. */
+  #attendInterrupts(): void {
+    const { interrupts } = this.#board.commons;
+    const left = interrupts?.attend();
+    if (left !== undefined) this.#host.after(left / TICKS_PER_MS, () => interrupts?.fabric.service.look());
   }
 
   #armAlarm(): void {

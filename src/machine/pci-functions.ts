@@ -1,5 +1,5 @@
 /** The PCI Express functions of a board: virtio devices in places of the fabric, and what their blocks take. */
-import { type AnyLayout, roundUp } from '../base/struct.ts';
+import type { AnyLayout } from '../base/struct.ts';
 import {
   type FabricPlan,
   type FunctionPlan,
@@ -11,7 +11,6 @@ import {
   virtioKind,
 } from '../devices/index.ts';
 import type { BoardPorts, SlotConfig, SlotDevice } from './board.ts';
-import { PciWires } from './pci-wires.ts';
 import { highPcieWindow, VIRT } from './virt-map.ts';
 
 /** A virtio device and its place: plain data, the same on every thread. */
@@ -74,9 +73,7 @@ export function pciBytes(
   ports: Pick<BoardPorts, 'slotLayout'>,
 ): { bytes: number; locks: number } {
   if (config === undefined) return { bytes: 0, locks: 0 };
-  const { bytes, locks } = PciFabric.account(config, WINDOWS, { layouts: (one) => functionLayouts(one, ports) });
-  const wires = PciWires.layout(config.ports.length + config.functions.length);
-  return { bytes: bytes + roundUp(wires.sizeBytes, 64) + 64, locks: locks + 1 };
+  return PciFabric.account(config, WINDOWS, { layouts: (one) => functionLayouts(one, ports) });
 }
 
 function vectorsOf({ kind, queues = 1 }: FunctionConfig): number {

@@ -142,9 +142,10 @@ export class FunctionInterrupts {
     this.reset();
   }
 
-  /** After a restore: whoever held the lock is not here. What may go out now, goes. */
+  /** After a restore: whoever held the lock is not here, and the port knows of nothing. What may go out now, goes. */
   drive(): void {
     this.state.lock = 0;
+    this.state.asserted = 0;
     this.update();
   }
 

@@ -61,6 +61,6 @@ export function fabricStats(
     interrupts: Object.values(requesters).reduce((sum, { interrupts }) => sum + interrupts, 0),
     ...service.totals(),
     unknown: ports.reduce((sum, port) => sum + port.unknown, 0),
-    requesters,
+    requesters: Object.fromEntries(Object.entries(requesters).sort(([a], [b]) => (a < b ? -1 : 1))),
   };
 }

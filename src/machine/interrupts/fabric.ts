@@ -68,6 +68,7 @@ export class InterruptFabric {
   readonly ports: readonly InterruptPort[];
   readonly options: InterruptFabricOptions;
   readonly #outside: FabricPorts;
+  readonly #lock: SharedLock;
   /** Ports by requester, as this thread has found them. */
   readonly #found = new Map<RequesterId, InterruptPort>();
 
@@ -88,10 +89,11 @@ export class InterruptFabric {
     this.ports = portAt.map((offset) => {
       return new InterruptPort(shapeOf(options), { words, at: at + offset, relay, ticks, raise });
     });
+    this.#lock = lockOf(buffer, at + serviceAt, rows);
     const service = {
       words,
       at: at + serviceAt,
-      lock: lockOf(buffer, at + serviceAt, rows),
+      lock: this.#lock,
       ...(throttle && { throttle }),
     };
     this.service = new InterruptService(service, this.ports, {
@@ -102,13 +104,13 @@ export class InterruptFabric {
     });
   }
 
-  /** The partition has the function from now on; behind the port with the number of its bus, if there is room. */
-  add({ partition, requester, sources }: FunctionPlace): void {
+  /** The partition has the function from now on, behind the port of its bus's number or the next. False: there is no room. */
+  add({ partition, requester, sources }: FunctionPlace): boolean {
     const one = machineRequester(partition, requester);
     const first = (requester >> 8) % this.ports.length;
     const isAttached = this.ports.some((_, i) => this.service.attach((first + i) % this.ports.length, one));
-    assert(isAttached, 'the ports have room for all functions');
-    this.service.assign(one, { partition, sources });
+    if (isAttached) this.service.assign(one, { partition, sources });
+    return isAttached;
   }
 
   /** The function is gone: it sends no more. */
@@ -133,6 +135,11 @@ export class InterruptFabric {
   /** Whatever waits for the end of a window is delivered now: before a snapshot. */
   settle(): void {
     this.service.settle();
+  }
+
+  /** All other threads were ended, in the middle of whatever they did. */
+  freeLock(): void {
+    this.#lock.release();
   }
 
   /** Counters: of everybody, or of one partition. */

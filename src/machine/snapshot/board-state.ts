@@ -58,6 +58,8 @@ export function checkLayouts(board: Board, digests: Readonly<Record<string, stri
 
 /** The machine stands still. */
 export function saveBoard(board: Board): SavedBoard {
+  // Then relays hold nothing but levels, which functions tell again when they are restored.
+  board.commons.interrupts?.fabric.settle();
   return {
     vcpus: board.vcpus.map(({ state, hart }) => ({ state: save(savedVcpu, state), hart: save(hartBlock, hart) })),
     devices: Object.fromEntries(
