@@ -51,6 +51,7 @@ describe('kage run: from flags to the machine', () => {
     [['--protection', 'off', ...own], { kernel: 'K', protection: false }],
     [['--nested', ...own], { kernel: 'K', nested: true }],
     [['--nested', 'off', '--combined-shadows', 'off', ...own], { kernel: 'K', nested: false, combinedShadows: false }],
+    [['--relay', 'off', ...own], { kernel: 'K', relay: false }],
     [['--no-agent', '--code-memory', '32M', ...own], { kernel: 'K', agent: false, codeMemoryBytes: 32 << 20 }],
     [
       ['--append', 'debug'],

@@ -231,6 +231,7 @@ function addRun(
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
+    .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
@@ -296,6 +297,7 @@ function addSnapshots(
     .option('--shadows <count>', 'shadow page tables of each hart, 1 to 64')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences, or writes to page tables')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
+    .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));

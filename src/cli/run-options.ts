@@ -64,6 +64,7 @@ export interface RunFlags {
   readonly shadowModel?: string;
   readonly nested?: string;
   readonly combinedShadows?: string;
+  readonly relay?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
@@ -139,6 +140,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.combinedShadows === undefined
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
+    ...(flags.relay === undefined ? {} : { relay: parseSwitch(flags.relay, '--relay') }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
     ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),

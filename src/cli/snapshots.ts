@@ -52,6 +52,7 @@ export type RestoreFlags = Pick<
   | 'shadows'
   | 'shadowModel'
   | 'combinedShadows'
+  | 'relay'
   | 'codeMemory'
 >;
 

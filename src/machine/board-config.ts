@@ -312,6 +312,7 @@ const OF_THE_MACHINE = [
     'hotThreshold',
     'promotion',
     'overlay',
+    'relay',
     'traps',
   ],
   ...['trapLog', 'gdbPort', 'room'],
@@ -334,14 +335,15 @@ const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia;
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
-  const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation } = machine;
+  const { processors, codeBytes, cpu, features, misa, policies, overlays, width, shared, clock, translation, relay } =
+    machine;
   const balloon = options.balloon ?? machine.room !== undefined;
   const own = boardConfig({ ...options, balloon, cpu, processors }, shared, processors);
   const shadows = options.shadows ?? machine.shadows.count ?? DEFAULT_SHADOWS;
   const { translation: _, ...rest } = own;
   return {
     ...rest,
-    ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock },
+    ...{ processors, codeBytes, cpu, misa, policies, overlays, width, clock, relay },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
     features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),

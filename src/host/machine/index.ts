@@ -44,7 +44,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   if (!existsSync(path)) return undefined;
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
-    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -60,6 +60,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(shadows === undefined ? {} : { shadows }),
       ...(shadowModel === undefined ? {} : { shadowModel }),
       ...(combinedShadows === undefined ? {} : { combinedShadows }),
+      ...(relay === undefined ? {} : { relay }),
     });
     keepBootSnapshot(path);
     return machine;

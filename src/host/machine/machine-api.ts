@@ -108,6 +108,11 @@ export interface MachineOptions {
    */
   readonly combinedShadows?: boolean;
   /**
+   * Interrupt relays at the ports of PCI Express, by which the hypervisor knows who interrupted. Default true. Without, it
+   * polls the functions. Guests do not see it.
+   */
+  readonly relay?: boolean;
+  /**
    * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
    * with an IMSIC at each hart.
    */
@@ -152,6 +157,7 @@ export type PartitionOptions = Omit<
   | 'hotThreshold'
   | 'promotion'
   | 'overlay'
+  | 'relay'
   | 'traps'
   | 'trapLog'
   | 'gdbPort'
@@ -242,6 +248,7 @@ export type RestoreOptions = Pick<
   | 'shadows'
   | 'shadowModel'
   | 'combinedShadows'
+  | 'relay'
   | 'signal'
 >;
 

@@ -58,6 +58,7 @@ const savedOptions = record({
   asidBits: optional(integer(0, 16)),
   nested: optional(truth),
   combinedShadows: optional(truth),
+  relay: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
   pci: optional(pciOptions),
