@@ -28,9 +28,9 @@ const SOURCE = VIRT.pcieEcam.irq + (DEVICE % 4);
 const now = 0n;
 const ports: BoardPorts = { clock: { ticks: () => now, wallMs: () => 0 }, slotLayout, slot: bareSlot };
 
-function twoBoards(options: BoardOptions): [Board, Board] {
-  const own = { memoryBytes: 2 * MiB, network: false, pci, ...options };
-  const config = boardConfig({ ...own, room: { partitions: 2, memoryBytes: 16 * MiB } });
+function twoBoards({ relay = true, ...more }: BoardOptions): [Board, Board] {
+  const own = { memoryBytes: 2 * MiB, network: false, pci, ...more };
+  const config = boardConfig({ ...own, relay, room: { partitions: 2, memoryBytes: 16 * MiB } });
   const first = Board.create(config, ports);
   const second = Board.join(first.commons, partitionConfig(own, config), ports);
   for (const board of [first, second]) board.schedule();

@@ -14,12 +14,14 @@ const PARTITIONS = 2;
 const LINE = 32;
 const MESSAGE = { address: 0x2800_0000, data: 5 } as const;
 const TICKS_PER_MS = 10_000;
+const UNLIMITED = { most: Number.POSITIVE_INFINITY, windowTicks: 1 };
 
 export interface StressOptions {
   readonly relay: boolean;
   readonly threads: number;
   /** Of each thread. */
   readonly interrupts: number;
+  /** In readings of the clock. Absent: nobody is held back. */
   readonly throttle?: InterruptFabricOptions['throttle'];
 }
 
@@ -48,7 +50,18 @@ interface Start {
 }
 
 /** Words behind the fabric. */
-const AT = { work: 0, done: 16, sent: 32, up: 48, lines: 64, handled: 72, alarm: 76, ready: 77, END: 128 } as const;
+const AT = {
+  work: 0,
+  done: 16,
+  sent: 32,
+  up: 48,
+  lines: 64,
+  handled: 72,
+  alarm: 76,
+  ready: 77,
+  time: 78,
+  END: 128,
+} as const;
 
 /** Functions by number: the first half interrupts by pins, a partition has every second. All share a line, or a message. */
 const isPin = (number: number): boolean => number < FUNCTIONS / 2;
@@ -57,7 +70,7 @@ const partitionOf = (number: number): number => number % PARTITIONS;
 const requesterOf = (number: number): number => 8 * (1 + Math.floor(number / PARTITIONS));
 
 function fabricOf(buffer: SharedArrayBuffer, { relay, throttle }: StressOptions) {
-  const options = { ports: 2, functions: 16, identifiers: 4, relay, ...(throttle && { throttle }) };
+  const options = { ports: 2, functions: 16, identifiers: 4, relay, throttle: throttle ?? UNLIMITED };
   const base = InterruptFabric.sizeBytes(options);
   const words = new Int32Array(buffer, base, AT.END);
   const handle = (partition: number, pins: boolean): void => {
@@ -68,7 +81,11 @@ function fabricOf(buffer: SharedArrayBuffer, { relay, throttle }: StressOptions)
     }
   };
   const fabric = new InterruptFabric(buffer, 0, options, {
-    ticks: () => (performance.timeOrigin + performance.now()) * TICKS_PER_MS,
+    // Where time decides what happens, it is how often somebody asked what time it is.
+    ticks: () =>
+      throttle === undefined
+        ? (performance.timeOrigin + performance.now()) * TICKS_PER_MS
+        : Atomics.add(words, AT.time, 1),
     lookAfter: () => Atomics.store(words, AT.alarm, 1),
     controllerOf: (partition) => ({
       line: () => ({
