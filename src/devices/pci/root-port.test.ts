@@ -155,7 +155,7 @@ test('6.7: the slot says what it is and what is in it', () => {
   assert.equal(machine.config(PORT, AT.linkStatus, 2), 0x2011);
   const empty = withCard(1, false);
   assert.equal(empty.config(PORT, AT.slotStatus, 2), 0);
-  assert.equal(empty.config(PORT, AT.linkStatus, 2), 0x11);
+  assert.equal(empty.config(PORT, AT.linkStatus, 2), 0x204);
   assert.equal(empty.config(CARD, 0, 4), 0xffff_ffff);
 });
 
