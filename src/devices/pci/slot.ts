@@ -104,8 +104,10 @@ export class Slot {
     ];
   }
 
-  /** Power-on of the machine, with the card in or not. After the registers' reset. */
+  /** Power-on of the machine, with the card in or not. After the registers' reset. An empty slot has no power. */
   reset(hasCard: boolean): void {
+    const at = this.#at + EXPRESS.slotControl;
+    this.#ports.config().set(at, 2, INDICATORS_OFF | (hasCard ? 0 : SLOT_CONTROL.powerOff));
     Object.assign(this.#ports.state, { present: hasCard ? 1 : 0, removing: 0, inReset: 0, interrupting: 0 });
     Object.assign(this.#ports.state, { linkUp: this.isUp ? 1 : 0, plugs: 0, removals: 0 });
     this.#ports.linkChanged();
