@@ -12,7 +12,7 @@ export interface ThrottleOptions {
   readonly windowTicks: number;
 }
 
-/** 200,000 a second: several times what a guest can serve, and a small part of what the service can deliver (measured). */
+/** 200,000 a second: more than handlers of a guest serve, a quarter of what the service delivers on a thread (bench/interrupt-relay.ts). */
 export const DEFAULT_THROTTLE: ThrottleOptions = { most: 2000, windowTicks: 100_000 };
 
 /** In 100 ns: a rate is that of the last whole second or more. */

@@ -16,7 +16,7 @@ import {
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
-import type { FabricStats } from './interrupts/fabric-stats.ts';
+import type { FabricStats } from './interrupts/index.ts';
 import { type NestedStats, nestedStats } from './nested-stats.ts';
 import { type ProtectionDomain, type ProtectionReport, protectionReport } from './protection-report.ts';
 

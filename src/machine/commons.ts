@@ -16,7 +16,7 @@ import { Exclusion, exclusionBlock, MOST_PROCESSORS, Scheduler, type SchedulerSh
 import { ringHotBell } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
-import { MachineInterrupts } from './interrupts/machine-interrupts.ts';
+import { MachineInterrupts } from './interrupts/index.ts';
 import { VIRT } from './virt-map.ts';
 
 const ALIGNMENT = 64;
