@@ -72,16 +72,14 @@ const cases: readonly Case[] = [
     run: (model) => model.explore([model.levels(1, 'assert', 'deassert'), model.levels(2, 'assert')]),
   },
   {
-    name: 'a level up and down, another up, one thread serves',
+    name: 'a level up, down and up, one thread serves',
     options: { functions: sharedLine.slice(1), sendersServe: false },
-    run: (model) =>
-      model.explore([model.levels(1, 'assert', 'deassert'), model.levels(2, 'assert'), model.consumer(3)]),
+    run: (model) => model.explore([model.levels(1, 'assert', 'deassert', 'assert'), model.consumer(4)]),
   },
   {
-    name: 'a level up, down and up, two threads serve',
+    name: 'a level up and down, two threads serve',
     options: { functions: sharedLine.slice(0, 1), sendersServe: false },
-    run: (model) =>
-      model.explore([model.levels(0, 'assert', 'deassert', 'assert'), model.consumer(3), model.consumer(3)]),
+    run: (model) => model.explore([model.levels(0, 'assert', 'deassert'), model.consumer(3), model.consumer(3)]),
   },
   {
     name: 'functions of two ports',
