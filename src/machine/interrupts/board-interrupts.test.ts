@@ -6,6 +6,7 @@ import { Board, type BoardPorts } from '../board.ts';
 import { type BoardOptions, boardConfig, partitionConfig } from '../board-config.ts';
 import { boardStats } from '../board-stats.ts';
 import { Commons } from '../commons.ts';
+import { forkBoard, prepareFork } from '../fork.ts';
 import { bareSlot, slotLayout } from '../slots.ts';
 import { restoreBoard, saveBoard } from '../snapshot/board-state.ts';
 import { VIRT } from '../virt-map.ts';
@@ -30,7 +31,7 @@ const ports: BoardPorts = { clock: { ticks: () => now, wallMs: () => 0 }, slotLa
 
 function twoBoards({ relay = true, ...more }: BoardOptions): [Board, Board] {
   const own = { memoryBytes: 2 * MiB, network: false, pci, ...more };
-  const config = boardConfig({ ...own, relay, room: { partitions: 2, memoryBytes: 16 * MiB } });
+  const config = boardConfig({ ...own, relay, room: { partitions: 3, memoryBytes: 16 * MiB } });
   const first = Board.create(config, ports);
   const second = Board.join(first.commons, partitionConfig(own, config), ports);
   for (const board of [first, second]) board.schedule();
@@ -108,6 +109,28 @@ for (const relay of [true, false]) {
     funcOf(second, 1).setInterrupt(true);
     assert.equal(fabric.stats().unknown, 1);
     assert.equal(pending(first), false);
+  });
+
+  test(`${mode}: a twin's functions go on with their own levels`, () => {
+    const [first] = twoBoards({ relay });
+    enable(first);
+    const func = funcOf(first, 1);
+    func.setInterrupt(true);
+    const { room: _, ...config } = first.config;
+    const twin = Board.join(first.commons, config, ports, { isTwin: true });
+    prepareFork(first, twin);
+    forkBoard(first, twin);
+    twin.interrupts.drive();
+    must(twin.pci).drive();
+    func.setInterrupt(false);
+    for (const board of [first, twin]) {
+      assert.equal(claim(board), SOURCE);
+      complete(board);
+    }
+    assert.deepEqual([claim(first), claim(twin)], [0, SOURCE]);
+    funcOf(twin, 1).setInterrupt(false);
+    complete(twin);
+    assert.equal(claim(twin), 0);
   });
 
   test(`${mode}: levels and interrupts that waited are there after a restore`, () => {
