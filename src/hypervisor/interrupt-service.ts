@@ -19,6 +19,8 @@
 import { AssertionError, must } from '../base/assert.ts';
 import { array, type Layout, struct, structs } from '../base/struct.ts';
 import { counted, countUp, lowestBit, type Words, wordOffsets } from '../base/words.ts';
+import { countAskable, eachAskable } from './interrupt-askable.ts';
+import { InterruptDeferrals } from './interrupt-deferrals.ts';
 import { InterruptDelivery } from './interrupt-delivery.ts';
 import { DEFAULT_THROTTLE, InterruptMeter, type ThrottleOptions } from './interrupt-meter.ts';
 import type { ServedPort, ServicePorts } from './interrupt-outside.ts';
@@ -26,7 +28,6 @@ import {
   type Assignment,
   type InterruptMessage,
   InterruptTable,
-  PINS,
   type RouteTarget,
   tableLayout,
 } from './interrupt-table.ts';
@@ -94,9 +95,6 @@ export interface PlacedPort {
   readonly first: number;
 }
 
-/** Of what a plain wire tells, the bit for messages; below are the lines. */
-const WIRE_MESSAGE = 1 << PINS;
-
 export class InterruptService {
   readonly table: InterruptTable;
   readonly meter: InterruptMeter;
@@ -104,6 +102,7 @@ export class InterruptService {
   /** The same, with the first of its rows of each. */
   readonly placed: readonly PlacedPort[];
   readonly #delivery: InterruptDelivery;
+  readonly #deferrals: InterruptDeferrals;
   readonly #outside: ServicePorts;
   readonly #words: Words;
   readonly #lock: ServiceLock;
@@ -122,6 +121,12 @@ export class InterruptService {
     this.table = new InterruptTable(words, at + layout.offset.table, rows);
     this.meter = new InterruptMeter(words, this.table, throttle);
     this.#delivery = new InterruptDelivery(words, this.table, this.meter, outside);
+    const deferrals = {
+      armed: this.#index('armed'),
+      armedFor: this.#index('armedFor'),
+      deferred: this.#index('deferred'),
+    };
+    this.#deferrals = new InterruptDeferrals(words, deferrals, this.table, this.meter, outside);
     this.#outside = outside;
     this.#words = words;
     this.#lock = lock;
@@ -149,26 +154,23 @@ export class InterruptService {
 
   /** When somebody has to `look`, in 100 ns from now; undefined: nobody waits. */
   dueIn(): number | undefined {
-    return this.#locked(() => {
-      if (this.#words.load(this.#index('armed')) === 0) return undefined;
-      return Math.max(0, (this.#words.load(this.#index('armedFor')) - this.#outside.ticks()) | 0);
-    });
+    return this.#locked(() => this.#deferrals.dueIn());
   }
 
   /** Delivers what waits for the ends of windows, too. */
   settle(): void {
     this.#locked(() => {
       const now = this.#outside.ticks();
-      for (const placed of this.placed) {
-        this.#eachDeferred(placed, (row) => {
-          // More may wait than a window lets pass, but not much.
-          for (let windows = 0; windows < MOST_ROUNDS; windows++) {
-            this.meter.begin(row, now);
-            if (this.#delivery.deliver(placed.port.records, row - placed.first, row) !== 'held') return true;
-          }
-          return false;
-        });
-      }
+      this.#deferrals.each((row) => {
+        const { port, first } = this.#placeOf(row);
+        // More may wait than a window lets pass, but not much.
+        for (let windows = 0; windows < MOST_ROUNDS; windows++) {
+          this.meter.begin(row, now);
+          if (this.#delivery.deliver(port.records, row - first, row) === 'held') continue;
+          this.#deferrals.drop(row);
+          return;
+        }
+      });
     });
   }
 
@@ -207,7 +209,10 @@ export class InterruptService {
   /** The function sends no more: it is nobody's, and not known any more. */
   detach(requester: number): void {
     this.unassign(requester);
-    this.#change(requester, ({ port, first }, row) => port.records.detach(row - first));
+    this.#change(requester, ({ port, first }, row) => {
+      port.records.detach(row - first);
+      this.table.clear(row);
+    });
   }
 
   /** The function of that requester is the partition's, which sees its levels at once. It is nobody's now. */
@@ -238,7 +243,8 @@ export class InterruptService {
 
   /** With the lock: each message is cleared, then what it was about is taken and delivered. */
   #round(): void {
-    if (this.#words.exchange(this.#index('rung'), 0) !== 0) this.#lookAtDeferred();
+    if (this.#words.exchange(this.#index('rung'), 0) !== 0)
+      this.#deferrals.look((row) => this.#serveRow(this.#placeOf(row), row));
     for (const placed of this.placed) {
       if (!placed.port.clearMessage()) continue;
       this.#count('messages');
@@ -257,14 +263,14 @@ export class InterruptService {
         this.#serveRow(placed, first + word * 32 + lowestBit(bits));
       }
     }
-    this.#count('pollsAvoided', this.#askable(placed, port.takeWire()));
+    this.#count('pollsAvoided', countAskable(this.table, rowsOf(placed), port.takeWire()));
     return found;
   }
 
   /** A plain wire says that somebody did: each function that it may have been is asked. */
   #poll(placed: PlacedPort): boolean {
     let found = false;
-    this.#ask(placed, placed.port.takeWire(), (row) => {
+    eachAskable(this.table, rowsOf(placed), placed.port.takeWire(), (row) => {
       this.#count('polls');
       countUp(this.#words, this.table.index(row, 'polls'));
       if (this.#serveRow(placed, row)) found = true;
@@ -272,85 +278,16 @@ export class InterruptService {
     return found;
   }
 
-  /** Functions that a plain wire may have spoken for. */
-  #ask(placed: PlacedPort, wire: number, ask: (row: number) => void): void {
-    const { port, first } = placed;
-    for (let start = first; start < first + port.shape.functions; start += 32) {
-      for (let bits = this.table.assigned(start >> 5); bits !== 0; bits &= bits - 1) {
-        const row = start + lowestBit(bits);
-        if (wire >= WIRE_MESSAGE || this.#isOnLine(row, wire)) ask(row);
-      }
-    }
-  }
-
-  /** How many those are. */
-  #askable(placed: PlacedPort, wire: number): number {
-    const { port, first } = placed;
-    let count = 0;
-    if (wire < WIRE_MESSAGE) this.#ask(placed, wire, () => count++);
-    else
-      for (let start = first; start < first + port.shape.functions; start += 32)
-        count += bitCount(this.table.assigned(start >> 5));
-    return count;
-  }
-
-  #isOnLine(row: number, wire: number): boolean {
-    for (let pin = 0; pin < PINS; pin++)
-      if ((wire & (1 << pin)) !== 0 && this.table.source(row, pin) !== 0) return true;
-    return false;
-  }
-
   /** What the function asked for is delivered, or waits for the end of its window. False: it asked for nothing. */
   #serveRow({ port, first }: PlacedPort, row: number): boolean {
     const outcome = this.#delivery.deliver(port.records, row - first, row);
-    if (outcome === 'held') this.#defer(row, this.#outside.ticks());
+    if (outcome === 'held') this.#deferrals.add(row);
     return outcome !== 'nothing';
   }
 
-  #defer(row: number, now: number): void {
-    const index = this.#index('deferred') + (row >> 5);
-    const bit = 1 << (row & 31);
-    if ((this.#words.or(index, bit) & bit) === 0) countUp(this.#words, this.table.index(row, 'deferrals'));
-    this.#arm(this.meter.left(row, now), now);
-  }
-
-  /** One call is asked for at a time: the earliest. */
-  #arm(left: number, now: number): void {
-    const isSooner = ((now + left - this.#words.load(this.#index('armedFor'))) | 0) < 0;
-    if (this.#words.load(this.#index('armed')) !== 0 && !isSooner) return;
-    this.#words.store(this.#index('armed'), 1);
-    this.#words.store(this.#index('armedFor'), now + left);
-    this.#outside.lookAfter(left);
-  }
-
-  /** Those whose window has ended are served; for the others somebody looks again. */
-  #lookAtDeferred(): void {
-    const now = this.#outside.ticks();
-    this.#words.store(this.#index('armed'), 0);
-    for (const placed of this.placed) {
-      this.#eachDeferred(placed, (row) => {
-        const left = this.meter.left(row, now);
-        if (left > 0) {
-          this.#arm(left, now);
-          return false;
-        }
-        // First, as it may be deferred again.
-        this.#words.clearBits(this.#index('deferred') + (row >> 5), 1 << (row & 31));
-        this.#serveRow(placed, row);
-        return false;
-      });
-    }
-  }
-
-  /** `isServed` says whether the function waits no more. */
-  #eachDeferred({ port, first }: PlacedPort, isServed: (row: number) => boolean): void {
-    for (let start = first; start < first + port.shape.functions; start += 32) {
-      const index = this.#index('deferred') + (start >> 5);
-      for (let bits = this.#words.load(index); bits !== 0; bits &= bits - 1) {
-        const row = start + lowestBit(bits);
-        if (isServed(row)) this.#words.clearBits(index, 1 << (row & 31));
-      }
-    }
+  /** The port of a row. */
+  #placeOf(row: number): PlacedPort {
+    return must(this.placed.findLast(({ first }) => first <= row));
   }
 
   /** Of a function that is attached. */
@@ -382,8 +319,6 @@ export class InterruptService {
   }
 }
 
-function bitCount(bits: number): number {
-  let count = 0;
-  for (; bits !== 0; bits &= bits - 1) count++;
-  return count;
+function rowsOf({ port, first }: PlacedPort): { readonly first: number; readonly count: number } {
+  return { first, count: port.shape.functions };
 }

@@ -157,6 +157,12 @@ export class InterruptTable {
     for (let i = 0; i < ROUTES && this.get(row, 'routes') > 0; i++) if (this.#owner(i) === row) this.#free(i);
   }
 
+  /** Its counters are gone, too: another function may have the row. It is nobody's. */
+  clear(row: number): void {
+    const at = this.index(row, 'partition');
+    for (let word = 0; word < ROW_WORDS; word++) this.#words.store(at + word, 0);
+  }
+
   /** The or of the levels that the partition's functions have on that line. */
   isHigh(partition: number, source: number): boolean {
     for (let word = 0; word < this.rows / 32; word++) {
