@@ -67,13 +67,13 @@ const MOST_SLOT_NUMBER = 0x1fff;
 /** All calls with the port's lock. */
 export class Slot {
   readonly #ports: SlotPorts;
-  readonly #number: number;
+  /** The physical slot's, as the guest shows it. */
+  readonly number: number;
   #at = 0;
 
-  /** `number`: the physical slot's, as the guest shows it. */
   constructor(number: number, ports: SlotPorts) {
     assert(Number.isInteger(number) && number >= 0 && number <= MOST_SLOT_NUMBER, `no slot can have number ${number}`);
-    this.#number = number;
+    this.number = number;
     this.#ports = ports;
   }
 
@@ -87,7 +87,7 @@ export class Slot {
     return [
       {
         ...{ at: at + EXPRESS.slotCapabilities, bytes: 4, name: 'Slot Capabilities' },
-        reset: (features | (this.#number << SLOT_CAPABILITIES.numberShift)) >>> 0,
+        reset: (features | (this.number << SLOT_CAPABILITIES.numberShift)) >>> 0,
         does: 'button, power controller, indicators, interlock; hot-plug, surprise; number',
       },
       {
