@@ -24,6 +24,7 @@ import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
 import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
+import { partialFrame } from './net-frames.testing.ts';
 import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
@@ -49,7 +50,12 @@ const LAYOUTS = {
 } as const;
 
 const RECEIVE_STYLE: Style = { readable: [], writable: [1600, 12, 2048, 100] };
-const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>> = {
+const SEND_STYLE: Style = { readable: [12, 60, 1400], writable: [] };
+/** Of a control queue: class and command, data, answer. */
+const CONTROL_STYLE: Style = { readable: [2, 4, 12, 40], writable: [1] };
+const NET_PAIRS = 2;
+/** By queue; queues beyond begin again. */
+const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
   balloon: [
     { readable: [1024, 40], writable: [] },
     { readable: [70], writable: [8192] },
@@ -63,7 +69,7 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>>
     { readable: [16], writable: [512, 4096, 1] },
   ],
   console: [RECEIVE_STYLE, { readable: [8, 300], writable: [] }],
-  net: [RECEIVE_STYLE, { readable: [12, 60, 1400], writable: [] }],
+  net: [RECEIVE_STYLE, SEND_STYLE, CONTROL_STYLE, SEND_STYLE, CONTROL_STYLE],
   rng: [
     { readable: [], writable: [64, 100] },
     { readable: [], writable: [8] },
@@ -219,11 +225,14 @@ function bringUp({ registers, transport }: Bench, rings: Rings, random: Random):
   }
   registers.setStatus(11);
   rings.clear();
+  // With many queues, one that is broken would be the rule.
+  const isSound = random.oneIn(2);
   for (let i = 0; i < state.queues.length; i++) {
     if (registers.queueSizeMax(i) === 0) continue;
-    const size = random.oneIn(20) ? random.u32() : 2 ** random.below(5);
+    const size = !isSound && random.oneIn(20) ? random.u32() : 2 ** random.below(5);
     const ring = rings.add(Math.min(16, size));
     const wild = (gpa: number): number => {
+      if (isSound) return gpa;
       const low = random.oneIn(100) ? random.u32() : gpa;
       return random.oneIn(100) ? random.below(0x200000) * 2 ** 32 + low : low;
     };
@@ -282,12 +291,16 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
       const port = { send: (frame: Uint8Array) => void assert.ok(frame.length >= 14) };
       const offloads = random.oneIn(2);
       return {
-        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads }),
+        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads, pairs: NET_PAIRS }),
         host: (device) => {
           const net = device as unknown as VirtioNet;
           if (random.oneIn(20)) net.setLinkUp(random.oneIn(2));
+          if (random.oneIn(20)) net.announce();
           const segmentBytes = random.oneIn(4) ? 1460 : 0;
-          const frame = random.bytes(14 + random.below(3000));
+          const isWhole = random.oneIn(2);
+          const payload = random.bytes(random.below(3000));
+          const version = random.pick([4, 6] as const);
+          const frame = isWhole ? partialFrame({ payload, version }).frame : random.bytes(14 + random.below(3000));
           net.receive(frame, { checksumValid: segmentBytes > 0 || random.oneIn(2), segmentBytes });
         },
       };

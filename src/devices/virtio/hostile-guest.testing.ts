@@ -7,7 +7,7 @@ import type { GuestMemory } from '../device.ts';
 import { type FakeMemory, FRAME_BYTES } from './fake-memory.testing.ts';
 import type { Random } from './random.testing.ts';
 
-/** What chains mostly look like: buffer sizes of the readable and the writable part, for even and for odd queues. */
+/** What chains of a queue mostly look like: buffer sizes of the readable and the writable part. */
 export interface Style {
   readonly readable: readonly number[];
   readonly writable: readonly number[];
@@ -31,10 +31,10 @@ interface Ring {
 export class Rings {
   readonly #memory: FakeMemory;
   readonly #random: Random;
-  readonly #styles: readonly [Style, Style];
+  readonly #styles: readonly Style[];
   #rings: Ring[] = [];
 
-  constructor(memory: FakeMemory, random: Random, styles: readonly [even: Style, odd: Style]) {
+  constructor(memory: FakeMemory, random: Random, styles: readonly Style[]) {
     this.#memory = memory;
     this.#random = random;
     this.#styles = styles;
@@ -90,7 +90,7 @@ export class Rings {
         return i < readable ? size : -size;
       });
     }
-    const { readable, writable } = this.#styles[queue % 2 === 0 ? 0 : 1];
+    const { readable, writable } = this.#styles[queue % this.#styles.length] as Style;
     const some = (sizes: readonly number[]) => sizes.slice(0, Math.max(1, random.below(sizes.length + 1)));
     const last = writable.at(-1);
     const into = last === undefined ? [] : [...some(writable).slice(0, -1), last];

@@ -13,6 +13,7 @@ export { mmioRegisters } from './mmio-registers.ts';
 export { type MmioPlace, MmioTransport } from './mmio-transport.ts';
 export { type NetCounters, type NetIo, VirtioNet } from './net.ts';
 export type { FrameOffload, FramePort, GuestOffload, NetEvents } from './net-port.ts';
+export { NET_PAIRS_MAX } from './net-state.ts';
 export { type VirtioKind, virtioIdentity, virtioKind } from './pci-identity.ts';
 export { pciRegisters } from './pci-registers.ts';
 export { type PciPlace, PciTransport } from './pci-transport.ts';
