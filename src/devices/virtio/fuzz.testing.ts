@@ -29,6 +29,9 @@ import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
 import type { IoPorts } from './virtio-device.ts';
+import { VirtioVsock } from './vsock.ts';
+import { CID_FIRST_GUEST, VsockHeader, type VsockOp } from './vsock-packet.ts';
+import type { VsockEvents, VsockRequest, VsockStream } from './vsock-port.ts';
 
 /** A device and what its host does to it. */
 interface Subject {
@@ -37,7 +40,7 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon'] as const;
+export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
@@ -47,6 +50,7 @@ const LAYOUTS = {
   console: VirtioConsole.layout,
   net: VirtioNet.layout,
   rng: VirtioRng.layout,
+  vsock: VirtioVsock.layout,
 } as const;
 
 const RECEIVE_STYLE: Style = { readable: [], writable: [1600, 12, 2048, 100] };
@@ -74,7 +78,30 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
     { readable: [], writable: [64, 100] },
     { readable: [], writable: [8] },
   ],
+  vsock: [
+    { readable: [], writable: [1000, 100] },
+    { readable: [144, 100, 300], writable: [], head: vsockHead },
+    { readable: [], writable: [4] },
+  ],
 };
+
+/** A packet's header of a few streams, some of which the host has asked for. */
+function vsockHead(random: Random): Uint8Array {
+  const header = new VsockHeader();
+  const isOurs = random.oneIn(3);
+  header.set({
+    ...{ sourceCid: random.oneIn(30) ? random.u32() : CID_FIRST_GUEST, destinationCid: random.oneIn(30) ? 1 : 2 },
+    sourcePort: random.below(6),
+    destinationPort: isOurs ? 2 ** 30 + 1 + random.below(8) : random.below(3),
+    op: random.pick([1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 7, random.below(9)]) as VsockOp,
+    lengthBytes: random.oneIn(40) ? random.u32() : random.pick([0, 0, 10, 100]),
+    type: random.oneIn(30) ? random.below(4) : 1,
+    flags: random.below(4),
+    bufferBytes: random.pick([0, 1, 1000, 1 << 18, random.u32()]),
+    forwardedBytes: random.oneIn(4) ? random.u32() : random.below(2000),
+  });
+  return header.bytes;
+}
 
 /** What a run met, to see that the fuzzer gets anywhere. */
 export interface FuzzOutcome {
@@ -305,6 +332,8 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
     }
+    case 'vsock':
+      return vsockSubject(bench, io, random);
     case 'console':
       return {
         make: () => {
@@ -328,6 +357,61 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
   }
+}
+
+/** Its host asks for streams, accepts, refuses, waits, writes, pauses, ends, gives up. */
+function vsockSubject(bench: Bench, io: IoPorts, random: Random): Subject {
+  const streams: VsockStream[] = [];
+  const requests: VsockRequest[] = [];
+  const act = (stream: VsockStream | undefined): void => {
+    switch (random.below(7)) {
+      case 0:
+        stream?.end();
+        break;
+      case 1:
+        if (random.oneIn(4)) stream?.reset();
+        break;
+      case 2:
+        stream?.pause();
+        break;
+      case 3:
+        stream?.resume();
+        break;
+      default:
+        stream?.write(random.bytes(random.below(3000)));
+    }
+  };
+  const events = (): VsockEvents => {
+    let isOver = false;
+    const mood = (): void => {
+      assert.ok(!isOver, 'an event after the stream has failed');
+      if (random.oneIn(10)) act(streams[random.below(streams.length + 1)]);
+    };
+    return {
+      ...{ connected: mood, data: mood, drained: mood, ended: mood },
+      failed: () => {
+        assert.ok(!isOver, 'it fails twice');
+        isOver = true;
+      },
+    };
+  };
+  return {
+    make: () => {
+      const device = new VirtioVsock(bench.wiring, { ...io, cid: CID_FIRST_GUEST });
+      device.listen('any', (request) => {
+        if (random.oneIn(2)) streams.push(request.accept(events()));
+        else requests.push(request);
+      });
+      return device;
+    },
+    host: (device) => {
+      if (random.oneIn(4)) streams.push((device as unknown as VirtioVsock).connect(random.below(6), events()));
+      const request = random.oneIn(2) ? requests.shift() : undefined;
+      if (random.oneIn(3)) request?.refuse();
+      else if (request !== undefined) streams.push(request.accept(events()));
+      act(streams[random.below(streams.length + 1)]);
+    },
+  };
 }
 
 /** A disk that answers now, later, or with an error. */

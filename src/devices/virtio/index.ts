@@ -22,3 +22,6 @@ export type { Violation } from './spec.ts';
 export type { VirtioState } from './state.ts';
 export type { VirtioTransport } from './transport.ts';
 export { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
+export { VirtioVsock, type VsockCounters, type VsockIo } from './vsock.ts';
+export { CID_FIRST_GUEST, CID_LAST_GUEST } from './vsock-packet.ts';
+export type { VsockEvents, VsockFailure, VsockRequest, VsockStream } from './vsock-port.ts';
