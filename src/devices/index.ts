@@ -1,4 +1,5 @@
-/** The door of the devices: what a device is, register tables, and the devices by kind. */
+/** The door of the devices: what a device is, how it is accessed, register tables, and the devices by kind. */
+export { type BusBytes, type Place, readDevice, writeDevice } from './access.ts';
 export type {
   AccessBytes,
   Block,

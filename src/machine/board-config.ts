@@ -14,6 +14,7 @@ import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from 
 import type { BoardConfig, MachineRoom } from './board.ts';
 import { machineFrames } from './commons.ts';
 import type { Aia } from './interrupt-controller.ts';
+import { type PciOptions, planPci } from './pci-plan.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -77,6 +78,7 @@ export interface BoardOptions {
   readonly protection?: boolean;
   readonly aia?: Aia;
   readonly aiaGuests?: number;
+  readonly pci?: boolean | PciOptions;
 }
 
 /** What guests that are hypervisors need of their harts. */
@@ -127,7 +129,8 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
       `${codeBytes} bytes of code memory are not possible`,
       'Give --code-memory at least 1M.',
     );
-  const slots = slotsOf({ ...options, balloon: options.balloon ?? options.room !== undefined });
+  const balloon = options.balloon ?? options.room !== undefined;
+  const { slots, pci } = planPci(slotsOf({ ...options, balloon }), options.pci);
   const drives = options.drives?.length ?? 0;
   if (slots.length > VIRTIO_SLOTS)
     throw new OperatorError(
@@ -161,6 +164,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     aia: options.aia ?? 'none',
     aiaGuests: guestFilesOf(options),
     slots,
+    ...(pci === undefined ? {} : { pci }),
   };
 }
 

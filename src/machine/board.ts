@@ -11,22 +11,28 @@ import { OperatorError } from '../base/errors.ts';
 import { SharedLock } from '../base/lock.ts';
 import { type AnyLayout, roundUp } from '../base/struct.ts';
 import {
-  type AccessBytes,
   Aclint,
+  type BusBytes,
   type Device,
   type DeviceClock,
   type Finish,
   GenerationId,
+  type GuestMemory,
   type InterruptLine,
   MmioTransport,
   type Model,
   type PageRange,
+  PciFabric,
   Rtc,
+  readDevice,
+  requesterId,
+  requesterOf,
   TestFinisher,
   Uart,
   type VirtioDevice,
   type VirtioState,
   type Wiring,
+  writeDevice,
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
@@ -74,6 +80,16 @@ import {
   type InterruptOptions,
   makeController,
 } from './interrupt-controller.ts';
+import {
+  type BoardFunction,
+  type FunctionConfig,
+  functionLayouts,
+  makeFunction,
+  type PciConfig,
+  pciAddresses,
+  pciBytes,
+} from './pci-functions.ts';
+import { PciWires } from './pci-wires.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */
@@ -107,6 +123,8 @@ export interface BoardConfig extends InterruptOptions {
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
+  /** PCI Express: root ports and functions; absent: there is no root complex. */
+  readonly pci?: PciConfig;
 }
 
 /** What a machine for several partitions is made with. */
@@ -195,6 +213,8 @@ export class Board {
   readonly interrupts: InterruptController;
   readonly aclint: Aclint;
   readonly slots: readonly SlotDevice[];
+  /** Absent where the configuration has none. */
+  readonly pci: PciFabric<FunctionConfig, BoardFunction> | undefined;
   /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
   /** As the kernel has it, which the SBI reads and writes for. */
@@ -331,6 +351,7 @@ export class Board {
       const { base } = virtioSlot(i);
       this.#mapDevice(base, new EmptySlot(`virtio_mmio@${base.toString(16)}`, block(EmptySlot.layout)));
     }
+    this.pci = config.pci && this.#makePci(config.pci, ports);
     this.mmio = {
       read: (gpa, bytes, isOff) => this.#read(gpa, bytes, isOff),
       write: (gpa, bytes, value, isOff) => this.#write(gpa, bytes, value, isOff),
@@ -378,13 +399,48 @@ export class Board {
     };
   }
 
-  /** Guest-physical memory as the device in that slot reaches it. */
+  /** Guest-physical memory as the device in that slot, or behind that function, may reach it. */
   deviceMemory(slot: SlotConfig): FrameMemory {
     return this.#memoryOf(this.#domainOf(slot), BY_DEVICE);
   }
 
+  /** The same as the device has it: behind its function's Bus Master Enable, if it is one. */
+  dmaMemory(slot: SlotConfig, memory: GuestMemory): GuestMemory {
+    const made = this.pci?.functions.find(({ config }) => config.id === slot.id);
+    return made === undefined ? memory : made.func.memory(memory);
+  }
+
   #domainOf({ id }: SlotConfig): number {
-    return DOMAIN.firstDevice + this.config.slots.findIndex((slot) => slot.id === id);
+    return DOMAIN.firstDevice + dmaDevices(this.config).indexOf(id);
+  }
+
+  #makePci(config: PciConfig, ports: BoardPorts): PciFabric<FunctionConfig, BoardFunction> {
+    const block = (layout: AnyLayout) => ({ buffer: this.memory.buffer, at: this.memory.block(layout.sizeBytes) });
+    const requesters = [...config.ports.map(rootRequester), ...config.functions.map((one) => requesterOf(one, config))];
+    const wires: PciWires = new PciWires(block(PciWires.layout(requesters.length)), {
+      ...{ requesters, firstSource: VIRT.pcieEcam.irq, controller: this.interrupts },
+      lineOf: (requester, pin) => fabric.lineOf(requester, pin),
+    });
+    this.#models.push({ model: wires, lock: this.#newLock() });
+    const place = {
+      ...{ block, lock: () => this.#newLock(), transactionPort: () => wires },
+      map: (base: number, window: Device) => void this.#mapDevice(base, window),
+      keep: (model: Model, lock: SharedLock) => void this.#models.push({ model, lock }),
+      doorbell: (index: number) => ({ ring: () => this.world.ring(pciDoorbell(index)) }),
+    };
+    const fabric: PciFabric<FunctionConfig, BoardFunction> = new PciFabric(
+      ...([config, pciAddresses(this.config.memoryBytes), place] as const),
+      {
+        layouts: (one) => functionLayouts(one, ports),
+        make: (one, seat) => makeFunction(one, seat, ports),
+      },
+    );
+    return fabric;
+  }
+
+  /** Every virtio device, whatever its transport. */
+  get virtioDevices(): readonly SlotDevice[] {
+    return [...this.slots, ...(this.pci?.functions ?? []).map(({ device }) => device)];
   }
 
   /** Every device and every transport, for reset, save and restore. */
@@ -557,7 +613,7 @@ export class Board {
     if (!config.protection) return undefined;
     const plan = protectionPlan(config, this.commons.frames);
     const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
-    const devices = config.slots.map(({ id }) => id);
+    const devices = dmaDevices(config);
     return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
   }
 
@@ -571,11 +627,15 @@ export class Board {
 
   /** Without a base nobody reaches it. */
   #mapDevice(base: number | undefined, device: Device, shared?: SharedLock): SharedLock {
-    const lock = shared ?? new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
+    const lock = shared ?? this.#newLock();
     const window = base === undefined ? { base: 0, end: 0 } : { base, end: base + device.sizeBytes };
     this.#devices.push({ ...window, device, lock });
     this.#models.push({ model: device, lock });
     return lock;
+  }
+
+  #newLock(): SharedLock {
+    return new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
   }
 
   #find(gpa: number, bytes: number): Mapped | undefined {
@@ -589,41 +649,13 @@ export class Board {
 
   #read(gpa: number, bytes: number, isOff?: () => boolean): bigint | undefined | 'busy' {
     const found = this.#find(gpa, bytes);
-    if (!found) return undefined;
-    const { device, lock, base } = found;
-    if (bytes < 8 && device.isPosted?.(gpa - base)) return BigInt(device.read(gpa - base, bytes as AccessBytes));
-    if (isOff === undefined) lock.acquire();
-    else if (!lock.acquireUnless(isOff)) return 'busy';
-    try {
-      if (bytes < 8) return BigInt(device.read(gpa - base, bytes as AccessBytes));
-      if (device.wide) return device.wide.read(gpa - base);
-      return BigInt(device.read(gpa - base, 4)) | (BigInt(device.read(gpa - base + 4, 4)) << 32n);
-    } finally {
-      lock.release();
-    }
+    return found && readDevice(found, gpa - found.base, bytes as BusBytes, isOff);
   }
 
   #write(gpa: number, bytes: number, value: bigint, isOff?: () => boolean): boolean | 'busy' {
     const found = this.#find(gpa, bytes);
     if (!found) return false;
-    const { device, lock, base } = found;
-    if (bytes < 8 && device.isPosted?.(gpa - base)) {
-      device.write(gpa - base, bytes as AccessBytes, Number(value));
-      return true;
-    }
-    if (isOff === undefined) lock.acquire();
-    else if (!lock.acquireUnless(isOff)) return 'busy';
-    try {
-      if (bytes < 8) device.write(gpa - base, bytes as AccessBytes, Number(value));
-      else if (device.wide) device.wide.write(gpa - base, value);
-      else {
-        device.write(gpa - base, 4, Number(value & 0xffff_ffffn));
-        device.write(gpa - base + 4, 4, Number(value >> 32n));
-      }
-      return true;
-    } finally {
-      lock.release();
-    }
+    return writeDevice(found, gpa - found.base, bytes as BusBytes, value, isOff) === 'busy' ? 'busy' : true;
   }
 
   /** Bytes that the blocks of such a board take, alignment included. */
@@ -648,14 +680,30 @@ export class Board {
       ...config.slots.flatMap((slot) => [ports.slotLayout(slot).sizeBytes, MmioTransport.layout.sizeBytes]),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + controller.devices + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
-    return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
+    const pci = pciBytes(config.pci, ports);
+    const locks = (5 + controller.devices + VIRTIO_SLOTS + pci.locks) * (LOCK_BYTES + 64);
+    return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks + pci.bytes);
   }
 }
 
 /** Tables of the programs, and of the devices: a guest may come to own any of the machine's frames. */
-function protectionPlan({ slots }: BoardConfig, frames: number): ProtectionPlan {
-  return { frames, tables: 3 + slots.length };
+function protectionPlan(config: BoardConfig, frames: number): ProtectionPlan {
+  return { frames, tables: 3 + dmaDevices(config).length };
+}
+
+/** Who reaches guest memory by itself, by id: slots, then functions. */
+function dmaDevices({ slots, pci }: BoardConfig): string[] {
+  return [...slots, ...(pci?.functions ?? [])].map(({ id }) => id);
+}
+
+/** Of a root port. */
+function rootRequester({ device, func }: { device: number; func: number }): number {
+  return requesterId(0, device, func);
+}
+
+/** Functions share the doorbells that slots and the platform leave. */
+export function pciDoorbell(index: number): number {
+  return VIRTIO_SLOTS + (index % (DOORBELL.rtc - VIRTIO_SLOTS));
 }
 
 function aclintBytes(harts: number): number {

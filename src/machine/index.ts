@@ -40,6 +40,7 @@ export { hotRegions } from './hot-regions.ts';
 export type { Aia } from './interrupt-controller.ts';
 export { DEFAULT_MAC, IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
+export type { PciFunctionOptions, PciOptions } from './pci-plan.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
 export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
 export {

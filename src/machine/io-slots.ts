@@ -3,6 +3,7 @@ import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
   type DeviceClock,
+  type GuestMemory,
   type NetEvents,
   VirtioBalloon,
   VirtioBlock,
@@ -48,11 +49,13 @@ export class IoSlots {
   make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): SlotDevice {
     let own: FrameMemory | undefined;
     const memory = () => (own ??= this.#parts.board().deviceMemory(slot));
+    let door: GuestMemory | undefined;
+    const dma = () => (door ??= this.#parts.board().dmaMemory(slot, memory()));
     const io = {
       memory: {
-        read: (gpa: number, into: Uint8Array) => memory().read(gpa, into),
-        write: (gpa: number, from: Uint8Array) => memory().write(gpa, from),
-        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => memory().spans(gpa, sizeBytes, access),
+        read: (gpa: number, into: Uint8Array) => dma().read(gpa, into),
+        write: (gpa: number, from: Uint8Array) => dma().write(gpa, from),
+        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => dma().spans(gpa, sizeBytes, access),
       },
       schedule: (complete: () => void) =>
         this.#parts.host.defer(() => {

@@ -3,7 +3,7 @@
  * console's bytes, keeps the RTC's alarm. Runs on the thread that made the machine, in its event loop.
  */
 import { RUN } from '../hypervisor/index.ts';
-import { type Board, DOORBELL } from './board.ts';
+import { type Board, DOORBELL, pciDoorbell } from './board.ts';
 import type { HostPorts } from './host-ports.ts';
 
 export class IoThread {
@@ -60,6 +60,13 @@ export class IoThread {
     if ((rung & (1 << DOORBELL.rtc)) !== 0) this.#armAlarm();
     board.slots.forEach((device, i) => {
       if ((rung & (1 << i)) !== 0) board.locked(device, () => device.service());
+    });
+    board.pci?.functions.forEach(({ func, device }, i) => {
+      if ((rung & (1 << pciDoorbell(i))) === 0) return;
+      board.locked(device, () => {
+        func.settle();
+        device.service();
+      });
     });
   }
 

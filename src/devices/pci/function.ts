@@ -44,10 +44,11 @@ export interface FunctionDescription {
   /** Type 0 by default. */
   readonly header?: (shape: HeaderShape, effects: FunctionEffects) => ConfigRow[];
   /**
-   * Function-level reset, reset of the bus, power: the device behind it forgets what its driver told it. With the
-   * function's lock, on any thread, configuration space reset already.
+   * Function-level reset, or the card was cut off: the device behind it forgets what its driver told it. With the
+   * function's lock, on any thread, configuration space reset already. At power-on of the machine the device is reset as a
+   * model of its own.
    */
-  onReset?(depth: ResetDepth): void;
+  onReset?(): void;
 }
 
 /** What a function is wired to on every thread. */
@@ -191,7 +192,6 @@ export class PciFunction implements Device {
     state.refused = state.resets = state.cutOff = 0;
     this.config.reset('power');
     this.interrupts.powerOn();
-    this.description.onReset?.('power');
     this.#epoch.advance();
   }
 
@@ -200,7 +200,7 @@ export class PciFunction implements Device {
     this.state.resets++;
     this.config.reset(depth);
     this.interrupts.reset();
-    this.description.onReset?.(depth);
+    this.description.onReset?.();
     this.#epoch.advance();
   }
 

@@ -14,6 +14,19 @@ export {
 export { type ConfigRow, ConfigSpace, configAsMarkdown, type ResetDepth } from './config-space.ts';
 export { expressEndpoint } from './express.ts';
 export {
+  checkPlan,
+  type FabricAddresses,
+  type FabricMaker,
+  type FabricPlace,
+  type FabricPlan,
+  type FunctionPlan,
+  type FunctionSeat,
+  type MadeFunction,
+  PciFabric,
+  type PortPlan,
+  requesterOf,
+} from './fabric.ts';
+export {
   type AddressEpoch,
   type FunctionDescription,
   type FunctionLayout,

@@ -184,8 +184,15 @@ export class RootPort implements Device, Bridge, Upstream {
         accessControl(AT.acs),
       ],
       header: (shape, effects) => {
-        const withForwarding = { ...effects, interruptsChanged: () => (effects.interruptsChanged(), commanded()) };
-        return bridgeHeader(shape, withForwarding, { secondaryReset: (level) => this.slot.setReset(level) });
+        const interruptsChanged = () => {
+          effects.interruptsChanged();
+          commanded();
+        };
+        return bridgeHeader(
+          shape,
+          { ...effects, interruptsChanged },
+          { secondaryReset: (level) => this.slot.setReset(level) },
+        );
       },
     };
   }

@@ -204,9 +204,7 @@ export class PciTransport implements Model, VirtioTransport, PciModel {
         { index: VIRTIO_BAR, sizeBytes: VIRTIO_BAR_BYTES, kind: 'memory64', prefetchable: true, region },
       ],
       capabilities: virtioCapabilities(this.#vectors, region, () => this.function.config),
-      onReset: (depth) => {
-        // At power-on the device and the transport are reset as models of their own.
-        if (depth === 'power') return;
+      onReset: () => {
         this.device.writeStatus(0);
         this.#forget();
       },

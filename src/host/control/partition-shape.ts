@@ -1,5 +1,6 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { pciOptions } from './pci-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const PATH = 4096;
@@ -31,6 +32,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   combinedShadows: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
+  pci: optional(pciOptions),
   protection: optional(truth),
   protectionLog: optional(text(PATH)),
 });

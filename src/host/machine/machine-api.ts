@@ -10,6 +10,7 @@ import type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciOptions,
   PromotionMode,
   ProtectionChange,
   ProtectionDomain,
@@ -25,6 +26,7 @@ export type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciOptions,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
@@ -112,6 +114,11 @@ export interface MachineOptions {
   readonly aia?: Aia;
   /** Guest interrupt files of each hart's IMSIC, 0 (default) to 7. */
   readonly aiaGuests?: number;
+  /**
+   * PCI Express: true makes each virtio device a function behind a root port of its own; or root ports, and the places of
+   * those devices that are to be functions (docs/pcie.md). Default false: all of them are in virtio-mmio slots.
+   */
+  readonly pci?: boolean | PciOptions;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */

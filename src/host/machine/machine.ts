@@ -160,7 +160,7 @@ export class LocalMachine implements MachineHandle, Member {
         );
       machine = new LocalMachine(parts, config, network, home ?? threads);
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
-      const net = machine.board.slots.find((device) => device instanceof VirtioNet);
+      const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (from instanceof LocalMachine) await machine.#goOnFrom(from);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -236,7 +236,7 @@ export class LocalMachine implements MachineHandle, Member {
       if (!home && isReal) this.home.start();
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
-      const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
+      const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));
       this.#agent = new AgentLink(
         must(console.ports.find((port: ConsolePort) => !port.isConsole)),
         saved?.agent ?? original?.nextConversation,
@@ -305,10 +305,11 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   #boot(files: BootFiles): void {
-    const { memoryBytes, harts, aia, aiaGuests } = this.#config;
+    const { memoryBytes, harts, aia, aiaGuests, pci } = this.#config;
+    const pcie = pci !== undefined;
     const extensions = extensionsOf(this.#config);
     const seed = bootSeed(this.#options.seed);
-    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed, aia, aiaGuests });
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed, aia, aiaGuests, pcie });
     this.board.load(plan);
     releaseBootFiles(files, plan);
   }

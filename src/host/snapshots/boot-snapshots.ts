@@ -50,6 +50,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.asidBits ?? 16,
       options.aia ?? 'none',
       options.aiaGuests ?? 0,
+      options.pci ?? false,
       options.network ?? true,
       options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),

@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { pciOptions } from '../control/pci-shape.ts';
 import {
   integer,
   listOf,
@@ -59,6 +60,7 @@ const savedOptions = record({
   combinedShadows: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
+  pci: optional(pciOptions),
   traps: optional(listOf(text(256), 64)),
 });
 

@@ -12,7 +12,7 @@ import { restore, type Saved, save, struct } from '../../base/struct.ts';
 import { vcpuState } from '../../engine/index.ts';
 import { GATE, HART, hartBlock } from '../../hypervisor/index.ts';
 import { FEATURE, STATE_FIELDS } from '../../isa/index.ts';
-import { type Board, DOORBELL } from '../board.ts';
+import { type Board, DOORBELL, pciDoorbell } from '../board.ts';
 import { damaged, notThisVersion } from './chunks.ts';
 
 const engine = vcpuState.fields;
@@ -104,8 +104,10 @@ export function resumeBoard(board: Board): void {
   const { interrupts, aclint, uart, rtc, world } = board;
   interrupts.drive();
   for (const device of [aclint, uart, rtc]) board.locked(device, () => device.drive());
-  for (const device of board.slots) board.locked(device, () => device.resume());
-  for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...board.slots.keys()]) world.ring(doorbell);
+  board.pci?.drive();
+  for (const device of board.virtioDevices) board.locked(device, () => device.resume());
+  const doorbells = [...board.slots.keys(), ...(board.pci?.functions ?? []).map((_, i) => pciDoorbell(i))];
+  for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...doorbells]) world.ring(doorbell);
 }
 
 type Registers = Readonly<
