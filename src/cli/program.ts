@@ -16,6 +16,7 @@ import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
 import type { Format } from './output.ts';
+import { pci, pciHelp } from './pci.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
 import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
@@ -150,6 +151,16 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       end(await balloon(io, name, size, flags)),
     );
 
+  verb(program, 'pci', 'show what is in the slots of a machine; put cards in, take them out')
+    .argument('<name>', 'the machine')
+    .argument('[action]', 'plug, unplug (asks the guest) or pull (at once)')
+    .argument('[port]', 'the root port: rp0')
+    .addOption(formatOption())
+    .addHelpText('after', pciHelp)
+    .action(async (name: string, action: string | undefined, port: string | undefined, flags: { format: Format }) =>
+      end(await pci(io, name, action, port, flags)),
+    );
+
   verb(program, 'protect', 'take rights to memory from programs and devices of a machine')
     .argument('<name>', 'the machine')
     .option('--domain <domain>', 'whose: kernel, user, firmware, device:ID', collect)
@@ -235,6 +246,10 @@ function addRun(
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
+    .option(
+      '--pci <on|off>',
+      'on: devices are PCI Express functions behind root ports, not virtio-mmio; off by default',
+    )
     .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)

@@ -58,6 +58,7 @@ export interface RunFlags {
   readonly translate?: string;
   readonly promotion?: string;
   readonly balloon?: string;
+  readonly pci?: string;
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
@@ -134,6 +135,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
+    ...(flags.pci === undefined ? {} : { pci: parseSwitch(flags.pci, '--pci') }),
     ...(flags.balloon === undefined ? {} : { balloon: parseSwitch(flags.balloon, '--balloon') }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),

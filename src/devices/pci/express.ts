@@ -64,8 +64,15 @@ export function expressEndpoint(at?: number): Capability {
   };
 }
 
-/** Of a root port with a slot; the slot's own registers are in slot.ts. `isUp`: the link is active. */
-export function expressRootPort(at: number, isUp: () => boolean, slotRows: (at: number) => ConfigRow[]): Capability {
+/** What is at the other end of a port's link. */
+export interface LinkEnd {
+  readonly isPresent: boolean;
+  /** The link is active. */
+  readonly isUp: boolean;
+}
+
+/** Of a root port with a slot; the slot's own registers are in slot.ts. */
+export function expressRootPort(at: number, end: LinkEnd, slotRows: (at: number) => ConfigRow[]): Capability {
   const { activeReporting, bandwidthNotification } = LINK_CAPABILITIES;
   return {
     ...{ id: CAPABILITY.express, name: 'PCI Express', sizeBytes: EXPRESS.bytes, at },
@@ -88,9 +95,13 @@ export function expressRootPort(at: number, isUp: () => boolean, slotRows: (at: 
       },
       { at: base + EXPRESS.linkControl, bytes: 2, name: 'Link Control', does: 'nothing to control' },
       {
-        ...{ at: base + EXPRESS.linkStatus, bytes: 2, name: 'Link Status', reset: SPEED.first | LINK.narrow },
-        read: (stored) => (isUp() ? stored | LINK_STATUS.active : stored),
-        does: '2.5 GT/s, one lane; whether the link is active',
+        ...{ at: base + EXPRESS.linkStatus, bytes: 2, name: 'Link Status', reset: SPEED.fourth | LINK.wide },
+        // With nothing at its other end a link has no speed or width; QEMU shows those that it could have.
+        read: (stored) => {
+          if (!end.isPresent) return stored;
+          return SPEED.first | LINK.narrow | (end.isUp ? LINK_STATUS.active : 0);
+        },
+        does: 'speed and width as the card has them; whether the link is active',
       },
       ...slotRows(base),
       {

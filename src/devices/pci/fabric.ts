@@ -87,6 +87,7 @@ const MOST_SLOTS = 0x2000;
 
 export class PciFabric<F extends FunctionPlan, M extends MadeFunction = MadeFunction> {
   readonly ecam: Ecam;
+  readonly hostBridge: PciFunction;
   readonly ports: readonly RootPort[];
   /** In the plan's order. */
   readonly functions: readonly M[];
@@ -119,7 +120,8 @@ export class PciFabric<F extends FunctionPlan, M extends MadeFunction = MadeFunc
       place.map(at, new PcieWindow(window, place.block(PcieWindow.layout), ecam));
     }
     const lock = place.lock();
-    place.keep(placeHostBridge(ecam, place.block(hostBridgeLayout), lock), lock);
+    this.hostBridge = placeHostBridge(ecam, place.block(hostBridgeLayout), lock);
+    place.keep(this.hostBridge, lock);
     this.ports = plan.ports.map((port, i) => this.#port(port, i, place));
     this.functions = plan.functions.map((one, i) => this.#function(one, i, place, maker));
     ecam.root.check();
@@ -143,6 +145,7 @@ export class PciFabric<F extends FunctionPlan, M extends MadeFunction = MadeFunc
 
   /** After a restore. */
   drive(): void {
+    this.hostBridge.lock.with(() => this.hostBridge.drive());
     for (const port of this.ports) port.func.lock.with(() => port.drive());
     for (const { func } of this.functions) func.lock.with(() => func.drive());
     this.ecam.epoch.advance();

@@ -150,7 +150,7 @@ export class PciFunction implements Device {
     this.#placed = placeCapabilities(capabilities);
     this.#powerAt = this.capabilityAt(CAPABILITY.power);
     const effects = this.#effects();
-    const isInterrupting = () => this.interrupts.level;
+    const isInterrupting = () => this.interrupts.isPinWanted;
     const shape = { identity, bars, pin, isMultiFunction, hasCapabilities: capabilities.length > 0, isInterrupting };
     const rows = [...(description.header ?? endpointHeader)(shape, effects), ...capabilityRows(this.#placed, effects)];
     this.config = new ConfigSpace(rows, this.state.config);

@@ -19,7 +19,7 @@ import type { RequesterId, TransactionPort } from './transaction.ts';
 function interruptFields(vectors: number) {
   return {
     lock: 'i32',
-    /** The function wants attention: what Status.Interrupt Status shows. */
+    /** The function wants attention. */
     level: 'u32',
     /** The pin is asserted: the last INTx transaction said so. */
     asserted: 'u32',
@@ -91,6 +91,11 @@ export class FunctionInterrupts {
   /** Whether the function wants attention by INTx: takes no lock, for who polls. */
   get level(): boolean {
     return this.state.level !== 0;
+  }
+
+  /** Status.Interrupt Status: the pin would be asserted, but for Interrupt Disable. */
+  get isPinWanted(): boolean {
+    return this.level && this.mode === 'intx';
   }
 
   /** The condition behind INTx, a level: it lasts until the driver has dealt with it. Setting what is set is harmless. */

@@ -173,11 +173,7 @@ export class RootPort implements Device, Bridge, Upstream {
       identity: { vendor: VENDOR_RED_HAT, device: ROOT_PORT, revision: 0, classCode: PCI_BRIDGE_CLASS },
       bars: [{ index: 0, sizeBytes: BAR_BYTES, kind: 'memory32', region: unused }],
       capabilities: [
-        expressRootPort(
-          AT.express,
-          () => this.slot.isUp,
-          (at) => this.slot.rows(at),
-        ),
+        expressRootPort(AT.express, this.slot, (at) => this.slot.rows(at)),
         msix({ vectors: 1, table: place(0), pending: place(PENDING_AT) }, AT.msix),
         subsystem(VENDOR_RED_HAT, 0, AT.subsystem),
         advancedErrors(AT.aer),

@@ -6,6 +6,7 @@
 export { type BalloonIo, type BalloonStatistics, type PageRange, VirtioBalloon } from './balloon.ts';
 export { type BlockCounters, type BlockIo, VirtioBlock } from './block.ts';
 export { type BlockBackend, SECTOR_BYTES, totalBytes } from './block-backend.ts';
+export { BLOCK_QUEUES_MAX } from './block-config.ts';
 export { type ConsoleIo, DEFAULT_CONSOLE_PORTS, VirtioConsole } from './console.ts';
 export type { ConsolePort, ConsolePortOptions } from './console-port.ts';
 export { MemoryBackend, type MemoryBackendOptions } from './memory-backend.ts';

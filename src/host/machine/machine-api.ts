@@ -10,13 +10,17 @@ import type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciFunctionReport,
   PciOptions,
+  PciPortReport,
+  PciReport,
   PromotionMode,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
   ShadowModel,
+  SlotAction,
   Violation,
 } from '../../machine/index.ts';
 
@@ -26,11 +30,15 @@ export type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciFunctionReport,
   PciOptions,
+  PciPortReport,
+  PciReport,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
+  SlotAction,
   Violation,
 };
 
@@ -306,6 +314,13 @@ export interface MachineHandle extends AsyncDisposable {
   balloon(): Promise<BalloonReport>;
   /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */
   setBalloon(memoryBytes: number): Promise<void>;
+  /** The guest's PCI Express fabric: root ports, what is in their slots. Rejects with OperatorError where it has none. */
+  pci(): Promise<PciReport>;
+  /**
+   * Puts a root port's card in (`plug`), asks the guest to let it go (`unplug`), or takes it out at once (`pull`). Rejects
+   * with OperatorError: `no-pci`, `no-such-port`, `no-card`, `slot-unchanged`.
+   */
+  changeSlot(port: string, action: SlotAction): Promise<void>;
   /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
   protection(): Promise<ProtectionReport>;
   /**

@@ -23,6 +23,7 @@ import {
   boardStats,
   CodeExplainer,
   type CodeExplanation,
+  changeSlot,
   exitStatus,
   extensionsOf,
   type HostPorts,
@@ -31,11 +32,14 @@ import {
   IoSlots,
   IoThread,
   latestViolations,
+  type PciReport,
   type ProtectionChange,
   type ProtectionReport,
   partitionConfig,
+  pciReport,
   protectionReport,
   SLICE_STEPS,
+  type SlotAction,
   setBalloon,
   slotLayout,
   TICKS_PER_MS,
@@ -476,6 +480,16 @@ export class LocalMachine implements MachineHandle, Member {
   async setBalloon(memoryBytes: number): Promise<void> {
     this.#checkStays();
     setBalloon(this.board, memoryBytes);
+  }
+
+  async pci(): Promise<PciReport> {
+    this.#checkStays();
+    return pciReport(this.board);
+  }
+
+  async changeSlot(port: string, action: SlotAction): Promise<void> {
+    this.#checkStays();
+    changeSlot(this.board, port, action);
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
