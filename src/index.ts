@@ -73,6 +73,7 @@ export {
   type SnapshotOptions,
   type SnapshotResult,
   type Violation,
+  type VsockOptions,
   type WorkOptions,
 } from './host/index.ts';
 

@@ -230,6 +230,7 @@ function addRun(
     .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
     .option('--netdev <user[,hostfwd=...]>', 'the network, or none (-netdev)', collect)
     .option('--network <none|user>', 'the same, as docker spells it')
+    .option('--vsock <socket=PATH[,cid=N]>', 'sockets between guest and host, as Firecracker has them')
     .option('--cpu <extensions>', 'extensions off, or emulated: rv64,zba=off,zbb=emulate')
     .option('--clock <real|instructions>', 'instructions: time follows what the guest executes')
     .option('--seed <number>', 'what is random in the machine follows from it')
@@ -301,7 +302,8 @@ function addSnapshots(
     .usage('[options] FILE [-- COMMAND...]')
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
-    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect);
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had');
   addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')

@@ -25,6 +25,7 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVsock,
 } from './values.ts';
 
 /** As commander hands them over. */
@@ -48,6 +49,7 @@ export interface RunFlags {
   readonly netdev?: readonly string[];
   readonly network?: string;
   readonly publish?: readonly string[];
+  readonly vsock?: string;
   readonly clock?: string;
   readonly seed?: string;
   readonly gdb?: string;
@@ -125,6 +127,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(drives.length === 0 ? {} : { drives }),
     ...(isOnline ? {} : { network: false }),
     ...(publish.length === 0 ? {} : { publish }),
+    ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock) }),
     ...(flags.clock === undefined ? {} : { clock: flags.clock }),
     ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
     ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),

@@ -62,6 +62,7 @@ export {
   type SnapshotOptions,
   type SnapshotResult,
   type Violation,
+  type VsockOptions,
 } from './machine/index.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

@@ -49,6 +49,17 @@ export interface DriveOptions {
   readonly overlay?: boolean | string;
 }
 
+/** Sockets between guest and host (virtio-vsock). */
+export interface VsockOptions {
+  /**
+   * Path of the unix socket by which programs of the host reach ports of the guest, and from which the paths follow at which
+   * they listen for the guest, as Firecracker's `uds_path` (docs/vsock.md). Without, nobody is there for the guest.
+   */
+  readonly socket?: string;
+  /** The guest's context ID. Default 3. */
+  readonly cid?: number;
+}
+
 export interface MachineOptions {
   /** Unique among the user's running machines; a made-up one by default. */
   readonly name?: string;
@@ -77,6 +88,8 @@ export interface MachineOptions {
    * partitions. By default in machines with room for others.
    */
   readonly balloon?: boolean;
+  /** Sockets between guest and host, without a network. Default: none. */
+  readonly vsock?: VsockOptions;
   /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
   readonly network?: boolean;
   readonly publish?: readonly string[];
@@ -237,6 +250,7 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'vsock'
   | 'processors'
   | 'weight'
   | 'cap'

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
@@ -50,6 +50,7 @@ import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { VsockSockets } from '../vsock/index.ts';
 import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
@@ -116,6 +117,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
+  #vsock: VsockSockets | undefined;
   readonly #slots: IoSlots;
   readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
@@ -155,6 +157,7 @@ export class LocalMachine implements MachineHandle, Member {
         ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
         : undefined;
     let network: RunningNetwork | undefined;
+    let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
@@ -162,7 +165,11 @@ export class LocalMachine implements MachineHandle, Member {
           { publish: (options.publish ?? []).map(parsePublish) },
           (frame, offload) => guest.net?.receive(frame, offload) ?? false,
         );
+      if (options.vsock?.socket !== undefined) vsock = await VsockSockets.listen(options.vsock.socket);
       machine = new LocalMachine(parts, config, network, home ?? threads);
+      machine.#vsock = vsock;
+      const door = machine.board.virtioDevices.find((device) => device instanceof VirtioVsock);
+      if (door) vsock?.attach(door);
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
@@ -172,6 +179,7 @@ export class LocalMachine implements MachineHandle, Member {
       return machine;
     } catch (error) {
       network?.close();
+      vsock?.close();
       await threads?.terminate();
       if (home && machine) await machine.#abandon();
       throw error;
@@ -208,6 +216,7 @@ export class LocalMachine implements MachineHandle, Member {
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
+      ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
       ...(this.#readdressing === undefined
         ? {}
         : { mac: this.#readdressing.mac, onNetRestart: () => this.#readdressing?.done() }),
@@ -555,6 +564,7 @@ export class LocalMachine implements MachineHandle, Member {
         this.#io.serve();
         this.#logs.close();
         this.#network?.close();
+        this.#vsock?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
         await this.#gdb?.[Symbol.asyncDispose]();
