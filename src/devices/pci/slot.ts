@@ -113,6 +113,11 @@ export class Slot {
     this.#ports.linkChanged();
   }
 
+  get counters(): { plugs: number; removals: number } {
+    const { plugs, removals } = this.#ports.state;
+    return { plugs, removals };
+  }
+
   get isPresent(): boolean {
     return this.#ports.state.present !== 0;
   }
