@@ -25,6 +25,7 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVsock,
 } from './values.ts';
 
 /** As commander hands them over. */
@@ -48,6 +49,7 @@ export interface RunFlags {
   readonly netdev?: readonly string[];
   readonly network?: string;
   readonly publish?: readonly string[];
+  readonly vsock?: string;
   readonly clock?: string;
   readonly seed?: string;
   readonly gdb?: string;
@@ -56,6 +58,7 @@ export interface RunFlags {
   readonly translate?: string;
   readonly promotion?: string;
   readonly balloon?: string;
+  readonly pci?: string;
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
@@ -125,6 +128,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(drives.length === 0 ? {} : { drives }),
     ...(isOnline ? {} : { network: false }),
     ...(publish.length === 0 ? {} : { publish }),
+    ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock) }),
     ...(flags.clock === undefined ? {} : { clock: flags.clock }),
     ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
     ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),
@@ -132,6 +136,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
+    ...(flags.pci === undefined ? {} : { pci: parseSwitch(flags.pci, '--pci') }),
     ...(flags.balloon === undefined ? {} : { balloon: parseSwitch(flags.balloon, '--balloon') }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),

@@ -38,6 +38,7 @@ export type RestoreFlags = Pick<
   RunFlags,
   | 'name'
   | 'publish'
+  | 'vsock'
   | 'detach'
   | 'quiet'
   | 'exec'

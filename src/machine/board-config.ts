@@ -1,5 +1,6 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
+import { CID_FIRST_GUEST, CID_LAST_GUEST } from '../devices/index.ts';
 import {
   DEFAULT_SHADOWS,
   MOST_SHADOWS,
@@ -64,6 +65,7 @@ export interface BoardOptions {
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
   readonly balloon?: boolean;
+  readonly vsock?: { readonly cid?: number };
   readonly clock?: 'real' | 'instructions';
   readonly translate?: boolean;
   readonly hotThreshold?: number;
@@ -130,6 +132,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
       `${codeBytes} bytes of code memory are not possible`,
       'Give --code-memory at least 1M.',
     );
+  checkCid(options.vsock?.cid);
   const balloon = options.balloon ?? options.room !== undefined;
   const { slots, pci } = planPci(slotsOf({ ...options, balloon }), options.pci);
   const drives = options.drives?.length ?? 0;
@@ -168,6 +171,15 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     slots,
     ...(pci === undefined ? {} : { pci }),
   };
+}
+
+function checkCid(cid = CID_FIRST_GUEST): void {
+  if (Number.isInteger(cid) && cid >= CID_FIRST_GUEST && cid <= CID_LAST_GUEST) return;
+  throw new OperatorError(
+    'bad-vsock',
+    `${cid} cannot be a guest's context ID`,
+    `Give --vsock a cid from ${CID_FIRST_GUEST} to ${CID_LAST_GUEST}.`,
+  );
 }
 
 function guestFilesOf({ aia, aiaGuests = 0 }: BoardOptions): number {

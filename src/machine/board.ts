@@ -145,9 +145,11 @@ export interface TrapPolicy extends Policy {
 }
 
 export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon';
+  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock';
   /** Distinguishes devices of a kind: disk0, disk1. */
   readonly id: string;
+  /** Queues of a disk, pairs of queues of a network interface. Default 1. */
+  readonly queues?: number;
 }
 
 /** A slot's device: made by the machine's owner, who knows backends. */

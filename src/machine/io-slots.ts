@@ -2,6 +2,7 @@
 import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
+  CID_FIRST_GUEST,
   type DeviceClock,
   type GuestMemory,
   type NetEvents,
@@ -10,6 +11,7 @@ import {
   VirtioConsole,
   VirtioNet,
   VirtioRng,
+  VirtioVsock,
   type Wiring,
 } from '../devices/index.ts';
 import type { FrameOffload, UserNetwork } from '../network/index.ts';
@@ -30,6 +32,8 @@ export interface SlotParts {
   readonly mac?: Uint8Array;
   /** The network's driver has started anew, and read that address. */
   readonly onNetRestart?: () => void;
+  /** The guest's context ID among sockets; CID_FIRST_GUEST by default. */
+  readonly cid?: number;
   readonly host: HostPorts;
 }
 
@@ -90,8 +94,11 @@ export class IoSlots {
           ...io,
           mac: this.#parts.mac ?? DEFAULT_MAC,
           offloads: true,
+          ...pairsOf(slot),
           ...this.#network(),
         });
+      case 'vsock':
+        return new VirtioVsock(wiring, { ...io, cid: this.#parts.cid ?? CID_FIRST_GUEST });
       case 'balloon':
         return new VirtioBalloon(wiring, {
           ...io,
@@ -99,7 +106,7 @@ export class IoSlots {
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
-        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });
+        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id, ...queuesOf(slot) });
       }
     }
   }
@@ -142,4 +149,12 @@ export class IoSlots {
       ...(backend.writeZeroes ? { writeZeroes: count(backend.writeZeroes) } : {}),
     };
   }
+}
+
+function queuesOf({ queues }: SlotConfig): { queues?: number } {
+  return queues === undefined ? {} : { queues };
+}
+
+function pairsOf({ queues }: SlotConfig): { pairs?: number } {
+  return queues === undefined ? {} : { pairs: queues };
 }

@@ -14,10 +14,7 @@ import type { BoardPorts, SlotConfig, SlotDevice } from './board.ts';
 import { highPcieWindow, VIRT } from './virt-map.ts';
 
 /** A virtio device and its place: plain data, the same on every thread. */
-export interface FunctionConfig extends SlotConfig, FunctionPlan {
-  /** Queues of a disk, pairs of queues of a network interface; 1 by default. */
-  readonly queues?: number;
-}
+export interface FunctionConfig extends SlotConfig, FunctionPlan {}
 
 /** Root ports and functions: plain data. */
 export type PciConfig = FabricPlan<FunctionConfig>;
@@ -28,7 +25,9 @@ export interface BoardFunction extends MadeFunction {
   readonly device: SlotDevice;
 }
 
-const DEVICE_IDS: Readonly<Record<SlotConfig['kind'], number>> = { net: 1, block: 2, console: 3, rng: 4, balloon: 5 };
+const DEVICE_IDS: Readonly<Record<SlotConfig['kind'], number>> = {
+  ...{ net: 1, block: 2, console: 3, rng: 4, balloon: 5, vsock: 19 },
+};
 /** Windows below and above 4 GiB, and of I/O ports. */
 const WINDOWS = 3;
 

@@ -1,6 +1,6 @@
 /** Which of a machine's devices are PCI Express functions, and where: from its options. */
 import { OperatorError } from '../base/errors.ts';
-import { checkPlan, type FunctionPlan, type PortPlan } from '../devices/index.ts';
+import { BLOCK_QUEUES_MAX, checkPlan, type FunctionPlan, NET_PAIRS_MAX, type PortPlan } from '../devices/index.ts';
 import type { SlotConfig } from './board.ts';
 import type { FunctionConfig, PciConfig } from './pci-functions.ts';
 
@@ -23,7 +23,8 @@ export interface PciOptions {
 
 const MOST_PORTS = 31;
 const MOST_FUNCTIONS = 64;
-const MOST_QUEUES = 15;
+/** Of kinds that can have several. */
+const MOST_QUEUES: Partial<Record<SlotConfig['kind'], number>> = { block: BLOCK_QUEUES_MAX, net: NET_PAIRS_MAX };
 
 /**
  * `slots`: the devices that the machine has. `pci`: true puts each behind a root port of its own, from 00:01.0 on. Returns
@@ -65,11 +66,12 @@ function functionOf(one: PciFunctionOptions, slots: readonly SlotConfig[]): Func
     );
   if (own !== undefined && given !== undefined && given !== own)
     throw new OperatorError('bad-pci', `${id} is no ${given}`, 'Leave out its kind, or give it another id.');
-  if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= MOST_QUEUES))
+  const most = MOST_QUEUES[kind] ?? 1;
+  if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= most))
     throw new OperatorError(
       'bad-pci',
       `${id} cannot have ${queues} queues`,
-      `Give it a number from 1 to ${MOST_QUEUES}.`,
+      most === 1 ? 'Leave them out.' : `Give it a number from 1 to ${most}.`,
     );
   return {
     ...{ id, kind, device, func },

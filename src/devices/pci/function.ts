@@ -88,7 +88,7 @@ function functionFields(vectors: number) {
   return {
     ...accessCounters,
     config: array('u8', CONFIG_BYTES),
-    interrupts: structs(interruptLayout(vectors) as InterruptLayout, 1),
+    interruptState: structs(interruptLayout(vectors) as InterruptLayout, 1),
     /** Accesses to guest memory refused, as Bus Master Enable was off. */
     refused: 'u32',
     resets: 'u32',
@@ -157,7 +157,7 @@ export class PciFunction implements Device {
     const msiAt = this.capabilityAt(CAPABILITY.msi);
     const msixAt = this.capabilityAt(CAPABILITY.msix);
     this.interrupts = new FunctionInterrupts(
-      { buffer: block.buffer, at: block.at + this.layout.offset.interrupts },
+      { buffer: block.buffer, at: block.at + this.layout.offset.interruptState },
       {
         ...{ config: this.config, pin, vectors },
         ...(msiAt === undefined ? {} : { msiAt }),
@@ -236,6 +236,21 @@ export class PciFunction implements Device {
   /** An event of a vector, on any thread, with or without the lock. Counts where messages are on. */
   raise(vector: number): void {
     this.interrupts.raise(vector);
+  }
+
+  /** What `kage stats` shows of it. */
+  get counters(): Record<string, number> {
+    const { unassignedReads, unassignedWrites, refused, resets } = this.state;
+    const { messages, asserts, lost } = this.interrupts.state;
+    return {
+      messages,
+      asserts,
+      lostMessages: lost,
+      refusedAccesses: refused,
+      resets,
+      unassignedReads,
+      unassignedWrites,
+    };
   }
 
   get interruptMode(): InterruptMode {

@@ -120,8 +120,11 @@ export class FakeMachine {
   readonly buffer: SharedArrayBuffer;
   #next = 64;
 
-  /** Over `buffer`: another thread's instance of the same machine; without, it is made and powered on. */
-  constructor(plan: FabricPlan<FakePlan>, buffer?: SharedArrayBuffer) {
+  /**
+   * Over `buffer`: another thread's instance of the same machine; without, it is made and powered on. `onSend` is called
+   * while the function holds back its next transaction.
+   */
+  constructor(plan: FabricPlan<FakePlan>, buffer?: SharedArrayBuffer, onSend: (sent: Sent) => void = () => {}) {
     const layouts = (one: FakePlan): AnyLayout[] => [
       functionLayout(vectorsOf({ capabilities: FakeEndpoint.capabilities(one) })),
       deviceLayout,
@@ -146,7 +149,13 @@ export class FakeMachine {
           this.models.push(device);
         },
         keep: (model) => this.models.push(model),
-        transactionPort: (bus) => ({ send: (transaction) => this.sent.push({ ...transaction, bus }) }),
+        transactionPort: (bus) => ({
+          send: (transaction) => {
+            const sent = { ...transaction, bus };
+            this.sent.push(sent);
+            onSend(sent);
+          },
+        }),
         doorbell: (index) => ({ ring: () => this.rung.push(index) }),
       },
       {

@@ -98,6 +98,11 @@ export class RootPort implements Device, Bridge, Upstream {
     this.slot.reset(this.#options.hasCard);
   }
 
+  get counters(): Record<string, number> {
+    const { plugs, removals } = this.slot.counters;
+    return { ...this.func.counters, plugs, removals };
+  }
+
   /** After a restore. */
   drive(): void {
     this.func.drive();

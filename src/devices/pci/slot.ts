@@ -67,13 +67,13 @@ const MOST_SLOT_NUMBER = 0x1fff;
 /** All calls with the port's lock. */
 export class Slot {
   readonly #ports: SlotPorts;
-  readonly #number: number;
+  /** The physical slot's, as the guest shows it. */
+  readonly number: number;
   #at = 0;
 
-  /** `number`: the physical slot's, as the guest shows it. */
   constructor(number: number, ports: SlotPorts) {
     assert(Number.isInteger(number) && number >= 0 && number <= MOST_SLOT_NUMBER, `no slot can have number ${number}`);
-    this.#number = number;
+    this.number = number;
     this.#ports = ports;
   }
 
@@ -87,7 +87,7 @@ export class Slot {
     return [
       {
         ...{ at: at + EXPRESS.slotCapabilities, bytes: 4, name: 'Slot Capabilities' },
-        reset: (features | (this.#number << SLOT_CAPABILITIES.numberShift)) >>> 0,
+        reset: (features | (this.number << SLOT_CAPABILITIES.numberShift)) >>> 0,
         does: 'button, power controller, indicators, interlock; hot-plug, surprise; number',
       },
       {
@@ -111,6 +111,11 @@ export class Slot {
     Object.assign(this.#ports.state, { present: hasCard ? 1 : 0, removing: 0, inReset: 0, interrupting: 0 });
     Object.assign(this.#ports.state, { linkUp: this.isUp ? 1 : 0, plugs: 0, removals: 0 });
     this.#ports.linkChanged();
+  }
+
+  get counters(): { plugs: number; removals: number } {
+    const { plugs, removals } = this.#ports.state;
+    return { plugs, removals };
   }
 
   get isPresent(): boolean {

@@ -24,10 +24,14 @@ import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
 import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
+import { partialFrame } from './net-frames.testing.ts';
 import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
 import type { IoPorts } from './virtio-device.ts';
+import { VirtioVsock } from './vsock.ts';
+import { CID_FIRST_GUEST, VsockHeader, type VsockOp } from './vsock-packet.ts';
+import type { VsockEvents, VsockRequest, VsockStream } from './vsock-port.ts';
 
 /** A device and what its host does to it. */
 interface Subject {
@@ -36,7 +40,7 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon'] as const;
+export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
@@ -46,10 +50,16 @@ const LAYOUTS = {
   console: VirtioConsole.layout,
   net: VirtioNet.layout,
   rng: VirtioRng.layout,
+  vsock: VirtioVsock.layout,
 } as const;
 
 const RECEIVE_STYLE: Style = { readable: [], writable: [1600, 12, 2048, 100] };
-const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>> = {
+const SEND_STYLE: Style = { readable: [12, 60, 1400], writable: [] };
+/** Of a control queue: class and command, data, answer. */
+const CONTROL_STYLE: Style = { readable: [2, 4, 12, 40], writable: [1] };
+const NET_PAIRS = 2;
+/** By queue; queues beyond begin again. */
+const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
   balloon: [
     { readable: [1024, 40], writable: [] },
     { readable: [70], writable: [8192] },
@@ -63,12 +73,35 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>>
     { readable: [16], writable: [512, 4096, 1] },
   ],
   console: [RECEIVE_STYLE, { readable: [8, 300], writable: [] }],
-  net: [RECEIVE_STYLE, { readable: [12, 60, 1400], writable: [] }],
+  net: [RECEIVE_STYLE, SEND_STYLE, CONTROL_STYLE, SEND_STYLE, CONTROL_STYLE],
   rng: [
     { readable: [], writable: [64, 100] },
     { readable: [], writable: [8] },
   ],
+  vsock: [
+    { readable: [], writable: [1000, 100] },
+    { readable: [144, 100, 300], writable: [], head: vsockHead },
+    { readable: [], writable: [4] },
+  ],
 };
+
+/** A packet's header of a few streams, some of which the host has asked for. */
+function vsockHead(random: Random): Uint8Array {
+  const header = new VsockHeader();
+  const isOurs = random.oneIn(3);
+  header.set({
+    ...{ sourceCid: random.oneIn(30) ? random.u32() : CID_FIRST_GUEST, destinationCid: random.oneIn(30) ? 1 : 2 },
+    sourcePort: random.below(6),
+    destinationPort: isOurs ? 2 ** 30 + 1 + random.below(8) : random.below(3),
+    op: random.pick([1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 7, random.below(9)]) as VsockOp,
+    lengthBytes: random.oneIn(40) ? random.u32() : random.pick([0, 0, 10, 100]),
+    type: random.oneIn(30) ? random.below(4) : 1,
+    flags: random.below(4),
+    bufferBytes: random.pick([0, 1, 1000, 1 << 18, random.u32()]),
+    forwardedBytes: random.oneIn(4) ? random.u32() : random.below(2000),
+  });
+  return header.bytes;
+}
 
 /** What a run met, to see that the fuzzer gets anywhere. */
 export interface FuzzOutcome {
@@ -219,11 +252,14 @@ function bringUp({ registers, transport }: Bench, rings: Rings, random: Random):
   }
   registers.setStatus(11);
   rings.clear();
+  // With many queues, one that is broken would be the rule.
+  const isSound = random.oneIn(2);
   for (let i = 0; i < state.queues.length; i++) {
     if (registers.queueSizeMax(i) === 0) continue;
-    const size = random.oneIn(20) ? random.u32() : 2 ** random.below(5);
+    const size = !isSound && random.oneIn(20) ? random.u32() : 2 ** random.below(5);
     const ring = rings.add(Math.min(16, size));
     const wild = (gpa: number): number => {
+      if (isSound) return gpa;
       const low = random.oneIn(100) ? random.u32() : gpa;
       return random.oneIn(100) ? random.below(0x200000) * 2 ** 32 + low : low;
     };
@@ -282,16 +318,22 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
       const port = { send: (frame: Uint8Array) => void assert.ok(frame.length >= 14) };
       const offloads = random.oneIn(2);
       return {
-        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads }),
+        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads, pairs: NET_PAIRS }),
         host: (device) => {
           const net = device as unknown as VirtioNet;
           if (random.oneIn(20)) net.setLinkUp(random.oneIn(2));
+          if (random.oneIn(20)) net.announce();
           const segmentBytes = random.oneIn(4) ? 1460 : 0;
-          const frame = random.bytes(14 + random.below(3000));
+          const isWhole = random.oneIn(2);
+          const payload = random.bytes(random.below(3000));
+          const version = random.pick([4, 6] as const);
+          const frame = isWhole ? partialFrame({ payload, version }).frame : random.bytes(14 + random.below(3000));
           net.receive(frame, { checksumValid: segmentBytes > 0 || random.oneIn(2), segmentBytes });
         },
       };
     }
+    case 'vsock':
+      return vsockSubject(bench, io, random);
     case 'console':
       return {
         make: () => {
@@ -315,6 +357,61 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
   }
+}
+
+/** Its host asks for streams, accepts, refuses, waits, writes, pauses, ends, gives up. */
+function vsockSubject(bench: Bench, io: IoPorts, random: Random): Subject {
+  const streams: VsockStream[] = [];
+  const requests: VsockRequest[] = [];
+  const act = (stream: VsockStream | undefined): void => {
+    switch (random.below(7)) {
+      case 0:
+        stream?.end();
+        break;
+      case 1:
+        if (random.oneIn(4)) stream?.reset();
+        break;
+      case 2:
+        stream?.pause();
+        break;
+      case 3:
+        stream?.resume();
+        break;
+      default:
+        stream?.write(random.bytes(random.below(3000)));
+    }
+  };
+  const events = (): VsockEvents => {
+    let isOver = false;
+    const mood = (): void => {
+      assert.ok(!isOver, 'an event after the stream has failed');
+      if (random.oneIn(10)) act(streams[random.below(streams.length + 1)]);
+    };
+    return {
+      ...{ connected: mood, data: mood, drained: mood, ended: mood },
+      failed: () => {
+        assert.ok(!isOver, 'it fails twice');
+        isOver = true;
+      },
+    };
+  };
+  return {
+    make: () => {
+      const device = new VirtioVsock(bench.wiring, { ...io, cid: CID_FIRST_GUEST });
+      device.listen('any', (request) => {
+        if (random.oneIn(2)) streams.push(request.accept(events()));
+        else requests.push(request);
+      });
+      return device;
+    },
+    host: (device) => {
+      if (random.oneIn(4)) streams.push((device as unknown as VirtioVsock).connect(random.below(6), events()));
+      const request = random.oneIn(2) ? requests.shift() : undefined;
+      if (random.oneIn(3)) request?.refuse();
+      else if (request !== undefined) streams.push(request.accept(events()));
+      act(streams[random.below(streams.length + 1)]);
+    },
+  };
 }
 
 /** A disk that answers now, later, or with an error. */

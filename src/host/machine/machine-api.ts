@@ -10,13 +10,17 @@ import type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciFunctionReport,
   PciOptions,
+  PciPortReport,
+  PciReport,
   PromotionMode,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
   ShadowModel,
+  SlotAction,
   Violation,
 } from '../../machine/index.ts';
 
@@ -26,11 +30,15 @@ export type {
   CodeStatus,
   ExitStatus,
   HotRegion,
+  PciFunctionReport,
   PciOptions,
+  PciPortReport,
+  PciReport,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
+  SlotAction,
   Violation,
 };
 
@@ -39,6 +47,17 @@ export interface DriveOptions {
   readonly file: string;
   readonly readOnly?: boolean;
   readonly overlay?: boolean | string;
+}
+
+/** Sockets between guest and host (virtio-vsock). */
+export interface VsockOptions {
+  /**
+   * Path of the unix socket by which programs of the host reach ports of the guest, and from which the paths follow at which
+   * they listen for the guest, as Firecracker's `uds_path` (docs/vsock.md). Without, nobody is there for the guest.
+   */
+  readonly socket?: string;
+  /** The guest's context ID. Default 3. */
+  readonly cid?: number;
 }
 
 export interface MachineOptions {
@@ -69,6 +88,8 @@ export interface MachineOptions {
    * partitions. By default in machines with room for others.
    */
   readonly balloon?: boolean;
+  /** Sockets between guest and host, without a network. Default: none. */
+  readonly vsock?: VsockOptions;
   /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
   readonly network?: boolean;
   readonly publish?: readonly string[];
@@ -235,6 +256,7 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'vsock'
   | 'processors'
   | 'weight'
   | 'cap'
@@ -299,6 +321,13 @@ export interface MachineHandle extends AsyncDisposable {
   balloon(): Promise<BalloonReport>;
   /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */
   setBalloon(memoryBytes: number): Promise<void>;
+  /** The guest's PCI Express fabric: root ports, what is in their slots. Rejects with OperatorError where it has none. */
+  pci(): Promise<PciReport>;
+  /**
+   * Puts a root port's card in (`plug`), asks the guest to let it go (`unplug`), or takes it out at once (`pull`). Rejects
+   * with OperatorError: `no-pci`, `no-such-port`, `no-card`, `slot-unchanged`.
+   */
+  changeSlot(port: string, action: SlotAction): Promise<void>;
   /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
   protection(): Promise<ProtectionReport>;
   /**

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
@@ -23,6 +23,7 @@ import {
   boardStats,
   CodeExplainer,
   type CodeExplanation,
+  changeSlot,
   exitStatus,
   extensionsOf,
   type HostPorts,
@@ -31,11 +32,14 @@ import {
   IoSlots,
   IoThread,
   latestViolations,
+  type PciReport,
   type ProtectionChange,
   type ProtectionReport,
   partitionConfig,
+  pciReport,
   protectionReport,
   SLICE_STEPS,
+  type SlotAction,
   setBalloon,
   slotLayout,
   TICKS_PER_MS,
@@ -46,6 +50,7 @@ import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { VsockSockets } from '../vsock/index.ts';
 import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
@@ -112,6 +117,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
+  #vsock: VsockSockets | undefined;
   readonly #slots: IoSlots;
   readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
@@ -151,6 +157,7 @@ export class LocalMachine implements MachineHandle, Member {
         ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
         : undefined;
     let network: RunningNetwork | undefined;
+    let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
@@ -158,7 +165,11 @@ export class LocalMachine implements MachineHandle, Member {
           { publish: (options.publish ?? []).map(parsePublish) },
           (frame, offload) => guest.net?.receive(frame, offload) ?? false,
         );
+      if (options.vsock?.socket !== undefined) vsock = await VsockSockets.listen(options.vsock.socket);
       machine = new LocalMachine(parts, config, network, home ?? threads);
+      machine.#vsock = vsock;
+      const door = machine.board.virtioDevices.find((device) => device instanceof VirtioVsock);
+      if (door) vsock?.attach(door);
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
@@ -168,6 +179,7 @@ export class LocalMachine implements MachineHandle, Member {
       return machine;
     } catch (error) {
       network?.close();
+      vsock?.close();
       await threads?.terminate();
       if (home && machine) await machine.#abandon();
       throw error;
@@ -204,6 +216,7 @@ export class LocalMachine implements MachineHandle, Member {
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
+      ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
       ...(this.#readdressing === undefined
         ? {}
         : { mac: this.#readdressing.mac, onNetRestart: () => this.#readdressing?.done() }),
@@ -469,6 +482,16 @@ export class LocalMachine implements MachineHandle, Member {
     setBalloon(this.board, memoryBytes);
   }
 
+  async pci(): Promise<PciReport> {
+    this.#checkStays();
+    return pciReport(this.board);
+  }
+
+  async changeSlot(port: string, action: SlotAction): Promise<void> {
+    this.#checkStays();
+    changeSlot(this.board, port, action);
+  }
+
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     this.#checkStays();
     return hotRegions(this.board, most);
@@ -541,6 +564,7 @@ export class LocalMachine implements MachineHandle, Member {
         this.#io.serve();
         this.#logs.close();
         this.#network?.close();
+        this.#vsock?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
         await this.#gdb?.[Symbol.asyncDispose]();

@@ -52,6 +52,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.aiaGuests ?? 0,
       options.pci ?? false,
       options.network ?? true,
+      options.vsock === undefined ? '' : (options.vsock.cid ?? 3),
       options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),
     ]);

@@ -46,6 +46,7 @@ const savedOptions = record({
   drives: optional(listOf(drive, 64)),
   network: optional(truth),
   publish: optional(listOf(text(256), 1024)),
+  vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   clock: optional(oneOf('real', 'instructions')),
   seed: optional(integer(0, 2 ** 32 - 1)),
   codeMemoryBytes: optional(integer(1, Number.MAX_SAFE_INTEGER)),
