@@ -38,6 +38,7 @@ export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export type { Aia } from './interrupt-controller.ts';
+export type { FabricStats, RequesterStats } from './interrupts/index.ts';
 export { DEFAULT_MAC, IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
 export type { PciFunctionOptions, PciOptions } from './pci-plan.ts';
