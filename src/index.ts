@@ -52,6 +52,10 @@ export {
   type MachineOptions,
   type MachineStats,
   type PartitionOptions,
+  type PciFunctionReport,
+  type PciOptions,
+  type PciPortReport,
+  type PciReport,
   type Progress,
   type ProgressListener,
   type ProtectionChange,
@@ -64,10 +68,12 @@ export {
   RemoteMachine,
   type RestoreOptions,
   removeImage,
+  type SlotAction,
   type SnapshotInfo,
   type SnapshotOptions,
   type SnapshotResult,
   type Violation,
+  type VsockOptions,
   type WorkOptions,
 } from './host/index.ts';
 

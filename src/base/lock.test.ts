@@ -28,3 +28,11 @@ test('who gives up on a lock does not have it, and who finds it free has', () =>
   assert.equal(lock.acquireUnless(isOff), true);
   assert.equal(words[1], 1);
 });
+
+test('who tries a lock has it at once, or not', () => {
+  const lock = new SharedLock(new Int32Array(new SharedArrayBuffer(4)), 0);
+  assert.equal(lock.tryAcquire(), true);
+  assert.equal(lock.tryAcquire(), false);
+  lock.release();
+  assert.equal(lock.tryAcquire(), true);
+});

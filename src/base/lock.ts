@@ -23,6 +23,11 @@ export class SharedLock {
     while (Atomics.exchange(this.#word, this.#index, 2) !== 0) this.#wait();
   }
 
+  /** False: somebody else holds it. */
+  tryAcquire(): boolean {
+    return Atomics.compareExchange(this.#word, this.#index, 0, 1) === 0;
+  }
+
   /** As acquire, but gives up when `isOff` says so while somebody else holds it; false then. */
   acquireUnless(isOff: () => boolean): boolean {
     for (let spins = 0; ; spins++) {

@@ -16,6 +16,7 @@ import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
 import type { Format } from './output.ts';
+import { pci, pciHelp } from './pci.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
 import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
@@ -151,6 +152,16 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       end(await balloon(io, name, size, flags)),
     );
 
+  verb(program, 'pci', 'show what is in the slots of a machine; put cards in, take them out')
+    .argument('<name>', 'the machine')
+    .argument('[action]', 'plug, unplug (asks the guest) or pull (at once)')
+    .argument('[port]', 'the root port: rp0')
+    .addOption(formatOption())
+    .addHelpText('after', pciHelp)
+    .action(async (name: string, action: string | undefined, port: string | undefined, flags: { format: Format }) =>
+      end(await pci(io, name, action, port, flags)),
+    );
+
   verb(program, 'protect', 'take rights to memory from programs and devices of a machine')
     .argument('<name>', 'the machine')
     .option('--domain <domain>', 'whose: kernel, user, firmware, device:ID', collect)
@@ -220,6 +231,7 @@ function addRun(
     .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
     .option('--netdev <user[,hostfwd=...]>', 'the network, or none (-netdev)', collect)
     .option('--network <none|user>', 'the same, as docker spells it')
+    .option('--vsock <socket=PATH[,cid=N]>', 'sockets between guest and host, as Firecracker has them')
     .option('--cpu <extensions>', 'extensions off, or emulated: rv64,zba=off,zbb=emulate')
     .option('--clock <real|instructions>', 'instructions: time follows what the guest executes')
     .option('--seed <number>', 'what is random in the machine follows from it')
@@ -232,9 +244,14 @@ function addRun(
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
+    .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
+    .option(
+      '--pci <on|off>',
+      'on: devices are PCI Express functions behind root ports, not virtio-mmio; off by default',
+    )
     .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
     .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
     .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
@@ -287,7 +304,8 @@ function addSnapshots(
     .usage('[options] FILE [-- COMMAND...]')
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
-    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect);
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had');
   addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
@@ -297,6 +315,7 @@ function addSnapshots(
     .option('--shadows <count>', 'shadow page tables of each hart, 1 to 64')
     .option('--shadow-model <fence|tracked>', 'what drops translations: fences, or writes to page tables')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
+    .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));

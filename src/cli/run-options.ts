@@ -25,6 +25,7 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVsock,
 } from './values.ts';
 
 /** As commander hands them over. */
@@ -48,6 +49,7 @@ export interface RunFlags {
   readonly netdev?: readonly string[];
   readonly network?: string;
   readonly publish?: readonly string[];
+  readonly vsock?: string;
   readonly clock?: string;
   readonly seed?: string;
   readonly gdb?: string;
@@ -56,6 +58,7 @@ export interface RunFlags {
   readonly translate?: string;
   readonly promotion?: string;
   readonly balloon?: string;
+  readonly pci?: string;
   readonly overlay?: string;
   readonly shadows?: string;
   readonly asidBits?: string;
@@ -64,6 +67,7 @@ export interface RunFlags {
   readonly shadowModel?: string;
   readonly nested?: string;
   readonly combinedShadows?: string;
+  readonly relay?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
@@ -124,6 +128,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(drives.length === 0 ? {} : { drives }),
     ...(isOnline ? {} : { network: false }),
     ...(publish.length === 0 ? {} : { publish }),
+    ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock) }),
     ...(flags.clock === undefined ? {} : { clock: flags.clock }),
     ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
     ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),
@@ -131,6 +136,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.translate === undefined ? {} : { translate: parseSwitch(flags.translate, '--translate') }),
     ...(flags.hotThreshold === undefined ? {} : { hotThreshold: Number(flags.hotThreshold) }),
     ...(flags.promotion === undefined ? {} : { promotion: parsePromotion(flags.promotion) }),
+    ...(flags.pci === undefined ? {} : { pci: parseSwitch(flags.pci, '--pci') }),
     ...(flags.balloon === undefined ? {} : { balloon: parseSwitch(flags.balloon, '--balloon') }),
     ...(flags.overlay === undefined ? {} : { overlay: parseSwitch(flags.overlay, '--overlay') }),
     ...(flags.shadows === undefined ? {} : { shadows: parseCount(flags.shadows, '--shadows', 1, 64) }),
@@ -139,6 +145,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.combinedShadows === undefined
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
+    ...(flags.relay === undefined ? {} : { relay: parseSwitch(flags.relay, '--relay') }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
     ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),

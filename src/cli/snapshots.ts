@@ -38,6 +38,7 @@ export type RestoreFlags = Pick<
   RunFlags,
   | 'name'
   | 'publish'
+  | 'vsock'
   | 'detach'
   | 'quiet'
   | 'exec'
@@ -52,6 +53,7 @@ export type RestoreFlags = Pick<
   | 'shadows'
   | 'shadowModel'
   | 'combinedShadows'
+  | 'relay'
   | 'codeMemory'
 >;
 

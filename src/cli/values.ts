@@ -1,4 +1,5 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
+import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import type { DriveOptions, MachineOptions } from '../host/index.ts';
 
@@ -131,6 +132,21 @@ export function parseNetdev(value: string): { network: boolean; publish: string[
     return [`${address ? `${address}:` : ''}${from}:${guest}/${protocol}`];
   });
   return { network: true, publish };
+}
+
+/** `socket=/tmp/web.vsock,cid=3`, as cloud-hypervisor spells it, or just the path. In a path, a comma is doubled. */
+export function parseVsock(value: string): { socket: string; cid?: number } {
+  let vsock: { socket: string; cid?: number } = { socket: '' };
+  for (const part of value.replaceAll(',,', '\0').split(',')) {
+    const [, key = '', given = ''] = /^([a-z_-]+)=(.*)$/s.exec(part) ?? ['', 'socket', part];
+    const text = given.replaceAll('\0', ',');
+    if (key === 'socket' || key === 'uds_path') vsock = { ...vsock, socket: text === '' ? '' : resolve(text) };
+    else if (key === 'cid' || key === 'guest_cid' || key === 'guest-cid')
+      vsock = { ...vsock, cid: parseCount(text, '--vsock cid', 3, 0xffff_fffe) };
+    else if (key !== 'id') throw bad(`--vsock does not know ${key}`, 'It takes socket=PATH and cid=N');
+  }
+  if (vsock.socket === '') throw bad(`--vsock ${value} names no socket`, 'Write it as --vsock socket=/tmp/guest.vsock');
+  return vsock;
 }
 
 /** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */

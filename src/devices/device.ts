@@ -4,30 +4,51 @@
  * instantiated on every thread of a machine, is one device, and saving it is saving its block. The machine holds
  * a device's lock around every call into it.
  */
+import type { SharedLock } from '../base/lock.ts';
 import type { AnyLayout } from '../base/struct.ts';
 
-/** A device mapped into guest-physical address space. Accesses are naturally aligned, 1, 2 or 4 bytes. */
-export interface Device {
+/** What has its state in a block of shared memory: reset, saved and restored with the machine. */
+export interface Model {
   /** Unique in its machine, as in the device tree: `serial@10000000`. */
   readonly name: string;
-  /** Bytes of address space. */
-  readonly sizeBytes: number;
   readonly layout: AnyLayout;
   /** The accessor object of the block, for `save` and `restore` of base/struct.ts. */
   readonly state: object;
   /** Power-on state. */
   reset(): void;
+}
+
+/** A device mapped into guest-physical address space. Accesses are naturally aligned, 1, 2 or 4 bytes. */
+export interface Device extends Model {
+  /** Bytes of address space. */
+  readonly sizeBytes: number;
   /** `offset` is within `sizeBytes`; the result is unsigned. Unassigned registers read as zero. */
   read(offset: number, bytes: AccessBytes): number;
   /** `value` is unsigned and fits `bytes`. Writes to unassigned registers are ignored and counted. */
   write(offset: number, bytes: AccessBytes, value: number): void;
   /** Whether an access to the register at `offset` needs no lock: it is atomic by itself. */
   isPosted?(offset: number): boolean;
+  /**
+   * Of a window through which other devices are reached, each under a lock of its own: who answers at `offset` now.
+   * Undefined: nobody; then `read` and `write` of the window say what that means, without a lock.
+   */
+  route?(offset: number): Route | undefined;
   /** Where 64-bit accesses are one operation (ACLINT mtime); else the bus makes two of 4 bytes, low half first. */
   readonly wide?: { read(offset: number): bigint; write(offset: number, value: bigint): void };
 }
 
 export type AccessBytes = 1 | 2 | 4;
+
+/** Who answers behind a window. Offsets are the window's. Valid until the next call of `route` on the same thread. */
+export interface Route {
+  /** Held around accesses that are not posted. */
+  readonly lock: SharedLock;
+  /** Asked with the lock held: whether it is still the one that answers. */
+  isCurrent(): boolean;
+  isPosted(offset: number): boolean;
+  read(offset: number, bytes: AccessBytes): number;
+  write(offset: number, bytes: AccessBytes, value: number): void;
+}
 
 /** Where a device gets its block: `layout.view(memory, at)` on every thread, at the same place. */
 export interface Block {

@@ -47,6 +47,10 @@ export {
   type MachineOptions,
   type MachineStats,
   type PartitionOptions,
+  type PciFunctionReport,
+  type PciOptions,
+  type PciPortReport,
+  type PciReport,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,
@@ -54,9 +58,11 @@ export {
   type RestoreMachine,
   type RestoreOptions,
   restoreMachine,
+  type SlotAction,
   type SnapshotOptions,
   type SnapshotResult,
   type Violation,
+  type VsockOptions,
 } from './machine/index.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

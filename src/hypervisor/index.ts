@@ -2,6 +2,22 @@
 export type { EmulationOptions } from './emulation.ts';
 export { Exclusion, exclusionBlock } from './exclusion.ts';
 export { EXIT_KINDS, GATE, HART, hartBlock, RUN, STOP, worldBlock } from './hart-block.ts';
+export { DEFAULT_THROTTLE, type ThrottleOptions } from './interrupt-meter.ts';
+export type { Requests, ServedPort, ServicePorts } from './interrupt-outside.ts';
+export {
+  InterruptService,
+  type ServiceLock,
+  type ServiceParts,
+  serviceLayout,
+  serviceRows,
+} from './interrupt-service.ts';
+export {
+  type Assignment,
+  functionRow,
+  type InterruptMessage,
+  LATENCY_BUCKETS,
+  type RouteTarget,
+} from './interrupt-table.ts';
 export {
   BY_DEVICE,
   BY_SBI,

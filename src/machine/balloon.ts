@@ -58,7 +58,7 @@ export function setBalloon(board: Board, memoryBytes: number): void {
 }
 
 function balloonOf(board: Board): VirtioBalloon {
-  const device = board.slots.find((slot) => slot instanceof VirtioBalloon);
+  const device = board.virtioDevices.find((slot) => slot instanceof VirtioBalloon);
   if (device === undefined)
     throw new OperatorError('no-balloon', 'the guest was made without a balloon', 'Start it with --balloon on.');
   return device;

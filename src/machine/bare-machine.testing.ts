@@ -10,10 +10,9 @@ import { assemble, parseCpuModel } from '../isa/index.ts';
 import { Board } from './board.ts';
 import { type BoardOptions, boardConfig, extensionsOf } from './board-config.ts';
 import { boardRunner, tellOfFrames } from './board-runner.ts';
-import { EmptySlot } from './empty-slot.ts';
 import { CodeExplainer } from './explain.ts';
 import type { CodeExplanation } from './explanation.ts';
-import { slotLayout } from './slots.ts';
+import { bareSlot, slotLayout } from './slots.ts';
 
 /** Where the program begins, in supervisor mode. */
 export const START = 0x8020_0000;
@@ -38,7 +37,7 @@ export class BareMachine {
     const board = Board.create(config, {
       clock,
       slotLayout,
-      slot: (slot, { name, block }) => new EmptySlot(`${name}/${slot.id}`, block),
+      slot: bareSlot,
     });
     const { bytes, symbols } = assemble(source, BigInt(START));
     board.load({

@@ -1,5 +1,6 @@
 /** From a machine's options to its board: checked, with defaults, as plain data that every thread gets. */
 import { OperatorError } from '../base/errors.ts';
+import { CID_FIRST_GUEST, CID_LAST_GUEST } from '../devices/index.ts';
 import {
   DEFAULT_SHADOWS,
   MOST_SHADOWS,
@@ -14,6 +15,7 @@ import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from 
 import type { BoardConfig, MachineRoom } from './board.ts';
 import { machineFrames } from './commons.ts';
 import type { Aia } from './interrupt-controller.ts';
+import { type PciOptions, planPci } from './pci-plan.ts';
 import { parsePolicies } from './policies.ts';
 import { slotsOf } from './slots.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
@@ -63,6 +65,7 @@ export interface BoardOptions {
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
   readonly balloon?: boolean;
+  readonly vsock?: { readonly cid?: number };
   readonly clock?: 'real' | 'instructions';
   readonly translate?: boolean;
   readonly hotThreshold?: number;
@@ -73,10 +76,12 @@ export interface BoardOptions {
   readonly shadowModel?: ShadowModel;
   readonly nested?: boolean;
   readonly combinedShadows?: boolean;
+  readonly relay?: boolean;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
   readonly aia?: Aia;
   readonly aiaGuests?: number;
+  readonly pci?: boolean | PciOptions;
 }
 
 /** What guests that are hypervisors need of their harts. */
@@ -127,7 +132,9 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
       `${codeBytes} bytes of code memory are not possible`,
       'Give --code-memory at least 1M.',
     );
-  const slots = slotsOf({ ...options, balloon: options.balloon ?? options.room !== undefined });
+  checkCid(options.vsock?.cid);
+  const balloon = options.balloon ?? options.room !== undefined;
+  const { slots, pci } = planPci(slotsOf({ ...options, balloon }), options.pci);
   const drives = options.drives?.length ?? 0;
   if (slots.length > VIRTIO_SLOTS)
     throw new OperatorError(
@@ -158,10 +165,21 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     shadows,
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
+    relay: options.relay ?? true,
     aia: options.aia ?? 'none',
     aiaGuests: guestFilesOf(options),
     slots,
+    ...(pci === undefined ? {} : { pci }),
   };
+}
+
+function checkCid(cid = CID_FIRST_GUEST): void {
+  if (Number.isInteger(cid) && cid >= CID_FIRST_GUEST && cid <= CID_LAST_GUEST) return;
+  throw new OperatorError(
+    'bad-vsock',
+    `${cid} cannot be a guest's context ID`,
+    `Give --vsock a cid from ${CID_FIRST_GUEST} to ${CID_LAST_GUEST}.`,
+  );
 }
 
 function guestFilesOf({ aia, aiaGuests = 0 }: BoardOptions): number {
@@ -296,7 +314,8 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
 
 /** What a machine decides for all of its partitions, and a partition's options may not say. */
 const OF_THE_MACHINE = [
-  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay', 'traps'],
+  ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay'],
+  ...['relay', 'traps'],
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 
@@ -317,7 +336,8 @@ const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia | FEATURE.h | F
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
-  const { processors, codeBytes, cpu, features, policies, overlays, width, shared, clock, translation } = machine;
+  const { processors, codeBytes, cpu, features, policies, overlays, width, shared, clock, translation, relay } =
+    machine;
   const balloon = options.balloon ?? machine.room !== undefined;
   const nested = options.nested ?? false;
   if (nested && (features & FEATURE.h) === 0n)
@@ -332,7 +352,7 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
   return {
     ...rest,
     // One engine is for all; what it knows and a partition's harts do not have is hidden by features.
-    ...{ processors, codeBytes, cpu, nested, policies, overlays, width, clock },
+    ...{ processors, codeBytes, cpu, nested, policies, overlays, width, clock, relay },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
     features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),

@@ -1,5 +1,5 @@
 /** The counters of a board, as plain data: what `kage stats` shows of it. May be read while it runs. */
-import type { Device } from '../devices/index.ts';
+import type { Model } from '../devices/index.ts';
 import {
   FRAME_BYTES,
   globalEntries,
@@ -16,6 +16,7 @@ import {
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
 import { ModuleLog } from '../translator/index.ts';
 import type { Board } from './board.ts';
+import type { FabricStats } from './interrupts/index.ts';
 import { type NestedStats, nestedStats } from './nested-stats.ts';
 import { type ProtectionDomain, type ProtectionReport, protectionReport } from './protection-report.ts';
 
@@ -113,6 +114,8 @@ export interface BoardStats {
   readonly translation: TranslationStats;
   readonly promotion: PromotionStats;
   readonly overlay: OverlayStats;
+  /** Interrupts of its PCI Express functions (docs/mechanisms/interrupt-relay.md); absent where it has none. */
+  readonly interrupts?: FabricStats;
   /** Protection tables (docs/mechanisms/protection-tables.md); absent where they are off. */
   readonly protection?: ProtectionStats;
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
@@ -141,6 +144,7 @@ function vcpuStats({ memory }: Board, vcpu: Vcpu): VcpuStats {
 
 export function boardStats(board: Board): BoardStats {
   const { header } = board.memory;
+  const { interrupts } = board.commons;
   return {
     vcpus: board.vcpus.map((vcpu) => vcpuStats(board, vcpu)),
     scheduling: {
@@ -163,6 +167,7 @@ export function boardStats(board: Board): BoardStats {
     translation: translationStats(board),
     promotion: promotionStats(board),
     overlay: overlayStats(board),
+    ...(board.pci && interrupts ? { interrupts: interrupts.fabric.stats(board.partition) } : {}),
     ...(board.protection === undefined ? {} : { protection: protectionStats(board) }),
     devices: Object.fromEntries(board.devices.map((device) => [device.name, counters(device)])),
   };
@@ -223,7 +228,7 @@ function overlayStats(board: Board): OverlayStats {
 }
 
 /** A device's counters: the plain numbers of its state that count. */
-function counters(device: Device): Record<string, number> {
+function counters(device: Model): Record<string, number> {
   const own = (device as { counters?: Record<string, number> }).counters;
   const state = device.state as Record<string, unknown>;
   const names = Object.keys(device.layout.fields).filter((name) =>

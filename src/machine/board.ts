@@ -11,17 +11,29 @@ import { OperatorError } from '../base/errors.ts';
 import { SharedLock } from '../base/lock.ts';
 import { type AnyLayout, roundUp } from '../base/struct.ts';
 import {
-  type AccessBytes,
   Aclint,
+  type BusBytes,
   type Device,
   type DeviceClock,
   type Finish,
   GenerationId,
+  type GuestMemory,
+  INTX_PINS,
   type InterruptLine,
+  MmioTransport,
+  type Model,
   type PageRange,
+  PciFabric,
   Rtc,
+  readDevice,
+  requesterId,
+  requesterOf,
   TestFinisher,
   Uart,
+  type VirtioDevice,
+  type VirtioState,
+  type Wiring,
+  writeDevice,
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
@@ -69,6 +81,15 @@ import {
   type InterruptOptions,
   makeController,
 } from './interrupt-controller.ts';
+import {
+  type BoardFunction,
+  type FunctionConfig,
+  functionLayouts,
+  makeFunction,
+  type PciConfig,
+  pciAddresses,
+  pciBytes,
+} from './pci-functions.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
 
 /** What is on the board: plain data, the same on every thread. */
@@ -100,10 +121,14 @@ export interface BoardConfig extends InterruptOptions {
   readonly policies: readonly TrapPolicy[];
   /** Places for code overlays; 0: none are made. */
   readonly overlays: number;
+  /** Ports of PCI Express have interrupt relays; else plain wires. The machine's first partition says. */
+  readonly relay: boolean;
   /** Every access is checked against its domain's protection table. */
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
   readonly slots: readonly SlotConfig[];
+  /** PCI Express: root ports and functions; absent: there is no root complex. */
+  readonly pci?: PciConfig;
 }
 
 /** What a machine for several partitions is made with. */
@@ -122,21 +147,18 @@ export interface TrapPolicy extends Policy {
 }
 
 export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon';
+  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock';
   /** Distinguishes devices of a kind: disk0, disk1. */
   readonly id: string;
+  /** Queues of a disk, pairs of queues of a network interface. Default 1. */
+  readonly queues?: number;
 }
 
 /** A slot's device: made by the machine's owner, who knows backends. */
-export type MakeSlot = (
-  slot: SlotConfig,
-  wiring: {
-    name: string;
-    block: { buffer: ArrayBufferLike; at: number };
-    irq: InterruptLine;
-    doorbell: { ring(): void };
-  },
-) => Device;
+export type MakeSlot = (slot: SlotConfig, wiring: Wiring) => SlotDevice;
+
+/** A device in a slot, of whatever kind. */
+export type SlotDevice = VirtioDevice<VirtioState>;
 
 export interface BoardPorts {
   readonly clock: DeviceClock;
@@ -155,7 +177,7 @@ interface Mapped {
 }
 
 /** Doorbell numbers of devices that are not in a slot. */
-export const DOORBELL = { uart: 30, rtc: 29 } as const;
+export const DOORBELL = { interrupts: 31, uart: 30, rtc: 29 } as const;
 const LOCK_BYTES = 64;
 /** At most, of a configuration in memory. */
 const CONFIG_BYTES = 64 * 1024;
@@ -196,7 +218,9 @@ export class Board {
   readonly generation: GenerationId;
   readonly interrupts: InterruptController;
   readonly aclint: Aclint;
-  readonly slots: readonly Device[];
+  readonly slots: readonly SlotDevice[];
+  /** Absent where the configuration has none. */
+  readonly pci: PciFabric<FunctionConfig, BoardFunction> | undefined;
   /** Guest-physical memory as the operator has it: for boot and debuggers. */
   readonly guestMemory: FrameMemory;
   /** As the kernel has it, which the SBI reads and writes for. */
@@ -205,6 +229,7 @@ export class Board {
   readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
+  readonly #models: { readonly model: Model; readonly lock: SharedLock }[] = [];
   readonly #locks: Int32Array;
   readonly #seat: Seat;
   /** Linear addresses of the harts' shadows. */
@@ -319,18 +344,26 @@ export class Board {
     this.slots = config.slots.map((slot, i) => {
       const { base, irq } = virtioSlot(i);
       const device = ports.slot(slot, {
-        name: `virtio_mmio@${base.toString(16)}`,
+        name: slot.id,
         block: block(ports.slotLayout(slot)),
-        irq: line(irq),
         doorbell: doorbell(i),
       });
-      this.#mapDevice(base, device);
+      const place = { name: `virtio_mmio@${base.toString(16)}`, block: block(MmioTransport.layout), irq: line(irq) };
+      const lock = this.#mapDevice(base, new MmioTransport(device, place));
+      this.#models.push({ model: device, lock });
       return device;
     });
     for (let i = config.slots.length; i < VIRTIO_SLOTS; i++) {
       const { base } = virtioSlot(i);
       this.#mapDevice(base, new EmptySlot(`virtio_mmio@${base.toString(16)}`, block(EmptySlot.layout)));
     }
+    commons.interrupts?.join(this.partition, {
+      controller: this.interrupts,
+      isRunning: () => this.world.run === RUN.running,
+      ticks: () => ports.clock.ticks(),
+      ring: () => this.world.ring(DOORBELL.interrupts),
+    });
+    this.pci = config.pci && this.#makePci(config.pci, ports);
     this.mmio = {
       read: (gpa, bytes, isOff) => this.#read(gpa, bytes, isOff),
       write: (gpa, bytes, value, isOff) => this.#write(gpa, bytes, value, isOff),
@@ -378,23 +411,62 @@ export class Board {
     };
   }
 
-  /** Guest-physical memory as the device in that slot reaches it. */
+  /** Guest-physical memory as the device in that slot, or behind that function, may reach it. */
   deviceMemory(slot: SlotConfig): FrameMemory {
     return this.#memoryOf(this.#domainOf(slot), BY_DEVICE);
   }
 
-  #domainOf({ id }: SlotConfig): number {
-    return DOMAIN.firstDevice + this.config.slots.findIndex((slot) => slot.id === id);
+  /** The same as the device has it: behind its function's Bus Master Enable, if it is one. */
+  dmaMemory(slot: SlotConfig, memory: GuestMemory): GuestMemory {
+    const made = this.pci?.functions.find(({ config }) => config.id === slot.id);
+    return made === undefined ? memory : made.func.memory(memory);
   }
 
-  /** Every device, for reset, save and restore. */
-  get devices(): readonly Device[] {
-    return this.#devices.map((mapped) => mapped.device);
+  #domainOf({ id }: SlotConfig): number {
+    return DOMAIN.firstDevice + dmaDevices(this.config).indexOf(id);
+  }
+
+  #makePci(config: PciConfig, ports: BoardPorts): PciFabric<FunctionConfig, BoardFunction> {
+    const block = (layout: AnyLayout) => ({ buffer: this.memory.buffer, at: this.memory.block(layout.sizeBytes) });
+    const port = must(this.commons.interrupts).fabric.portOf(this.partition);
+    const place = {
+      ...{ block, lock: () => this.#newLock(), transactionPort: () => port },
+      map: (base: number, window: Device) => void this.#mapDevice(base, window),
+      keep: (model: Model, lock: SharedLock) => void this.#models.push({ model, lock }),
+      doorbell: (index: number) => ({ ring: () => this.world.ring(pciDoorbell(index)) }),
+    };
+    return new PciFabric(...([config, pciAddresses(this.config.memoryBytes), place] as const), {
+      layouts: (one) => functionLayouts(one, ports),
+      make: (one, seat) => makeFunction(one, seat, ports),
+    });
+  }
+
+  /** Who interrupts by PCI Express, as the partition's fabric numbers them. */
+  get #requesters(): number[] {
+    const { pci } = this.config;
+    return pci === undefined
+      ? []
+      : [...pci.ports.map(rootRequester), ...pci.functions.map((one) => requesterOf(one, pci))];
+  }
+
+  /** Its functions interrupt nobody any more: it ends, and others do not know it soon. */
+  leaveInterrupts(): void {
+    this.commons.interrupts?.leave(this.partition, this.#requesters);
+  }
+
+  /** Every virtio device, whatever its transport. */
+  get virtioDevices(): readonly SlotDevice[] {
+    return [...this.slots, ...(this.pci?.functions ?? []).map(({ device }) => device)];
+  }
+
+  /** Every device and every transport, for reset, save and restore. */
+  get devices(): readonly Model[] {
+    return this.#models.map(({ model }) => model);
   }
 
   /** Runs `body` with the device's lock held. */
-  locked<T>(device: Device, body: () => T): T {
-    return must(this.#devices.find((mapped) => mapped.device === device)).lock.with(body);
+  locked<T>(device: Model, body: () => T): T {
+    return must(this.#models.find(({ model }) => model === device)).lock.with(body);
   }
 
   /** The SBI's console is the UART. */
@@ -525,7 +597,12 @@ export class Board {
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
-    for (const { device } of this.#devices) device.reset();
+    const functions = this.#requesters.map((requester) => {
+      const lines = Array.from({ length: INTX_PINS }, (_, pin) => must(this.pci).lineOf(requester, pin + 1));
+      return { requester, sources: lines.map((line) => VIRT.pcieEcam.irq + line) };
+    });
+    this.commons.interrupts?.add(this.partition, functions);
+    for (const { model } of this.#models) model.reset();
     this.interrupts.start();
     for (const vcpu of this.vcpus) {
       const { state, hart } = vcpu;
@@ -557,7 +634,7 @@ export class Board {
     if (!config.protection) return undefined;
     const plan = protectionPlan(config, this.commons.frames);
     const tables = new ProtectionTables(memory, memory.block(ProtectionTables.sizeBytes(plan)), plan);
-    const devices = config.slots.map(({ id }) => id);
+    const devices = dmaDevices(config);
     return new Protection(memory, memory.block(protectionBlock.sizeBytes), { tables, map, vcpus, devices });
   }
 
@@ -571,10 +648,15 @@ export class Board {
 
   /** Without a base nobody reaches it. */
   #mapDevice(base: number | undefined, device: Device, shared?: SharedLock): SharedLock {
-    const lock = shared ?? new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
+    const lock = shared ?? this.#newLock();
     const window = base === undefined ? { base: 0, end: 0 } : { base, end: base + device.sizeBytes };
     this.#devices.push({ ...window, device, lock });
+    this.#models.push({ model: device, lock });
     return lock;
+  }
+
+  #newLock(): SharedLock {
+    return new SharedLock(this.#locks, this.memory.block(LOCK_BYTES) / 4);
   }
 
   #find(gpa: number, bytes: number): Mapped | undefined {
@@ -588,41 +670,13 @@ export class Board {
 
   #read(gpa: number, bytes: number, isOff?: () => boolean): bigint | undefined | 'busy' {
     const found = this.#find(gpa, bytes);
-    if (!found) return undefined;
-    const { device, lock, base } = found;
-    if (bytes < 8 && device.isPosted?.(gpa - base)) return BigInt(device.read(gpa - base, bytes as AccessBytes));
-    if (isOff === undefined) lock.acquire();
-    else if (!lock.acquireUnless(isOff)) return 'busy';
-    try {
-      if (bytes < 8) return BigInt(device.read(gpa - base, bytes as AccessBytes));
-      if (device.wide) return device.wide.read(gpa - base);
-      return BigInt(device.read(gpa - base, 4)) | (BigInt(device.read(gpa - base + 4, 4)) << 32n);
-    } finally {
-      lock.release();
-    }
+    return found && readDevice(found, gpa - found.base, bytes as BusBytes, isOff);
   }
 
   #write(gpa: number, bytes: number, value: bigint, isOff?: () => boolean): boolean | 'busy' {
     const found = this.#find(gpa, bytes);
     if (!found) return false;
-    const { device, lock, base } = found;
-    if (bytes < 8 && device.isPosted?.(gpa - base)) {
-      device.write(gpa - base, bytes as AccessBytes, Number(value));
-      return true;
-    }
-    if (isOff === undefined) lock.acquire();
-    else if (!lock.acquireUnless(isOff)) return 'busy';
-    try {
-      if (bytes < 8) device.write(gpa - base, bytes as AccessBytes, Number(value));
-      else if (device.wide) device.wide.write(gpa - base, value);
-      else {
-        device.write(gpa - base, 4, Number(value & 0xffff_ffffn));
-        device.write(gpa - base + 4, 4, Number(value >> 32n));
-      }
-      return true;
-    } finally {
-      lock.release();
-    }
+    return writeDevice(found, gpa - found.base, bytes as BusBytes, value, isOff) === 'busy' ? 'busy' : true;
   }
 
   /** Bytes that the blocks of such a board take, alignment included. */
@@ -644,17 +698,33 @@ export class Board {
       Rtc.layout.sizeBytes,
       GenerationId.layout.sizeBytes,
       TestFinisher.layout.sizeBytes,
-      ...config.slots.map((slot) => ports.slotLayout(slot).sizeBytes),
+      ...config.slots.flatMap((slot) => [ports.slotLayout(slot).sizeBytes, MmioTransport.layout.sizeBytes]),
       ...new Array<number>(VIRTIO_SLOTS).fill(EmptySlot.layout.sizeBytes),
     ];
-    const locks = (5 + controller.devices + VIRTIO_SLOTS) * (LOCK_BYTES + 64);
-    return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks);
+    const pci = pciBytes(config.pci, ports);
+    const locks = (5 + controller.devices + VIRTIO_SLOTS + pci.locks) * (LOCK_BYTES + 64);
+    return sizes.reduce((sum, size) => sum + roundUp(size, 64) + 64, locks + pci.bytes);
   }
 }
 
 /** Tables of the programs, and of the devices: a guest may come to own any of the machine's frames. */
-function protectionPlan({ slots }: BoardConfig, frames: number): ProtectionPlan {
-  return { frames, tables: 3 + slots.length };
+function protectionPlan(config: BoardConfig, frames: number): ProtectionPlan {
+  return { frames, tables: 3 + dmaDevices(config).length };
+}
+
+/** Who reaches guest memory by itself, by id: slots, then functions. */
+function dmaDevices({ slots, pci }: BoardConfig): string[] {
+  return [...slots, ...(pci?.functions ?? [])].map(({ id }) => id);
+}
+
+/** Of a root port. */
+function rootRequester({ device, func }: { device: number; func: number }): number {
+  return requesterId(0, device, func);
+}
+
+/** Functions share the doorbells that slots and the platform leave. */
+export function pciDoorbell(index: number): number {
+  return VIRTIO_SLOTS + (index % (DOORBELL.rtc - VIRTIO_SLOTS));
 }
 
 function aclintBytes(harts: number): number {

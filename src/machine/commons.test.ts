@@ -9,15 +9,13 @@ import { Board, type BoardConfig } from './board.ts';
 import { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 import { tellOfFrames } from './board-runner.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
-import { EmptySlot } from './empty-slot.ts';
-import { slotLayout } from './slots.ts';
+import { bareSlot, slotLayout } from './slots.ts';
 
 const MiB = 2 ** 20;
 const ports = {
   clock: { ticks: () => 0n, wallMs: () => 0 },
   slotLayout,
-  slot: (slot: { id: string }, { name, block }: { name: string; block: { buffer: ArrayBufferLike; at: number } }) =>
-    new EmptySlot(`${name}/${slot.id}`, block),
+  slot: bareSlot,
 };
 
 test('a configuration in memory is what it was', () => {

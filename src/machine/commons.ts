@@ -16,6 +16,7 @@ import { Exclusion, exclusionBlock, MOST_PROCESSORS, Scheduler, type SchedulerSh
 import { ringHotBell } from '../translator/index.ts';
 import type { BoardConfig } from './board.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
+import { MachineInterrupts } from './interrupts/index.ts';
 import { VIRT } from './virt-map.ts';
 
 const ALIGNMENT = 64;
@@ -68,6 +69,8 @@ export class Commons {
   /** Absent where one thread runs all harts in turns. */
   readonly scheduler: Scheduler | undefined;
   readonly exclusion: Exclusion;
+  /** Absent where no function of PCI Express is, or can be. */
+  readonly interrupts: MachineInterrupts | undefined;
   /** Frames that guests may come to own. */
   readonly frames: number;
   readonly #block: View<ReturnType<typeof commonsFields>>;
@@ -85,7 +88,8 @@ export class Commons {
   static sizeBytes(config: BoardConfig): number {
     const shape = shapeOf(config);
     const scheduler = config.processors === 0 ? 0 : Scheduler.sizeBytes(shape);
-    return [scheduler, exclusionBlock.sizeBytes, commonsLayout(shape.shares).sizeBytes].reduce(
+    const interrupts = MachineInterrupts.sizeBytes(config);
+    return [scheduler, exclusionBlock.sizeBytes, commonsLayout(shape.shares).sizeBytes, interrupts].reduce(
       (sum, size) => sum + roundUp(size, ALIGNMENT) + ALIGNMENT,
       0,
     );
@@ -112,6 +116,7 @@ export class Commons {
     const at = memory.block(layout.sizeBytes);
     this.#block = layout.view(memory.buffer, at);
     this.#words = new Int32Array(memory.buffer, at, 2 + MOST_PROCESSORS + 1);
+    this.interrupts = MachineInterrupts.make(memory.buffer, memory.block(MachineInterrupts.sizeBytes(config)), config);
     this.#from = memory.block(0);
     this.#to = memory.header.decodedFirst;
   }
@@ -240,6 +245,7 @@ export class Commons {
   freeLocks(): void {
     this.memory.freeLocks();
     this.scheduler?.freeLock();
+    this.interrupts?.fabric.freeLock();
   }
 
   #checkMemory({ memoryBytes }: BoardConfig): void {

@@ -26,6 +26,8 @@ export function prepareFork(board: Board, twin: Board): void {
  * of the twin follows, when its devices have what they stand on. On the thread that made both boards.
  */
 export function forkBoard(board: Board, twin: Board): void {
+  // The twin's functions tell their levels again (resumeBoard); what else waits in relays is the first one's.
+  board.commons.interrupts?.fabric.settle();
   for (const [i, vcpu] of board.vcpus.entries()) {
     const { state, hart } = must(twin.vcpus[i]);
     copyFields(savedVcpu, vcpu.state, state);

@@ -12,11 +12,10 @@ import { RIGHT } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
 import { Board } from './board.ts';
 import { boardConfig, partitionConfig } from './board-config.ts';
-import { EmptySlot } from './empty-slot.ts';
 import { IoSlots } from './io-slots.ts';
 import { IoThread } from './io-thread.ts';
 import { Random } from './machine.testing.ts';
-import { slotLayout } from './slots.ts';
+import { bareSlot, slotLayout } from './slots.ts';
 import { virtioSlot } from './virt-map.ts';
 
 const PAGE = 4096;
@@ -72,7 +71,7 @@ export class HostileDriver {
     const neighbour = partitionConfig({ memoryBytes: 4 << 20, network: false }, config);
     this.#other = Board.join(this.board.commons, neighbour, {
       ...{ clock, slotLayout },
-      slot: ({ id }, { name, block }) => new EmptySlot(`${name}/${id}`, block),
+      slot: bareSlot,
     });
     // One of each in turn: no two frames of one partition are neighbours.
     for (let page = 0; page < PAGES; page++) {

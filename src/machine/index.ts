@@ -38,8 +38,18 @@ export type { ModeName } from './guest-code.ts';
 export type { HostPorts } from './host-ports.ts';
 export { hotRegions } from './hot-regions.ts';
 export type { Aia } from './interrupt-controller.ts';
+export type { FabricStats, RequesterStats } from './interrupts/index.ts';
 export { DEFAULT_MAC, IoSlots } from './io-slots.ts';
 export { IoThread } from './io-thread.ts';
+export type { PciFunctionOptions, PciOptions } from './pci-plan.ts';
+export {
+  changeSlot,
+  type PciFunctionReport,
+  type PciPortReport,
+  type PciReport,
+  pciReport,
+  type SlotAction,
+} from './pci-report.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
 export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
 export {

@@ -31,6 +31,8 @@ export interface ControllerPlace extends InterruptOptions {
 export interface InterruptController {
   /** The line of a source, which may be set from any thread. */
   line(source: number): InterruptLine;
+  /** A message that a device writes; false: there is no interrupt file at that address. From any thread. */
+  send(gpa: number, data: number): boolean;
   /** After power-on. */
   start(): void;
   /** Drives every output again: after a restore. */
@@ -63,6 +65,7 @@ function plicController({ vcpus, block, map }: ControllerPlace): InterruptContro
   const lock = map(VIRT.plic.base, plic);
   return {
     line: (source) => locked(lock, plic.line(source)),
+    send: () => false,
     start: () => {},
     drive: () => lock.with(() => plic.drive()),
   };
@@ -99,6 +102,7 @@ function aplicController(place: ControllerPlace): InterruptController {
   const lowBits = Math.ceil(Math.log2(harts));
   return {
     line: (source) => locked(lock, root.line(source)),
+    send,
     start: () => {
       if (hasMachineMode) return;
       const machine = { basePage: VIRT.imsicM.base / 4096, lowShift: 0, lowBits };

@@ -2,18 +2,20 @@
 import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
-  type Device,
+  CID_FIRST_GUEST,
   type DeviceClock,
+  type GuestMemory,
   type NetEvents,
   VirtioBalloon,
   VirtioBlock,
   VirtioConsole,
   VirtioNet,
   VirtioRng,
+  VirtioVsock,
   type Wiring,
 } from '../devices/index.ts';
 import type { FrameOffload, UserNetwork } from '../network/index.ts';
-import type { Board, SlotConfig } from './board.ts';
+import type { Board, SlotConfig, SlotDevice } from './board.ts';
 import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
 import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
@@ -30,6 +32,8 @@ export interface SlotParts {
   readonly mac?: Uint8Array;
   /** The network's driver has started anew, and read that address. */
   readonly onNetRestart?: () => void;
+  /** The guest's context ID among sockets; CID_FIRST_GUEST by default. */
+  readonly cid?: number;
   readonly host: HostPorts;
 }
 
@@ -46,14 +50,16 @@ export class IoSlots {
     return this.#underWay;
   }
 
-  make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): Device {
+  make(slot: SlotConfig, wiring: Wiring, clock: DeviceClock): SlotDevice {
     let own: FrameMemory | undefined;
     const memory = () => (own ??= this.#parts.board().deviceMemory(slot));
+    let door: GuestMemory | undefined;
+    const dma = () => (door ??= this.#parts.board().dmaMemory(slot, memory()));
     const io = {
       memory: {
-        read: (gpa: number, into: Uint8Array) => memory().read(gpa, into),
-        write: (gpa: number, from: Uint8Array) => memory().write(gpa, from),
-        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => memory().spans(gpa, sizeBytes, access),
+        read: (gpa: number, into: Uint8Array) => dma().read(gpa, into),
+        write: (gpa: number, from: Uint8Array) => dma().write(gpa, from),
+        spans: (gpa: number, sizeBytes: number, access: 'read' | 'write') => dma().spans(gpa, sizeBytes, access),
       },
       schedule: (complete: () => void) =>
         this.#parts.host.defer(() => {
@@ -71,7 +77,7 @@ export class IoSlots {
     wiring: Wiring,
     clock: DeviceClock,
     io: ConstructorParameters<typeof VirtioConsole>[1] & object,
-  ): Device {
+  ): SlotDevice {
     switch (slot.kind) {
       case 'console':
         return new VirtioConsole(wiring, io);
@@ -88,8 +94,11 @@ export class IoSlots {
           ...io,
           mac: this.#parts.mac ?? DEFAULT_MAC,
           offloads: true,
+          ...pairsOf(slot),
           ...this.#network(),
         });
+      case 'vsock':
+        return new VirtioVsock(wiring, { ...io, cid: this.#parts.cid ?? CID_FIRST_GUEST });
       case 'balloon':
         return new VirtioBalloon(wiring, {
           ...io,
@@ -97,7 +106,7 @@ export class IoSlots {
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
-        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id });
+        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id, ...queuesOf(slot) });
       }
     }
   }
@@ -140,4 +149,12 @@ export class IoSlots {
       ...(backend.writeZeroes ? { writeZeroes: count(backend.writeZeroes) } : {}),
     };
   }
+}
+
+function queuesOf({ queues }: SlotConfig): { queues?: number } {
+  return queues === undefined ? {} : { queues };
+}
+
+function pairsOf({ queues }: SlotConfig): { pairs?: number } {
+  return queues === undefined ? {} : { pairs: queues };
 }

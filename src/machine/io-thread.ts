@@ -2,10 +2,10 @@
  * The I/O side of a machine: waits on the bell in shared memory, serves the devices whose doorbells rang, carries the
  * console's bytes, keeps the RTC's alarm. Runs on the thread that made the machine, in its event loop.
  */
-import type { Device, VirtioDevice } from '../devices/index.ts';
 import { RUN } from '../hypervisor/index.ts';
-import { type Board, DOORBELL } from './board.ts';
+import { type Board, DOORBELL, pciDoorbell } from './board.ts';
 import type { HostPorts } from './host-ports.ts';
+import { TICKS_PER_MS } from './virt-map.ts';
 
 export class IoThread {
   readonly #board: Board;
@@ -59,8 +59,16 @@ export class IoThread {
     if (rung === 0) return;
     if ((rung & (1 << DOORBELL.uart)) !== 0) this.#serveUart();
     if ((rung & (1 << DOORBELL.rtc)) !== 0) this.#armAlarm();
+    if ((rung & (1 << DOORBELL.interrupts)) !== 0) this.#attendInterrupts();
     board.slots.forEach((device, i) => {
-      if ((rung & (1 << i)) !== 0) board.locked(device, () => (device as Device as VirtioDevice<never>).service());
+      if ((rung & (1 << i)) !== 0) board.locked(device, () => device.service());
+    });
+    board.pci?.functions.forEach(({ func, device }, i) => {
+      if ((rung & (1 << pciDoorbell(i))) === 0) return;
+      board.locked(device, () => {
+        func.settle();
+        device.service();
+      });
     });
   }
 
@@ -99,6 +107,13 @@ export class IoThread {
       }
       this.#input.shift();
     }
+  }
+
+  /** Functions that interrupted too often wait for the end of a window. */
+  #attendInterrupts(): void {
+    const { interrupts } = this.#board.commons;
+    const left = interrupts?.attend();
+    if (left !== undefined) this.#host.after(left / TICKS_PER_MS, () => interrupts?.fabric.service.look());
   }
 
   #armAlarm(): void {

@@ -69,7 +69,9 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
   };
   const boards = new AttachedBoards(commons, self, attach, ({ board }) => {
     for (const vcpu of board.vcpus) translator?.stop(vcpu.state);
+    commons.interrupts?.forget(board.partition);
   });
+  if (commons.interrupts) commons.interrupts.attach = (partition) => void boards.of(partition);
   tellOfFrames(processor, (partition) => boards.of(partition).board);
   const nowMs = (): number => ticks() / TICKS_PER_MS;
 

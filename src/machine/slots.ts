@@ -1,14 +1,20 @@
 /** The virtio devices that a machine has, from its options; the same list on every thread. */
-import { VirtioBalloon, VirtioBlock, VirtioConsole, VirtioNet, VirtioRng } from '../devices/index.ts';
+import { VirtioBalloon, VirtioBlock, VirtioConsole, VirtioNet, VirtioRng, VirtioVsock } from '../devices/index.ts';
 import type { BoardPorts, SlotConfig } from './board.ts';
 
-/** Console with the agent's port, entropy, network, balloon, disks: in this order, so that disks can be added behind. */
-export function slotsOf(options: { network?: boolean; balloon?: boolean; drives?: readonly unknown[] }): SlotConfig[] {
+/** Console with the agent's port, entropy, network, balloon, sockets, disks: in this order, so that disks can be added behind. */
+export function slotsOf(options: {
+  network?: boolean;
+  balloon?: boolean;
+  vsock?: object;
+  drives?: readonly unknown[];
+}): SlotConfig[] {
   return [
     { kind: 'console', id: 'console0' },
     { kind: 'rng', id: 'rng0' },
     ...(options.network === false ? [] : [{ kind: 'net', id: 'net0' } as const]),
     ...(options.balloon === true ? [{ kind: 'balloon', id: 'balloon0' } as const] : []),
+    ...(options.vsock === undefined ? [] : [{ kind: 'vsock', id: 'vsock0' } as const]),
     ...(options.drives ?? []).map((_, i) => ({ kind: 'block', id: `disk${i}` }) as const),
   ];
 }
@@ -19,6 +25,7 @@ const CLASSES = {
   console: VirtioConsole,
   rng: VirtioRng,
   net: VirtioNet,
+  vsock: VirtioVsock,
 } as const;
 
 export const slotLayout: BoardPorts['slotLayout'] = (slot) => CLASSES[slot.kind].layout;

@@ -9,6 +9,8 @@ export interface VirtBoot extends Omit<BootRequest, 'deviceTree'> {
   /** The interrupt controller; a PLIC by default. */
   readonly aia?: Aia;
   readonly aiaGuests?: number;
+  /** There is a PCI Express root complex. */
+  readonly pcie?: boolean;
   /** The kernel's command line. */
   readonly append?: string;
   /** 64 bytes for the kernel's generator. */
@@ -17,7 +19,7 @@ export interface VirtBoot extends Omit<BootRequest, 'deviceTree'> {
 
 /** Throws OperatorError as planBoot does. */
 export function planVirtBoot(boot: VirtBoot): BootPlan {
-  const { harts, extensions, append, seed, aia, aiaGuests, ...request } = boot;
+  const { harts, extensions, append, seed, aia, aiaGuests, pcie = false, ...request } = boot;
   return planBoot({
     ...request,
     deviceTree: (initrd) =>
@@ -32,7 +34,7 @@ export function planVirtBoot(boot: VirtBoot): BootPlan {
         rngSeed: seed,
         ...(aia === undefined ? {} : { aia }),
         ...(aiaGuests === undefined ? {} : { aiaGuests }),
-        pcie: false,
+        pcie,
         generation: true,
       }),
   });

@@ -31,7 +31,7 @@ try {
       programs++;
     }
     for (const kind of FUZZED_DEVICES) {
-      await fuzz(kind, seed, RING_STEPS);
+      await fuzz(kind, seed % 2 === 0 ? 'pci' : 'mmio', seed, RING_STEPS);
       drivers++;
     }
     seed++;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restore, save } from '../../base/struct.ts';
 import { type PageRange, VirtioBalloon } from './balloon.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { Bench } from './bench.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 
 const REPORTING = 5;
 const STATS_VQ = 1;
@@ -18,8 +19,8 @@ function setUp(without: readonly number[] = []) {
     },
   };
   const device = new VirtioBalloon(bench.wiring, io);
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const [inflate, deflate, third, fourth] = driver.start(without);
   assert.ok(inflate && deflate && third && fourth);
   return { bench, device, driver, inflate, deflate, third, fourth, given, io };
@@ -40,10 +41,10 @@ function statistics(...pairs: readonly (readonly [number, bigint])[]): Uint8Arra
 
 test('the host asks, the driver inflates and says so', () => {
   const { bench, device, driver, inflate, deflate, given } = setUp();
-  const before = device.read(0xfc, 4);
+  const before = driver.registers.generation();
   device.setTarget(3);
-  assert.equal(device.read(0x100, 4), 3);
-  assert.notEqual(device.read(0xfc, 4), before, 'another generation of the configuration');
+  assert.equal(driver.config(0, 4), 3);
+  assert.notEqual(driver.registers.generation(), before, 'another generation of the configuration');
   assert.equal(driver.takeInterrupt(), 2);
   inflate.add([driver.buffer(numbers(0x80001, 0x80005)), driver.buffer(numbers(0x80007))]);
   inflate.kick();
@@ -53,7 +54,7 @@ test('the host asks, the driver inflates and says so', () => {
     given.map(({ first, count }) => [first, count]),
     [0x80001, 0x80005, 0x80007].map((page) => [page, 1]),
   );
-  device.write(0x104, 4, 3);
+  driver.registers.setConfig(4, 4, 3);
   assert.deepEqual([device.target, device.actual], [3, 3]);
   deflate.add([driver.buffer(numbers(0x80001))]);
   deflate.kick();
@@ -64,13 +65,13 @@ test('the host asks, the driver inflates and says so', () => {
 });
 
 test("other fields of the configuration are not the driver's to write", () => {
-  const { device } = setUp();
+  const { bench, device, driver } = setUp();
   device.setTarget(7);
-  device.write(0x100, 4, 9);
-  device.write(0x104, 1, 9);
-  device.write(0x106, 4, 9);
+  driver.registers.setConfig(0, 4, 9);
+  driver.registers.setConfig(4, 1, 9);
+  driver.registers.setConfig(6, 4, 9);
   assert.deepEqual([device.target, device.actual], [7, 0]);
-  assert.equal(device.state.unassignedWrites, 3);
+  assert.equal(bench.transport.state.unassignedWrites, 3);
 });
 
 test('of free memory that is reported, whole pages go', () => {
@@ -145,16 +146,16 @@ test('what waits is known after a restore; a reset forgets it, and the balloon i
   third.add([driver.buffer(statistics([4, 100n]))]);
   third.kick();
   bench.serve(device);
-  device.write(0x104, 4, 12);
+  driver.registers.setConfig(4, 4, 12);
   device.setTarget(20);
   const bytes = save(device.layout, device.state);
   const other = new Bench(VirtioBalloon.layout);
-  const again = new VirtioBalloon(other.wiring, { ...io, memory: bench.memory });
+  const again = other.plug(new VirtioBalloon(other.wiring, { ...io, memory: bench.memory }));
   restore(again.layout, again.state, bytes);
   again.resume();
   assert.deepEqual([again.target, again.actual, again.statistics], [20, 12, { freeBytes: 100 }]);
   again.askStatistics();
   assert.equal(third.take().length, 1);
-  device.write(0x70, 4, 0);
+  driver.registers.setStatus(0);
   assert.deepEqual([device.target, device.actual, device.statistics], [20, 0, {}]);
 });

@@ -9,10 +9,9 @@
  */
 import { array, struct, type View } from '../../base/struct.ts';
 import { Chain } from './chain.ts';
-import { CONFIG_AT } from './mmio-registers.ts';
 import type { Queue } from './queue.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_BALLOON = 5;
 const F = { STATS_VQ: 1, DEFLATE_ON_OOM: 2, REPORTING: 5 } as const;
@@ -34,7 +33,7 @@ const STATISTICS = 'swapIn swapOut majorFaults minorFaults freeBytes totalBytes 
 export type BalloonStatistics = Readonly<Record<string, number>>;
 
 const fields = {
-  ...transportFields(4, CONFIG.bytes),
+  ...virtioFields(4, CONFIG.bytes),
   /** The statistics' buffer that waits to be asked for: its descriptor plus 1. */
   statisticsHead: 'u32',
   statisticsKnown: 'u32',
@@ -82,7 +81,7 @@ export class VirtioBalloon extends VirtioDevice<View<typeof fields>> {
   }
 
   /** The driver says how many pages are in the balloon. */
-  protected override writeConfig(at: number, bytes: number, value: number): boolean {
+  override writeConfig(at: number, bytes: number, value: number): boolean {
     if (at !== CONFIG.actual || bytes !== 4) return false;
     this.setConfig(CONFIG.actual, 4, value);
     return true;
@@ -96,11 +95,11 @@ export class VirtioBalloon extends VirtioDevice<View<typeof fields>> {
 
   /** Pages that were asked for, and that the balloon has. */
   get target(): number {
-    return this.read(CONFIG_AT + CONFIG.target, 4);
+    return this.readConfig(CONFIG.target, 4);
   }
 
   get actual(): number {
-    return this.read(CONFIG_AT + CONFIG.actual, 4);
+    return this.readConfig(CONFIG.actual, 4);
   }
 
   /** What the guest last said of its memory; it is asked for it anew by `askStatistics`. */

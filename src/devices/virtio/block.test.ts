@@ -12,15 +12,15 @@ const { OK, IOERR, UNSUPP } = VIRTIO_BLK_S;
 const F = { RO: 5, FLUSH: 9, MQ: 12, DISCARD: 13, WRITE_ZEROES: 14 };
 
 test('configuration: capacity in sectors, limits, topology', () => {
-  const { device } = new BlockBench(new MemoryBackend(5 * 2 ** 40));
-  assert.equal(device.read(0x100, 4), 0x8000_0000);
-  assert.equal(device.read(0x104, 4), 2);
-  assert.equal(device.read(0x108, 4), 65536);
-  assert.equal(device.read(0x10c, 4), 254);
-  assert.equal(device.read(0x114, 4), 512);
-  assert.equal(device.read(0x118, 1), 3);
-  assert.equal(device.read(0x122, 2), 1);
-  assert.equal(device.read(0x138, 1), 1);
+  const { driver } = new BlockBench(new MemoryBackend(5 * 2 ** 40));
+  assert.equal(driver.config(0, 4), 0x8000_0000);
+  assert.equal(driver.config(4, 4), 2);
+  assert.equal(driver.config(8, 4), 65536);
+  assert.equal(driver.config(12, 4), 254);
+  assert.equal(driver.config(0x14, 4), 512);
+  assert.equal(driver.config(0x18, 1), 3);
+  assert.equal(driver.config(0x22, 2), 1);
+  assert.equal(driver.config(0x38, 1), 1);
 });
 
 test('features follow the backend', () => {
@@ -367,9 +367,8 @@ test('a saved guest that needs what the disk has not now is refused with a reaso
 
 test('what a driver wrote but never got agreed on does not keep its guest from being restored', () => {
   const disk = new BlockBench(new MemoryBackend(MIB));
-  disk.device.write(0x70, 4, 0);
-  disk.device.write(0x24, 4, 0);
-  disk.device.write(0x20, 4, 0xffff_ffff);
+  disk.driver.registers.setStatus(0);
+  disk.driver.registers.accept(0, 0xffff_ffff);
   const saved = save(disk.device.layout, disk.device.state);
   restore(disk.device.layout, disk.device.state, saved);
   assert.doesNotThrow(() => disk.device.resume());
@@ -381,6 +380,6 @@ test('a disk that has grown since the guest was saved is announced', () => {
   const grown = new BlockBench(new MemoryBackend(2 * MIB));
   restore(grown.device.layout, grown.device.state, saved);
   grown.device.resume();
-  assert.equal(grown.device.read(0x100, 4), 4096);
+  assert.equal(grown.driver.config(0, 4), 4096);
   assert.equal(grown.bench.line, true);
 });

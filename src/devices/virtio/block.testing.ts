@@ -1,10 +1,11 @@
 /** A driver of the block device, for tests, benchmarks and fuzzers: requests as Linux's virtio_blk builds them. */
 import assert from 'node:assert/strict';
 import type { Block } from '../device.ts';
+import { Bench } from './bench.testing.ts';
 import { type BlockIo, VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VIRTIO_BLK_T } from './block-request.ts';
-import { Bench, type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
+import { type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import type { FakeMemoryOptions } from './fake-memory.testing.ts';
 
 export interface Answer {
@@ -42,13 +43,8 @@ export class BlockBench {
         this.reports.push(`${operation}: ${cause instanceof Error ? cause.message : cause}`),
     };
     this.device = this.newDevice();
-    this.device.reset();
-    const driven = {
-      read: (offset: number, bytes: 1 | 2 | 4) => this.device.read(offset, bytes),
-      write: (offset: number, bytes: 1 | 2 | 4, value: number) => this.device.write(offset, bytes, value),
-      service: () => this.device.service(),
-    };
-    this.driver = new FakeDriver(driven, this.bench.memory);
+    this.bench.start(this.device);
+    this.driver = new FakeDriver(this.bench);
     this.queues = this.driver.start(options.without);
     this.serve();
   }
@@ -59,7 +55,7 @@ export class BlockBench {
 
   /** Another process's instance over the same block. */
   newDevice(): VirtioBlock {
-    return new VirtioBlock(this.bench.wiring, { ...this.bench.io, ...this.#io });
+    return this.bench.plug(new VirtioBlock(this.bench.wiring, { ...this.bench.io, ...this.#io }));
   }
 
   serve(): void {

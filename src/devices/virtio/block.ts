@@ -25,8 +25,8 @@ import {
 import { BlockRequest, type BlockStatus, identity, inTurn, VIRTIO_BLK_S, VIRTIO_BLK_T } from './block-request.ts';
 import { PiecePool } from './piece-pool.ts';
 import type { Queue } from './queue.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_BLOCK = 2;
 /** While requests hold more than this, further ones wait in the queue. */
@@ -39,7 +39,7 @@ const ID_BYTES = 20;
 const HEAD_WORDS = QUEUE_SIZE / 32;
 
 const fields = {
-  ...transportFields(BLOCK_QUEUES_MAX, CONFIG_BYTES),
+  ...virtioFields(BLOCK_QUEUES_MAX, CONFIG_BYTES),
   /** Bit per head, by queue: taken from the available ring and not yet returned. */
   underWay: array('u32', BLOCK_QUEUES_MAX * HEAD_WORDS),
 } as const;

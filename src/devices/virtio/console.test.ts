@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restore, save } from '../../base/struct.ts';
+import { Bench } from './bench.testing.ts';
 import { type ConsoleIo, VirtioConsole } from './console.ts';
-import { Bench, type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
+import { type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import { Random } from './random.testing.ts';
 
 const MULTIPORT = 1;
@@ -29,19 +30,12 @@ class Guest {
   constructor(options: Partial<ConsoleIo> = {}) {
     this.io = { ...this.bench.io, ...options };
     this.device = this.newDevice();
-    this.device.reset();
-    this.driver = new FakeDriver(
-      {
-        read: (offset, width) => this.device.read(offset, width),
-        write: (offset, width, value) => this.device.write(offset, width, value),
-        service: () => this.device.service(),
-      },
-      this.bench.memory,
-    );
+    this.bench.start(this.device);
+    this.driver = new FakeDriver(this.bench);
   }
 
   newDevice(): VirtioConsole {
-    const device = new VirtioConsole(this.bench.wiring, this.io);
+    const device = this.bench.plug(new VirtioConsole(this.bench.wiring, this.io));
     for (const [i, port] of device.ports.entries()) {
       port.onData = (data) => this.log.push(`${i}: ${text(data)}`);
       port.onOpen = () => this.log.push(`${i} opens`);
@@ -126,7 +120,7 @@ class Guest {
 
 test('configuration: two ports, their queues and no more', () => {
   const guest = new Guest();
-  assert.equal(guest.device.read(0x104, 4), 2);
+  assert.equal(guest.driver.config(4, 4), 2);
   assert.deepEqual(
     [0, 1, 2, 3, 4, 5, 6, 7].map((i) => guest.driver.queueSizeMax(i)),
     [64, 64, 64, 64, 64, 64, 0, 0],
@@ -331,8 +325,8 @@ test('a new size is told once, columns first, with a new configuration', () => {
   guest.device.resize(132, 43);
   guest.serve();
   assert.deepEqual(guest.messages(), [{ id: 0, event: 5, value: 1, extra: [132, 0, 43, 0] }]);
-  assert.equal(guest.device.read(0x100, 2), 132);
-  assert.equal(guest.device.read(0x102, 2), 43);
+  assert.equal(guest.driver.config(0, 2), 132);
+  assert.equal(guest.driver.config(2, 2), 43);
   const old = new Guest({ resizeRowsFirst: true }).up();
   old.device.resize(132, 43);
   old.serve();

@@ -15,8 +15,8 @@ import { struct, structs, type View } from '../../base/struct.ts';
 import { Chain } from './chain.ts';
 import { ConsolePort, type ConsolePortOptions, consolePortLayout } from './console-port.ts';
 import type { Queue } from './queue.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_CONSOLE = 3;
 const VIRTIO_CONSOLE_F = { SIZE: 0, MULTIPORT: 1 } as const;
@@ -48,7 +48,7 @@ const SERVICE_BYTES = 1 << 20;
 const CHAIN_COST_BYTES = 256;
 
 const fields = {
-  ...transportFields(2 * (CONSOLE_PORTS_MAX + 1), CONFIG.end),
+  ...virtioFields(2 * (CONSOLE_PORTS_MAX + 1), CONFIG.end),
   /** Which of `resets` the doors have been told of. */
   resetsSeen: 'u32',
   /** Control messages that made no sense: unknown ports and events. */

@@ -4,10 +4,10 @@
  */
 import { struct, type View } from '../../base/struct.ts';
 import { Chain } from './chain.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
-const fields = { ...transportFields(2, 8), echoed: 'u32', ended: 'u32' } as const;
+const fields = { ...virtioFields(2, 8), echoed: 'u32', ended: 'u32' } as const;
 const layout = struct('virtio-echo', fields);
 
 /** Chains of one service: small, so that tests meet the bound. */

@@ -1,80 +1,11 @@
 /**
- * A virtio-mmio driver for tests, benchmarks and fuzzers: it does what Linux's virtio_mmio and virtio_ring do, over
- * a device's registers and the fake memory, and lets a test do what they never would. `Bench` holds a device's
- * surroundings: memory, interrupt line, doorbell, and a hand-cranked schedule for completions.
+ * A virtio driver for tests, benchmarks and fuzzers: it does what Linux's virtio_ring and a transport's driver do, over
+ * a device's registers and the fake memory, and lets a test do what they never would.
  */
 import assert from 'node:assert/strict';
-import type { AnyLayout } from '../../base/struct.ts';
-import type { Block } from '../device.ts';
-import { FakeMemory, type FakeMemoryOptions } from './fake-memory.testing.ts';
+import type { DriverRegisters } from './driver-registers.testing.ts';
+import type { FakeMemory } from './fake-memory.testing.ts';
 import { STATUS, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from './spec.ts';
-import type { IoPorts, Wiring } from './transport.ts';
-
-/** What the driver needs of a device. */
-export interface DrivenDevice {
-  read(offset: number, bytes: 1 | 2 | 4): number;
-  write(offset: number, bytes: 1 | 2 | 4, value: number): void;
-  service(): void;
-}
-
-export class Bench {
-  readonly memory: FakeMemory;
-  readonly scheduled: (() => void)[] = [];
-  readonly block: Block;
-  line = false;
-  rings = 0;
-  #served = 0;
-
-  constructor(layout: AnyLayout, options: FakeMemoryOptions = {}) {
-    this.memory = new FakeMemory(options);
-    this.block = { buffer: new SharedArrayBuffer(layout.sizeBytes + 64), at: 64 };
-  }
-
-  get wiring(): Wiring {
-    return {
-      name: 'virtio@10001000',
-      block: this.block,
-      irq: {
-        set: (level) => {
-          this.line = level;
-        },
-      },
-      doorbell: {
-        ring: () => {
-          this.rings++;
-        },
-      },
-    };
-  }
-
-  get io(): IoPorts {
-    return { memory: this.memory, schedule: (complete) => this.scheduled.push(complete) };
-  }
-
-  /** Services while the doorbell rings, at most `bound` times; true when it then was silent. */
-  serve(device: DrivenDevice, bound = 10_000): boolean {
-    for (let i = 0; i < bound && this.#served !== this.rings; i++) {
-      this.#served = this.rings;
-      device.service();
-    }
-    return this.#served === this.rings;
-  }
-
-  /** Runs what completions are scheduled, in order; those that they schedule too. */
-  complete(): void {
-    for (let next = this.scheduled.shift(); next !== undefined; next = this.scheduled.shift()) next();
-  }
-
-  /** Lets the host's promises settle, completes and serves until nothing is left to do. */
-  async settle(device: DrivenDevice): Promise<void> {
-    for (let quiet = 0; quiet < 3; quiet++) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.scheduled.length > 0 || this.#served !== this.rings) quiet = -1;
-      this.complete();
-      this.serve(device);
-    }
-  }
-}
 
 export interface Buffer {
   readonly gpa: number;
@@ -87,12 +18,13 @@ export interface Used {
 }
 
 export class FakeDriver {
-  readonly device: DrivenDevice;
+  readonly registers: DriverRegisters;
   readonly memory: FakeMemory;
   #features = new Set<number>();
 
-  constructor(device: DrivenDevice, memory: FakeMemory) {
-    this.device = device;
+  /** As of a test bench (bench.testing.ts). */
+  constructor({ registers, memory }: { readonly registers: DriverRegisters; readonly memory: FakeMemory }) {
+    this.registers = registers;
     this.memory = memory;
   }
 
@@ -100,8 +32,7 @@ export class FakeDriver {
   offered(): Set<number> {
     const bits = new Set<number>();
     for (let word = 0; word < 2; word++) {
-      this.device.write(0x14, 4, word);
-      const value = this.device.read(0x10, 4);
+      const value = this.registers.offered(word);
       for (let bit = 0; bit < 32; bit++) if ((value >>> bit) & 1) bits.add(word * 32 + bit);
     }
     return bits;
@@ -109,19 +40,18 @@ export class FakeDriver {
 
   /** Steps 1 to 6 of section 3.1.1, accepting `features` and VERSION_1; true when FEATURES_OK stayed set. */
   negotiate(features: Iterable<number>): boolean {
-    const { device } = this;
-    device.write(0x70, 4, 0);
-    device.write(0x70, 4, STATUS.ACKNOWLEDGE);
-    device.write(0x70, 4, STATUS.ACKNOWLEDGE | STATUS.DRIVER);
+    const { registers } = this;
+    registers.setStatus(0);
+    registers.setStatus(STATUS.ACKNOWLEDGE);
+    registers.setStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
     this.#features = new Set([...features, VIRTIO_F_VERSION_1]);
     for (let word = 0; word < 2; word++) {
       let value = 0;
       for (const bit of this.#features) if (bit >> 5 === word) value |= 1 << (bit & 31);
-      device.write(0x24, 4, word);
-      device.write(0x20, 4, value >>> 0);
+      registers.accept(word, value >>> 0);
     }
-    device.write(0x70, 4, device.read(0x70, 4) | STATUS.FEATURES_OK);
-    return (device.read(0x70, 4) & STATUS.FEATURES_OK) !== 0;
+    registers.setStatus(registers.status() | STATUS.FEATURES_OK);
+    return (registers.status() & STATUS.FEATURES_OK) !== 0;
   }
 
   /** Negotiates everything that is offered, except `without`, sets all queues up and says DRIVER_OK. */
@@ -136,44 +66,36 @@ export class FakeDriver {
   }
 
   driverOk(): void {
-    this.device.write(0x70, 4, this.device.read(0x70, 4) | STATUS.DRIVER_OK);
+    this.registers.setStatus(this.registers.status() | STATUS.DRIVER_OK);
   }
 
   queueSizeMax(index: number): number {
-    this.device.write(0x30, 4, index);
-    return this.device.read(0x34, 4);
+    return this.registers.queueSizeMax(index);
   }
 
   setUp(index: number, size: number): FakeQueue {
-    const { device, memory } = this;
+    const { registers } = this;
     const queue = new FakeQueue(this, index, size, this.#features);
-    device.write(0x30, 4, index);
-    assert.equal(device.read(0x44, 4), 0, 'the queue is in use');
-    device.write(0x38, 4, size);
-    const words = [
-      [0x80, queue.table],
-      [0x90, queue.available],
-      [0xa0, queue.used],
-    ] as const;
-    for (const [at, gpa] of words) {
-      device.write(at, 4, gpa >>> 0);
-      device.write(at + 4, 4, Math.floor(gpa / 2 ** 32));
-    }
-    device.write(0x44, 4, 1);
-    assert.equal(device.read(0x44, 4), 1, 'the device refused the queue');
-    assert.equal(memory, this.memory);
+    assert.ok(!registers.isReady(index), 'the queue is in use');
+    registers.setSize(index, size);
+    registers.setAddresses(index, queue);
+    registers.enable(index);
+    assert.ok(registers.isReady(index), 'the device refused the queue');
     return queue;
   }
 
   status(): number {
-    return this.device.read(0x70, 4);
+    return this.registers.status();
+  }
+
+  /** Reads the device's configuration. */
+  config(at: number, bytes: 1 | 2 | 4): number {
+    return this.registers.config(at, bytes);
   }
 
   /** Reads and acknowledges, as an interrupt handler does. */
   takeInterrupt(): number {
-    const bits = this.device.read(0x60, 4);
-    if (bits !== 0) this.device.write(0x64, 4, bits);
-    return bits;
+    return this.registers.takeInterrupt();
   }
 
   /** A buffer of the guest's with these bytes. */
@@ -281,14 +203,14 @@ export class FakeQueue {
       const event = this.#memory.u16(this.used + 4 + this.size * 8);
       if (((this.#added - event - 1) & 0xffff) >= ((this.#added - before) & 0xffff)) return false;
     } else if ((this.#memory.u16(this.used) & 1) !== 0) return false;
-    this.#driver.device.write(0x50, 4, this.index);
+    this.#driver.registers.notify(this.index);
     return true;
   }
 
   /** Notifies whether the device wants it or not. */
   forceKick(): void {
     this.#kicked = this.#added;
-    this.#driver.device.write(0x50, 4, this.index);
+    this.#driver.registers.notify(this.index);
   }
 
   /** Takes what the device has returned, frees the descriptors, and asks for the next interrupt. */

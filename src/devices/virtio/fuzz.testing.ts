@@ -9,22 +9,29 @@
  */
 import assert from 'node:assert/strict';
 import { restore, save } from '../../base/struct.ts';
+import type { AccessBytes } from '../device.ts';
+import type { PciFunction } from '../pci/index.ts';
 import { VirtioBalloon } from './balloon.ts';
+import { type AnyVirtioDevice, Bench, type TransportKind } from './bench.testing.ts';
 import { VirtioBlock } from './block.ts';
 import type { BlockBackend } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
+import type { MmioWindow } from './driver-registers.testing.ts';
 import { EchoDevice } from './echo-device.testing.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 import { FRAMES, HostileMemory, Rings, type Style } from './hostile-guest.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { mmioRegisters } from './mmio-registers.ts';
+import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
+import { partialFrame } from './net-frames.testing.ts';
+import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
-import type { TransportState } from './state.ts';
-import type { IoPorts, VirtioDevice } from './transport.ts';
-
-type AnyVirtioDevice = VirtioDevice<TransportState>;
+import type { IoPorts } from './virtio-device.ts';
+import { VirtioVsock } from './vsock.ts';
+import { CID_FIRST_GUEST, VsockHeader, type VsockOp } from './vsock-packet.ts';
+import type { VsockEvents, VsockRequest, VsockStream } from './vsock-port.ts';
 
 /** A device and what its host does to it. */
 interface Subject {
@@ -33,7 +40,7 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon'] as const;
+export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
@@ -43,10 +50,16 @@ const LAYOUTS = {
   console: VirtioConsole.layout,
   net: VirtioNet.layout,
   rng: VirtioRng.layout,
+  vsock: VirtioVsock.layout,
 } as const;
 
 const RECEIVE_STYLE: Style = { readable: [], writable: [1600, 12, 2048, 100] };
-const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>> = {
+const SEND_STYLE: Style = { readable: [12, 60, 1400], writable: [] };
+/** Of a control queue: class and command, data, answer. */
+const CONTROL_STYLE: Style = { readable: [2, 4, 12, 40], writable: [1] };
+const NET_PAIRS = 2;
+/** By queue; queues beyond begin again. */
+const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
   balloon: [
     { readable: [1024, 40], writable: [] },
     { readable: [70], writable: [8192] },
@@ -60,12 +73,35 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly [even: Style, odd: Style]>>
     { readable: [16], writable: [512, 4096, 1] },
   ],
   console: [RECEIVE_STYLE, { readable: [8, 300], writable: [] }],
-  net: [RECEIVE_STYLE, { readable: [12, 60, 1400], writable: [] }],
+  net: [RECEIVE_STYLE, SEND_STYLE, CONTROL_STYLE, SEND_STYLE, CONTROL_STYLE],
   rng: [
     { readable: [], writable: [64, 100] },
     { readable: [], writable: [8] },
   ],
+  vsock: [
+    { readable: [], writable: [1000, 100] },
+    { readable: [144, 100, 300], writable: [], head: vsockHead },
+    { readable: [], writable: [4] },
+  ],
 };
+
+/** A packet's header of a few streams, some of which the host has asked for. */
+function vsockHead(random: Random): Uint8Array {
+  const header = new VsockHeader();
+  const isOurs = random.oneIn(3);
+  header.set({
+    ...{ sourceCid: random.oneIn(30) ? random.u32() : CID_FIRST_GUEST, destinationCid: random.oneIn(30) ? 1 : 2 },
+    sourcePort: random.below(6),
+    destinationPort: isOurs ? 2 ** 30 + 1 + random.below(8) : random.below(3),
+    op: random.pick([1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 7, random.below(9)]) as VsockOp,
+    lengthBytes: random.oneIn(40) ? random.u32() : random.pick([0, 0, 10, 100]),
+    type: random.oneIn(30) ? random.below(4) : 1,
+    flags: random.below(4),
+    bufferBytes: random.pick([0, 1, 1000, 1 << 18, random.u32()]),
+    forwardedBytes: random.oneIn(4) ? random.u32() : random.below(2000),
+  });
+  return header.bytes;
+}
 
 /** What a run met, to see that the fuzzer gets anywhere. */
 export interface FuzzOutcome {
@@ -74,13 +110,17 @@ export interface FuzzOutcome {
 }
 
 /** One run; throws when something does not hold. The seed decides everything. */
-export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Promise<FuzzOutcome> {
+export async function fuzz(
+  kind: FuzzedDevice,
+  transport: TransportKind,
+  seed: number,
+  steps: number,
+): Promise<FuzzOutcome> {
   const random = new Random(seed);
-  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES });
+  const bench = new Bench(LAYOUTS[kind], { frames: FRAMES, transport });
   const memory = new HostileMemory(bench.memory, random);
   const subject = subjectOf(kind, bench, memory, random);
-  let device = subject.make();
-  device.reset();
+  let device = bench.start(subject.make());
   const rings = new Rings(bench.memory, random, STYLES[kind]);
   const violations: Record<string, number> = {};
   const note = () => {
@@ -98,10 +138,10 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
   for (let step = 0; step < steps; step++) {
     switch (random.below(16)) {
       case 0:
-        anyRegister(device, random);
+        anyRegister(bench, random);
         break;
       case 1:
-        if (random.oneIn(8)) bringUp(device, rings, random);
+        if (random.oneIn(8)) bringUp(bench, rings, random);
         break;
       case 2:
         subject.host(device);
@@ -112,9 +152,9 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
       case 4:
         if (random.oneIn(10)) {
           note();
-          const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-          if (random.oneIn(2)) device = subject.make();
-          restore(device.layout, device.state, saved);
+          const saved = JSON.parse(JSON.stringify(bench.models.map(({ layout, state }) => save(layout, state))));
+          if (random.oneIn(2)) device = bench.plug(subject.make());
+          for (const [i, { layout, state }] of bench.models.entries()) restore(layout, state, saved[i]);
           for (let i = 0; i < device.state.violations.length; i++) device.state.violations[i] = 0;
           device.resume();
         }
@@ -129,11 +169,11 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
         serve();
         break;
       case 8:
-        if (!device.live) bringUp(device, rings, random);
+        if (!device.live) bringUp(bench, rings, random);
         break;
       default:
         rings.offer();
-        if (random.oneIn(3)) device.write(0x50, 4, random.below(device.state.queues.length));
+        if (random.oneIn(3)) bench.registers.notify(random.below(device.state.queues.length));
     }
   }
   serve();
@@ -147,66 +187,91 @@ export async function fuzz(kind: FuzzedDevice, seed: number, steps: number): Pro
 /** After all that, a reset makes the device work for an honest driver. */
 async function recovers(subject: Subject, bench: Bench, memory: HostileMemory): Promise<void> {
   memory.calm();
-  const device = subject.make();
-  device.reset();
+  const device = bench.start(subject.make());
   bench.serve(device);
-  const driver = new FakeDriver(device, bench.memory);
+  const driver = new FakeDriver(bench);
   assert.ok(driver.negotiate(driver.offered()), 'the device refuses its own features after the reset');
   driver.driverOk();
   await bench.settle(device);
   assert.ok(device.live);
 }
 
-function anyRegister(device: AnyVirtioDevice, random: Random): void {
+function anyRegister(bench: Bench, random: Random): void {
+  if (bench.transport instanceof MmioTransport) anyAccess(bench.transport, mmioRegisters.rows, 0x1000, 0x70, random);
+  else anyOfFunction(bench.transport.function, random);
+}
+
+/** Configuration space, MSI-X's table, the device's parts. */
+function anyOfFunction(func: PciFunction, random: Random): void {
+  if (random.oneIn(4)) {
+    // Seldom off the bus, or nothing ever gets going; never told where it lies.
+    const rows = func.config.rows.filter(({ at }) => at >= 0x28);
+    anyAccess(func, rows, 0x1000, undefined, random);
+    if (!random.oneIn(10)) func.write(0x04, 2, 6);
+    return;
+  }
+  const bar = random.pick(func.description.bars);
+  const window = {
+    read: (offset: number, bytes: AccessBytes) => func.readBar(bar, offset, bytes),
+    write: (offset: number, bytes: AccessBytes, value: number) => func.writeBar(bar, offset, bytes, value),
+  };
+  const parts = [...pciRegisters.rows, { at: 0x1000 }, { at: 0x2000 }, { at: 0x2004 }, { at: 0x3000 }, { at: 0x3004 }];
+  anyAccess(window, bar.index === 4 ? parts : [{ at: 0 }, { at: 12 }, { at: 0x800 }], bar.sizeBytes, 0x14, random);
+}
+
+/** Some access to a window whose registers are at `rows`. */
+function anyAccess(
+  window: MmioWindow,
+  rows: readonly { readonly at: number }[],
+  sizeBytes: number,
+  statusAt: number | undefined,
+  random: Random,
+): void {
   const bytes = random.pick([1, 2, 4, 4, 4] as const);
-  const at = random.oneIn(4) ? random.below(0x1000) : random.pick(mmioRegisters.rows).at;
+  const at = random.oneIn(4) ? random.below(sizeBytes) : random.pick(rows).at;
   const offset = at - (at % bytes);
   if (random.oneIn(2)) {
-    const value = device.read(offset, bytes);
+    const value = window.read(offset, bytes);
     assert.ok(Number.isInteger(value) && value >= 0 && value < 2 ** (bytes * 8), `read ${value} from ${offset}`);
   } else {
     // A status of 0 resets: seldom, or nothing ever gets going.
     const value = random.oneIn(2) ? random.below(32) : random.u32();
-    if (offset === 0x70 && value === 0 && !random.oneIn(20)) return;
-    device.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
+    if (offset === statusAt && value === 0 && !random.oneIn(20)) return;
+    window.write(offset, bytes, bytes === 4 ? value : value & (2 ** (bytes * 8) - 1));
   }
 }
 
 /** The status dance, mostly right, with rings mostly in memory. */
-function bringUp(device: AnyVirtioDevice, rings: Rings, random: Random): void {
-  device.write(0x70, 4, 0);
-  device.write(0x70, 4, 1);
-  device.write(0x70, 4, 3);
+function bringUp({ registers, transport }: Bench, rings: Rings, random: Random): void {
+  const { state } = transport.device;
+  for (const status of [0, 1, 3]) registers.setStatus(status);
   for (let word = 0; word < 2; word++) {
-    const offered = device.state.offered[word] ?? 0;
+    const offered = state.offered[word] ?? 0;
     const optional = random.oneIn(3) ? random.u32() : 0xffff_ffff;
-    device.write(0x24, 4, word);
-    device.write(0x20, 4, word === 0 ? (offered & optional) >>> 0 : offered);
+    registers.accept(word, word === 0 ? (offered & optional) >>> 0 : offered);
   }
-  device.write(0x70, 4, 11);
+  registers.setStatus(11);
   rings.clear();
-  for (let i = 0; i < device.state.queues.length; i++) {
-    device.write(0x30, 4, i);
-    const sizeMax = device.read(0x34, 4);
-    if (sizeMax === 0) continue;
-    const size = random.oneIn(20) ? random.u32() : 2 ** random.below(5);
+  // With many queues, one that is broken would be the rule.
+  const isSound = random.oneIn(2);
+  for (let i = 0; i < state.queues.length; i++) {
+    if (registers.queueSizeMax(i) === 0) continue;
+    const size = !isSound && random.oneIn(20) ? random.u32() : 2 ** random.below(5);
     const ring = rings.add(Math.min(16, size));
-    device.write(0x38, 4, size);
-    for (const [at, gpa] of [
-      [0x80, ring.table],
-      [0x90, ring.available],
-      [0xa0, ring.used],
-    ] as const) {
-      device.write(at, 4, random.oneIn(100) ? random.u32() : gpa);
-      device.write(at + 4, 4, random.oneIn(100) ? random.below(0x200000) : 0);
-    }
-    device.write(0x44, 4, 1);
+    const wild = (gpa: number): number => {
+      if (isSound) return gpa;
+      const low = random.oneIn(100) ? random.u32() : gpa;
+      return random.oneIn(100) ? random.below(0x200000) * 2 ** 32 + low : low;
+    };
+    registers.setSize(i, size);
+    registers.setAddresses(i, { table: wild(ring.table), available: wild(ring.available), used: wild(ring.used) });
+    registers.enable(i);
   }
-  device.write(0x70, 4, 15);
+  registers.setStatus(15);
 }
 
 function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, random: Random): Subject {
-  const io: IoPorts = { ...bench.io, memory };
+  const io: IoPorts = { ...bench.io, memory: bench.reach(memory) };
   const { wiring } = bench;
   switch (kind) {
     case 'echo':
@@ -253,16 +318,22 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
       const port = { send: (frame: Uint8Array) => void assert.ok(frame.length >= 14) };
       const offloads = random.oneIn(2);
       return {
-        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads }),
+        make: () => new VirtioNet(wiring, { ...io, port, events, mac: new Uint8Array(6), offloads, pairs: NET_PAIRS }),
         host: (device) => {
           const net = device as unknown as VirtioNet;
           if (random.oneIn(20)) net.setLinkUp(random.oneIn(2));
+          if (random.oneIn(20)) net.announce();
           const segmentBytes = random.oneIn(4) ? 1460 : 0;
-          const frame = random.bytes(14 + random.below(3000));
+          const isWhole = random.oneIn(2);
+          const payload = random.bytes(random.below(3000));
+          const version = random.pick([4, 6] as const);
+          const frame = isWhole ? partialFrame({ payload, version }).frame : random.bytes(14 + random.below(3000));
           net.receive(frame, { checksumValid: segmentBytes > 0 || random.oneIn(2), segmentBytes });
         },
       };
     }
+    case 'vsock':
+      return vsockSubject(bench, io, random);
     case 'console':
       return {
         make: () => {
@@ -286,6 +357,61 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
   }
+}
+
+/** Its host asks for streams, accepts, refuses, waits, writes, pauses, ends, gives up. */
+function vsockSubject(bench: Bench, io: IoPorts, random: Random): Subject {
+  const streams: VsockStream[] = [];
+  const requests: VsockRequest[] = [];
+  const act = (stream: VsockStream | undefined): void => {
+    switch (random.below(7)) {
+      case 0:
+        stream?.end();
+        break;
+      case 1:
+        if (random.oneIn(4)) stream?.reset();
+        break;
+      case 2:
+        stream?.pause();
+        break;
+      case 3:
+        stream?.resume();
+        break;
+      default:
+        stream?.write(random.bytes(random.below(3000)));
+    }
+  };
+  const events = (): VsockEvents => {
+    let isOver = false;
+    const mood = (): void => {
+      assert.ok(!isOver, 'an event after the stream has failed');
+      if (random.oneIn(10)) act(streams[random.below(streams.length + 1)]);
+    };
+    return {
+      ...{ connected: mood, data: mood, drained: mood, ended: mood },
+      failed: () => {
+        assert.ok(!isOver, 'it fails twice');
+        isOver = true;
+      },
+    };
+  };
+  return {
+    make: () => {
+      const device = new VirtioVsock(bench.wiring, { ...io, cid: CID_FIRST_GUEST });
+      device.listen('any', (request) => {
+        if (random.oneIn(2)) streams.push(request.accept(events()));
+        else requests.push(request);
+      });
+      return device;
+    },
+    host: (device) => {
+      if (random.oneIn(4)) streams.push((device as unknown as VirtioVsock).connect(random.below(6), events()));
+      const request = random.oneIn(2) ? requests.shift() : undefined;
+      if (random.oneIn(3)) request?.refuse();
+      else if (request !== undefined) streams.push(request.accept(events()));
+      act(streams[random.below(streams.length + 1)]);
+    },
+  };
 }
 
 /** A disk that answers now, later, or with an error. */

@@ -7,10 +7,12 @@ import type { GuestMemory } from '../device.ts';
 import { type FakeMemory, FRAME_BYTES } from './fake-memory.testing.ts';
 import type { Random } from './random.testing.ts';
 
-/** What chains mostly look like: buffer sizes of the readable and the writable part, for even and for odd queues. */
+/** What chains of a queue mostly look like: buffer sizes of the readable and the writable part. */
 export interface Style {
   readonly readable: readonly number[];
   readonly writable: readonly number[];
+  /** What a chain's first readable buffer mostly begins with; else some small numbers. */
+  head?(random: Random): Uint8Array;
 }
 export const FRAMES = 64;
 /** The last frames are not the driver's: it never writes there, the device may not, and some buffers point there. */
@@ -31,10 +33,10 @@ interface Ring {
 export class Rings {
   readonly #memory: FakeMemory;
   readonly #random: Random;
-  readonly #styles: readonly [Style, Style];
+  readonly #styles: readonly Style[];
   #rings: Ring[] = [];
 
-  constructor(memory: FakeMemory, random: Random, styles: readonly [even: Style, odd: Style]) {
+  constructor(memory: FakeMemory, random: Random, styles: readonly Style[]) {
     this.#memory = memory;
     this.#random = random;
     this.#styles = styles;
@@ -69,9 +71,9 @@ export class Rings {
     const head = random.below(ring.size);
     if (sizes.length > ring.size || random.oneIn(5)) {
       const table = this.#gpa(sizes.length * 16);
-      this.#chain(table, sizes, 0, sizes.length);
+      this.#chain(table, sizes, 0, sizes.length, number);
       this.#descriptor(ring.table, head, table, random.oneIn(40) ? random.below(200) : sizes.length * 16, 4, 0);
-    } else this.#chain(ring.table, sizes, head, ring.size);
+    } else this.#chain(ring.table, sizes, head, ring.size, number);
     if (random.oneIn(200)) memory.setU16(ring.available + 2, random.below(65536));
     memory.setU16(ring.available + 4 + (ring.index % ring.size) * 2, random.oneIn(100) ? random.u32() & 0xffff : head);
     ring.index = (ring.index + 1) & 0xffff;
@@ -90,14 +92,18 @@ export class Rings {
         return i < readable ? size : -size;
       });
     }
-    const { readable, writable } = this.#styles[queue % 2 === 0 ? 0 : 1];
+    const { readable, writable } = this.#styleOf(queue);
     const some = (sizes: readonly number[]) => sizes.slice(0, Math.max(1, random.below(sizes.length + 1)));
     const last = writable.at(-1);
     const into = last === undefined ? [] : [...some(writable).slice(0, -1), last];
     return [...some(readable), ...into.map((size) => -size)];
   }
 
-  #chain(table: number, sizes: readonly number[], head: number, size: number): void {
+  #styleOf(queue: number): Style {
+    return this.#styles[queue % this.#styles.length] as Style;
+  }
+
+  #chain(table: number, sizes: readonly number[], head: number, size: number, queue: number): void {
     const random = this.#random;
     for (const [i, signed] of sizes.entries()) {
       const sizeBytes = Math.abs(signed);
@@ -105,15 +111,20 @@ export class Rings {
       let flags = (i + 1 < sizes.length ? 1 : 0) | (signed > 0 ? 0 : 2);
       if (random.oneIn(150)) flags = random.below(16);
       const gpa = random.oneIn(150) ? random.u32() * random.pick([1, 2 ** 20, 2 ** 31]) : this.#gpa(sizeBytes);
-      if (signed > 0) this.#content(gpa);
+      if (signed > 0) this.#content(gpa, i === 0 ? this.#styleOf(queue).head : undefined);
       this.#descriptor(table, (head + i) % size, gpa, sizeBytes, flags, next);
     }
   }
 
   /** The start of a buffer that the device reads: what headers and messages are made of. */
-  #content(gpa: number): void {
-    if (!this.#owns(gpa, 16)) return;
+  #content(gpa: number, head: Style['head']): void {
     const random = this.#random;
+    const bytes = random.oneIn(20) ? undefined : head?.(random);
+    if (bytes !== undefined && this.#owns(gpa, bytes.length)) {
+      this.#memory.setBytes(gpa, bytes);
+      return;
+    }
+    if (!this.#owns(gpa, 16)) return;
     this.#memory.setU32(gpa, random.pick([0, 0, 1, 1, 4, 8, 11, 13, random.below(16), random.u32()]));
     this.#memory.setU32(gpa + 4, random.pick([0, 1, 0x1_0003, 0x1_0006, 6, random.u32()]));
     this.#memory.setU32(gpa + 8, random.oneIn(8) ? random.u32() : random.below(300));

@@ -5,22 +5,23 @@
  * Left out: queue reset (VIRTIO_F_RING_RESET is not offered) and shared memory regions (there are none, which the
  * specification shows as a length of all ones).
  */
-import { type Register, RegisterTable } from '../registers.ts';
-import type { TransportState } from './state.ts';
+import { type Register, type RegisterModel, RegisterTable } from '../registers.ts';
+import type { QueueField, VirtioState } from './state.ts';
+import type { VirtioDevice } from './virtio-device.ts';
 
-/** What the rows act on: the part of a virtio device that its registers reach. */
-export interface MmioModel {
-  readonly state: TransportState;
-  readonly deviceId: number;
-  notify(queue: number): void;
+/** What the rows act on: the device, and what the transport keeps of its own. */
+export interface MmioModel extends RegisterModel {
+  readonly state: RegisterModel['state'] & {
+    deviceFeaturesSel: number;
+    driverFeaturesSel: number;
+    queueSel: number;
+    interruptStatus: number;
+  };
+  readonly device: VirtioDevice<VirtioState>;
+  /** Counts a write that was not taken. */
+  count(taken: boolean): void;
   acknowledge(bits: number): void;
-  writeStatus(value: number): void;
-  acceptFeatures(word: number, bits: number): void;
-  setQueueReady(ready: boolean): void;
-  setQueue(field: QueueField, value: number): void;
 }
-
-export type QueueField = 'size' | 'descLow' | 'descHigh' | 'driverLow' | 'driverHigh' | 'deviceLow' | 'deviceHigh';
 
 export const CONFIG_AT = 0x100;
 /** "virt" */
@@ -41,25 +42,27 @@ function row(
 
 function queueWord(at: number, name: string, field: QueueField): Register<MmioModel> {
   return row(at, name, 'address of the selected queue, while it is not ready', {
-    write: (device, value) => device.setQueue(field, value),
+    write: (mmio, value) => mmio.count(mmio.device.setQueue(mmio.state.queueSel, field, value)),
   });
 }
 
 export const mmioRegisters = new RegisterTable<MmioModel>([
-  row(0x50, 'QueueNotify', 'there are buffers in this queue', { write: (device, value) => device.notify(value) }),
+  row(0x50, 'QueueNotify', 'there are buffers in this queue', {
+    write: (mmio, value) => mmio.count(mmio.device.notify(value)),
+  }),
   row(0x60, 'InterruptStatus', '1: used buffers, 2: configuration changed', {
     read: ({ state }) => state.interruptStatus,
     reset: 0,
   }),
   row(0x64, 'InterruptACK', 'clears these bits of InterruptStatus', {
-    write: (device, value) => device.acknowledge(value),
+    write: (mmio, value) => mmio.acknowledge(value),
   }),
   row(0x00, 'MagicValue', '"virt"', { read: () => MAGIC, reset: MAGIC }),
   row(0x04, 'Version', '2: not legacy', { read: () => 2, reset: 2 }),
-  row(0x08, 'DeviceID', 'section 5', { read: (device) => device.deviceId }),
+  row(0x08, 'DeviceID', 'section 5', { read: ({ device }) => device.deviceId }),
   row(0x0c, 'VendorID', '"KAGE"', { read: () => VENDOR, reset: VENDOR }),
   row(0x10, 'DeviceFeatures', 'offered features, the selected 32', {
-    read: ({ state }) => state.offered[state.deviceFeaturesSel] ?? 0,
+    read: ({ state, device }) => device.state.offered[state.deviceFeaturesSel] ?? 0,
   }),
   row(0x14, 'DeviceFeaturesSel', 'selects for DeviceFeatures', {
     write: ({ state }, value) => {
@@ -67,7 +70,7 @@ export const mmioRegisters = new RegisterTable<MmioModel>([
     },
   }),
   row(0x20, 'DriverFeatures', 'accepted features, the selected 32, before FEATURES_OK', {
-    write: (device, value) => device.acceptFeatures(device.state.driverFeaturesSel, value),
+    write: (mmio, value) => mmio.count(mmio.device.acceptFeatures(mmio.state.driverFeaturesSel, value)),
   }),
   row(0x24, 'DriverFeaturesSel', 'selects for DriverFeatures', {
     write: ({ state }, value) => {
@@ -80,19 +83,19 @@ export const mmioRegisters = new RegisterTable<MmioModel>([
     },
   }),
   row(0x34, 'QueueSizeMax', '0: there is no such queue', {
-    read: ({ state }) => state.queues[state.queueSel]?.sizeMax ?? 0,
+    read: ({ state, device }) => device.state.queues[state.queueSel]?.sizeMax ?? 0,
   }),
   row(0x38, 'QueueSize', 'a power of two up to QueueSizeMax, while not ready', {
-    write: (device, value) => device.setQueue('size', value),
+    write: (mmio, value) => mmio.count(mmio.device.setQueue(mmio.state.queueSel, 'size', value)),
   }),
   row(0x44, 'QueueReady', '1: the device may use the queue', {
-    read: ({ state }) => state.queues[state.queueSel]?.ready ?? 0,
-    write: (device, value) => device.setQueueReady((value & 1) !== 0),
+    read: ({ state, device }) => device.state.queues[state.queueSel]?.ready ?? 0,
+    write: (mmio, value) => mmio.count(mmio.device.setQueueReady(mmio.state.queueSel, (value & 1) !== 0)),
     reset: 0,
   }),
   row(0x70, 'Status', 'writing 0 resets the device', {
-    read: ({ state }) => state.status,
-    write: (device, value) => device.writeStatus(value),
+    read: ({ device }) => device.state.status,
+    write: ({ device }, value) => device.writeStatus(value),
     reset: 0,
   }),
   queueWord(0x80, 'QueueDescLow', 'descLow'),
@@ -107,7 +110,7 @@ export const mmioRegisters = new RegisterTable<MmioModel>([
   row(0xb8, 'SHMBaseLow', 'all ones: no such region', { read: () => ALL_ONES, reset: ALL_ONES }),
   row(0xbc, 'SHMBaseHigh', 'all ones: no such region', { read: () => ALL_ONES, reset: ALL_ONES }),
   row(0xfc, 'ConfigGeneration', 'changes with the configuration', {
-    read: ({ state }) => state.configGeneration,
+    read: ({ device }) => device.state.configGeneration,
     reset: 0,
   }),
 ]);

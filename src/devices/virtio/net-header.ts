@@ -5,16 +5,13 @@
  *
  * With VERSION_1 it has always 12 bytes. hdr_len is a hint and is not relied on (section 5.1.6.2.1).
  */
+import { checksumOffset, headersBytes, type Layers, PROTOCOL } from './net-layers.ts';
 import type { FrameOffload } from './net-port.ts';
 
 export const NET_HEADER_BYTES = 12;
 const NEEDS_CSUM = 1;
 const GSO_TCPV4 = 1;
 const GSO_TCPV6 = 4;
-/** Ethernet, IPv4 without options: where TCP's header starts in frames from the network with a partial checksum. */
-const TCP_AT = 34;
-const TCP_CHECKSUM_AT = 16;
-const TCP_HEADERS_BYTES = TCP_AT + 20;
 
 const CHECKSUM_VALID: FrameOffload = { checksumValid: true, segmentBytes: 0 };
 
@@ -55,18 +52,24 @@ export class NetHeader {
     return this.bytes[1] === 0 ? CHECKSUM_VALID : { checksumValid: true, segmentBytes: this.segmentBytes };
   }
 
-  /** A header for the guest; the number of buffers comes last. */
-  set(checksumValid: boolean, segmentBytes: number): void {
+  /** A plain header for the guest; the number of buffers comes last. */
+  clear(): void {
     this.bytes.fill(0);
     this.setBuffers(1);
-    if (!checksumValid) return;
+  }
+
+  /** A header for the guest, of a frame whose checksum field holds the pseudo header's sum. False: it is not such a frame. */
+  setOffload(frame: Uint8Array, layers: Layers, segmentBytes: number): boolean {
+    this.clear();
     this.bytes[0] = NEEDS_CSUM;
-    this.#data.setUint16(6, TCP_AT, true);
-    this.#data.setUint16(8, TCP_CHECKSUM_AT, true);
-    if (segmentBytes === 0) return;
-    this.bytes[1] = GSO_TCPV4;
-    this.#data.setUint16(2, TCP_HEADERS_BYTES, true);
+    this.#data.setUint16(6, layers.transportAt, true);
+    this.#data.setUint16(8, checksumOffset(layers), true);
+    if (segmentBytes === 0) return true;
+    const headers = layers.protocol === PROTOCOL.tcp ? headersBytes(frame, layers) : 0;
+    this.bytes[1] = layers.version === 4 ? GSO_TCPV4 : GSO_TCPV6;
+    this.#data.setUint16(2, headers, true);
     this.#data.setUint16(4, segmentBytes, true);
+    return headers > 0;
   }
 
   setBuffers(count: number): void {
@@ -74,17 +77,17 @@ export class NetHeader {
   }
 }
 
-/** Finishes the partial TCP checksum of a frame for a guest that does not; the field holds the pseudo header's sum. */
-export function completeChecksum(frame: Uint8Array): void {
-  const field = TCP_AT + TCP_CHECKSUM_AT;
-  if (frame.length < field + 2) return;
-  // The IPv4 total length bounds the segment; a short frame may be padded behind it.
-  const end = Math.min(frame.length, 14 + (frame[16] as number) * 256 + (frame[17] as number));
+/** Finishes the partial checksum of a frame for a guest that does not; the field holds the pseudo header's sum. */
+export function completeChecksum(frame: Uint8Array, layers: Layers): void {
+  const { transportAt, end, protocol } = layers;
+  const field = transportAt + checksumOffset(layers);
   let sum = 0;
-  for (let at = TCP_AT; at + 1 < end; at += 2) sum += (frame[at] as number) * 256 + (frame[at + 1] as number);
-  if ((end - TCP_AT) % 2 === 1) sum += (frame[end - 1] as number) * 256;
+  for (let at = transportAt; at + 1 < end; at += 2) sum += (frame[at] as number) * 256 + (frame[at + 1] as number);
+  if ((end - transportAt) % 2 === 1) sum += (frame[end - 1] as number) * 256;
   while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
   const checksum = ~sum & 0xffff;
-  frame[field] = checksum >> 8;
-  frame[field + 1] = checksum & 0xff;
+  // In UDP zero means that there is none (RFC 768).
+  const value = checksum === 0 && protocol === PROTOCOL.udp ? 0xffff : checksum;
+  frame[field] = value >> 8;
+  frame[field + 1] = value & 0xff;
 }

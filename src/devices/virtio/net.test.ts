@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restore, save } from '../../base/struct.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
-import { VIRTIO_NET_F, VirtioNet } from './net.ts';
+import { Bench } from './bench.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
+import { VirtioNet } from './net.ts';
+import { partialFrame } from './net-frames.testing.ts';
 import type { FrameOffload, GuestOffload } from './net-port.ts';
+import { VIRTIO_NET_F } from './net-state.ts';
 import { Random } from './random.testing.ts';
 
 const MAC = Uint8Array.of(0x52, 0x54, 0, 1, 2, 3);
-const { CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6, MRG_RXBUF } = VIRTIO_NET_F;
+const { CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, MRG_RXBUF } = VIRTIO_NET_F;
+const ALL = { checksum: true, largePacketBytes: 65535, largePacketBytes6: 65535 };
+const NONE = { checksum: false, largePacketBytes: 0, largePacketBytes6: 0 };
 
 interface Sent {
   readonly frame: number[];
@@ -38,8 +43,8 @@ function setUp(options: { offloads?: boolean; without?: number[]; mtuBytes?: num
     },
   };
   const device = new VirtioNet(bench.wiring, io);
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const [rx, tx] = driver.start(options.without);
   assert.ok(rx && tx);
   bench.serve(device);
@@ -63,20 +68,20 @@ function setUp(options: { offloads?: boolean; without?: number[]; mtuBytes?: num
 }
 
 test('configuration: address, link up, MTU', () => {
-  const { device } = setUp({ mtuBytes: 9000 });
+  const { driver } = setUp({ mtuBytes: 9000 });
   assert.deepEqual(
-    Array.from({ length: 6 }, (_, i) => device.read(0x100 + i, 1)),
+    Array.from({ length: 6 }, (_, i) => driver.config(i, 1)),
     [...MAC],
   );
-  assert.equal(device.read(0x106, 2), 1);
-  assert.equal(device.read(0x10a, 2), 9000);
+  assert.equal(driver.config(6, 2), 1);
+  assert.equal(driver.config(10, 2), 9000);
 });
 
 test('features: offloads only where the host’s side understands them', () => {
   const plain = setUp().driver.offered();
-  for (const bit of [CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6]) assert.ok(!plain.has(bit));
+  for (const bit of [CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6]) assert.ok(!plain.has(bit));
   const rich = setUp({ offloads: true }).driver.offered();
-  for (const bit of [CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6]) assert.ok(rich.has(bit));
+  for (const bit of [CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6]) assert.ok(rich.has(bit));
 });
 
 test('features that need another are refused without it', () => {
@@ -221,43 +226,84 @@ test('a receive buffer without room for the header stops the device', () => {
   }
 });
 
-test('offloads to the guest are in the header where the driver takes them', () => {
-  const { bench, device, driver, rx, offloads } = setUp({ offloads: true });
-  assert.deepEqual(offloads, [{ checksum: true, largePacketBytes: 65535 }]);
-  const room = driver.room(66_000);
-  rx.add([], [room]);
-  rx.kick();
-  device.receive(new Uint8Array(60_000), { checksumValid: true, segmentBytes: 1460 });
-  bench.serve(device);
-  const data = new DataView(bench.memory.bytes(room.gpa, 12).buffer);
-  assert.deepEqual(
-    [data.getUint8(0), data.getUint8(1), data.getUint16(2, true), data.getUint16(4, true)],
-    [1, 1, 54, 1460],
-  );
-  assert.deepEqual([data.getUint16(6, true), data.getUint16(8, true), data.getUint16(10, true)], [34, 16, 1]);
-});
+for (const version of [4, 6] as const)
+  test(`offloads to the guest are in the header where the driver takes them: TCP over IPv${version}`, () => {
+    const { bench, device, driver, rx, offloads } = setUp({ offloads: true });
+    assert.deepEqual(offloads, [ALL]);
+    const room = driver.room(66_000);
+    rx.add([], [room]);
+    rx.kick();
+    const { frame, transportAt } = partialFrame({ version, payload: new Uint8Array(60_000) });
+    device.receive(frame, { checksumValid: true, segmentBytes: 1460 });
+    bench.serve(device);
+    const data = new DataView(bench.memory.bytes(room.gpa, 12).buffer);
+    assert.deepEqual(
+      [data.getUint8(0), data.getUint8(1), data.getUint16(2, true), data.getUint16(4, true)],
+      [1, version === 4 ? 1 : 4, transportAt + 20, 1460],
+    );
+    assert.deepEqual(
+      [data.getUint16(6, true), data.getUint16(8, true), data.getUint16(10, true)],
+      [transportAt, 16, 1],
+    );
+    assert.deepEqual(bench.memory.bytes(room.gpa + 12, frame.length), frame);
+  });
 
-test('where the driver does not, the checksum is finished here and large packets are dropped', () => {
-  const { bench, device, driver, rx, offloads } = setUp({ offloads: true, without: [GUEST_CSUM, GUEST_TSO4] });
-  assert.deepEqual(offloads, [{ checksum: false, largePacketBytes: 0 }]);
-  const room = driver.room(2000);
-  rx.add([], [room]);
+const partials = [4, 6].flatMap((version) =>
+  (['tcp', 'udp'] as const).flatMap((protocol) =>
+    [[], [5]].flatMap((vlans) => [0, 1, 33].map((bytes) => ({ version: version as 4 | 6, protocol, vlans, bytes }))),
+  ),
+);
+for (const { version, protocol, vlans, bytes } of partials) {
+  const what = `IPv${version}, ${protocol} with ${bytes} bytes, ${vlans.length} tags`;
+  const { frame, transportAt, checksumAt, checksum } = partialFrame({
+    ...{ version, protocol, vlans, payload: new Random(bytes).bytes(bytes) },
+    ...(version === 4 ? { optionBytes: 8 } : {}),
+  });
+  const receive = (without: number[]) => {
+    const { bench, device, driver, rx } = setUp({ offloads: true, without: [VIRTIO_NET_F.CTRL_VLAN, ...without] });
+    const room = driver.room(2000);
+    rx.add([], [room]);
+    rx.kick();
+    device.receive(frame, { checksumValid: true, segmentBytes: 0 });
+    bench.serve(device);
+    return {
+      header: new DataView(bench.memory.bytes(room.gpa, 12).buffer),
+      got: bench.memory.bytes(room.gpa + 12, frame.length),
+    };
+  };
+
+  test(`a partial checksum is the driver's to finish where it can: ${what}`, () => {
+    const { header, got } = receive([]);
+    assert.deepEqual(got, frame);
+    assert.equal(header.getUint8(0), 1);
+    assert.deepEqual([header.getUint16(6, true), header.getUint16(8, true)], [transportAt, checksumAt - transportAt]);
+  });
+
+  test(`and is finished here where it cannot: ${what}`, () => {
+    const { header, got } = receive([GUEST_CSUM, GUEST_TSO4, GUEST_TSO6]);
+    assert.equal(new DataView(got.buffer).getUint16(checksumAt), checksum);
+    assert.equal(header.getUint8(0), 0);
+    const rest = got.slice();
+    rest.set(frame.subarray(checksumAt, checksumAt + 2), checksumAt);
+    assert.deepEqual(rest, frame);
+  });
+}
+
+test('large packets that the driver does not take, and what is not what its offload says, are dropped', () => {
+  const { bench, device, driver, rx, offloads } = setUp({ offloads: true, without: [GUEST_TSO4] });
+  assert.deepEqual(offloads, [{ ...ALL, largePacketBytes: 0 }]);
+  rx.add([], [driver.room(66_000)]);
   rx.kick();
-  // 20 bytes of TCP header and 3 of data behind Ethernet and IPv4, padded to 60 bytes.
-  const frame = new Uint8Array(60).fill(0xaa, 57);
-  frame.set([0x00, 43], 16);
-  frame.set([0x12, 0x34, 0x56, 0x78], 34);
-  frame.set([0xab, 0xcd], 50);
-  frame.set([1, 2, 3], 54);
-  device.receive(frame, { checksumValid: true, segmentBytes: 0 });
-  device.receive(new Uint8Array(60_000), { checksumValid: true, segmentBytes: 1460 });
+  const large = { payload: new Uint8Array(60_000) };
+  device.receive(partialFrame(large).frame, { checksumValid: true, segmentBytes: 1460 });
+  device.receive(partialFrame({ version: 6, protocol: 'udp' }).frame, { checksumValid: true, segmentBytes: 1460 });
+  device.receive(new Uint8Array(60), { checksumValid: true, segmentBytes: 0 });
   bench.serve(device);
-  const sum = 0x1234 + 0x5678 + 0xabcd + 0x0102 + 0x0300;
-  const folded = (sum & 0xffff) + (sum >> 16);
-  const got = bench.memory.bytes(room.gpa + 12, 60);
-  assert.equal((got[50] ?? 0) * 256 + (got[51] ?? 0), ~folded & 0xffff);
-  assert.equal(bench.memory.bytes(room.gpa, 1)[0], 0);
-  assert.equal(device.counters.receivedDropped, 1);
+  assert.equal(device.counters.receivedDropped, 3);
+  assert.equal(rx.take().length, 0);
+  device.receive(partialFrame({ ...large, version: 6 }).frame, { checksumValid: true, segmentBytes: 1460 });
+  bench.serve(device);
+  assert.equal(rx.take().length, 1);
 });
 
 test('a full FIFO refuses frames and says when there is room again', () => {
@@ -299,7 +345,7 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
   device.setLinkUp(false);
   bench.serve(device);
   assert.equal(driver.takeInterrupt(), 2);
-  assert.equal(device.read(0x106, 2), 0);
+  assert.equal(driver.config(6, 2), 0);
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 0);
   assert.equal(device.receive(new Uint8Array(60)), false);
@@ -308,7 +354,7 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
   device.setLinkUp(true);
   bench.serve(device);
   assert.equal(news.room, 1, 'who was refused may send again');
-  assert.equal(device.read(0x106, 2), 1);
+  assert.equal(driver.config(6, 2), 1);
   transmit(new Uint8Array(60));
   assert.equal(sent.length, 1);
 });
@@ -316,9 +362,9 @@ test('link down: the guest is told, and frames are dropped both ways', () => {
 test('a reset drops what waits and takes the offloads back', () => {
   const { bench, device, driver, offloads, news } = setUp({ offloads: true });
   device.receive(new Uint8Array(60));
-  device.write(0x70, 4, 0);
+  driver.registers.setStatus(0);
   bench.serve(device);
-  assert.deepEqual(offloads.at(-1), { checksum: false, largePacketBytes: 0 });
+  assert.deepEqual(offloads.at(-1), NONE);
   assert.equal(device.receive(new Uint8Array(60)), false);
   const [rx] = driver.start();
   bench.serve(device);
@@ -327,7 +373,7 @@ test('a reset drops what waits and takes the offloads back', () => {
   rx?.kick();
   bench.serve(device);
   assert.equal(rx?.take().length, 0);
-  assert.deepEqual(offloads.at(-1), { checksum: true, largePacketBytes: 65535 });
+  assert.deepEqual(offloads.at(-1), ALL);
 });
 
 test('save and restore: the link goes on, minus the frames that waited', () => {
@@ -336,13 +382,13 @@ test('save and restore: the link goes on, minus the frames that waited', () => {
   device.receive(new Uint8Array(60));
   tx.add([driver.room(12), driver.room(60)]);
   const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-  const other = new VirtioNet(bench.wiring, io);
+  const other = bench.plug(new VirtioNet(bench.wiring, io));
   restore(other.layout, other.state, saved);
   other.resume();
   bench.serve(other);
   assert.equal(sent.length, 1);
   assert.equal(rx.take().length, 0);
-  assert.deepEqual(offloads.at(-1), { checksum: true, largePacketBytes: 65535 });
+  assert.deepEqual(offloads.at(-1), ALL);
   other.receive(new Uint8Array(61));
   bench.serve(other);
   assert.equal(rx.take()[0]?.writtenBytes, 73);

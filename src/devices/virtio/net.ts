@@ -1,52 +1,46 @@
 /**
- * The network device (virtio 1.2, section 5.1): one pair of queues, with mergeable receive buffers and, where the
- * host's side can, checksum and segmentation offload.
+ * The network device (virtio 1.2, section 5.1): pairs of queues, with mergeable receive buffers, control commands
+ * (net-control.ts) and, where the host's side can, checksum and segmentation offload.
  *
- *     guest -> transmit queue -> port.send(frame)              at the service, in the queue's order
- *     receive(frame) -> FIFO -> receive queue -> guest         copied at once, delivered at the next service
+ *     guest -> transmit queue n -> port.send(frame)                          at the service, in each queue's order
+ *     receive(frame) -> filter -> steering -> lane n -> receive queue n -> guest   copied at once, delivered at the next service
  *
- * Frames that wait in the FIFO are not part of the saved state: a restore is a link that lost some frames.
- * Left out: the control queue (promiscuity, filters, VLANs, announcements), several pairs, UDP segmentation.
+ * Frames that wait in the lanes are not part of the saved state: a restore is a link that lost some frames, and so is what
+ * steering has learned.
+ * Left out: RSS and hash reports, UDP segmentation.
  */
-import { struct, type View } from '../../base/struct.ts';
 import { Chain } from './chain.ts';
-import { FrameFifo } from './frame-fifo.ts';
+import type { FrameFifo } from './frame-fifo.ts';
+import { type Controlled, control } from './net-control.ts';
+import { netFeatures, netFeaturesFit } from './net-features.ts';
+import { openFilter, wantsFrame } from './net-filter.ts';
 import { completeChecksum, NET_HEADER_BYTES, NetHeader } from './net-header.ts';
+import { ReceiveLanes } from './net-lanes.ts';
+import { layersOf } from './net-layers.ts';
 import type { FrameOffload, FramePort, NetEvents } from './net-port.ts';
+import { CONFIG, NET_PAIRS_MAX, type NetState, netLayout, VIRTIO_NET_F, VIRTIO_NET_S } from './net-state.ts';
+import { Steering } from './net-steering.ts';
 import type { Queue } from './queue.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_NET = 1;
-export const VIRTIO_NET_F = {
-  CSUM: 0,
-  GUEST_CSUM: 1,
-  MTU: 3,
-  MAC: 5,
-  GUEST_TSO4: 7,
-  HOST_TSO4: 11,
-  HOST_TSO6: 12,
-  MRG_RXBUF: 15,
-  STATUS: 16,
-} as const;
-const CONFIG = { mac: 0, status: 6, maxPairs: 8, mtu: 10, end: 12 } as const;
-const VIRTIO_NET_S_LINK_UP = 1;
-
-const RECEIVE = 0;
-const TRANSMIT = 1;
 const QUEUE_SIZE = 256;
+const CONTROL_QUEUE_SIZE = 64;
 const ETHERNET_HEADER_BYTES = 14;
 /** With room for a VLAN tag. */
 const LINK_HEADER_BYTES_MAX = 18;
 /** The largest frame with segmentation offload: an IP packet of 65535 bytes. */
 const FRAME_BYTES_MAX = 65535 + LINK_HEADER_BYTES_MAX;
-const FIFO_BYTES = 1 << 20;
+const LARGE_PACKET_BYTES = 65535;
 const SERVICE_BYTES = 1 << 20;
 /** What a frame counts for besides its bytes. */
 const FRAME_COST_BYTES = 512;
+/** Control commands of one service. */
+const SERVICE_COMMANDS = 32;
 
-const fields = transportFields(2, CONFIG.end);
-const layout = struct('virtio-net', fields);
+/** Queues of a pair (section 5.1.2). */
+const receiveQueue = (pair: number): number => 2 * pair;
+const transmitQueue = (pair: number): number => 2 * pair + 1;
 
 export interface NetIo extends IoPorts {
   readonly port: FramePort;
@@ -57,6 +51,8 @@ export interface NetIo extends IoPorts {
   readonly mtuBytes?: number;
   /** Offer what `port` must then understand: frames with a FrameOffload from the guest, and from it. Default false. */
   readonly offloads?: boolean;
+  /** Pairs of queues, 1 to NET_PAIRS_MAX. Default 1. */
+  readonly pairs?: number;
 }
 
 /** Plain numbers of the I/O thread's instance, since its construction. */
@@ -69,10 +65,15 @@ export interface NetCounters {
   sentDropped: number;
   /** Frames for the guest that found the FIFO full, the link down, no driver, or no buffer that is large enough. */
   receivedDropped: number;
+  /** Frames for the guest that its driver does not want: other addresses, other VLANs. */
+  receivedFiltered: number;
+  /** Control commands, and those of them that were answered with an error. */
+  commands: number;
+  commandErrors: number;
 }
 
-export class VirtioNet extends VirtioDevice<View<typeof fields>> {
-  static readonly layout = layout;
+export class VirtioNet extends VirtioDevice<NetState> implements Controlled {
+  static readonly layout = netLayout;
   readonly counters: NetCounters = {
     sentFrames: 0,
     sentBytes: 0,
@@ -80,25 +81,29 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
     receivedBytes: 0,
     sentDropped: 0,
     receivedDropped: 0,
+    receivedFiltered: 0,
+    commands: 0,
+    commandErrors: 0,
   };
   readonly #io: NetIo | undefined;
   readonly #chain: Chain | undefined;
   readonly #further: Chain | undefined;
-  readonly #fifo: FrameFifo;
+  readonly #lanes = new ReceiveLanes();
+  readonly #steering = new Steering();
   readonly #header = new NetHeader();
   readonly #frame: Uint8Array;
   #linkUp = true;
   #linkNews = false;
-  #refused = false;
+  #announceWanted = false;
+  #offloadNews = false;
   /** Whether the host's side was told of a running driver. */
   #announced = false;
   #resetsSeen = 0;
 
   /** `io` on the I/O thread only. */
   constructor(wiring: Wiring, io?: NetIo) {
-    super(VIRTIO_ID_NET, layout, layout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory);
+    super(VIRTIO_ID_NET, netLayout, netLayout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory);
     this.#io = io;
-    this.#fifo = new FrameFifo(io === undefined ? 0 : FIFO_BYTES);
     this.#frame = new Uint8Array(io === undefined ? 0 : FRAME_BYTES_MAX);
     if (io === undefined) return;
     this.#chain = new Chain(io.memory);
@@ -116,11 +121,15 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
       this.counters.receivedDropped++;
       return true;
     }
-    if (!this.#linkUp || !this.live || !this.#fifo.push(frame, offload)) {
-      this.counters.receivedDropped++;
-      this.#refused = true;
-      return false;
+    const { state } = this;
+    const pairs = this.#pairs;
+    const pair = pairs > 1 ? this.#steering.pairOf(frame, pairs) : 0;
+    if (!this.#linkUp || !this.live) return this.#refuse(pair);
+    if (!wantsFrame(state, frame, this.accepted(VIRTIO_NET_F.CTRL_VLAN))) {
+      this.counters.receivedFiltered++;
+      return true;
     }
+    if (!this.#lanes.push(pair, frame, offload)) return this.#refuse(pair);
     this.ring();
     return true;
   }
@@ -130,7 +139,17 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
     if (this.#linkUp === up) return;
     this.#linkUp = up;
     this.#linkNews = true;
-    if (!up) this.#fifo.clear();
+    if (!up) this.#clearLanes();
+    this.ring();
+  }
+
+  /**
+   * The guest is to say where it is (gratuitous ARP, unsolicited neighbour advertisements), if its driver can: its frames
+   * take another way from now on. If there is no driver or no carrier now, then once there is. At any time on the I/O thread,
+   * without the lock.
+   */
+  announce(): void {
+    this.#announceWanted = true;
     this.ring();
   }
 
@@ -139,64 +158,174 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
   }
 
   override resume(): void {
-    this.#fifo.clear();
+    this.#clearLanes();
+    this.#steering.forget();
     this.#announced = false;
+    // As after a migration: the network around the guest is another.
+    this.#announceWanted = true;
     this.#resetsSeen = this.state.resets;
     super.resume();
+  }
+
+  // For control commands.
+
+  get pairsMax(): number {
+    return Math.min(Math.max(this.#io?.pairs ?? 1, 1), NET_PAIRS_MAX);
+  }
+
+  pairsChanged(): void {
+    this.#clearLanes(this.#pairs);
+    for (let pair = 0; pair < this.#pairs; pair++) this.serveAgain(1 << transmitQueue(pair));
+  }
+
+  offloadsChanged(): void {
+    this.#offloadNews = true;
   }
 
   protected override strap(): void {
     const io = this.#io;
     if (io === undefined) return;
-    const { MAC, MTU, STATUS, MRG_RXBUF, CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6 } = VIRTIO_NET_F;
-    const offloads = io.offloads === true ? [CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6] : [];
-    this.offer([MAC, MTU, STATUS, MRG_RXBUF, ...offloads], [QUEUE_SIZE, QUEUE_SIZE]);
-    io.mac.forEach((byte, i) => this.setConfig(CONFIG.mac + i, 1, byte));
-    this.setConfig(CONFIG.status, 2, this.#linkUp ? VIRTIO_NET_S_LINK_UP : 0);
-    this.setConfig(CONFIG.maxPairs, 2, 1);
+    const { state, pairsMax } = this;
+    const pairs = Array.from({ length: 2 * pairsMax }, () => QUEUE_SIZE);
+    this.offer(netFeatures({ offloads: io.offloads === true, pairs: pairsMax }), [...pairs, CONTROL_QUEUE_SIZE]);
+    // An address that the driver has set stays, when a guest is restored.
+    const isOwn = state.hardwareAddress.every((byte, i) => byte === state.config[CONFIG.mac + i]);
+    state.hardwareAddress.set(io.mac);
+    if (isOwn) state.config.set(io.mac, CONFIG.mac);
+    this.#showStatus();
+    this.setConfig(CONFIG.maxPairs, 2, pairsMax);
     this.setConfig(CONFIG.mtu, 2, io.mtuBytes ?? 1500);
   }
 
-  /** Section 5.1.3.1. */
   protected override featuresFit(): boolean {
-    const { CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, HOST_TSO6 } = VIRTIO_NET_F;
-    if (this.accepted(GUEST_TSO4) && !this.accepted(GUEST_CSUM)) return false;
-    return this.accepted(CSUM) || !(this.accepted(HOST_TSO4) || this.accepted(HOST_TSO6));
+    return netFeaturesFit((feature) => this.accepted(feature));
+  }
+
+  protected override resetState(): void {
+    const { state } = this;
+    state.pairs = 1;
+    state.offloadsSet = state.offloads = 0;
+    state.config.set(state.hardwareAddress, CONFIG.mac);
+    state.config[CONFIG.status] = (state.config[CONFIG.status] ?? 0) & ~VIRTIO_NET_S.ANNOUNCE;
+    openFilter(state);
   }
 
   protected override hostEvents(): void {
     if (this.#linkNews) {
       this.#linkNews = false;
-      this.setConfig(CONFIG.status, 2, this.#linkUp ? VIRTIO_NET_S_LINK_UP : 0);
+      this.#showStatus();
       this.configChanged();
     }
     if (this.#resetsSeen !== this.state.resets) {
       this.#resetsSeen = this.state.resets;
-      this.#fifo.clear();
-      if (this.#announced) this.#io?.events?.offload?.({ checksum: false, largePacketBytes: 0 });
+      this.#clearLanes();
+      this.#steering.forget();
+      if (this.#announced) this.#tellOffloads(false);
       this.#announced = false;
       this.#io?.events?.restarted?.();
     }
     if (this.live && !this.#announced) {
       this.#announced = true;
-      this.#io?.events?.offload?.({
-        checksum: this.accepted(VIRTIO_NET_F.GUEST_CSUM),
-        largePacketBytes: this.accepted(VIRTIO_NET_F.GUEST_TSO4) ? 65535 : 0,
-      });
+      this.#tellOffloads(true);
+    }
+    if (this.live && this.#announceWanted && this.#linkUp) {
+      this.#announceWanted = false;
+      if (!this.accepted(VIRTIO_NET_F.GUEST_ANNOUNCE)) return;
+      this.state.config[CONFIG.status] = (this.state.config[CONFIG.status] ?? 0) | VIRTIO_NET_S.ANNOUNCE;
+      this.configChanged();
     }
   }
 
   protected override serve(notified: number): void {
-    if ((notified >>> TRANSMIT) & 1) this.#transmit();
-    if (this.#fifo.frames > 0) this.#deliver();
-    if (this.#refused && this.#linkUp && this.#fifo.frames === 0) {
-      this.#refused = false;
-      this.#io?.events?.room?.();
-    }
+    if ((notified >>> this.#controlQueue) & 1) this.#control();
+    const pairs = this.#pairs;
+    for (let pair = 0; pair < pairs; pair++) if ((notified >>> transmitQueue(pair)) & 1) this.#transmit(pair);
+    for (let pair = 0; pair < pairs; pair++) if (this.#lanes.waiting(pair) > 0) this.#deliver(pair);
+    if (this.#linkUp && this.#lanes.takeRoom()) this.#io?.events?.room?.();
   }
 
-  #transmit(): void {
-    const queue = this.openQueue(TRANSMIT);
+  /** Pairs in use. What a restored block says may be anything. */
+  get #pairs(): number {
+    return Math.min(Math.max(this.state.pairs, 1), this.pairsMax);
+  }
+
+  /** Section 5.1.2: behind all pairs that there are, for a driver that knows of several. */
+  get #controlQueue(): number {
+    return this.accepted(VIRTIO_NET_F.MQ) ? 2 * this.pairsMax : 2;
+  }
+
+  /** Whether the driver takes this off the network's hands now. */
+  #takes(feature: number): boolean {
+    const { offloads, offloadsSet } = this.state;
+    return this.accepted(feature) && (offloadsSet === 0 || ((offloads >>> feature) & 1) !== 0);
+  }
+
+  #tellOffloads(isUp: boolean): void {
+    const large = (feature: number): number => (isUp && this.#takes(feature) ? LARGE_PACKET_BYTES : 0);
+    this.#io?.events?.offload?.({
+      checksum: isUp && this.#takes(VIRTIO_NET_F.GUEST_CSUM),
+      largePacketBytes: large(VIRTIO_NET_F.GUEST_TSO4),
+      largePacketBytes6: large(VIRTIO_NET_F.GUEST_TSO6),
+    });
+  }
+
+  /** Link state; what the guest has not acknowledged yet stays. */
+  #showStatus(): void {
+    const { config } = this.state;
+    const link = this.#linkUp ? VIRTIO_NET_S.LINK_UP : 0;
+    config[CONFIG.status] = ((config[CONFIG.status] ?? 0) & ~VIRTIO_NET_S.LINK_UP) | link;
+  }
+
+  #clearLanes(first = 0): void {
+    this.counters.receivedDropped += this.#lanes.clear(first);
+  }
+
+  #refuse(pair: number): false {
+    this.counters.receivedDropped++;
+    this.#lanes.refused(pair);
+    return false;
+  }
+
+  #control(): void {
+    const queue = this.openQueue(this.#controlQueue);
+    const chain = this.#chain;
+    if (queue === undefined || chain === undefined) return;
+    queue.disarm();
+    let left = SERVICE_COMMANDS;
+    do {
+      for (; left > 0 && queue.pop(chain); left--) {
+        if (!this.#answer(chain)) return;
+        queue.push(chain.head, 1);
+      }
+      this.publish(queue);
+      if (left === 0) {
+        this.serveAgain(1 << this.#controlQueue);
+        return;
+      }
+    } while (queue.arm());
+    if (!this.#offloadNews) return;
+    this.#offloadNews = false;
+    this.#tellOffloads(true);
+  }
+
+  /** False after a violation. */
+  #answer(chain: Chain): boolean {
+    if (chain.writableBytes < 1) {
+      this.violated('chain-format');
+      return false;
+    }
+    const answer = control(this, chain);
+    if (answer === undefined || !chain.write(0, Uint8Array.of(answer === 'ok' ? 0 : 1))) {
+      this.violated('dma');
+      return false;
+    }
+    this.counters.commands++;
+    if (answer === 'error') this.counters.commandErrors++;
+    return true;
+  }
+
+  #transmit(pair: number): void {
+    const queue = this.openQueue(transmitQueue(pair));
     const chain = this.#chain;
     if (queue === undefined || chain === undefined) return;
     queue.disarm();
@@ -208,7 +337,7 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
           this.violated('chain-format');
           return;
         }
-        if (!this.#send(chain)) {
+        if (!this.#send(chain, pair)) {
           this.violated('dma');
           return;
         }
@@ -216,14 +345,14 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
       }
       this.publish(queue);
       if (budget <= 0) {
-        this.serveAgain(1 << TRANSMIT);
+        this.serveAgain(1 << transmitQueue(pair));
         return;
       }
     } while (queue.arm());
   }
 
   /** False when the frame is out of the device's reach. */
-  #send(chain: Chain): boolean {
+  #send(chain: Chain, pair: number): boolean {
     const { counters } = this;
     const header = this.#header;
     const frameBytes = chain.readableBytes - NET_HEADER_BYTES;
@@ -236,6 +365,7 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
     if (!chain.read(NET_HEADER_BYTES, frame)) return false;
     counters.sentFrames++;
     counters.sentBytes += frameBytes;
+    if (this.#pairs > 1) this.#steering.sent(frame, pair);
     const offload = header.offload;
     if (offload === undefined) this.#io?.port.send(frame);
     else this.#io?.port.send(frame, offload);
@@ -258,16 +388,16 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
     }
   }
 
-  #deliver(): void {
-    const queue = this.openQueue(RECEIVE);
+  #deliver(pair: number): void {
+    const queue = this.openQueue(receiveQueue(pair));
     if (queue === undefined) return;
-    const fifo = this.#fifo;
+    const fifo = this.#lanes.of(pair);
     queue.disarm();
     let budget = SERVICE_BYTES;
     do {
       while (fifo.frames > 0 && budget > 0) {
         const frameBytes = fifo.first.length;
-        const outcome = this.#place(queue, fifo.first);
+        const outcome = this.#place(queue, fifo);
         if (outcome === 'broken') return;
         if (outcome === 'wait') break;
         fifo.shift();
@@ -280,7 +410,7 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
       this.publish(queue);
       if (fifo.frames === 0) return;
       if (budget <= 0) {
-        this.serveAgain(1 << RECEIVE);
+        this.serveAgain(1 << receiveQueue(pair));
         return;
       }
     } while (queue.arm());
@@ -290,12 +420,13 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
    * Writes a frame into as many receive buffers as it takes. The header comes last, when their number is known;
    * buffers of a frame that does not fit yet go back unreturned.
    */
-  #place(queue: Queue, frame: Uint8Array): 'placed' | 'dropped' | 'wait' | 'broken' {
+  #place(queue: Queue, fifo: FrameFifo): 'placed' | 'dropped' | 'wait' | 'broken' {
     const first = this.#chain;
     const further = this.#further;
     const header = this.#header;
     if (first === undefined || further === undefined) return 'broken';
-    if (!this.#setHeader(header, frame)) return 'dropped';
+    const frame = fifo.first;
+    if (!this.#setHeader(header, frame, fifo)) return 'dropped';
     const merge = this.accepted(VIRTIO_NET_F.MRG_RXBUF);
     let done = 0;
     let buffers = 0;
@@ -332,13 +463,16 @@ export class VirtioNet extends VirtioDevice<View<typeof fields>> {
   }
 
   /** The header of a frame for the guest; false when it needs an offload that the guest does not have. */
-  #setHeader(header: NetHeader, frame: Uint8Array): boolean {
-    const { firstChecksumValid, firstSegmentBytes } = this.#fifo;
-    if (firstSegmentBytes > 0 && !this.accepted(VIRTIO_NET_F.GUEST_TSO4)) return false;
-    if (firstChecksumValid && !this.accepted(VIRTIO_NET_F.GUEST_CSUM)) {
-      completeChecksum(frame);
-      header.set(false, 0);
-    } else header.set(firstChecksumValid, firstSegmentBytes);
+  #setHeader(header: NetHeader, frame: Uint8Array, fifo: FrameFifo): boolean {
+    const { firstChecksumValid, firstSegmentBytes } = fifo;
+    header.clear();
+    if (!firstChecksumValid) return firstSegmentBytes === 0;
+    const layers = layersOf(frame);
+    if (layers === undefined) return false;
+    const { GUEST_CSUM, GUEST_TSO4, GUEST_TSO6 } = VIRTIO_NET_F;
+    if (firstSegmentBytes > 0 && !this.#takes(layers.version === 4 ? GUEST_TSO4 : GUEST_TSO6)) return false;
+    if (this.#takes(GUEST_CSUM)) return header.setOffload(frame, layers, firstSegmentBytes);
+    completeChecksum(frame, layers);
     return true;
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Bench } from './bench.testing.ts';
 import { ECHO_SERVICE_CHAINS, EchoDevice } from './echo-device.testing.ts';
-import { Bench, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
+import { FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import { FRAME_BYTES } from './fake-memory.testing.ts';
 import { Random } from './random.testing.ts';
 import { STATUS, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, type Violation } from './spec.ts';
@@ -9,8 +10,8 @@ import { STATUS, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, type Violation } fr
 function setUp(without: readonly number[] = [], queueSize = 16) {
   const bench = new Bench(EchoDevice.layout);
   const device = new EchoDevice(bench.wiring, bench.io, queueSize);
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const queue = driver.start(without)[0];
   assert.ok(queue);
   bench.serve(device);
@@ -315,26 +316,16 @@ for (const without of [[], [VIRTIO_F_EVENT_IDX]]) {
     const { bench, device, driver, queue } = setUp(without);
     // The driver adds at the last moment: when the device publishes, it interrupts, and the handler adds another.
     let late = 3;
-    const line = bench.wiring.irq;
-    const racing = new EchoDevice(
-      {
-        ...bench.wiring,
-        irq: {
-          set: (level) => {
-            line.set(level);
-            if (!level || late === 0) return;
-            late--;
-            queue.take();
-            queue.add([driver.buffer(Uint8Array.of(1))], [driver.room(1)]);
-            queue.kick();
-          },
-        },
-      },
-      bench.io,
-    );
+    bench.onInterrupt = () => {
+      if (late === 0) return;
+      late--;
+      queue.take();
+      queue.add([driver.buffer(Uint8Array.of(1))], [driver.room(1)]);
+      queue.kick();
+    };
     queue.add([driver.buffer(Uint8Array.of(1))], [driver.room(1)]);
     queue.kick();
-    bench.serve(racing);
+    bench.serve(device);
     assert.equal(device.state.echoed, 4);
   });
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { restore, save } from '../../base/struct.ts';
-import { Bench, FakeDriver } from './fake-driver.testing.ts';
+import { Bench } from './bench.testing.ts';
+import { FakeDriver } from './fake-driver.testing.ts';
 import { type RngIo, VirtioRng } from './rng.ts';
 
 function setUp(bytesPerSecond?: number) {
@@ -21,8 +22,8 @@ function setUp(bytesPerSecond?: number) {
     ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
   };
   const device = new VirtioRng(bench.wiring, io);
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const queue = driver.start()[0];
   assert.ok(queue);
   return { bench, device, driver, queue, time, io };
@@ -99,7 +100,7 @@ test('save and restore while requests wait for the bucket', () => {
   bench.serve(device);
   assert.equal(queue.take().length, 1);
   const saved = JSON.parse(JSON.stringify(save(device.layout, device.state)));
-  const other = new VirtioRng(bench.wiring, io);
+  const other = bench.plug(new VirtioRng(bench.wiring, io));
   restore(other.layout, other.state, saved);
   other.resume();
   time.ticks += 10_000_000n;

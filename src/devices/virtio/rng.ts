@@ -7,8 +7,8 @@
 import { struct, type View } from '../../base/struct.ts';
 import type { DeviceClock } from '../device.ts';
 import { Chain } from './chain.ts';
-import { transportFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './transport.ts';
+import { virtioFields } from './state.ts';
+import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_RNG = 4;
 const QUEUE_SIZE = 64;
@@ -18,7 +18,7 @@ const CHAIN_BYTES_MAX = 4096;
 const SERVICE_CHAINS_MAX = 256;
 
 const fields = {
-  ...transportFields(1, 0),
+  ...virtioFields(1, 0),
   /** Bytes that may be given out now, and the clock's time when that was computed. */
   bucketBytes: 'u32',
   everFilled: 'u32',

@@ -18,8 +18,9 @@ export const STATUS = {
 export const VIRTIO_F_INDIRECT_DESC = 28;
 export const VIRTIO_F_EVENT_IDX = 29;
 export const VIRTIO_F_VERSION_1 = 32;
+export const VIRTIO_F_RING_RESET = 40;
 
-/** InterruptStatus, section 4.2.2. */
+/** Pending interrupts: InterruptStatus (section 4.2.2), ISR status (section 4.1.4.5). */
 export const INTERRUPT = { USED_BUFFER: 1, CONFIG_CHANGE: 2 } as const;
 
 /** Descriptor flags, section 2.7.5. */

@@ -1,14 +1,14 @@
 /**
- * The shared-memory block of a virtio device: what the transport's registers show and what its queues remember.
- * A device spreads `transportFields` into its own layout and adds what it must keep. Every thread of the machine has
- * an accessor over the same block; the device's lock orders them.
+ * The shared-memory block of a virtio device: what any transport shows of it and what its queues remember. A device
+ * spreads `virtioFields` into its own layout and adds what it must keep. Every thread of the machine has an accessor
+ * over the same block; the device's lock orders them. What a transport has of its own (selectors, pending
+ * interrupts) is in a block of the transport's.
  *
  *     straps      offered, config, queues[].sizeMax: set by the I/O thread, kept over every reset
- *     registers   status, selectors, accepted, interruptStatus, queues[]: any processor thread
+ *     registers   status, accepted, queues[]: any processor thread
  *     positions   queues[].nextAvail, nextUsed, signalledUsed: the I/O thread
  */
 import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
-import { accessCounters } from '../registers.ts';
 import { VIOLATIONS } from './spec.ts';
 
 /** One split virtqueue. All fields are 32 bits wide: the I/O thread reads them as words (see queue.ts). */
@@ -33,30 +33,27 @@ export const queueLayout = struct('virtqueue', {
 });
 
 /** Fields of every virtio device with up to `queueCount` queues (at most 32) and `configBytes` of configuration. */
-export function transportFields(queueCount: number, configBytes: number) {
+export function virtioFields(queueCount: number, configBytes: number) {
   return {
-    ...accessCounters,
     offered: array('u32', 2),
     config: array('u8', configBytes),
     status: 'u32',
-    deviceFeaturesSel: 'u32',
-    driverFeaturesSel: 'u32',
     accepted: array('u32', 2),
-    queueSel: 'u32',
-    interruptStatus: 'u32',
     configGeneration: 'u32',
     /** Bit per queue: the driver's notification has not been served yet. */
     notified: 'u32',
     /** Counts resets by the driver or the machine, so that the I/O thread sees each. */
     resets: 'u32',
     kicks: 'u32',
-    interrupts: 'u32',
     /** Indexed like VIOLATIONS. */
     violations: array('u32', VIOLATIONS.length),
     queues: structs(queueLayout, queueCount),
   } as const;
 }
 
-export type TransportFields = ReturnType<typeof transportFields>;
-export type TransportState = View<TransportFields>;
-export type TransportLayout = Layout<TransportFields>;
+export type VirtioFields = ReturnType<typeof virtioFields>;
+export type VirtioState = View<VirtioFields>;
+export type VirtioLayout = Layout<VirtioFields>;
+
+/** What a driver sets of a queue before it makes it ready. */
+export type QueueField = 'size' | 'descLow' | 'descHigh' | 'driverLow' | 'driverHigh' | 'deviceLow' | 'deviceHigh';

@@ -1,16 +1,25 @@
 /**
- * What the block and the network device move in memory, with a driver that does next to nothing: chains are built
+ * What the block, the network and the socket device move in memory, with a driver that does next to nothing: chains are built
  * once and offered again and again. `node src/devices/virtio/throughput.testing.ts [seconds for each]` prints MB/s and
  * exits with 1 when a bulk workload stays below 500. Guest memory is scattered frame by frame, the worst case.
  */
+
+import { Bench } from './bench.testing.ts';
 import { BlockBench } from './block.testing.ts';
 import { VIRTIO_BLK_T } from './block-request.ts';
-import { Bench, type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
+import { type Buffer, FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import { MemoryBackend } from './memory-backend.ts';
 import { VirtioNet } from './net.ts';
+import { partialFrame } from './net-frames.testing.ts';
+import { VirtioVsock } from './vsock.ts';
+import { CID_FIRST_GUEST, VIRTIO_VSOCK_OP, VsockHeader, type VsockOp } from './vsock-packet.ts';
+import type { VsockStream } from './vsock-port.ts';
 
 const seconds = Number(process.argv[2] ?? 1);
 const BULK_MIN = 500;
+/** Of Ethernet, IPv4 and TCP. */
+const HEADERS_BYTES = 54;
+const RECEIVE_BUFFERS = 120;
 const MIB = 1 << 20;
 
 interface Workload {
@@ -91,8 +100,8 @@ function net(direction: 'send' | 'receive', frameBytes: number): Workload {
       },
     },
   });
-  device.reset();
-  const driver = new FakeDriver(device, bench.memory);
+  bench.start(device);
+  const driver = new FakeDriver(bench);
   const [rx, tx] = driver.start() as [FakeQueue, FakeQueue];
   const frames = frameBytes > 4096 ? 12 : 64;
   const offload = frameBytes > 1514 ? { checksumValid: true, segmentBytes: 1448 } : undefined;
@@ -111,7 +120,7 @@ function net(direction: 'send' | 'receive', frameBytes: number): Workload {
           Array.from({ length: buffers }, () => ({ readable: [], writable: [driver.room(4096)] })),
         );
   bench.serve(device);
-  const frame = new Uint8Array(frameBytes);
+  const { frame } = partialFrame({ payload: new Uint8Array(frameBytes - HEADERS_BYTES) });
   const moved = () => (direction === 'send' ? received : device.counters.receivedBytes);
   let isFirst = true;
   return {
@@ -131,6 +140,64 @@ function net(direction: 'send' | 'receive', frameBytes: number): Workload {
   };
 }
 
+/** Streams of one connection, the guest's buffers of 4 KiB towards it, as Linux's driver has them. */
+function vsock(direction: 'send' | 'receive', packetBytes: number): Workload {
+  const bench = new Bench(VirtioVsock.layout, { frames: 4096 });
+  const device = bench.start(new VirtioVsock(bench.wiring, { ...bench.io, cid: CID_FIRST_GUEST }));
+  let stream: VsockStream | undefined;
+  let moved = 0;
+  const count = (byteCount: number): void => {
+    moved += byteCount;
+  };
+  device.listen(1, (request) => {
+    stream = request.accept({
+      ...{ data: (bytes) => count(bytes.length), drained: count },
+      ...{ ended: () => undefined, failed: () => undefined },
+    });
+  });
+  const driver = new FakeDriver(bench);
+  const [rx, tx] = driver.start() as [FakeQueue, FakeQueue];
+  const header = new VsockHeader();
+  const packet = (op: VsockOp, lengthBytes: number): Buffer => {
+    header.set({
+      ...{ sourceCid: CID_FIRST_GUEST, destinationCid: 2, sourcePort: 9, destinationPort: 1, op, lengthBytes },
+      ...{ bufferBytes: 1 << 20, forwardedBytes: 0 },
+    });
+    return driver.buffer(header.bytes);
+  };
+  tx.add([packet(VIRTIO_VSOCK_OP.REQUEST, 0)]);
+  tx.kick();
+  bench.serve(device);
+  const update = packet(VIRTIO_VSOCK_OP.CREDIT_UPDATE, 0);
+  const sent = { readable: [packet(VIRTIO_VSOCK_OP.RW, packetBytes), ...pages(driver, packetBytes)], writable: [] };
+  const said = direction === 'send' ? Array.from({ length: 32 }, () => sent) : [{ readable: [update], writable: [] }];
+  const talk = new Carousel(tx, said);
+  const room = driver.room(4096);
+  for (let i = 0; i < RECEIVE_BUFFERS; i++) rx.add([], [room]);
+  const bytes = new Uint8Array(packetBytes);
+  let isFirst = true;
+  return {
+    name: `vsock ${direction} ${packetBytes}`,
+    bulk: packetBytes > 4096,
+    round: () => {
+      const before = moved;
+      if (direction === 'receive') for (let i = 0; i < 4; i++) stream?.write(bytes);
+      // Of what the guest has, it took all.
+      bench.memory.setU32(update.gpa + 40, moved % 2 ** 32);
+      // Building the chains has offered them once.
+      if (!isFirst) talk.offer();
+      isFirst = false;
+      for (const _ of rx.take()) rx.add([], [room]);
+      tx.forceKick();
+      bench.serve(device);
+      driver.takeInterrupt();
+      if (moved === before || !device.live)
+        throw new Error(`the workload is broken: ${JSON.stringify(device.violations)}`);
+      return moved - before;
+    },
+  };
+}
+
 const workloads: (() => Workload)[] = [
   () => block(VIRTIO_BLK_T.IN, 4096),
   () => block(VIRTIO_BLK_T.IN, 65536),
@@ -142,6 +209,9 @@ const workloads: (() => Workload)[] = [
   () => net('send', 65000),
   () => net('receive', 1514),
   () => net('receive', 65000),
+  () => vsock('send', 4096),
+  () => vsock('send', 65536),
+  () => vsock('receive', 65536),
 ];
 
 let failed = false;

@@ -89,6 +89,11 @@ export class ClientSession {
       await machine.setBalloon(memoryBytes);
       return {};
     },
+    pci: async (machine) => await machine.pci(),
+    changeSlot: async (machine, { port, action }) => {
+      await machine.changeSlot(port, action);
+      return {};
+    },
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};

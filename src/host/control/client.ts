@@ -18,8 +18,10 @@ import type {
   MachineInfo,
   MachineStats,
   PartitionOptions,
+  PciReport,
   ProtectionChange,
   ProtectionReport,
+  SlotAction,
   SnapshotOptions,
   SnapshotResult,
   Violation,
@@ -110,6 +112,16 @@ export class RemoteMachine implements AsyncDisposable {
   /** How much memory the guest is to make do with, as MachineHandle.setBalloon does. */
   async setBalloon(memoryBytes: number): Promise<void> {
     await this.#call('setBalloon', { memoryBytes });
+  }
+
+  /** Root ports and what is in their slots, as MachineHandle.pci does. */
+  async pci(): Promise<PciReport> {
+    return await this.#call('pci', {});
+  }
+
+  /** Puts a card in, or takes it out, as MachineHandle.changeSlot does. */
+  async changeSlot(port: string, action: SlotAction): Promise<void> {
+    await this.#call('changeSlot', { port, action });
   }
 
   /** Domains, what is denied to them, and what they tried, as MachineHandle.protection does. */

@@ -82,6 +82,17 @@ describe('a machine on its control socket', () => {
     await assert.rejects(remote.setBalloon(2 ** 40), operatorError('bad-memory'));
   });
 
+  test('shows the slots, and puts cards in and out', async () => {
+    await launch('web');
+    await using remote = await connectMachine('web', folder);
+    assert.deepEqual(await remote.pci(), await machines[0]?.pci());
+    await remote.changeSlot('rp0', 'pull');
+    assert.equal((await remote.pci()).ports[0]?.card, 'out');
+    await remote.changeSlot('rp0', 'plug');
+    assert.equal((await remote.pci()).ports[0]?.card, 'in');
+    await assert.rejects(remote.changeSlot('rp1', 'plug'), operatorError('no-such-port'));
+  });
+
   test('runs commands with their streams apart, side by side', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);

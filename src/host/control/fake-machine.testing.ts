@@ -19,10 +19,13 @@ import type {
   MachineInfo,
   MachineOptions,
   PartitionOptions,
+  PciFunctionReport,
+  PciReport,
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
   RestoreMachine,
+  SlotAction,
   SnapshotOptions,
   SnapshotResult,
   Violation,
@@ -30,12 +33,17 @@ import type {
 
 const encoder = new TextEncoder();
 
+const fakeFunction: PciFunctionReport = {
+  ...{ id: 'net0', place: '00.0', kind: 'virtio-net-pci', interrupts: 'msix', messages: 7, asserts: 0 },
+};
+
 export class FakeMachine implements MachineHandle {
   readonly exited: Promise<ExitStatus>;
   readonly options: MachineOptions;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
   balloonTarget = 1 << 29;
+  hasCard = true;
   readonly typed: Uint8Array[] = [];
   readonly rules: ProtectionRule[] = [];
   readonly #exit = Promise.withResolvers<ExitStatus>();
@@ -179,6 +187,21 @@ export class FakeMachine implements MachineHandle {
   async setBalloon(memoryBytes: number): Promise<void> {
     if (memoryBytes > 1 << 29) throw new OperatorError('bad-memory', 'so much it does not have', 'Give it less');
     this.balloonTarget = memoryBytes;
+  }
+
+  /** One root port, whose card comes and goes. */
+  async pci(): Promise<PciReport> {
+    const card = this.hasCard ? 'in' : 'out';
+    const indicators = { power: 'on', attention: 'off' } as const;
+    return {
+      ports: [{ id: 'rp0', place: '01.0', slot: 1, card, power: 'on', indicators, functions: [fakeFunction] }],
+      functions: [],
+    };
+  }
+
+  async changeSlot(port: string, action: SlotAction): Promise<void> {
+    if (port !== 'rp0') throw new OperatorError('no-such-port', 'there is no such port', 'Name rp0');
+    this.hasCard = action === 'plug';
   }
 
   /** Its kernel once stored where it may not. */

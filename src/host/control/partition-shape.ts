@@ -1,5 +1,6 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { pciOptions } from './pci-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const PATH = 4096;
@@ -20,6 +21,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   bios: optional(text(PATH)),
   drives: optional(listOf(record({ file: text(PATH), readOnly: optional(truth), overlay }), 64)),
   balloon: optional(truth),
+  vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   network: optional(truth),
   publish: optional(listOf(text(256), 1024)),
   agent: optional(truth),
@@ -32,6 +34,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   nested: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
+  pci: optional(pciOptions),
   protection: optional(truth),
   protectionLog: optional(text(PATH)),
 });

@@ -14,6 +14,7 @@ import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
+import { pciReport, slotChange } from './pci-report-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
   data,
@@ -72,6 +73,9 @@ export const requests = {
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
+  /** PCI Express: root ports, what is in their slots; a card put in, or taken out. */
+  pci: { params: nothing, result: pciReport },
+  changeSlot: { params: slotChange, result: nothing },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

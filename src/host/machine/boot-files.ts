@@ -112,7 +112,7 @@ function withRoom(bytes: Uint8Array, room: number): Uint8Array {
 export function planMachineBoot(
   options: MachineOptions,
   files: BootFiles,
-  machine: Pick<VirtBoot, 'memoryBytes' | 'harts' | 'extensions' | 'seed' | 'aia' | 'aiaGuests'>,
+  machine: Pick<VirtBoot, 'memoryBytes' | 'harts' | 'extensions' | 'seed' | 'aia' | 'aiaGuests' | 'pcie'>,
 ): BootPlan {
   return planVirtBoot({
     ...machine,

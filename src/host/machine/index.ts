@@ -14,6 +14,7 @@ import type {
   MachineOptions,
   RestoreMachine,
   RestoreOptions,
+  VsockOptions,
 } from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
 
@@ -44,7 +45,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   if (!existsSync(path)) return undefined;
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
-    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay, vsock } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -53,6 +54,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(translate === undefined ? {} : { translate }),
       ...(hotThreshold === undefined ? {} : { hotThreshold }),
       ...(promotion === undefined ? {} : { promotion }),
+      ...(vsock === undefined ? {} : { vsock }),
       ...(processors === undefined ? {} : { processors }),
       ...(weight === undefined ? {} : { weight }),
       ...(cap === undefined ? {} : { cap }),
@@ -60,6 +62,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(shadows === undefined ? {} : { shadows }),
       ...(shadowModel === undefined ? {} : { shadowModel }),
       ...(combinedShadows === undefined ? {} : { combinedShadows }),
+      ...(relay === undefined ? {} : { relay }),
     });
     keepBootSnapshot(path);
     return machine;
@@ -109,12 +112,17 @@ async function forkMachine(original: LocalMachine, given: ForkOptions, launch: L
     // What was the original's own: whom it listened to, what it wrote to, what it published.
     const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
     const { trapLog: ______, protectionLog: _______, startPaused: ________, seed, weight, cap, pin, ...same } = kept;
-    const options = { ...same, ...given };
+    const options = { ...same, ...(same.vsock === undefined ? {} : { vsock: withoutSocket(same.vsock) }), ...given };
     return await LocalMachine.start({ options, from: original, drives, ...others(launch) }, original.home);
   } catch (error) {
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
   }
+}
+
+/** The twin has the device, and nobody of the host behind it: the path is its original's. */
+function withoutSocket({ socket: _, ...vsock }: VsockOptions): VsockOptions {
+  return vsock;
 }
 
 /** Makes the machine of a snapshot in this process. Rejects with OperatorError where the file or a disk does not fit. */

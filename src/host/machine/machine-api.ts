@@ -11,12 +11,17 @@ import type {
   ExitStatus,
   ExplainRequest,
   HotRegion,
+  PciFunctionReport,
+  PciOptions,
+  PciPortReport,
+  PciReport,
   PromotionMode,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
   ShadowModel,
+  SlotAction,
   Violation,
 } from '../../machine/index.ts';
 
@@ -27,10 +32,15 @@ export type {
   ExitStatus,
   ExplainRequest,
   HotRegion,
+  PciFunctionReport,
+  PciOptions,
+  PciPortReport,
+  PciReport,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
   ProtectionRule,
+  SlotAction,
   Violation,
 };
 
@@ -39,6 +49,17 @@ export interface DriveOptions {
   readonly file: string;
   readonly readOnly?: boolean;
   readonly overlay?: boolean | string;
+}
+
+/** Sockets between guest and host (virtio-vsock). */
+export interface VsockOptions {
+  /**
+   * Path of the unix socket by which programs of the host reach ports of the guest, and from which the paths follow at which
+   * they listen for the guest, as Firecracker's `uds_path` (docs/vsock.md). Without, nobody is there for the guest.
+   */
+  readonly socket?: string;
+  /** The guest's context ID. Default 3. */
+  readonly cid?: number;
 }
 
 export interface MachineOptions {
@@ -69,6 +90,8 @@ export interface MachineOptions {
    * partitions. By default in machines with room for others.
    */
   readonly balloon?: boolean;
+  /** Sockets between guest and host, without a network. Default: none. */
+  readonly vsock?: VsockOptions;
   /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
   readonly network?: boolean;
   readonly publish?: readonly string[];
@@ -108,12 +131,22 @@ export interface MachineOptions {
    */
   readonly combinedShadows?: boolean;
   /**
+   * Interrupt relays at the ports of PCI Express, by which the hypervisor knows who interrupted. Default true. Without, it
+   * polls the functions. Guests do not see it.
+   */
+  readonly relay?: boolean;
+  /**
    * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
    * with an IMSIC at each hart.
    */
   readonly aia?: Aia;
   /** Guest interrupt files of each hart's IMSIC, 0 (default) to 7. */
   readonly aiaGuests?: number;
+  /**
+   * PCI Express: true makes each virtio device a function behind a root port of its own; or root ports, and the places of
+   * those devices that are to be functions (docs/pcie.md). Default false: all of them are in virtio-mmio slots.
+   */
+  readonly pci?: boolean | PciOptions;
   /** Instructions and CSRs whose every execution is counted and logged: `wfi`, `fence.i`, `satp`, `rdtime`. */
   readonly traps?: readonly string[];
   /** A file that gets a line for each of these executions. */
@@ -146,6 +179,7 @@ export type PartitionOptions = Omit<
   | 'hotThreshold'
   | 'promotion'
   | 'overlay'
+  | 'relay'
   | 'traps'
   | 'trapLog'
   | 'gdbPort'
@@ -223,6 +257,7 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'vsock'
   | 'processors'
   | 'weight'
   | 'cap'
@@ -236,6 +271,7 @@ export type RestoreOptions = Pick<
   | 'shadows'
   | 'shadowModel'
   | 'combinedShadows'
+  | 'relay'
   | 'signal'
 >;
 
@@ -287,6 +323,13 @@ export interface MachineHandle extends AsyncDisposable {
   balloon(): Promise<BalloonReport>;
   /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */
   setBalloon(memoryBytes: number): Promise<void>;
+  /** The guest's PCI Express fabric: root ports, what is in their slots. Rejects with OperatorError where it has none. */
+  pci(): Promise<PciReport>;
+  /**
+   * Puts a root port's card in (`plug`), asks the guest to let it go (`unplug`), or takes it out at once (`pull`). Rejects
+   * with OperatorError: `no-pci`, `no-such-port`, `no-card`, `slot-unchanged`.
+   */
+  changeSlot(port: string, action: SlotAction): Promise<void>;
   /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
   protection(): Promise<ProtectionReport>;
   /**

@@ -132,6 +132,7 @@ export class MachineHome {
     await this.#until(() => !board.isScheduled);
     if (this.#hasEnded) return;
     scheduler?.removeShare(board.partition);
+    board.leaveInterrupts();
     const change = commons.withdraw(board.partition);
     const processors = Array.from({ length: scheduler?.processors ?? 0 }, (_, i) => i);
     const all = threads?.translates ? [...processors, TRANSLATOR] : processors;

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet } from '../../devices/index.ts';
+import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
@@ -23,6 +23,7 @@ import {
   boardStats,
   CodeExplainer,
   type CodeExplanation,
+  changeSlot,
   type ExplainRequest,
   exitStatus,
   extensionsOf,
@@ -32,11 +33,14 @@ import {
   IoSlots,
   IoThread,
   latestViolations,
+  type PciReport,
   type ProtectionChange,
   type ProtectionReport,
   partitionConfig,
+  pciReport,
   protectionReport,
   SLICE_STEPS,
+  type SlotAction,
   setBalloon,
   slotLayout,
   TICKS_PER_MS,
@@ -47,6 +51,7 @@ import { parsePublish } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { VsockSockets } from '../vsock/index.ts';
 import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
@@ -113,6 +118,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
   readonly #network: RunningNetwork | undefined;
+  #vsock: VsockSockets | undefined;
   readonly #slots: IoSlots;
   readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
@@ -152,6 +158,7 @@ export class LocalMachine implements MachineHandle, Member {
         ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
         : undefined;
     let network: RunningNetwork | undefined;
+    let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
@@ -159,9 +166,13 @@ export class LocalMachine implements MachineHandle, Member {
           { publish: (options.publish ?? []).map(parsePublish) },
           (frame, offload) => guest.net?.receive(frame, offload) ?? false,
         );
+      if (options.vsock?.socket !== undefined) vsock = await VsockSockets.listen(options.vsock.socket);
       machine = new LocalMachine(parts, config, network, home ?? threads);
+      machine.#vsock = vsock;
+      const door = machine.board.virtioDevices.find((device) => device instanceof VirtioVsock);
+      if (door) vsock?.attach(door);
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
-      const net = machine.board.slots.find((device) => device instanceof VirtioNet);
+      const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
       if (net) guest.net = net;
       if (from instanceof LocalMachine) await machine.#goOnFrom(from);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
@@ -169,6 +180,7 @@ export class LocalMachine implements MachineHandle, Member {
       return machine;
     } catch (error) {
       network?.close();
+      vsock?.close();
       await threads?.terminate();
       if (home && machine) await machine.#abandon();
       throw error;
@@ -205,6 +217,7 @@ export class LocalMachine implements MachineHandle, Member {
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
       network: network?.network,
+      ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
       ...(this.#readdressing === undefined
         ? {}
         : { mac: this.#readdressing.mac, onNetRestart: () => this.#readdressing?.done() }),
@@ -237,7 +250,7 @@ export class LocalMachine implements MachineHandle, Member {
       if (!home && isReal) this.home.start();
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
-      const console = must(this.board.slots.find((device) => device instanceof VirtioConsole));
+      const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));
       this.#agent = new AgentLink(
         must(console.ports.find((port: ConsolePort) => !port.isConsole)),
         saved?.agent ?? original?.nextConversation,
@@ -306,10 +319,11 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   #boot(files: BootFiles): void {
-    const { memoryBytes, harts, aia, aiaGuests } = this.#config;
+    const { memoryBytes, harts, aia, aiaGuests, pci } = this.#config;
+    const pcie = pci !== undefined;
     const extensions = extensionsOf(this.#config);
     const seed = bootSeed(this.#options.seed);
-    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed, aia, aiaGuests });
+    const plan = planMachineBoot(this.#options, files, { memoryBytes, harts, extensions, seed, aia, aiaGuests, pcie });
     this.board.load(plan);
     releaseBootFiles(files, plan);
   }
@@ -469,6 +483,16 @@ export class LocalMachine implements MachineHandle, Member {
     setBalloon(this.board, memoryBytes);
   }
 
+  async pci(): Promise<PciReport> {
+    this.#checkStays();
+    return pciReport(this.board);
+  }
+
+  async changeSlot(port: string, action: SlotAction): Promise<void> {
+    this.#checkStays();
+    changeSlot(this.board, port, action);
+  }
+
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     this.#checkStays();
     return hotRegions(this.board, most);
@@ -541,6 +565,7 @@ export class LocalMachine implements MachineHandle, Member {
         this.#io.serve();
         this.#logs.close();
         this.#network?.close();
+        this.#vsock?.close();
         this.#agent.session.close();
         this.#debugger?.ended(this.#status().code);
         await this.#gdb?.[Symbol.asyncDispose]();

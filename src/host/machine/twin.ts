@@ -78,7 +78,7 @@ export async function becomeTwin(
   const pausedMs = performance.now() - start;
   if (twin.network !== undefined && connections !== undefined)
     twin.network.restore(readdressing === undefined ? connections : moved(connections, readdressing.mac));
-  const net = twin.board.slots.find((device) => device instanceof VirtioNet);
+  const net = twin.board.virtioDevices.find((device) => device instanceof VirtioNet);
   if (net !== undefined) net.setLinkUp(false);
   resumeBoard(twin.board);
   if (net !== undefined) readdressing?.begin(net, twin.agent.session);

@@ -50,7 +50,9 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.asidBits ?? 16,
       options.aia ?? 'none',
       options.aiaGuests ?? 0,
+      options.pci ?? false,
       options.network ?? true,
+      options.vsock === undefined ? '' : (options.vsock.cid ?? 3),
       options.protection ?? true,
       drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),
     ]);

@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { pciOptions } from '../control/pci-shape.ts';
 import {
   integer,
   listOf,
@@ -45,6 +46,7 @@ const savedOptions = record({
   drives: optional(listOf(drive, 64)),
   network: optional(truth),
   publish: optional(listOf(text(256), 1024)),
+  vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   clock: optional(oneOf('real', 'instructions')),
   seed: optional(integer(0, 2 ** 32 - 1)),
   codeMemoryBytes: optional(integer(1, Number.MAX_SAFE_INTEGER)),
@@ -57,8 +59,10 @@ const savedOptions = record({
   asidBits: optional(integer(0, 16)),
   nested: optional(truth),
   combinedShadows: optional(truth),
+  relay: optional(truth),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
+  pci: optional(pciOptions),
   traps: optional(listOf(text(256), 64)),
 });
 

@@ -26,7 +26,7 @@ export function holdAtOnce(board: Board, io: IoThread): (() => void) | undefined
   while (!world.isStill && performance.now() < late) Atomics.wait(NOTHING, 0, 0, NAP_MS);
   if (!world.isStill || world.run !== RUN.running) return undefined;
   io.serve();
-  if (board.slots.some((device) => device instanceof VirtioBlock && device.underWay > 0)) return undefined;
+  if (board.virtioDevices.some((device) => device instanceof VirtioBlock && device.underWay > 0)) return undefined;
   io.hold();
   return () => {
     io.release();
@@ -55,7 +55,7 @@ export async function holdStill(board: Board, io: IoThread): Promise<() => void>
     await until(() => world.isStill);
     io.serve();
     io.hold();
-    const disks = board.slots.filter((device) => device instanceof VirtioBlock);
+    const disks = board.virtioDevices.filter((device) => device instanceof VirtioBlock);
     await until(() => disks.every((disk) => disk.underWay === 0));
     if (world.run !== RUN.running) throw ended();
     return release;

@@ -9,11 +9,10 @@
 import { OperatorError } from '../../base/errors.ts';
 import { layoutDigest, misfit } from '../../base/saved.ts';
 import { restore, type Saved, save, struct } from '../../base/struct.ts';
-import { VirtioDevice } from '../../devices/index.ts';
 import { vcpuState } from '../../engine/index.ts';
 import { GATE, HART, hartBlock } from '../../hypervisor/index.ts';
 import { FEATURE, STATE_FIELDS } from '../../isa/index.ts';
-import { type Board, DOORBELL } from '../board.ts';
+import { type Board, DOORBELL, pciDoorbell } from '../board.ts';
 import { damaged, notThisVersion } from './chunks.ts';
 
 const engine = vcpuState.fields;
@@ -59,6 +58,8 @@ export function checkLayouts(board: Board, digests: Readonly<Record<string, stri
 
 /** The machine stands still. */
 export function saveBoard(board: Board): SavedBoard {
+  // Then relays hold nothing but levels, which functions tell again when they are restored.
+  board.commons.interrupts?.fabric.settle();
   return {
     vcpus: board.vcpus.map(({ state, hart }) => ({ state: save(savedVcpu, state), hart: save(hartBlock, hart) })),
     devices: Object.fromEntries(
@@ -105,8 +106,10 @@ export function resumeBoard(board: Board): void {
   const { interrupts, aclint, uart, rtc, world } = board;
   interrupts.drive();
   for (const device of [aclint, uart, rtc]) board.locked(device, () => device.drive());
-  for (const device of board.slots) if (device instanceof VirtioDevice) board.locked(device, () => device.resume());
-  for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...board.slots.keys()]) world.ring(doorbell);
+  board.pci?.drive();
+  for (const device of board.virtioDevices) board.locked(device, () => device.resume());
+  const doorbells = [...board.slots.keys(), ...(board.pci?.functions ?? []).map((_, i) => pciDoorbell(i))];
+  for (const doorbell of [DOORBELL.uart, DOORBELL.rtc, ...doorbells]) world.ring(doorbell);
 }
 
 type Registers = Readonly<

@@ -1,0 +1,383 @@
+/**
+ * A PCI Express function: configuration space, what lies behind its BARs, interrupts, resets, and its door to guest
+ * memory. Everything that a device does on the bus goes through it:
+ *
+ *     guest  -> config space, BAR regions        (ECAM and windows of the host bridge, with the function's lock)
+ *     device -> setInterrupt, raise              (transactions to its port)
+ *     device -> memory                           (while Bus Master Enable lets it)
+ *
+ * The device itself (virtio, say) is another object with a block of its own, made with the same lock. As a Device of the
+ * board a function is its configuration space; its whole state is its block.
+ */
+import { assert, must } from '../../base/assert.ts';
+import type { SharedLock } from '../../base/lock.ts';
+import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
+import type { AccessBytes, Block, Device, Doorbell, GuestMemory } from '../device.ts';
+import { accessCounters } from '../registers.ts';
+import { type BarDescription, FIRST_BAR_AT } from './bar.ts';
+import { busMasterMemory } from './bus-master.ts';
+import {
+  type Capability,
+  capabilityRows,
+  type FunctionEffects,
+  type PlacedCapability,
+  placeCapabilities,
+} from './capabilities.ts';
+import { CONFIG_BYTES, type ConfigRow, ConfigSpace, type EXTENDED_AT, type ResetDepth } from './config-space.ts';
+import { endpointHeader, type HeaderShape, type Identity } from './header.ts';
+import { FunctionInterrupts, type InterruptLayout, type InterruptMode, interruptLayout } from './interrupts.ts';
+import { CAPABILITY, COMMAND, HEADER, MSIX, PM } from './spec.ts';
+import type { RequesterId, TransactionPort } from './transaction.ts';
+
+/** What a function is: the same on every thread. */
+export interface FunctionDescription {
+  /** Of the kind, for messages and docs: `virtio-net-pci`. */
+  readonly kind: string;
+  readonly identity: Identity;
+  readonly bars: readonly BarDescription[];
+  /** In the order of the list that software walks. */
+  readonly capabilities: readonly Capability[];
+  /** 1 is INTA, the default; 0: it has no pin. */
+  readonly pin?: number;
+  /** 256: of a conventional function, beyond which reads are all ones. */
+  readonly configBytes?: typeof EXTENDED_AT | typeof CONFIG_BYTES;
+  /** Type 0 by default. */
+  readonly header?: (shape: HeaderShape, effects: FunctionEffects) => ConfigRow[];
+  /**
+   * Function-level reset, or the card was cut off: the device behind it forgets what its driver told it. With the
+   * function's lock, on any thread, configuration space reset already. At power-on of the machine the device is reset as a
+   * model of its own.
+   */
+  onReset?(): void;
+}
+
+/** What a function is wired to on every thread. */
+export interface FunctionWiring {
+  /** Unique in its machine: `virtio-net-pci@01:00.0`. */
+  readonly name: string;
+  /** Of `functionLayout(vectorsOf(description))`. */
+  readonly block: Block;
+  /** Orders accesses to the function and to the device behind it. */
+  readonly lock: SharedLock;
+  readonly requester: RequesterId;
+  readonly port: TransactionPort;
+  /** There are further functions of its device. */
+  readonly isMultiFunction: boolean;
+  /** Counts changes of who answers where: every one adds one, so that all threads look again. */
+  readonly epoch: AddressEpoch;
+  /** The port that it is behind; absent: it is on the root bus. */
+  readonly upstream?: Upstream;
+  /** Rung when the function was cut off, so that the I/O thread calls `settle`. */
+  readonly doorbell?: Doorbell;
+}
+
+/** What lies between a function and the root complex. Read on any thread, without a lock. */
+export interface Upstream {
+  /** The link is up: anything passes at all. */
+  readonly isUp: boolean;
+  /** Requests (reads and writes of memory, messages among them) pass. */
+  readonly forwardsRequests: boolean;
+}
+
+/** A word in shared memory. */
+export interface AddressEpoch {
+  advance(): void;
+}
+
+function functionFields(vectors: number) {
+  return {
+    ...accessCounters,
+    config: array('u8', CONFIG_BYTES),
+    interruptState: structs(interruptLayout(vectors) as InterruptLayout, 1),
+    /** Accesses to guest memory refused, as Bus Master Enable was off. */
+    refused: 'u32',
+    resets: 'u32',
+    /** 1: it was cut off, and forgets everything before anybody reaches it again. */
+    cutOff: 'i32',
+  } as const;
+}
+
+export type FunctionLayout = Layout<ReturnType<typeof functionFields>>;
+
+/** The block of a function with so many vectors of MSI-X. */
+export function functionLayout(vectors: number): FunctionLayout {
+  return struct('pci-function', functionFields(vectors));
+}
+
+export function vectorsOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): number {
+  return capabilities.find(({ msix }) => msix !== undefined)?.msix?.vectors ?? 0;
+}
+
+/** Where a BAR lies now: `end` is the first byte behind. */
+export interface BarRange {
+  readonly bar: BarDescription;
+  readonly base: number;
+  readonly end: number;
+}
+
+export class PciFunction implements Device {
+  readonly name: string;
+  readonly description: FunctionDescription;
+  readonly requester: RequesterId;
+  readonly lock: SharedLock;
+  readonly layout: FunctionLayout;
+  readonly state: View<ReturnType<typeof functionFields>>;
+  readonly config: ConfigSpace;
+  readonly sizeBytes = CONFIG_BYTES;
+  readonly interrupts: FunctionInterrupts;
+  readonly #placed: readonly PlacedCapability[];
+  readonly #epoch: AddressEpoch;
+  readonly #powerAt: number | undefined;
+  readonly #wiring: FunctionWiring;
+  readonly #words: Int32Array;
+  readonly #cutOffAt: number;
+
+  constructor(description: FunctionDescription, wiring: FunctionWiring) {
+    const { block, requester, port, isMultiFunction, upstream } = wiring;
+    const vectors = vectorsOf(description);
+    const { pin = 1, identity, bars, capabilities } = description;
+    checkMsix(description);
+    this.name = wiring.name;
+    this.description = description;
+    this.requester = requester;
+    this.lock = wiring.lock;
+    this.layout = functionLayout(vectors);
+    this.state = this.layout.view(block.buffer, block.at);
+    this.#wiring = wiring;
+    this.#epoch = wiring.epoch;
+    this.#words = new Int32Array(block.buffer);
+    this.#cutOffAt = (block.at + this.layout.offset.cutOff) / 4;
+    this.#placed = placeCapabilities(capabilities);
+    this.#powerAt = this.capabilityAt(CAPABILITY.power);
+    const effects = this.#effects();
+    const isInterrupting = () => this.interrupts.isPinWanted;
+    const shape = { identity, bars, pin, isMultiFunction, hasCapabilities: capabilities.length > 0, isInterrupting };
+    const rows = [...(description.header ?? endpointHeader)(shape, effects), ...capabilityRows(this.#placed, effects)];
+    this.config = new ConfigSpace(rows, this.state.config);
+    const msiAt = this.capabilityAt(CAPABILITY.msi);
+    const msixAt = this.capabilityAt(CAPABILITY.msix);
+    this.interrupts = new FunctionInterrupts(
+      { buffer: block.buffer, at: block.at + this.layout.offset.interruptState },
+      {
+        ...{ config: this.config, pin, vectors },
+        ...(msiAt === undefined ? {} : { msiAt }),
+        ...(msixAt === undefined ? {} : { msixAt }),
+        ...(this.#powerAt === undefined ? {} : { powerAt: this.#powerAt }),
+      },
+      {
+        ...{ requester, port },
+        isConnected: () => this.#isConnected(),
+        forwardsRequests: () => upstream?.forwardsRequests ?? true,
+      },
+    );
+  }
+
+  /** An access to configuration space, with the lock. */
+  read(offset: number, bytes: AccessBytes): number {
+    this.settle();
+    if (offset >= (this.description.configBytes ?? CONFIG_BYTES)) return allOnes(bytes);
+    return this.config.read(offset, bytes);
+  }
+
+  write(offset: number, bytes: AccessBytes, value: number): void {
+    this.settle();
+    const isThere = offset < (this.description.configBytes ?? CONFIG_BYTES);
+    if (!isThere || !this.config.write(offset, bytes, value)) this.state.unassignedWrites++;
+  }
+
+  /** Power-on. */
+  reset(): void {
+    const { state } = this;
+    state.unassignedReads = state.unassignedWrites = 0;
+    state.refused = state.resets = state.cutOff = 0;
+    this.config.reset('power');
+    this.interrupts.powerOn();
+    this.#epoch.advance();
+  }
+
+  /** Function-level reset (section 6.6.2), with the lock: all but sticky bits. */
+  resetFunction(depth: ResetDepth = 'function'): void {
+    this.state.resets++;
+    this.config.reset(depth);
+    this.interrupts.reset();
+    this.description.onReset?.();
+    this.#epoch.advance();
+  }
+
+  /**
+   * The link goes down, or comes up again, on any thread, without the lock: who holds it may be waiting for the caller's
+   * processor. Nothing passes any more from now on; what there is to forget is forgotten by `settle`.
+   */
+  cut(): void {
+    Atomics.store(this.#words, this.#cutOffAt, 1);
+    this.interrupts.update();
+    this.#epoch.advance();
+    this.#wiring.doorbell?.ring();
+  }
+
+  /** Forgets what it has to, with the lock: before every access, and before the device behind it is served. */
+  settle(): void {
+    if (Atomics.load(this.#words, this.#cutOffAt) === 0) return;
+    Atomics.store(this.#words, this.#cutOffAt, 0);
+    this.resetFunction('power');
+  }
+
+  /** After a restore: nobody holds the locks that were saved with the block, and everybody looks where BARs are. */
+  drive(): void {
+    this.interrupts.drive();
+    this.#epoch.advance();
+  }
+
+  /** The condition behind INTx, a level, on any thread, with or without the lock. Counts where messages are off. */
+  setInterrupt(level: boolean): void {
+    this.interrupts.setInterrupt(level);
+  }
+
+  /** An event of a vector, on any thread, with or without the lock. Counts where messages are on. */
+  raise(vector: number): void {
+    this.interrupts.raise(vector);
+  }
+
+  /** What `kage stats` shows of it. */
+  get counters(): Record<string, number> {
+    const { unassignedReads, unassignedWrites, refused, resets } = this.state;
+    const { messages, asserts, lost } = this.interrupts.state;
+    return {
+      messages,
+      asserts,
+      lostMessages: lost,
+      refusedAccesses: refused,
+      resets,
+      unassignedReads,
+      unassignedWrites,
+    };
+  }
+
+  get interruptMode(): InterruptMode {
+    return this.interrupts.mode;
+  }
+
+  /** Guest memory as the device may reach it: not at all while it is no bus master, or sleeps. */
+  memory(behind: GuestMemory): GuestMemory {
+    return busMasterMemory(
+      behind,
+      () => this.#command(COMMAND.busMaster) && (this.#wiring.upstream?.forwardsRequests ?? true),
+      () => {
+        this.state.refused++;
+      },
+    );
+  }
+
+  /** Offset of a capability of the first 256 bytes, the first of its kind. */
+  capabilityAt(id: number): number | undefined {
+    return this.#placed.find(({ capability }) => capability.id === id && capability.version === undefined)?.at;
+  }
+
+  /** Where BARs lie that answer now, in `space`. A BAR at 0 answers nowhere: it has not been placed. */
+  barRanges(space: 'memory' | 'io'): BarRange[] {
+    if (!this.#command(space === 'io' ? COMMAND.io : COMMAND.memory)) return [];
+    return this.description.bars.flatMap((bar) => {
+      if ((bar.kind === 'io') !== (space === 'io')) return [];
+      const base = this.#barBase(bar);
+      return base === 0 || !Number.isSafeInteger(base + bar.sizeBytes)
+        ? []
+        : [{ bar, base, end: base + bar.sizeBytes }];
+    });
+  }
+
+  /** Whether an access behind that BAR needs no lock. */
+  isBarPosted({ index, region }: BarDescription, offset: number): boolean {
+    return this.#msixPlace(index, offset) !== undefined || region.isPosted?.(offset) === true;
+  }
+
+  /** An access behind a BAR. */
+  readBar({ index, region }: BarDescription, offset: number, bytes: AccessBytes): number {
+    const place = this.#msixPlace(index, offset);
+    if (place === undefined) return region.read(offset, bytes);
+    return place.kind === 'table'
+      ? this.interrupts.readTable(place.offset, bytes)
+      : this.interrupts.readPending(place.offset, bytes);
+  }
+
+  writeBar({ index, region }: BarDescription, offset: number, bytes: AccessBytes, value: number): void {
+    const place = this.#msixPlace(index, offset);
+    if (place === undefined) region.write(offset, bytes, value);
+    else if (place.kind === 'pending' || !this.interrupts.writeTable(place.offset, bytes, value))
+      this.state.unassignedWrites++;
+  }
+
+  /** Whether a bit of Command is set, of a function that is awake and connected. */
+  #command(bit: number): boolean {
+    if (!this.#isConnected()) return false;
+    const isAwake = this.#powerAt === undefined || (this.config.get(this.#powerAt + PM.control, 2) & PM.state) === 0;
+    return isAwake && (this.config.get(HEADER.command, 2) & bit) !== 0;
+  }
+
+  #isConnected(): boolean {
+    return Atomics.load(this.#words, this.#cutOffAt) === 0 && (this.#wiring.upstream?.isUp ?? true);
+  }
+
+  #barBase(bar: BarDescription): number {
+    const at = FIRST_BAR_AT + 4 * bar.index;
+    const low = this.config.get(at, 4);
+    const base = bar.kind === 'io' ? low - (low % 4) : low - (low % 16);
+    return bar.kind === 'memory64' ? this.config.get(at + 4, 4) * 2 ** 32 + base : base;
+  }
+
+  /** What of MSI-X lies there. */
+  #msixPlace(bar: number, offset: number): { kind: 'table' | 'pending'; offset: number } | undefined {
+    const shape = msixOf(this.description);
+    if (shape === undefined) return undefined;
+    const { table, pending, vectors } = shape;
+    const inTable = offset - table.offset;
+    if (bar === table.bar && inTable >= 0 && inTable < vectors * MSIX.entryBytes)
+      return { kind: 'table', offset: inTable };
+    const inPending = offset - pending.offset;
+    if (bar === pending.bar && inPending >= 0 && inPending < pendingBytes(vectors))
+      return { kind: 'pending', offset: inPending };
+    return undefined;
+  }
+
+  #effects(): FunctionEffects {
+    return {
+      interruptsChanged: () => this.interrupts.update(),
+      addressesChanged: () => this.#epoch.advance(),
+      powerChanged: () => {
+        this.#epoch.advance();
+        this.interrupts.update();
+      },
+      resetFunction: () => this.resetFunction(),
+      messagesPending: () => this.interrupts.pendingWord,
+    };
+  }
+}
+
+function msixOf({ capabilities }: FunctionDescription) {
+  return capabilities.find(({ msix }) => msix !== undefined)?.msix;
+}
+
+/** Pending bits come in quadwords (section 7.7.2). */
+function pendingBytes(vectors: number): number {
+  return Math.ceil(vectors / 64) * 8;
+}
+
+function checkMsix(description: FunctionDescription): void {
+  const shape = msixOf(description);
+  if (shape === undefined) return;
+  const { table, pending, vectors } = shape;
+  const parts = [
+    { ...table, bytes: vectors * MSIX.entryBytes },
+    { ...pending, bytes: pendingBytes(vectors) },
+  ];
+  for (const { bar, offset, bytes } of parts) {
+    const { sizeBytes, kind } = must(
+      description.bars.find(({ index }) => index === bar),
+      `${description.kind}: MSI-X lies behind BAR${bar}, which there is not`,
+    );
+    assert(kind !== 'io' && offset + bytes <= sizeBytes, `${description.kind}: BAR${bar} has no room for MSI-X`);
+  }
+}
+
+export function allOnes(bytes: AccessBytes): number {
+  return bytes === 4 ? 0xffff_ffff : bytes === 2 ? 0xffff : 0xff;
+}
