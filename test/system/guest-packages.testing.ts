@@ -6,13 +6,14 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder, defaultSuite, fetchTool } from '../../src/host/debian/index.ts';
 import { makeFileSystem } from '../../src/host/images/file-system.ts';
+import type { MachineOptions } from '../../src/host/machine/index.ts';
 import { debianImage, Guest, type Ran } from './guest.testing.ts';
 
 const DISK_BYTES = 1 << 30;
 const ROOT = '/tmp/packages';
 
 /** An ext4 file system with the packages and what they depend on, raw; made once, kept in the user's cache. */
-async function packagesDisk(packages: readonly string[]): Promise<string> {
+export async function packagesDisk(packages: readonly string[]): Promise<string> {
   const name = `guest-${packages.join('-')}`;
   const { root, manifest } = await fetchTool(name, {
     suite: defaultSuite,
@@ -34,6 +35,13 @@ async function packagesDisk(packages: readonly string[]): Promise<string> {
   return file;
 }
 
+/** Mounts the disk, with what programs expect, where `PackagesGuest.run` enters it. */
+export const MOUNT_PACKAGES = `
+  set -e; mkdir ${ROOT}; modprobe ext4; mount -t ext4 /dev/vda ${ROOT}
+  mkdir -p ${ROOT}/proc ${ROOT}/sys ${ROOT}/dev ${ROOT}/tmp
+  mount -t proc proc ${ROOT}/proc; mount -t sysfs sys ${ROOT}/sys
+  mount -t devtmpfs dev ${ROOT}/dev; mount -t tmpfs tmp ${ROOT}/tmp`;
+
 /** A Debian guest in which programs of those packages run. */
 export class PackagesGuest implements AsyncDisposable {
   readonly guest: Guest;
@@ -45,7 +53,10 @@ export class PackagesGuest implements AsyncDisposable {
   /** Boots it. The first package names the version that the disk is kept by. */
   static async start(
     packages: readonly string[],
-    options: { memoryBytes?: number; cpus?: number; hotThreshold?: number; translate?: boolean; append?: string } = {},
+    options: Pick<
+      MachineOptions,
+      'memoryBytes' | 'cpus' | 'hotThreshold' | 'translate' | 'append' | 'aia' | 'pci'
+    > = {},
     limitMs?: number,
   ): Promise<PackagesGuest> {
     const [image, disk] = await Promise.all([debianImage(), packagesDisk(packages)]);
@@ -54,10 +65,7 @@ export class PackagesGuest implements AsyncDisposable {
     const append = `${commandLine} ${options.append ?? ''}`.trim();
     const started = await Guest.start({ kernel, initrd, drives, ...options, append }, limitMs);
     const guest = new PackagesGuest(started);
-    const mounted = await started.run(`
-      set -e; mkdir ${ROOT}; modprobe ext4; mount -t ext4 /dev/vda ${ROOT}
-      mkdir -p ${ROOT}/proc ${ROOT}/dev ${ROOT}/tmp
-      mount -t proc proc ${ROOT}/proc; mount -t devtmpfs dev ${ROOT}/dev; mount -t tmpfs tmp ${ROOT}/tmp`);
+    const mounted = await started.run(MOUNT_PACKAGES);
     if (mounted.code !== 0) throw new Error(`the packages' disk is not mounted: ${mounted.stderr}`);
     return guest;
   }

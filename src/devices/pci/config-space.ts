@@ -146,10 +146,11 @@ function splice(value: number, at: number, bytes: number, from: number, row: Con
   return value >>> 0;
 }
 
-/** The rows as a Markdown table. */
+/** The rows as a Markdown table, in order of offset. */
 export function configAsMarkdown(rows: readonly ConfigRow[]): string {
   const lines = ['| offset | bytes | register | reset | RW | RW1C | what it does |', '|---|---|---|---|---|---|---|'];
-  for (const { at, bytes, name, reset = 0, writable = 0, clears = 0, does } of rows) {
+  const inOrder = [...rows].sort((a, b) => a.at - b.at);
+  for (const { at, bytes, name, reset = 0, writable = 0, clears = 0, does } of inOrder) {
     const mask = (value: number) => (value === 0 ? '' : hex(value));
     lines.push(`| ${hex(at)} | ${bytes} | ${name} | ${hex(reset)} | ${mask(writable)} | ${mask(clears)} | ${does} |`);
   }

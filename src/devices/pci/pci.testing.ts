@@ -27,6 +27,7 @@ export interface FakePlan extends FunctionPlan {
   readonly vectors?: number;
   readonly pin?: number;
   readonly useMsi?: boolean;
+  readonly losesState?: boolean;
 }
 
 const deviceLayout = struct('fake-endpoint', {
@@ -53,7 +54,8 @@ export class FakeEndpoint implements Model {
     ];
   }
 
-  static capabilities({ vectors = 4, useMsi = false }: Pick<FakePlan, 'vectors' | 'useMsi'>): Capability[] {
+  static capabilities(plan: Pick<FakePlan, 'vectors' | 'useMsi' | 'losesState'>): Capability[] {
+    const { vectors = 4, useMsi = false, losesState = false } = plan;
     const place = (offset: number) => ({ bar: 1, offset });
     return [
       vendorSpecific({
@@ -61,7 +63,7 @@ export class FakeEndpoint implements Model {
         rows: (at) => [{ at: at + 4, bytes: 4, name: 'Scratch', writable: 0xff00_00ff, does: 'kept' }],
       }),
       useMsi ? msi({ vectors: 8 }) : msix({ vectors, table: place(0), pending: place(0x800) }),
-      powerManagement(),
+      powerManagement({ losesState }),
       expressEndpoint(),
     ];
   }
@@ -120,8 +122,11 @@ export class FakeMachine {
   readonly buffer: SharedArrayBuffer;
   #next = 64;
 
-  /** Over `buffer`: another thread's instance of the same machine; without, it is made and powered on. */
-  constructor(plan: FabricPlan<FakePlan>, buffer?: SharedArrayBuffer) {
+  /**
+   * Over `buffer`: another thread's instance of the same machine; without, it is made and powered on. `onSend` is called
+   * while the function holds back its next transaction.
+   */
+  constructor(plan: FabricPlan<FakePlan>, buffer?: SharedArrayBuffer, onSend: (sent: Sent) => void = () => {}) {
     const layouts = (one: FakePlan): AnyLayout[] => [
       functionLayout(vectorsOf({ capabilities: FakeEndpoint.capabilities(one) })),
       deviceLayout,
@@ -146,7 +151,13 @@ export class FakeMachine {
           this.models.push(device);
         },
         keep: (model) => this.models.push(model),
-        transactionPort: (bus) => ({ send: (transaction) => this.sent.push({ ...transaction, bus }) }),
+        transactionPort: (bus) => ({
+          send: (transaction) => {
+            const sent = { ...transaction, bus };
+            this.sent.push(sent);
+            onSend(sent);
+          },
+        }),
         doorbell: (index) => ({ ring: () => this.rung.push(index) }),
       },
       {

@@ -30,6 +30,10 @@ export interface QemuOptions {
   /** Raw disk images, in order. */
   disks?: readonly string[];
   memory?: string;
+  /** Of `-M virt`: `aia=aplic-imsic`. */
+  machine?: string;
+  /** More devices, as `-device` takes them. */
+  devices?: readonly string[];
   /** QEMU is killed after this time. */
   limitMs: number;
 }
@@ -39,13 +43,21 @@ export async function bootInQemu(options: QemuOptions): Promise<QemuGuest> {
   const folder = mkdtempSync(join(tmpdir(), 'kagemusha-qemu-'));
   const agent = join(folder, 'agent');
   const args = [
-    ...['-M', 'virt', '-nographic', '-no-reboot', '-m', options.memory ?? '512M'],
+    ...[
+      '-M',
+      ['virt', ...(options.machine === undefined ? [] : [options.machine])].join(','),
+      '-nographic',
+      '-no-reboot',
+      '-m',
+      options.memory ?? '512M',
+    ],
     ...['-kernel', options.kernel, '-append', options.commandLine],
     ...(options.initrd === undefined ? [] : ['-initrd', options.initrd]),
     ...['-global', 'virtio-mmio.force-legacy=false'],
     ...['-device', 'virtio-serial-device', '-chardev', `socket,id=agent,path=${agent},server=on,wait=on`],
     ...['-device', 'virtserialport,chardev=agent,name=org.kagemusha.agent.0'],
     ...['-netdev', 'user,id=net', '-device', 'virtio-net-device,netdev=net', '-device', 'virtio-rng-device'],
+    ...(options.devices ?? []).flatMap((device) => ['-device', device]),
     ...(options.disks ?? []).flatMap((disk, index) => [
       ...[
         '-drive',
