@@ -20,6 +20,7 @@ import {
   type Capability,
   capabilityRows,
   type FunctionEffects,
+  type MsixShape,
   type PlacedCapability,
   placeCapabilities,
 } from './capabilities.ts';
@@ -84,6 +85,9 @@ export interface AddressEpoch {
   advance(): void;
 }
 
+/** By hot reset, or without power: bits. */
+const CUT_OFF = { function: 1, power: 2 } as const;
+
 function functionFields(vectors: number) {
   return {
     ...accessCounters,
@@ -92,7 +96,7 @@ function functionFields(vectors: number) {
     /** Accesses to guest memory refused, as Bus Master Enable was off. */
     refused: 'u32',
     resets: 'u32',
-    /** 1: it was cut off, and forgets everything before anybody reaches it again. */
+    /** Of CUT_OFF: it was, and forgets before anybody reaches it again. */
     cutOff: 'i32',
   } as const;
 }
@@ -105,7 +109,7 @@ export function functionLayout(vectors: number): FunctionLayout {
 }
 
 export function vectorsOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): number {
-  return capabilities.find(({ msix }) => msix !== undefined)?.msix?.vectors ?? 0;
+  return msixOf({ capabilities })?.vectors ?? 0;
 }
 
 /** Where a BAR lies now: `end` is the first byte behind. */
@@ -129,6 +133,7 @@ export class PciFunction implements Device {
   readonly #epoch: AddressEpoch;
   readonly #powerAt: number | undefined;
   readonly #wiring: FunctionWiring;
+  readonly #msix: MsixShape | undefined;
   readonly #words: Int32Array;
   readonly #cutOffAt: number;
 
@@ -144,6 +149,7 @@ export class PciFunction implements Device {
     this.layout = functionLayout(vectors);
     this.state = this.layout.view(block.buffer, block.at);
     this.#wiring = wiring;
+    this.#msix = msixOf(description);
     this.#epoch = wiring.epoch;
     this.#words = new Int32Array(block.buffer);
     this.#cutOffAt = (block.at + this.layout.offset.cutOff) / 4;
@@ -195,7 +201,7 @@ export class PciFunction implements Device {
     this.#epoch.advance();
   }
 
-  /** Function-level reset (section 6.6.2), with the lock: all but sticky bits. */
+  /** Function-level reset (section 6.6.2), or as `settle` finds, with the lock. */
   resetFunction(depth: ResetDepth = 'function'): void {
     this.state.resets++;
     this.config.reset(depth);
@@ -208,8 +214,8 @@ export class PciFunction implements Device {
    * The link goes down, or comes up again, on any thread, without the lock: who holds it may be waiting for the caller's
    * processor. Nothing passes any more from now on; what there is to forget is forgotten by `settle`.
    */
-  cut(): void {
-    Atomics.store(this.#words, this.#cutOffAt, 1);
+  cut(depth: ResetDepth): void {
+    Atomics.or(this.#words, this.#cutOffAt, CUT_OFF[depth]);
     this.interrupts.update();
     this.#epoch.advance();
     this.#wiring.doorbell?.ring();
@@ -218,8 +224,8 @@ export class PciFunction implements Device {
   /** Forgets what it has to, with the lock: before every access, and before the device behind it is served. */
   settle(): void {
     if (Atomics.load(this.#words, this.#cutOffAt) === 0) return;
-    Atomics.store(this.#words, this.#cutOffAt, 0);
-    this.resetFunction('power');
+    const how = Atomics.exchange(this.#words, this.#cutOffAt, 0);
+    this.resetFunction((how & CUT_OFF.power) === 0 ? 'function' : 'power');
   }
 
   /** After a restore: nobody holds the locks that were saved with the block, and everybody looks where BARs are. */
@@ -326,9 +332,8 @@ export class PciFunction implements Device {
 
   /** What of MSI-X lies there. */
   #msixPlace(bar: number, offset: number): { kind: 'table' | 'pending'; offset: number } | undefined {
-    const shape = msixOf(this.description);
-    if (shape === undefined) return undefined;
-    const { table, pending, vectors } = shape;
+    if (this.#msix === undefined) return undefined;
+    const { table, pending, vectors } = this.#msix;
     const inTable = offset - table.offset;
     if (bar === table.bar && inTable >= 0 && inTable < vectors * MSIX.entryBytes)
       return { kind: 'table', offset: inTable };
@@ -352,7 +357,7 @@ export class PciFunction implements Device {
   }
 }
 
-function msixOf({ capabilities }: FunctionDescription) {
+function msixOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): MsixShape | undefined {
   return capabilities.find(({ msix }) => msix !== undefined)?.msix;
 }
 

@@ -27,6 +27,7 @@ export interface FakePlan extends FunctionPlan {
   readonly vectors?: number;
   readonly pin?: number;
   readonly useMsi?: boolean;
+  readonly losesState?: boolean;
 }
 
 const deviceLayout = struct('fake-endpoint', {
@@ -53,7 +54,8 @@ export class FakeEndpoint implements Model {
     ];
   }
 
-  static capabilities({ vectors = 4, useMsi = false }: Pick<FakePlan, 'vectors' | 'useMsi'>): Capability[] {
+  static capabilities(plan: Pick<FakePlan, 'vectors' | 'useMsi' | 'losesState'>): Capability[] {
+    const { vectors = 4, useMsi = false, losesState = false } = plan;
     const place = (offset: number) => ({ bar: 1, offset });
     return [
       vendorSpecific({
@@ -61,7 +63,7 @@ export class FakeEndpoint implements Model {
         rows: (at) => [{ at: at + 4, bytes: 4, name: 'Scratch', writable: 0xff00_00ff, does: 'kept' }],
       }),
       useMsi ? msi({ vectors: 8 }) : msix({ vectors, table: place(0), pending: place(0x800) }),
-      powerManagement(),
+      powerManagement({ losesState }),
       expressEndpoint(),
     ];
   }
