@@ -1,8 +1,9 @@
 /**
  * Two uplinks of one segment both see what is sent to everybody. Only the uplink in force delivers; where that changes
- * while such a frame is under way, it would come once by the old one and once by the new one. Here the frames to groups
- * that were delivered lately are remembered by a digest, with the uplink that they came by: the same bytes by another
- * uplink are a duplicate. The same bytes by the same uplink are not: hosts repeat themselves.
+ * while such a frame is under way, it would come once by the old one and once by the new one. Here frames that came
+ * lately are remembered by a digest, with the uplink that they came by: the same bytes by another uplink are a
+ * duplicate for an interface that was mapped to that one when they came. The same bytes by the same uplink are not:
+ * hosts repeat themselves.
  */
 const REMEMBERED = 128;
 const WINDOW_MS = 500;
@@ -13,18 +14,20 @@ export class EchoFilter<U> {
   readonly #uplinks: (U | undefined)[] = Array.from({ length: REMEMBERED });
   #next = 0;
 
-  /** Whether the frame came by another uplink a moment ago; if not, it is remembered. */
-  isDuplicate(frame: Uint8Array, uplink: U, nowMs: number): boolean {
+  /** When the frame came by another uplink, a moment ago; undefined when it did not. It is remembered in any case. */
+  seenMs(frame: Uint8Array, uplink: U, nowMs: number): number | undefined {
     const digest = digestOf(frame);
+    let seen: number | undefined;
     for (let i = 0; i < REMEMBERED; i += 1) {
       if (this.#digests[i] !== digest || this.#uplinks[i] === uplink) continue;
-      if (nowMs - (this.#atMs[i] ?? 0) <= WINDOW_MS) return true;
+      const atMs = this.#atMs[i] ?? 0;
+      if (nowMs - atMs <= WINDOW_MS && atMs > (seen ?? 0)) seen = atMs;
     }
     this.#digests[this.#next] = digest;
     this.#atMs[this.#next] = nowMs;
     this.#uplinks[this.#next] = uplink;
     this.#next = (this.#next + 1) % REMEMBERED;
-    return false;
+    return seen;
   }
 
   /** Nothing of an uplink that is gone is kept. */

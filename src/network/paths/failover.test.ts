@@ -249,7 +249,10 @@ describe('uplinks that ask each other', () => {
     lab.guest(['a', 'b']);
     lab.simulation.run(1000);
     a.silence(true);
-    assert.ok(lab.simulation.until(() => lab.inForce() === 'b', 100), 'first the one that was not in force');
+    assert.ok(
+      lab.simulation.until(() => lab.inForce() === 'b', 100),
+      'first the one that was not in force',
+    );
     lab.simulation.run(120_000);
     const switches = lab.paths.report().interfaces[0]?.counters.switches ?? 0;
     assert.ok(switches > 2 && switches < 14, `${switches} switches`);

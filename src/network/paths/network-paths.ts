@@ -267,13 +267,15 @@ export class NetworkPaths {
   #put(one: VirtualInterface, to: Uplink | undefined, why: string): void {
     const { row } = one;
     const from = row.inForce;
+    const nowMs = this.#ports.clock.nowMs();
     row.inForce = to;
     row.sinceWallMs = this.#ports.wallMs();
     row.why = why;
     from?.carried.delete(one);
     one.stopAnnouncing();
     const isLeftWell = from !== undefined && to !== undefined && isUsable(from.health.condition);
-    one.draining = isLeftWell ? { uplink: from, untilMs: this.#ports.clock.nowMs() + DRAINED_MS } : undefined;
+    one.draining = isLeftWell ? { uplink: from, untilMs: nowMs + DRAINED_MS } : undefined;
+    one.changedMs = nowMs;
     if (from !== undefined && from.carried.size > 0) tellOffload(from);
     if (to === undefined) {
       one.setLinkUp(false);

@@ -7,7 +7,7 @@ import { BROADCAST_MAC, type Ipv4, type Mac, writeMac } from '../addresses.ts';
 import { ARP_REPLY, ARP_REQUEST, encodeArp } from '../arp.ts';
 import type { FrameOffload } from '../ports.ts';
 import { type Simulation, type Weather, weatheredLink } from '../simulation.testing.ts';
-import { ETHERTYPE_ARP, macAt, typeAt, vlanOf, wordAt } from './frame.ts';
+import { ETHERTYPE_ARP, macAt, typeAt, wordAt } from './frame.ts';
 import { NetworkPaths, type PathOptions } from './network-paths.ts';
 import type { InterfaceOptions, InterfacePort, UplinkOptions, UplinkPort } from './ports.ts';
 import { arpSender } from './probe.ts';
@@ -210,10 +210,7 @@ export class Lab {
     return one;
   }
 
-  guest(
-    uplinks: readonly string[],
-    options: Partial<InterfaceOptions> & { address?: Ipv4 } = {},
-  ): SimulatedInterface {
+  guest(uplinks: readonly string[], options: Partial<InterfaceOptions> & { address?: Ipv4 } = {}): SimulatedInterface {
     const { address = GUEST_IP, name = 'net0', mac = GUEST_MAC, ...rest } = options;
     const toGuest = this.#link((frame) => station.receive(frame));
     const links: boolean[] = [];
@@ -231,7 +228,12 @@ export class Lab {
         setLinkUp: (up) => links.push(up),
       },
     );
-    const station = new Station(mac, address, (frame) => port.receive(frame), () => this.simulation.nowMs());
+    const station = new Station(
+      mac,
+      address,
+      (frame) => port.receive(frame),
+      () => this.simulation.nowMs(),
+    );
     return Object.assign(one, { station, port, links, offloads });
   }
 

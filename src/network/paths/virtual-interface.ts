@@ -20,6 +20,8 @@ export class VirtualInterface {
   offload: GuestOffload = { checksum: false, largePacketBytes: 0 };
   /** What the guest sees; undefined before it was told. */
   linkUp: boolean | undefined;
+  /** When what is in force changed last, by the clock. */
+  changedMs = 0;
   /** The uplink that was left while it was well: what is under way there still comes. */
   draining: { readonly uplink: Uplink; readonly untilMs: number } | undefined;
   /** Announcements that are still to come. */

@@ -143,12 +143,15 @@ export class VirtualSwitch {
     const target = macAt(frame, 0);
     const isOurs = target === one.mac;
     if ((isOurs || wordAt(frame, 12) === ETHERTYPE_PROBE) && this.monitor.takes(one, frame)) return true;
+    // Another uplink's question to everybody.
+    const owner = this.#owned.get(source);
+    if (owner !== undefined && !('row' in owner)) return true;
     counters.framesIn += 1;
     counters.bytesIn += frame.length;
     this.tap?.(one.name, 'in', frame);
     const nowMs = this.#ports.clock.nowMs();
     const vlan = vlanOf(frame);
-    if (this.#cameBack(source, vlan, frame, nowMs)) {
+    if (owner !== undefined || this.#cameBack(source, vlan, frame, nowMs)) {
       counters.reflected += 1;
       return true;
     }
@@ -159,11 +162,16 @@ export class VirtualSwitch {
     const local = isToGroup(frame) ? undefined : this.#placeOf(target, vlan, nowMs);
     if (local === SEGMENT) return true;
     if (local !== undefined) return this.#deliverOne(one, local, frame, offload, nowMs);
-    if (isToGroup(frame) && this.#echoes.isDuplicate(frame, one, nowMs)) counters.duplicates += 1;
-    else if (this.#mayFlood(one, one.storm, nowMs))
-      for (const carried of one.carried) this.#toGuest(carried, frame, offload);
+    if (this.#mayFlood(one, one.storm, nowMs)) this.#deliverAll(one, frame, offload, nowMs);
     else counters.stormsIn += 1;
     return true;
+  }
+
+  #deliverAll(one: Uplink, frame: Uint8Array, offload: FrameOffload | undefined, nowMs: number): void {
+    const seenMs = this.#echoes.seenMs(frame, one, nowMs);
+    for (const to of one.carried)
+      if (seenMs !== undefined && to.changedMs >= seenMs) one.counters.duplicates += 1;
+      else this.#toGuest(to, frame, offload);
   }
 
   /**
@@ -184,7 +192,7 @@ export class VirtualSwitch {
       counters.notInForce += 1;
       return true;
     }
-    if (isDraining && this.#echoes.isDuplicate(frame, one, nowMs)) {
+    if (isDraining && this.#echoes.seenMs(frame, one, nowMs) !== undefined) {
       counters.duplicates += 1;
       return true;
     }
@@ -206,7 +214,6 @@ export class VirtualSwitch {
    * used, and did not use lately, may have moved: who announces it on the segment has it.
    */
   #cameBack(source: Mac, vlan: number, frame: Uint8Array, nowMs: number): boolean {
-    if (this.#owned.has(source)) return true;
     const place = this.#locals.find(source, vlan, nowMs);
     if (place === undefined) return false;
     const quietMs = nowMs - (this.#locals.heardMs(source, vlan) ?? nowMs);
