@@ -37,6 +37,19 @@ function machine(option: string): Rewrite {
   };
 }
 
+const isDevice = only(
+  '-device',
+  /^virtio-(blk|net|rng|serial)-(device|pci)(,|$)|^virtconsole(,|$)/,
+  'Disks come from -drive, the network from -netdev; console and entropy are always there',
+);
+
+/** Devices are there anyway; of a network card the hardware address is said. */
+function device(value: string): string[] {
+  isDevice(value);
+  const [, mac] = /^virtio-net-.*,mac=([^,]*)/.exec(value) ?? [];
+  return mac === undefined ? [] : [`--mac=${mac}`];
+}
+
 const withValue: Readonly<Record<string, Rewrite>> = {
   '-name': (value) => [`--name=${value.split(',')[0]?.replace(/^guest=/, '')}`],
   '-smp': (value) => [`--cpus=${/^(?:cpus=)?([^,]*)/.exec(value)?.[1]}`],
@@ -56,11 +69,7 @@ const withValue: Readonly<Record<string, Rewrite>> = {
   '-serial': only('-serial', /^(mon:)?stdio$/, 'The console is always the terminal'),
   '-display': only('-display', /^none$/, 'There is no display'),
   '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
-  '-device': only(
-    '-device',
-    /^virtio-(blk|net|rng|serial)-(device|pci)(,|$)|^virtconsole(,|$)/,
-    'Disks come from -drive, the network from -netdev; console and entropy are always there',
-  ),
+  '-device': device,
   '-accel': only('-accel', /^tcg(,|$)/, 'Leave it out'),
   '-rtc': only('-rtc', /^base=utc$/, 'Leave it out'),
 };
@@ -80,7 +89,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|aia|aia-guests|balloon|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|aia|aia-guests|balloon|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {

@@ -31,6 +31,7 @@ export {
 } from './images/index.ts';
 export {
   type BalloonReport,
+  type CaptureOptions,
   type CodeExplanation,
   type CodeStatus,
   type CreateMachine,
@@ -46,7 +47,11 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type NetChange,
+  type NetdevOptions,
+  type NetReport,
   type PartitionOptions,
+  type PathEvent,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,

@@ -13,6 +13,7 @@
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion } from './explanation-shape.ts';
+import { netChange, netEvents, netReport } from './network-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
@@ -69,6 +70,15 @@ export const requests = {
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
+  /** Networks: who is mapped to what; a change of that; what happened behind an event's number. */
+  net: { params: nothing, result: netReport },
+  changeNet: { params: netChange, result: nothing },
+  netEvents: { params: record({ since: integer(0, Number.MAX_SAFE_INTEGER) }), result: netEvents },
+  /** Frames, as pcapng, as `output` on channel `stdout`, until it is cancelled or the machine ends. */
+  capture: {
+    params: record({ stream: streamNumber, port: optional(text(160)), snapBytes: optional(integer(1, 262_144)) }),
+    result: nothing,
+  },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { failback, netdevOptions } from '../control/network-shape.ts';
 import {
   integer,
   listOf,
@@ -44,6 +45,10 @@ const savedOptions = record({
   bios: optional(text(PATH)),
   drives: optional(listOf(drive, 64)),
   network: optional(truth),
+  netdevs: optional(listOf(netdevOptions, 16)),
+  mac: optional(text(17)),
+  failback: optional(failback),
+  pathFailover: optional(truth),
   publish: optional(listOf(text(256), 1024)),
   clock: optional(oneOf('real', 'instructions')),
   seed: optional(integer(0, 2 ** 32 - 1)),

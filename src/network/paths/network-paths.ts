@@ -246,11 +246,11 @@ export class NetworkPaths {
     if (isUsable(before) && !isUsable(condition)) uplink.counters.failures += 1;
     this.#events.add(kindOf(before, condition), path.name, cause);
     for (const one of this.#interfaces.values())
-      if (one.row.uplinks.includes(uplink)) this.#review(one, `${path.name}: ${cause}`);
+      if (one.row.uplinks.includes(uplink)) this.#review(one, `${path.name}: ${cause}`, { isEdit: false });
   }
 
   /** Chooses anew; what is in force changes only if it has to, or if the policy says so. */
-  #review(one: VirtualInterface, cause: string): void {
+  #review(one: VirtualInterface, cause: string, { isEdit } = { isEdit: true }): void {
     const { row } = one;
     const candidates = row.uplinks.map((uplink) => ({
       uplink,
@@ -258,7 +258,7 @@ export class NetworkPaths {
       speedMbps: uplink.speedMbps,
     }));
     const choice = choose(candidates, row.inForce, { failback: row.failback, failover: this.#failover });
-    if (choice.kind === 'switch') this.#put(one, choice.to, choice.why === 'failback' ? `fail-back: ${cause}` : cause);
+    if (choice.kind === 'switch') this.#put(one, choice.to, choice.why === 'failback' && !isEdit ? `fail-back: ${cause}` : cause);
     else if (choice.kind === 'lost' && (row.inForce !== undefined || one.linkUp !== false))
       this.#put(one, undefined, cause);
     else if (row.inForce !== undefined) one.setLinkUp(true);
