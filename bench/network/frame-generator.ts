@@ -1,5 +1,5 @@
 /** A guest without a machine: a station behind a virtual interface that answers ARP, and paces datagrams to a peer. */
-import type { Nic } from '../../src/host/network/machine-networks.ts';
+import type { Nic } from '../../src/host/network/guest-network.ts';
 import { BROADCAST_MAC, type Ipv4, type Mac, readMac, writeMac } from '../../src/network/addresses.ts';
 import { ARP_REPLY, ARP_REQUEST, decodeArp, encodeArp, newArpMessage } from '../../src/network/arp.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4 } from '../../src/network/ethernet.ts';

@@ -44,7 +44,8 @@ import {
 } from '../../machine/index.ts';
 import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
-import { type GuestNetwork, MachineNetworks } from '../network/machine-networks.ts';
+import type { GuestNetwork } from '../network/guest-network.ts';
+import { MachineNetworks } from '../network/machine-networks.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { execute } from './agent-command.ts';
 import { AgentLink } from './agent-link.ts';

@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import { OperatorError } from '../../base/errors.ts';
 import { DEFAULT_MAC } from '../../machine/index.ts';
 import { type NetdevOptions, parsePublish } from '../../network/index.ts';
-import type { GuestNetwork, GuestNetworkOptions, MachineNetworks } from '../network/machine-networks.ts';
+import type { GuestNetwork, GuestNetworkOptions } from '../network/guest-network.ts';
+import type { MachineNetworks } from '../network/machine-networks.ts';
 import type { MachineOptions, NetChange } from './machine-api.ts';
 import { twinMac } from './readdressing.ts';
 

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { formatMac, type NetworkSnapshot, readMac } from '../../network/index.ts';
 import type { AgentSession } from '../agent/index.ts';
-import type { Nic } from '../network/machine-networks.ts';
+import type { Nic } from '../network/guest-network.ts';
 
 /** For whichever interface stands on a device; a shell that has `ip` or `ifconfig`. */
 const script = `

@@ -18,7 +18,7 @@ import {
   resumeBoard,
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
-import type { Nic } from '../network/machine-networks.ts';
+import type { Nic } from '../network/guest-network.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
 import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';

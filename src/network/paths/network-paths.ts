@@ -89,6 +89,7 @@ export class NetworkPaths {
     const { name, mac, failback = 'always' } = options;
     const uplinks = this.#named(options.uplinks);
     const network = uplinks[0]?.network ?? name;
+    checkOneNetwork(name, network, uplinks);
     const row = this.#table.add(name, failback, this.#ports.wallMs());
     const one = new VirtualInterface({ name, mac, network }, row, link, this.#finisher);
     const on = this.#switch(network);
@@ -226,13 +227,7 @@ export class NetworkPaths {
   }
 
   #setUplinks(one: VirtualInterface, uplinks: readonly Uplink[], cause: string): void {
-    const foreign = uplinks.find(({ network }) => network !== one.network);
-    if (foreign !== undefined)
-      throw new OperatorError(
-        'mixed-networks',
-        `${foreign.name} leads to the network ${foreign.network}, and ${one.name} is in ${one.network}`,
-        'Give uplinks that lead to one segment the same network=NAME',
-      );
+    checkOneNetwork(one.name, one.network, uplinks);
     one.row.uplinks = uplinks;
     this.#events.add('mapped', one.name, `${uplinks.map(({ name }) => name).join(', ') || 'to nothing'}: ${cause}`);
     this.#review(one, cause);
@@ -258,7 +253,8 @@ export class NetworkPaths {
       speedMbps: uplink.speedMbps,
     }));
     const choice = choose(candidates, row.inForce, { failback: row.failback, failover: this.#failover });
-    if (choice.kind === 'switch') this.#put(one, choice.to, choice.why === 'failback' && !isEdit ? `fail-back: ${cause}` : cause);
+    if (choice.kind === 'switch')
+      this.#put(one, choice.to, choice.why === 'failback' && !isEdit ? `fail-back: ${cause}` : cause);
     else if (choice.kind === 'lost' && (row.inForce !== undefined || one.linkUp !== false))
       this.#put(one, undefined, cause);
     else if (row.inForce !== undefined) one.setLinkUp(true);
@@ -372,6 +368,16 @@ function checkFree(on: VirtualSwitch, { name, mac }: { readonly name: string; re
     'mac-in-use',
     `${name} would have the hardware address of ${owner.name}, in one network`,
     'Give it one of its own: mac=52:54:00:12:34:57',
+  );
+}
+
+function checkOneNetwork(name: string, network: string, uplinks: readonly Uplink[]): void {
+  const foreign = uplinks.find((one) => one.network !== network);
+  if (foreign === undefined) return;
+  throw new OperatorError(
+    'mixed-networks',
+    `${foreign.name} leads to the network ${foreign.network}, and ${name} is in ${network}`,
+    'Give uplinks that lead to one segment the same network=NAME',
   );
 }
 
