@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { OperatorError } from '../../base/errors.ts';
-import { ARP_REQUEST, decodeArp, newArpMessage } from '../../network/arp.ts';
 import { formatMac, type NetdevOptions } from '../../network/index.ts';
-import { arp } from '../../network/paths/segment.testing.ts';
+import { ARP_REQUEST, arp, arpSender } from '../../network/paths/segment.testing.ts';
 import type { GuestNetwork, Nic } from './guest-network.ts';
 import { MachineNetworks } from './machine-networks.ts';
 
@@ -23,9 +22,8 @@ class FakeNic implements Nic {
 
   receive(frame: Uint8Array): boolean {
     this.frames.push(frame.slice());
-    const message = newArpMessage();
-    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-    if (decodeArp(view, 14, frame.length - 14, message)) this.senders.push(message.senderAddress);
+    const said = arpSender(frame);
+    if (said !== undefined) this.senders.push(said.address);
     return true;
   }
 

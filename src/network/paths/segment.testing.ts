@@ -12,6 +12,8 @@ import { NetworkPaths, type PathOptions } from './network-paths.ts';
 import type { InterfaceOptions, InterfacePort, UplinkOptions, UplinkPort } from './ports.ts';
 import { arpSender } from './probe.ts';
 
+export { ARP_REQUEST, arpSender };
+
 export const WIRE: Weather = { loss: 0, duplicate: 0, minDelayMs: 0, maxDelayMs: 0.2 };
 
 export const GUEST_MAC: Mac = 0x525400123456;
