@@ -1,10 +1,33 @@
 /** Numbered datagrams at a steady pace: what was sent and what came, by number, at which time of the host's one clock. */
 export const INTERVAL_MS = 10;
 export const PORT = 7000;
+export const TCP_PORT = 7001;
+
+/** Of a TCP connection on which both ends count up. */
+export interface TcpTally {
+  sent: number;
+  got: number;
+  isBroken: boolean;
+  isOutOfOrder: boolean;
+}
 
 export interface Ledger {
   readonly sent: [number: number, atMs: number][];
   readonly got: [number: number, atMs: number][];
+  /** Of guests that have TCP. */
+  readonly tcp?: TcpTally;
+}
+
+/** A guest's, whose clock began at another time: what took least from it to the peer took no time. */
+export function onHostClock(guest: Ledger, peer: Ledger): Ledger {
+  const sentAt = new Map(guest.sent);
+  const apart = peer.got.flatMap(([number, atMs]) => {
+    const sent = sentAt.get(number);
+    return sent === undefined ? [] : [atMs - sent];
+  });
+  const offset = apart.reduce((least, one) => Math.min(least, one), Number.POSITIVE_INFINITY);
+  const moved = (entries: Ledger['sent']): Ledger['sent'] => entries.map(([number, atMs]) => [number, atMs + offset]);
+  return { ...guest, sent: moved(guest.sent), got: moved(guest.got) };
 }
 
 export function newLedger(): Ledger {

@@ -22,7 +22,10 @@ const OUTER = 'KAGE_OUTER_NAMESPACE';
 /** Runs a program of Node in a network namespace of its own; its exit code. */
 export async function inNamespace(args: readonly string[]): Promise<number> {
   const env = { ...process.env, [OUTER]: ownNamespace() };
-  const child = spawn('unshare', ['--net', process.execPath, ...args], { stdio: 'inherit', env });
+  // With a sysfs that shows this namespace's devices.
+  const inside = 'mount -t sysfs sysfs /sys && exec "$@"';
+  const words = ['--net', '--mount', 'sh', '-c', inside, 'sh', process.execPath, ...args];
+  const child = spawn('unshare', words, { stdio: 'inherit', env });
   const [code] = (await once(child, 'close')) as [number | null];
   return code ?? 1;
 }

@@ -97,7 +97,7 @@ describe('QEMU at the other end of a stream', requires('qemu'), () => {
 
 test('path failures between two macvtap devices', { ...requires('root', 'macvtap'), timeout: 170_000 }, async () => {
   const program = new URL('../../bench/network-paths.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [program, '--short'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [program, '--short', '--outcome'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout.on('data', (bytes: Buffer) => {
     said += bytes.toString();

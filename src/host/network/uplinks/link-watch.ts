@@ -1,18 +1,21 @@
 /**
  * What becomes of the host's network devices: carrier, and whether they are there, as the kernel tells iproute2. One
- * `ip monitor link` serves all uplinks of the process, in whichever network namespace that is. (sysfs would have to be
- * asked again and again, and shows another namespace's devices where it was not mounted anew.)
+ * `ip monitor link` serves all uplinks of the process, in whichever network namespace that is. On a busy host another
+ * process has its turn late; so where sysfs shows the device, its carrier is read there as well, each ten milliseconds
+ * (carrier-file.ts), and is what counts.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { HostError, OperatorError } from '../../../base/errors.ts';
 import { errorCode } from '../errors.ts';
+import { CarrierFile } from './carrier-file.ts';
 
 const run = promisify(execFile);
 
 /** Something that ended `ip monitor` may end it again. */
 const RESTART_MS = 1000;
+const LOOK_MS = 10;
 
 /** One line of `ip -o -d link`. */
 export interface HostLink {
@@ -125,7 +128,19 @@ class LinkWatch {
 
 const watch = new LinkWatch();
 
-/** Tells of each change of a device, until the result is called. */
-export function watchHostLink(name: string, listener: Listener): () => void {
-  return watch.add(name, listener);
+/** Tells of each change of a device, maybe more than once, until the result is called. */
+export function watchHostLink(device: HostLink, listener: Listener): () => void {
+  const file = CarrierFile.open(device);
+  if (file === undefined) return watch.add(device.name, listener);
+  const look = (link: HostLink): void => listener({ ...link, isUp: file.isUp });
+  const timer = setInterval(() => {
+    if (file.hasChanged()) look(device);
+  }, LOOK_MS).unref();
+  // What it says may be of an earlier moment than the file; that the device is gone it alone says.
+  const remove = watch.add(device.name, look);
+  return () => {
+    clearInterval(timer);
+    remove();
+    file.close();
+  };
 }

@@ -86,7 +86,7 @@ class MacvtapLink implements OpenedLink {
 
   join(port: UplinkPort): void {
     this.#uplink = port;
-    this.#unwatch = watchHostLink(this.#device.name, (now) => this.#heard(now));
+    this.#unwatch = watchHostLink(this.#device, (now) => this.#heard(now));
     this.#socket = readFrames(this.#descriptor, (bytes) => {
       if (bytes.length > VNET_HEADER_BYTES)
         this.#uplink?.receive(bytes.subarray(VNET_HEADER_BYTES), readVnetHeader(bytes));
