@@ -1,11 +1,11 @@
 /** `kage net`, with a machine of no guest behind it. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { machineOptions } from './run-options.ts';
-import { kage, ownRuntimeFolder } from './terminal.testing.ts';
+import { kage, ownRuntimeFolder, TestTerminal, until } from './terminal.testing.ts';
 
 ownRuntimeFolder();
 
@@ -64,6 +64,19 @@ describe('kage net', () => {
     assert.match((await kage(['net', 'capture', 'web', 'lan9'])).stderr, /no interface or uplink lan9/);
     await kage(['kill', 'web']);
   });
+});
+
+test('kage net switch serves until it is interrupted', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kage-net-'));
+  const terminal = new TestTerminal();
+  const serving = kage(['net', 'switch', join(folder, 'lan.sock'), '--netdev', 'user,id=nat'], terminal);
+  await until(() => terminal.printed.includes('uplink-added'));
+  assert.match(terminal.printed, /uplink-added +nat: user, network switch\n$/);
+  assert.equal(existsSync(join(folder, 'lan.sock')), true);
+  terminal.ending.abort();
+  assert.equal((await serving).code, 0);
+  assert.equal(existsSync(join(folder, 'lan.sock')), false);
+  rmSync(folder, { recursive: true });
 });
 
 describe('kage run: uplinks', () => {

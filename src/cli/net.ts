@@ -1,11 +1,12 @@
 /** `kage net`: which path the guests' interfaces take, through a machine's control socket. */
 import { createWriteStream } from 'node:fs';
+import { resolve } from 'node:path';
 import { HostError, OperatorError } from '../base/errors.ts';
-import { connectMachine, type NetChange, type NetReport, type PathEvent } from '../host/index.ts';
+import { connectMachine, HostSwitch, type NetChange, type NetReport, type PathEvent } from '../host/index.ts';
 import { parseNetdevOptions } from '../network/index.ts';
 import type { Io } from './io.ts';
 import { type Format, print, table } from './output.ts';
-import { parseCount, parseSwitch } from './values.ts';
+import { parseCount, parseFailback, parseNetdev, parseSwitch } from './values.ts';
 
 const EVENTS_EACH_MS = 200;
 const MOST_SNAP_BYTES = 262_144;
@@ -44,7 +45,7 @@ export async function netEvents(
     print(io, format, events, () => events.map(eventLine).join(''));
     return 0;
   }
-  const line = format === 'json' ? (event: PathEvent) => `${JSON.stringify(event)}\n` : eventLine;
+  const line = lineOf(format);
   let news = await machine.netEvents();
   let since = 0;
   await untilGone(async () => {
@@ -65,6 +66,40 @@ async function untilGone(body: () => Promise<unknown>): Promise<void> {
   } catch (error) {
     if (!(error instanceof HostError && error.code === 'machine-gone')) throw error;
   }
+}
+
+export interface SwitchFlags {
+  readonly netdev?: readonly string[];
+  readonly failback?: string;
+  readonly pathFailover?: string;
+  readonly format: Format;
+}
+
+/** Serves a switch for the machines of the host until the command is interrupted; prints what happens to paths. */
+export async function serveSwitch(io: Io, listen: string, flags: SwitchFlags): Promise<number> {
+  const [, host, port] = /^(?:([^/:]*):)?(\d+)$/.exec(listen) ?? [];
+  const address = host === undefined || host === '' ? {} : { host };
+  const netdevs = (flags.netdev ?? []).flatMap((value) => parseNetdev(value).netdev ?? []);
+  await using served = await HostSwitch.start({
+    listen: port === undefined ? { path: resolve(listen) } : { ...address, port: Number(port) },
+    netdevs,
+    ...(flags.failback === undefined ? {} : { failback: parseFailback(flags.failback) }),
+    ...(flags.pathFailover === undefined ? {} : { failover: parseSwitch(flags.pathFailover, '--path-failover') }),
+  });
+  const line = lineOf(flags.format);
+  let since = 0;
+  while (!io.signal.aborted) {
+    for (const event of served.paths.events(since)) {
+      since = event.sequence;
+      io.stdout.write(line(event));
+    }
+    await pause(io.signal);
+  }
+  return 0;
+}
+
+function lineOf(format: Format): (event: PathEvent) => string {
+  return format === 'json' ? (event) => `${JSON.stringify(event)}\n` : eventLine;
 }
 
 export interface CaptureFlags {
@@ -116,7 +151,7 @@ function reportText({ failover, interfaces, uplinks }: NetReport): string {
     interfaces.map((one) => [
       one.name,
       one.network,
-      one.mac,
+      one.mac ?? '(learned)',
       one.inForce ?? '(no carrier)',
       time(one.sinceWallMs),
       one.uplinks.join(','),
@@ -159,5 +194,7 @@ Examples:
   kage net events web --follow
   kage net capture web net0 -w web.pcapng   or: kage net capture web | wireshark -k -i -
   kage net failover web off                 for measuring
+  kage net switch /run/lan.sock --netdev macvtap,ifname=mt0 --netdev macvtap,ifname=mt1
+                                            for machines with -netdev stream,addr.type=unix,addr.path=/run/lan.sock
 
 docs/mechanisms/network-paths.md says more.`;

@@ -15,7 +15,18 @@ import { type ForkFlags, fork, forkHelp } from './fork.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
-import { addUplink, type CaptureFlags, capture, changeNet, listNet, netEvents, netHelp, setFailover } from './net.ts';
+import {
+  addUplink,
+  type CaptureFlags,
+  capture,
+  changeNet,
+  listNet,
+  netEvents,
+  netHelp,
+  type SwitchFlags,
+  serveSwitch,
+  setFailover,
+} from './net.ts';
 import type { Format } from './output.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
@@ -342,6 +353,13 @@ function addNet(program: Command, io: Io, end: (code: number) => void): void {
   named('failover', 'switch path failover on or off')
     .argument('<on|off>', 'off: every interface stays with what it has')
     .action(async (name: string, value: string) => end(await setFailover(name, value)));
+  verb(net, 'switch', 'serve a switch for the machines of this host')
+    .argument('<listen>', "a socket's path, or [HOST:]PORT, for their -netdev stream")
+    .option('--netdev <kind[,key=value...]>', 'an uplink; several: the preferred one first; none by default', collect)
+    .option('--failback <always|better|failure>', 'when a preferred uplink is well again; always by default')
+    .option('--path-failover <on|off>', 'off: stay with the first uplink')
+    .addOption(formatOption())
+    .action(async (listen: string, flags: SwitchFlags) => end(await serveSwitch(io, listen, flags)));
   named('events', 'show what happened to paths, and why')
     .option('-f, --follow', 'go on until the machine ends')
     .addOption(formatOption())

@@ -63,5 +63,6 @@ export {
   type SnapshotResult,
   type Violation,
 } from './machine/index.ts';
+export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

@@ -51,7 +51,7 @@ const counters = mapOf(count, 64) as Shape<unknown>;
 const interfaceReport = record({
   name: portName,
   network: portName,
-  mac: text(17),
+  mac: optional(text(17)),
   uplinks: listOf(portName, 16),
   inForce: optional(portName),
   sinceWallMs: moment,

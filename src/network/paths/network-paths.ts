@@ -361,8 +361,11 @@ function tellOffload({ carried, link }: Uplink): void {
   });
 }
 
-function checkFree(on: VirtualSwitch, { name, mac }: { readonly name: string; readonly mac: number }): void {
-  const owner = on.owner(mac);
+function checkFree(
+  on: VirtualSwitch,
+  { name, mac }: { readonly name: string; readonly mac: number | undefined },
+): void {
+  const owner = mac === undefined ? undefined : on.owner(mac);
   if (owner === undefined) return;
   throw new OperatorError(
     'mac-in-use',

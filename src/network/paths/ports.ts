@@ -66,8 +66,8 @@ export type Failback = 'always' | 'better' | 'failure';
 export interface InterfaceOptions {
   /** Unique among the interfaces. */
   readonly name: string;
-  /** Its hardware address. */
-  readonly mac: Mac;
+  /** Its hardware address, which nobody else may send from; without one, it has those that it sends from. */
+  readonly mac?: Mac;
   /** Uplinks by name, the preferred one first; all of one network. */
   readonly uplinks: readonly string[];
   /** Default `always`. */

@@ -12,7 +12,8 @@ import type { SwitchCounters, VirtualSwitch } from './virtual-switch.ts';
 export interface InterfaceReport {
   readonly name: string;
   readonly network: string;
-  readonly mac: string;
+  /** None: those that it sends from. */
+  readonly mac?: string;
   /** The preferred one first. */
   readonly uplinks: readonly string[];
   /** None: the guest has no carrier. */
@@ -70,7 +71,7 @@ export function netReport(
     interfaces: [...interfaces].map(({ name, network, mac, row, linkUp, addresses }) => ({
       name,
       network,
-      mac: formatMac(mac),
+      ...(mac === undefined ? {} : { mac: formatMac(mac) }),
       uplinks: row.uplinks.map((uplink) => uplink.name),
       ...(row.inForce === undefined ? {} : { inForce: row.inForce.name }),
       sinceWallMs: row.sinceWallMs,

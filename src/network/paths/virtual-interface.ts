@@ -11,7 +11,7 @@ import type { Uplink } from './uplink.ts';
 
 export class VirtualInterface {
   readonly name: string;
-  readonly mac: Mac;
+  readonly mac: Mac | undefined;
   readonly network: string;
   readonly row: MappingRow<Uplink>;
   readonly link: InterfaceLink;
@@ -32,7 +32,7 @@ export class VirtualInterface {
   readonly #finisher: Finisher;
 
   constructor(
-    { name, mac, network }: { readonly name: string; readonly mac: Mac; readonly network: string },
+    { name, mac, network }: { readonly name: string; readonly mac: Mac | undefined; readonly network: string },
     row: MappingRow<Uplink>,
     link: InterfaceLink,
     finisher: Finisher,

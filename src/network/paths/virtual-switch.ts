@@ -72,12 +72,12 @@ export class VirtualSwitch {
 
   addInterface(one: VirtualInterface): void {
     this.interfaces.add(one);
-    this.#owned.set(one.mac, one);
+    if (one.mac !== undefined) this.#owned.set(one.mac, one);
   }
 
   removeInterface(one: VirtualInterface): void {
     this.interfaces.delete(one);
-    this.#owned.delete(one.mac);
+    if (one.mac !== undefined) this.#owned.delete(one.mac);
     this.#locals.forgetPlace(one);
   }
 

@@ -6,7 +6,7 @@ import { openStreamLink } from './stream-link.ts';
 import { openUserLink } from './user-link.ts';
 
 export type { LinkFacts, OpenedLink } from './link.ts';
-export type { StreamLink } from './stream-link.ts';
+export { listenForFrames, MOST_UNSENT_BYTES, type StreamLink } from './stream-link.ts';
 export type { UserLink } from './user-link.ts';
 
 /** Opens an uplink of its own; `shared` is none. `user` is for the user-mode network. Rejects with OperatorError. */

@@ -11,7 +11,7 @@ import type { OpenedLink } from './link.ts';
 
 const RECONNECT_MS = 1000;
 /** What may wait for a peer that does not read: then frames are lost, as on any link that is full. */
-const MOST_UNSENT_BYTES = 4 << 20;
+export const MOST_UNSENT_BYTES = 4 << 20;
 
 export interface StreamLink extends OpenedLink {
   /** The TCP port in use, where we listen on one. */
@@ -35,7 +35,7 @@ class StreamEnd implements StreamLink {
   readonly #reconnectMs: number;
   #uplink: UplinkPort | undefined;
   #server: Server | undefined;
-  #path: string | undefined;
+  #stopListening = (): void => {};
   #socket: Socket | undefined;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -49,18 +49,10 @@ class StreamEnd implements StreamLink {
     return typeof address === 'object' && address !== null ? address.port : undefined;
   }
 
-  async listen({ path, host, port }: NetdevOptions): Promise<void> {
+  async listen(options: NetdevOptions): Promise<void> {
     const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
-    if (path !== undefined) await removeStale(path);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (cause) => reject(cannotListen(path ?? `${host ?? ''}:${port}`, cause)));
-      server.once('listening', resolve);
-      if (path === undefined) server.listen(port ?? 0, host ?? '127.0.0.1');
-      else server.listen(path);
-    });
-    this.#path = path;
-    server.on('error', () => {}); // of one connection: the next may do better
+    this.#stopListening = await listenForFrames(server, options);
   }
 
   connect(options: NetdevOptions): void {
@@ -87,8 +79,7 @@ class StreamEnd implements StreamLink {
     this.#uplink = undefined;
     clearTimeout(this.#retry);
     this.#socket?.destroy();
-    this.#server?.close();
-    if (this.#path !== undefined) rmSync(this.#path, { force: true });
+    this.#stopListening();
   }
 
   #accept(socket: Socket): void {
@@ -126,6 +117,28 @@ class StreamEnd implements StreamLink {
     socket.write(prefixed(frame));
     return true;
   }
+}
+
+/**
+ * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Resolves with what
+ * ends that. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
+ */
+export async function listenForFrames(
+  server: Server,
+  { path, host, port }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
+): Promise<() => void> {
+  if (path !== undefined) await removeStale(path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => reject(cannotListen(path ?? `${host ?? ''}:${port}`, cause)));
+    server.once('listening', resolve);
+    if (path === undefined) server.listen(port ?? 0, host ?? '127.0.0.1');
+    else server.listen(path);
+  });
+  server.on('error', () => {}); // of one connection: the next may do better
+  return () => {
+    server.close();
+    if (path !== undefined) rmSync(path, { force: true });
+  };
 }
 
 /** A socket that nobody listens on is left over from a process that died. What is no socket is not touched. */
