@@ -1,11 +1,11 @@
 /**
- * What path failures cost: `node bench/network-paths.ts [--guest bare|debian] [--failures N] [--short] [--outcome] [--json FILE]`, as root.
+ * What path failures cost: `node bench/network-paths.ts [--guest bare|debian] [--failures N] [--short] [--mtu BYTES] [--outcome] [--json FILE]`, as root.
  * Makes a segment in network namespaces (a guest between two macvtap uplinks, a learning bridge, a peer), has guest and
  * peer send each other 100 numbered datagrams a second, and fails the path in force N times, half of them by its
  * carrier, half of them silently, in turn from the first to the second path and back. Only the monitor sees that. It
  * prints how long each switch took, and what was lost either way.
  *
- * The guest is a generator of frames (bare), behind the same switch, uplinks and table as any guest's; or Debian, which has a TCP
+ * The guest is a generator of frames (bare), as large as the MTU lets them be if that is not 1500, behind the same switch, uplinks and table as any guest's; or Debian, which has a TCP
  * connection with the peer besides, on which both count up.
  *
  * Exit code 1 if in 99 of 100 failures a lost carrier was not switched within 50 ms with at most 1 datagram lost each way,
@@ -17,7 +17,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { assert, must } from '../src/base/assert.ts';
-import { doubled, type Ledger, lostWithin, nowMs, onHostClock } from './network/ledger.ts';
+import { cameWithin, doubled, type Ledger, lostWithin, nowMs, onHostClock } from './network/ledger.ts';
 import { bareSubject, debianSubject, GUEST_ADDRESS, prepareDebian, sessionProgram } from './network/path-subjects.ts';
 import { inNamespace, PEER_ADDRESS, SegmentLab } from './network/segment-lab.ts';
 
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     failures: { type: 'string', default: '100' },
     short: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
+    mtu: { type: 'string', default: '1500' },
     outcome: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
@@ -54,7 +55,7 @@ interface Failure {
 }
 
 const failures = values.short ? 8 : Number(values.failures);
-const lab = new SegmentLab();
+const lab = new SegmentLab({ mtuBytes: Number(values.mtu) });
 process.once('exit', () => lab.close());
 const netdevs = lab.devices.map(
   (ifname) => ({ kind: 'macvtap', ifname, network: 'lan', targets: [PEER_ADDRESS] }) as const,
@@ -64,7 +65,7 @@ const peer = lab.peer(new URL('network/paced-peer.ts', import.meta.url).pathname
 const answers = createInterface({ input: must(peer.stdout) })[Symbol.asyncIterator]();
 const guest =
   values.guest === 'bare'
-    ? await bareSubject(netdevs, PEER_ADDRESS)
+    ? await bareSubject(netdevs, { peer: PEER_ADDRESS, mtuBytes: Number(values.mtu) })
     : await debianSubject(netdevs, PEER_ADDRESS, readFileSync(sessionProgram()));
 await until(bothUsable, 20_000);
 await sleep(1000);
@@ -76,14 +77,20 @@ const carriersAfter = await guest.carrierChanges();
 const off = await failoverOff();
 await sleep(2 * WINDOW_MS);
 const stats = await guest.stats();
+// The guest's end of the connection closes with what counts there: what its peer saw before is what counts.
+const { tcp } = await peerLedger();
 const near = await guest.ledger();
-must(peer.stdin).write('report\n');
-const far = JSON.parse(String((await answers.next()).value)) as Ledger;
+const far = await peerLedger();
 must(peer.stdin).end();
-report(values.guest === 'bare' ? near : onHostClock(near, far), far);
+report(values.guest === 'bare' ? near : onHostClock(near, far), { ...far, ...(tcp === undefined ? {} : { tcp }) });
 await guest.close();
 lab.close();
 process.exit(isBeyond ? 1 : 0);
+
+async function peerLedger(): Promise<Ledger> {
+  must(peer.stdin).write('report\n');
+  return JSON.parse(String((await answers.next()).value)) as Ledger;
+}
 
 async function failOnce(how: How): Promise<Failure> {
   // The other one has to be usable, or it would not be a failure of one path.
@@ -142,16 +149,17 @@ function report(near: Ledger, farLedger: Ledger): void {
     bounded(Math.max(out, into) <= bound.lost, `at most ${bound.lost} lost each way at 100 a second`);
   }
   const { fromMs, toMs } = off;
-  const died = [lostWithin(near, farLedger, fromMs, toMs), lostWithin(farLedger, near, fromMs, toMs)];
-  const sent = near.sent.filter(([, atMs]) => atMs >= fromMs && atMs < toMs).length;
-  say(`with failover off: ${died.join(' and ')} lost of ${sent} sent`);
-  check(Math.min(...died) >= sent * 0.9, 'with failover off the session dies');
+  const came = [cameWithin(farLedger, fromMs, toMs), cameWithin(near, fromMs, toMs)];
+  const seconds = (toMs - fromMs) / 1000;
+  say(`with failover off: ${came.join(' and ')} datagrams came in ${seconds.toFixed(1)} s`);
+  check(Math.max(...came) <= 10 * seconds, 'with failover off the session is dead');
   const twice = doubled(near) + doubled(farLedger);
   say(`datagrams: ${near.sent.length} sent by the guest, ${farLedger.sent.length} by the peer, ${twice} came twice`);
   check(twice === 0, 'no datagram came twice');
   check(carriersAfter === carriersBefore, "the guest's carrier did not change");
   reportTcp(near, farLedger);
-  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ costs, stats }));
+  if (values.json !== undefined)
+    writeFileSync(values.json, JSON.stringify({ costs, off, stats, near, far: farLedger }));
 }
 
 /** The connection lived through all of it, failover off included: TCP is patient. */
@@ -160,7 +168,10 @@ function reportTcp(near: Ledger, farLedger: Ledger): void {
   if (own === undefined || other === undefined) return;
   say(`TCP: ${own.sent} sent by the guest, ${other.got} came; ${other.sent} sent by the peer, ${own.got} came`);
   const isWhole = !own.isBroken && !other.isBroken && !own.isOutOfOrder && !other.isOutOfOrder;
-  check(isWhole && other.got >= own.sent - 2 && own.got >= other.sent - 100, 'the connection lives, and lost nothing');
+  check(
+    isWhole && other.got >= own.sent - 200 && own.got >= other.sent - 200,
+    'the connection lives, and lost nothing',
+  );
 }
 
 /** Prints it; the 99th percentile. */

@@ -60,6 +60,11 @@ export function lostWithin(sender: Ledger, receiver: Ledger, fromMs: number, toM
   return sender.sent.filter(([number, atMs]) => atMs >= fromMs && atMs < toMs && !got.has(number)).length;
 }
 
+/** How many came within the window, however late. */
+export function cameWithin(receiver: Ledger, fromMs: number, toMs: number): number {
+  return receiver.got.filter(([, atMs]) => atMs >= fromMs && atMs < toMs).length;
+}
+
 /** How many came more than once. */
 export function doubled(receiver: Ledger): number {
   return receiver.got.length - new Set(receiver.got.map(([number]) => number)).size;

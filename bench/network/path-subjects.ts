@@ -26,12 +26,22 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-export async function bareSubject(netdevs: readonly NetdevOptions[], peer: string): Promise<Subject> {
+/** Of datagrams as large as an MTU beyond 1500 allows: without IP's and UDP's headers. */
+const HEADERS_BYTES = 28;
+
+export async function bareSubject(
+  netdevs: readonly NetdevOptions[],
+  { peer, mtuBytes }: { readonly peer: string; readonly mtuBytes: number },
+): Promise<Subject> {
+  const dataBytes = mtuBytes > 1500 ? mtuBytes - HEADERS_BYTES : 64;
+
   const networks = new MachineNetworks();
   const { paths } = networks;
   const guest = await networks.attach({ owner: 'bare', mac: GUEST_MAC, failback: 'failure', netdevs });
   const own = { mac: must(parseMac(GUEST_MAC)), address: must(parseIpv4(GUEST_ADDRESS)) };
-  const generator = new FrameGenerator(own, { peer: must(parseIpv4(peer)) }, (frame) => guest.receive(frame));
+  const generator = new FrameGenerator(own, { peer: must(parseIpv4(peer)), dataBytes }, (frame) =>
+    guest.receive(frame),
+  );
   guest.connect(generator);
   generator.start();
   return {

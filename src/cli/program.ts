@@ -306,7 +306,10 @@ function addSnapshots(
     .usage('[options] FILE [-- COMMAND...]')
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
-    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect);
+    .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
+    .option('--failback <always|better|failure>', 'when a preferred uplink is well again')
+    .option('--path-failover <on|off>', 'off: stay with the first uplink');
   addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')

@@ -38,6 +38,9 @@ export type RestoreFlags = Pick<
   RunFlags,
   | 'name'
   | 'publish'
+  | 'netdev'
+  | 'failback'
+  | 'pathFailover'
   | 'detach'
   | 'quiet'
   | 'exec'

@@ -246,6 +246,9 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'netdevs'
+  | 'failback'
+  | 'pathFailover'
   | 'processors'
   | 'weight'
   | 'cap'

@@ -433,10 +433,7 @@ export class LocalMachine implements MachineHandle, Member {
     return {
       name: this.info.name,
       // The guest knows the address, and has it wherever it goes on.
-      options:
-        this.#network === undefined || this.#options.netdevs === undefined
-          ? this.#options
-          : { ...this.#options, mac: this.#network.mac },
+      options: this.#network === undefined ? this.#options : { ...this.#options, mac: this.#network.mac },
       board: this.board,
       io: this.#io,
       network: this.#userNetwork,
