@@ -10,6 +10,10 @@
 import { spawnSync } from 'node:child_process';
 import { isProvided, type ToolName, toolNames } from './toolbox.ts';
 
+/** In a network namespace of its own, which takes them with it. */
+const MACVTAP =
+  'ip link add kage0 type veth peer name kage1 && ip link add link kage0 name kage2 type macvtap mode passthru && ip link add kage3 type bridge';
+
 /** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
 const detections = {
   qemu: () => toolMissing('qemu'),
@@ -21,6 +25,10 @@ const detections = {
     succeeds('unshare', ['--net', 'true']) || succeeds('unshare', ['--user', '--map-root-user', '--net', 'true'])
       ? undefined
       : 'network namespaces cannot be made here',
+  macvtap: () =>
+    succeeds('unshare', ['--net', 'sh', '-c', MACVTAP])
+      ? undefined
+      : 'macvtap devices cannot be made here (iproute2, root)',
   dtc: () => (succeeds('dtc', ['--version']) ? undefined : 'there is no dtc on this machine (device-tree-compiler)'),
   mke2fs: () => (succeeds('mke2fs', ['-V']) ? undefined : 'there is no mke2fs on this machine (package e2fsprogs)'),
   chromium: () => (succeeds('chromium', ['--version']) ? undefined : 'there is no chromium on this machine'),

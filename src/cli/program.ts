@@ -15,6 +15,18 @@ import { type ForkFlags, fork, forkHelp } from './fork.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
+import {
+  addUplink,
+  type CaptureFlags,
+  capture,
+  changeNet,
+  listNet,
+  netEvents,
+  netHelp,
+  type SwitchFlags,
+  serveSwitch,
+  setFailover,
+} from './net.ts';
 import type { Format } from './output.ts';
 import { pci, pciHelp } from './pci.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
@@ -184,6 +196,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .argument('<name>', 'the machine')
     .action(async (name: string) => end(await attach(io, name)));
 
+  addNet(program, io, end);
   addImages(program, io, platform, end);
 
   verb(program, 'demo', 'serve a page in which a machine runs in the browser')
@@ -229,7 +242,14 @@ function addRun(
     .option('--bios <file>', 'firmware for machine mode, ELF or raw: OpenSBI, U-Boot (-bios)')
     .option('--drive <file=...>', 'a raw disk: file=F[,readonly=on][,snapshot=on][,overlay=F] (-drive)', collect)
     .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
-    .option('--netdev <user[,hostfwd=...]>', 'the network, or none (-netdev)', collect)
+    .option(
+      '--netdev <kind[,key=value...]>',
+      'an uplink: user[,hostfwd=...], macvtap,ifname=..., stream,...; or none. Several: the preferred one first (-netdev)',
+      collect,
+    )
+    .option('--mac <address>', "the guest's hardware address (-device virtio-net-device,mac=...)")
+    .option('--failback <always|better|failure>', 'when a preferred uplink is well again; always by default')
+    .option('--path-failover <on|off>', 'off: stay with the first uplink, whatever becomes of it')
     .option('--network <none|user>', 'the same, as docker spells it')
     .option('--vsock <socket=PATH[,cid=N]>', 'sockets between guest and host, as Firecracker has them')
     .option('--cpu <extensions>', 'extensions off, or emulated: rv64,zba=off,zbb=emulate')
@@ -305,7 +325,10 @@ function addSnapshots(
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
     .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
-    .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had');
+    .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had')
+    .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
+    .option('--failback <always|better|failure>', 'when a preferred uplink is well again')
+    .option('--path-failover <on|off>', 'off: stay with the first uplink');
   addLife(restored)
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
@@ -319,6 +342,58 @@ function addSnapshots(
     .option('--code-memory <size>', 'for decoded and translated code')
     .addHelpText('after', snapshotExamples)
     .action(async (file: string, flags: RestoreFlags) => end(await restore(io, platform, file, flags, command)));
+}
+
+function addNet(program: Command, io: Io, end: (code: number) => void): void {
+  const net = verb(program, 'net', "show and change the paths of guests' networks")
+    .enablePositionalOptions()
+    .addHelpText('after', netHelp);
+  const named = (name: string, summary: string): Command => verb(net, name, summary).argument('<name>', 'the machine');
+  named('ls', 'list interfaces and uplinks')
+    .addOption(formatOption())
+    .action(async (name: string, flags: { format: Format }) => end(await listNet(io, name, flags.format)));
+  named('map', 'map an interface to uplinks, the preferred one first')
+    .argument('<interface>', 'net0')
+    .argument('<uplink...>', 'of one network')
+    .action(async (name: string, target: string, uplinks: readonly string[]) =>
+      end(await changeNet(name, { action: 'map', interface: target, uplinks })),
+    );
+  named('unmap', 'take uplinks from an interface')
+    .argument('<interface>', 'net0')
+    .argument('[uplink...]', 'all of them by default: the guest has no carrier then')
+    .action(async (name: string, target: string, uplinks: readonly string[]) =>
+      end(await changeNet(name, { action: 'unmap', interface: target, uplinks })),
+    );
+  named('prefer', 'put one uplink of an interface first, and in force')
+    .argument('<interface>', 'net0')
+    .argument('<uplink>', 'one that it is mapped to')
+    .action(async (name: string, target: string, uplink: string) =>
+      end(await changeNet(name, { action: 'prefer', interface: target, uplinks: [uplink] })),
+    );
+  named('add', 'open another uplink')
+    .argument('<netdev>', 'as --netdev has it')
+    .action(async (name: string, netdev: string) => end(await addUplink(name, netdev)));
+  named('failover', 'switch path failover on or off')
+    .argument('<on|off>', 'off: every interface stays with what it has')
+    .action(async (name: string, value: string) => end(await setFailover(name, value)));
+  verb(net, 'switch', 'serve a switch for the machines of this host')
+    .argument('<listen>', "a socket's path, or [HOST:]PORT, for their -netdev stream")
+    .option('--netdev <kind[,key=value...]>', 'an uplink; several: the preferred one first; none by default', collect)
+    .option('--failback <always|better|failure>', 'when a preferred uplink is well again; always by default')
+    .option('--path-failover <on|off>', 'off: stay with the first uplink')
+    .addOption(formatOption())
+    .action(async (listen: string, flags: SwitchFlags) => end(await serveSwitch(io, listen, flags)));
+  named('events', 'show what happened to paths, and why')
+    .option('-f, --follow', 'go on until the machine ends')
+    .addOption(formatOption())
+    .action(async (name: string, flags: { follow?: boolean; format: Format }) => end(await netEvents(io, name, flags)));
+  named('capture', 'write frames as pcapng')
+    .argument('[port]', 'an interface or an uplink; all of them by default')
+    .option('-w, --write <file>', 'where to; stdout by default')
+    .option('-s, --snaplen <bytes>', 'of each frame; all of it by default')
+    .action(async (name: string, port: string | undefined, flags: CaptureFlags) =>
+      end(await capture(io, name, port, flags)),
+    );
 }
 
 function addImages(program: Command, io: Io, platform: Platform, end: (code: number) => void): void {

@@ -37,10 +37,14 @@ function machine(option: string): Rewrite {
   };
 }
 
-/** Devices that there are anyway; as PCI Express functions where one of them is said to be one. */
+/** Devices that there are anyway; as PCI Express functions where one of them is said to be one; a network card's address. */
 function device(value: string): string[] {
   isKnownDevice(value);
-  return /^(virtio-\w+-pci|pcie-root-port)(,|$)/.test(value) ? ['--pci=on'] : [];
+  const [, mac] = /^virtio-net-.*,mac=([^,]*)/.exec(value) ?? [];
+  return [
+    ...(/^(virtio-\w+-pci|pcie-root-port)(,|$)/.test(value) ? ['--pci=on'] : []),
+    ...(mac === undefined ? [] : [`--mac=${mac}`]),
+  ];
 }
 
 const isKnownDevice = only(
@@ -88,7 +92,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {

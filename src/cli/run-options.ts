@@ -2,6 +2,7 @@
  * From the flags of `kage run` to the machine: which image, which kernel, which disks. The image gives what the
  * flags leave open; a kernel or a firmware of one's own stands without an image, unless one is named.
  */
+import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import {
   checkMachineName,
@@ -10,6 +11,7 @@ import {
   isPublished,
   isPulled,
   type MachineOptions,
+  type NetdevOptions,
   type WorkOptions,
   whyItBoots,
 } from '../host/index.ts';
@@ -19,6 +21,7 @@ import {
   parseCap,
   parseCount,
   parseDrive,
+  parseFailback,
   parseNetdev,
   parseProcessors,
   parsePromotion,
@@ -48,6 +51,9 @@ export interface RunFlags {
   readonly snapshot?: boolean;
   readonly netdev?: readonly string[];
   readonly network?: string;
+  readonly mac?: string;
+  readonly failback?: string;
+  readonly pathFailover?: string;
   readonly publish?: readonly string[];
   readonly vsock?: string;
   readonly clock?: string;
@@ -83,6 +89,11 @@ export interface RunFlags {
   readonly quiet?: boolean;
 }
 
+/** A socket's path as any process finds it. */
+function withPath(netdev: NetdevOptions): NetdevOptions {
+  return netdev.path === undefined ? netdev : { ...netdev, path: resolve(netdev.path) };
+}
+
 /** Address space is 4 GiB: with many twins, their blocks take a part of it. */
 const ROOM = { few: 2 * 2 ** 30, many: 1.5 * 2 ** 30, manyTwins: 64 } as const;
 
@@ -96,6 +107,14 @@ export function machineOptions(flags: RunFlags): MachineOptions {
   const netdevs = [...(flags.netdev ?? []), ...(flags.network === undefined ? [] : [flags.network])].map(parseNetdev);
   const publish = [...(flags.publish ?? []), ...netdevs.flatMap((one) => one.publish)];
   const isOnline = netdevs.every((one) => one.network);
+  const uplinks = netdevs.flatMap(({ netdev }) => (netdev === undefined ? [] : [withPath(netdev)]));
+  const isPlain = uplinks.every(
+    ({ kind, network, user, mtuBytes }) => kind === 'user' && (network ?? user ?? mtuBytes) === undefined,
+  );
+  if (publish.length > 0 && uplinks.length > 0 && !uplinks.some(({ kind }) => kind === 'user')) {
+    const fix = 'Add -netdev user behind the others, or reach the guest on its segment';
+    throw new OperatorError('bad-usage', 'ports are published by the user-mode network alone', fix);
+  }
   if (!isOnline && publish.length > 0) {
     throw new OperatorError('bad-usage', 'ports cannot be published without a network', 'Leave out "none"');
   }
@@ -127,6 +146,10 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
     ...(drives.length === 0 ? {} : { drives }),
     ...(isOnline ? {} : { network: false }),
+    ...(isPlain ? {} : { netdevs: uplinks }),
+    ...(flags.mac === undefined ? {} : { mac: flags.mac }),
+    ...(flags.failback === undefined ? {} : { failback: parseFailback(flags.failback) }),
+    ...(flags.pathFailover === undefined ? {} : { pathFailover: parseSwitch(flags.pathFailover, '--path-failover') }),
     ...(publish.length === 0 ? {} : { publish }),
     ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock) }),
     ...(flags.clock === undefined ? {} : { clock: flags.clock }),

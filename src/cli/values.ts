@@ -1,10 +1,12 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
-import type { DriveOptions, MachineOptions } from '../host/index.ts';
+import type { DriveOptions, MachineOptions, NetdevOptions } from '../host/index.ts';
+import { parseNetdevOptions, parseUserNetdev } from '../network/index.ts';
 
 type ShadowModel = NonNullable<MachineOptions['shadowModel']>;
 type Aia = NonNullable<MachineOptions['aia']>;
+type Failback = NonNullable<MachineOptions['failback']>;
 type PromotionMode = NonNullable<MachineOptions['promotion']>;
 
 const units: Readonly<Record<string, number>> = { b: 1, k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
@@ -117,21 +119,26 @@ export function parseAia(value: string): Aia {
   throw bad(`--aia ${value} is not possible`, 'Choose none, aplic or aplic-imsic');
 }
 
-/** `user,hostfwd=tcp:127.0.0.1:8080-:80`, or `none`. */
-export function parseNetdev(value: string): { network: boolean; publish: string[] } {
+/** `user,hostfwd=tcp:127.0.0.1:8080-:80`, `stream,...`, `macvtap,...`, or `none`: an uplink, and ports to be published. */
+export function parseNetdev(value: string): { network: boolean; publish: string[]; netdev?: NetdevOptions } {
   const [kind = '', ...parts] = value.split(',');
   if (kind === 'none') return { network: false, publish: [] };
-  if (kind !== 'user') throw bad(`-netdev ${kind} is not supported`, 'Use -netdev user, or none');
-  const publish = parts.flatMap((part) => {
-    if (/^(id|model)=/.test(part)) return [];
-    const match = /^hostfwd=(tcp|udp)?:([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(part);
+  if (kind !== 'user') return { network: true, publish: [], netdev: parseNetdevOptions(value) };
+  const { netdev, hostfwd } = parseUserNetdev(parts);
+  const publish = hostfwd.map((part) => {
+    const match = /^(tcp|udp)?:([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(part);
     if (match === null) {
-      throw bad(`-netdev user does not know ${part}`, 'Publish a port as hostfwd=tcp:127.0.0.1:8080-:80');
+      throw bad(`-netdev user does not know hostfwd=${part}`, 'Publish a port as hostfwd=tcp:127.0.0.1:8080-:80');
     }
     const [, protocol = 'tcp', address, from, , guest] = match;
-    return [`${address ? `${address}:` : ''}${from}:${guest}/${protocol}`];
+    return `${address ? `${address}:` : ''}${from}:${guest}/${protocol}`;
   });
-  return { network: true, publish };
+  return { network: true, publish, netdev };
+}
+
+export function parseFailback(value: string): Failback {
+  if (value === 'always' || value === 'better' || value === 'failure') return value;
+  throw bad(`--failback ${value} is not possible`, 'Choose always, better or failure');
 }
 
 /** `socket=/tmp/web.vsock,cid=3`, as cloud-hypervisor spells it, or just the path. In a path, a comma is doubled. */

@@ -31,6 +31,7 @@ export {
 } from './images/index.ts';
 export {
   type BalloonReport,
+  type CaptureOptions,
   type CodeExplanation,
   type CodeStatus,
   type CreateMachine,
@@ -46,7 +47,11 @@ export {
   type MachineInfo,
   type MachineOptions,
   type MachineStats,
+  type NetChange,
+  type NetdevOptions,
+  type NetReport,
   type PartitionOptions,
+  type PathEvent,
   type PciFunctionReport,
   type PciOptions,
   type PciPortReport,
@@ -64,5 +69,6 @@ export {
   type Violation,
   type VsockOptions,
 } from './machine/index.ts';
+export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';

@@ -14,7 +14,7 @@ import {
   VirtioVsock,
   type Wiring,
 } from '../devices/index.ts';
-import type { FrameOffload, UserNetwork } from '../network/index.ts';
+import type { FrameOffload, GuestOffload } from '../network/index.ts';
 import type { Board, SlotConfig, SlotDevice } from './board.ts';
 import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
@@ -23,11 +23,19 @@ import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';
 /** The guest's hardware address, if it is not given another: locally administered, in QEMU's range. */
 export const DEFAULT_MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 
+/** The link's other end, as a guest's NIC has it. */
+export interface SlotNetwork {
+  receive(frame: Uint8Array, offload?: FrameOffload): void;
+  setGuestOffload(offload: GuestOffload): void;
+  setGuestReady(ready: boolean): void;
+  readonly mtuBytes: number;
+}
+
 export interface SlotParts {
   /** The board, once it exists: devices are made while it is being built. */
   board(): Board;
   readonly backends: readonly BlockBackend[];
-  readonly network: UserNetwork | undefined;
+  readonly network: SlotNetwork | undefined;
   /** Its hardware address, six bytes. */
   readonly mac?: Uint8Array;
   /** The network's driver has started anew, and read that address. */
@@ -95,6 +103,7 @@ export class IoSlots {
           mac: this.#parts.mac ?? DEFAULT_MAC,
           offloads: true,
           ...pairsOf(slot),
+          ...(this.#parts.network === undefined ? {} : { mtuBytes: this.#parts.network.mtuBytes }),
           ...this.#network(),
         });
       case 'vsock':

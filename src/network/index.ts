@@ -10,7 +10,17 @@ export {
 } from './config.ts';
 export type { NetworkCounters } from './counters.ts';
 export type { Deliver, GuestOffload } from './guest-link.ts';
+export { FrameDecoder, prefixed } from './length-prefix.ts';
+export {
+  checkNetdev,
+  NETDEV_KINDS,
+  type NetdevKind,
+  type NetdevOptions,
+  parseNetdevOptions,
+  parseUserNetdev,
+} from './netdev.ts';
 export { MAX_FRAME_BYTES } from './packet.ts';
+export * from './paths/index.ts';
 export type * from './ports.ts';
 export { formatPublish, type PublishRule, parseHostForward, parsePublish } from './publish.ts';
 export type { PublishedPort, PublishOutcome } from './publisher.ts';

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { HostError } from '../../base/errors.ts';
-import type { MachineHandle } from '../machine/machine-api.ts';
+import type { CaptureOptions, MachineHandle } from '../machine/machine-api.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { Connection, UnknownMethod } from './connection.ts';
 import {
@@ -94,6 +94,13 @@ export class ClientSession {
       await machine.changeSlot(port, action);
       return {};
     },
+    net: async (machine) => await machine.net(),
+    changeNet: async (machine, change) => {
+      await machine.changeNet(change);
+      return {};
+    },
+    netEvents: async (machine, { since }) => ({ events: await machine.netEvents(since) }),
+    capture: async (machine, { stream, ...options }) => await this.#capture(machine, stream, options),
     ready: async (machine) => {
       await machine.ready(this.#left.signal);
       return {};
@@ -158,6 +165,17 @@ export class ClientSession {
       const remove = machine.onConsole((bytes) => this.#output(number, 'console', bytes));
       await Promise.race([cancelled.promise, machine.exited]);
       remove();
+      return {};
+    });
+  }
+
+  /** Lasts as `attach` does. */
+  async #capture(machine: MachineHandle, number: number, options: CaptureOptions): Promise<Result<'capture'>> {
+    const cancelled = Promise.withResolvers<void>();
+    return await this.#during(number, { input: new ByteQueue(), cancel: cancelled.resolve }, async () => {
+      const capture = machine.capture(options, (bytes) => this.#output(number, 'stdout', bytes));
+      await Promise.race([cancelled.promise, machine.exited]);
+      capture.close();
       return {};
     });
   }

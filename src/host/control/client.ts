@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
   BalloonReport,
+  CaptureOptions,
   CodeExplanation,
   ExecOptions,
   ExecResult,
@@ -17,7 +18,10 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  NetChange,
+  NetReport,
   PartitionOptions,
+  PathEvent,
   PciReport,
   ProtectionChange,
   ProtectionReport,
@@ -124,6 +128,25 @@ export class RemoteMachine implements AsyncDisposable {
     await this.#call('changeSlot', { port, action });
   }
 
+  /** Interfaces and uplinks, as MachineHandle.net does. */
+  async net(): Promise<NetReport> {
+    return await this.#call('net', {});
+  }
+
+  async changeNet(change: NetChange): Promise<void> {
+    await this.#call('changeNet', change);
+  }
+
+  async netEvents(since = 0): Promise<readonly PathEvent[]> {
+    return (await this.#call('netEvents', { since })).events;
+  }
+
+  /** Frames as pcapng, until `signal` aborts or the machine ends. */
+  async capture(options: CaptureOptions, write: (bytes: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
+    const params = { ...options };
+    await this.#until((stream) => this.#call('capture', { stream, ...params }), write, signal);
+  }
+
   /** Domains, what is denied to them, and what they tried, as MachineHandle.protection does. */
   async protection(): Promise<ProtectionReport> {
     return await this.#call('protection', {});
@@ -227,9 +250,17 @@ export class RemoteMachine implements AsyncDisposable {
 
   /** Console bytes, the latest history first, until `signal` aborts or the machine ends. */
   async attach(onBytes: (bytes: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
+    await this.#until((stream) => this.#call('attach', { stream }), onBytes, signal);
+  }
+
+  async #until(
+    begin: (stream: number) => Promise<unknown>,
+    onBytes: (bytes: Uint8Array) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const stream = this.#open((_channel, bytes) => onBytes(bytes));
     const cancel = (): void => this.#connection.notify('cancel', { stream });
-    const ended = this.#call('attach', { stream });
+    const ended = begin(stream);
     if (signal?.aborted) cancel();
     else signal?.addEventListener('abort', cancel, { once: true });
     try {

@@ -4,9 +4,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
+import { NetworkPaths } from '../../network/index.ts';
 import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
   BalloonReport,
+  CaptureOptions,
   CodeExplanation,
   CreateMachine,
   ExecOptions,
@@ -18,7 +20,10 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  NetChange,
+  NetReport,
   PartitionOptions,
+  PathEvent,
   PciFunctionReport,
   PciReport,
   ProtectionChange,
@@ -46,6 +51,8 @@ export class FakeMachine implements MachineHandle {
   hasCard = true;
   readonly typed: Uint8Array[] = [];
   readonly rules: ProtectionRule[] = [];
+  /** Two uplinks on one segment, and an interface. */
+  readonly paths: NetworkPaths;
   readonly #exit = Promise.withResolvers<ExitStatus>();
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #history = new ConsoleHistory();
@@ -53,6 +60,7 @@ export class FakeMachine implements MachineHandle {
 
   constructor(options: MachineOptions) {
     this.options = options;
+    this.paths = fakePaths(this.info.name);
     this.exited = this.#exit.promise;
     this.exited.then(() => {
       this.#state = 'ended';
@@ -128,6 +136,28 @@ export class FakeMachine implements MachineHandle {
       throw new OperatorError('machine-closed', 'the machine was made for one guest', 'Start it with "--forks COUNT"');
     this.calls.push(`partition ${JSON.stringify(options)}`);
     return new FakeMachine({ ...options, name: options.name ?? `partition-${this.calls.length}` });
+  }
+
+  async net(): Promise<NetReport> {
+    return this.paths.report();
+  }
+
+  async changeNet(change: NetChange): Promise<void> {
+    this.calls.push(`changeNet ${JSON.stringify(change)}`);
+    const target = `${this.info.name}/${change.interface ?? 'net0'}`;
+    if (change.action === 'map') this.paths.map(target, change.uplinks ?? []);
+    else if (change.action === 'prefer') this.paths.prefer(target, change.uplinks?.[0] ?? '');
+    else if (change.action === 'unmap') this.paths.unmap(target, change.uplinks?.[0]);
+    else if (change.action === 'failover') this.paths.setFailover(change.on ?? true);
+  }
+
+  async netEvents(since = 0): Promise<readonly PathEvent[]> {
+    return this.paths.events(since);
+  }
+
+  capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
+    this.calls.push(`capture ${JSON.stringify(options)}`);
+    return this.paths.capture(options, write);
   }
 
   async pause(): Promise<void> {
@@ -279,6 +309,19 @@ export class FakeMachine implements MachineHandle {
         throw new OperatorError('no-such-command', `${name ?? ''} is not in the guest`, 'Use one that is');
     }
   }
+}
+
+function fakePaths(name: string): NetworkPaths {
+  const clock = { nowMs: () => 0 };
+  const timers = { after: () => ({ cancel: () => {} }) };
+  let next = 0;
+  const wallMs = (): number => Date.UTC(2026, 0, 1);
+  const paths = new NetworkPaths({ clock, timers, random: () => (next += 1), wallMs });
+  for (const id of ['lan0', 'lan1'])
+    paths.addUplink({ name: id, kind: 'macvtap', network: 'lan', probing: 'none' }, { send: () => true });
+  const link = { deliver: () => true, setLinkUp: () => {} };
+  paths.addInterface({ name: `${name}/net0`, mac: 0x525400123456, uplinks: ['lan0', 'lan1'] }, link);
+  return paths;
 }
 
 const fakeRegion = { at: '0x80200000', number: 3, instructions: 2, entered: 12, module: 1 };

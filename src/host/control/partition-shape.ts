@@ -1,5 +1,6 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { failback, netdevOptions } from './network-shape.ts';
 import { pciOptions } from './pci-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
@@ -23,6 +24,9 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   balloon: optional(truth),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   network: optional(truth),
+  netdevs: optional(listOf(netdevOptions, 16)),
+  mac: optional(text(17)),
+  failback: optional(failback),
   publish: optional(listOf(text(256), 1024)),
   agent: optional(truth),
   seed: optional(integer(0, 2 ** 32 - 1)),

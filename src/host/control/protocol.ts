@@ -13,6 +13,7 @@
 import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
+import { netChange, netEvents, netReport } from './network-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { pciReport, slotChange } from './pci-report-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
@@ -76,6 +77,15 @@ export const requests = {
   /** PCI Express: root ports, what is in their slots; a card put in, or taken out. */
   pci: { params: nothing, result: pciReport },
   changeSlot: { params: slotChange, result: nothing },
+  /** Networks: who is mapped to what; a change of that; what happened behind an event's number. */
+  net: { params: nothing, result: netReport },
+  changeNet: { params: netChange, result: nothing },
+  netEvents: { params: record({ since: integer(0, Number.MAX_SAFE_INTEGER) }), result: netEvents },
+  /** Frames, as pcapng, as `output` on channel `stdout`, until it is cancelled or the machine ends. */
+  capture: {
+    params: record({ stream: streamNumber, port: optional(text(160)), snapBytes: optional(integer(1, 262_144)) }),
+    result: nothing,
+  },
   ready: { params: nothing, result: nothing },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },

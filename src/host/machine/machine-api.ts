@@ -24,6 +24,20 @@ import type {
   SlotAction,
   Violation,
 } from '../../machine/index.ts';
+import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+
+export type { CaptureOptions, NetdevOptions, NetReport, PathEvent };
+
+/** A change of the table, or of what it names. */
+export interface NetChange {
+  /** `map`: the interface to these uplinks; `unmap`: from these, or from all; `prefer`: the first of them first;
+   * `add`: the uplink `netdev`; `failover`: `on` or off. */
+  readonly action: 'map' | 'unmap' | 'prefer' | 'add' | 'failover';
+  readonly interface?: string;
+  readonly uplinks?: readonly string[];
+  readonly netdev?: NetdevOptions;
+  readonly on?: boolean;
+}
 
 export type {
   BalloonReport,
@@ -92,8 +106,17 @@ export interface MachineOptions {
   readonly balloon?: boolean;
   /** Sockets between guest and host, without a network. Default: none. */
   readonly vsock?: VsockOptions;
-  /** User-mode network: default true. `publish`: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
+  /** Default true: a network, the user-mode one unless `netdevs` says otherwise. */
   readonly network?: boolean;
+  /** Uplinks of the guest's interface, the preferred one first (docs/mechanisms/network-paths.md). */
+  readonly netdevs?: readonly NetdevOptions[];
+  /** The guest's hardware address. Default 52:54:00:12:34:56, or one made of its name where it shares a segment. */
+  readonly mac?: string;
+  /** When a path that comes before the one in force is well again: go back to it (default), if it is faster, or not. */
+  readonly failback?: Failback;
+  /** Default true; without, a guest stays with its first path, whatever becomes of it. Of the whole machine. */
+  readonly pathFailover?: boolean;
+  /** Published ports, `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`, of the user-mode network. */
   readonly publish?: readonly string[];
   /** Puts the guest agent into the initrd, so that exec and shutdown work. Default true where there is an initrd. */
   readonly agent?: boolean;
@@ -185,6 +208,7 @@ export type PartitionOptions = Omit<
   | 'gdbPort'
   | 'room'
   | 'bootSnapshot'
+  | 'pathFailover'
 >;
 
 export interface ExecOptions {
@@ -258,6 +282,9 @@ export type RestoreOptions = Pick<
   | 'name'
   | 'publish'
   | 'vsock'
+  | 'netdevs'
+  | 'failback'
+  | 'pathFailover'
   | 'processors'
   | 'weight'
   | 'cap'
@@ -330,6 +357,14 @@ export interface MachineHandle extends AsyncDisposable {
    * with OperatorError: `no-pci`, `no-such-port`, `no-card`, `slot-unchanged`.
    */
   changeSlot(port: string, action: SlotAction): Promise<void>;
+  /** The interfaces and uplinks of the machine, all its guests': which is mapped to which, and what is known of them. */
+  net(): Promise<NetReport>;
+  /** Changes the table. Rejects with OperatorError where names are wrong. */
+  changeNet(change: NetChange): Promise<void>;
+  /** What happened to paths behind the event of that number, the latest thousand at most. */
+  netEvents(since?: number): Promise<readonly PathEvent[]>;
+  /** Frames from now on, as pcapng, of one interface or uplink or all, until it is closed. */
+  capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void };
   /** Domains, what is denied to them, and what they tried. Rejects with OperatorError where protection is off. */
   protection(): Promise<ProtectionReport>;
   /**

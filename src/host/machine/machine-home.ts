@@ -10,6 +10,7 @@ import { type EngineCode, Processor } from '../../engine/index.ts';
 import { parseCpuModel } from '../../isa/index.ts';
 import { type Board, type BoardConfig, type Commons, TRANSLATOR, tellOfFrames } from '../../machine/index.ts';
 import { cacheFolder } from '../debian/index.ts';
+import type { MachineNetworks } from '../network/machine-networks.ts';
 import { build } from '../package-files.ts';
 import { readyEngine } from './engine-cache.ts';
 import type { MachineOptions } from './machine-api.ts';
@@ -35,6 +36,8 @@ export interface HomeParts {
   readonly epoch: bigint;
   /** None with the instruction clock. */
   readonly threads: MachineThreads | undefined;
+  /** Of all partitions. */
+  readonly networks: MachineNetworks;
 }
 
 export class MachineHome {
@@ -48,7 +51,7 @@ export class MachineHome {
   static make(
     { config, memory, commons }: Board,
     threads: MachineThreads | undefined,
-    { epoch, ticks }: { readonly epoch: bigint; readonly ticks: () => number },
+    { epoch, ticks, networks }: Pick<HomeParts, 'epoch' | 'networks'> & { readonly ticks: () => number },
   ): MachineHome {
     const { extensions, emulated } = parseCpuModel(config.cpu);
     const { description } = memory.shape;
@@ -57,12 +60,25 @@ export class MachineHome {
     code.writeTables(memory.buffer);
     const module = new WebAssembly.Module(code.bytes);
     const processor = new Processor(module, memory.memory, { width: config.width, ticks });
-    return new MachineHome({ commons, config, module, signatures: code.signatures, processor, epoch, threads });
+    return new MachineHome({
+      commons,
+      config,
+      module,
+      signatures: code.signatures,
+      processor,
+      epoch,
+      threads,
+      networks,
+    });
   }
 
   constructor(parts: HomeParts) {
     this.parts = parts;
     tellOfFrames(parts.processor, (partition) => this.#members.get(partition)?.board);
+  }
+
+  get networks(): MachineNetworks {
+    return this.parts.networks;
   }
 
   get config(): BoardConfig {
@@ -124,6 +140,7 @@ export class MachineHome {
       commons.end();
       await threads?.terminate();
       commons.freeLocks();
+      this.networks.close();
       return;
     }
     const { scheduler } = commons;

@@ -47,9 +47,10 @@ import {
   TIMEBASE_HZ,
   type Violation,
 } from '../../machine/index.ts';
-import { parsePublish } from '../../network/index.ts';
+import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../network/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
-import { type RunningNetwork, startUserNetwork } from '../network/index.ts';
+import type { GuestNetwork } from '../network/guest-network.ts';
+import { MachineNetworks } from '../network/machine-networks.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
 import { execute } from './agent-command.ts';
@@ -70,6 +71,7 @@ import type {
   MachineInfo,
   MachineOptions,
   MachineStats,
+  NetChange,
   PartitionOptions,
   SnapshotOptions,
   SnapshotResult,
@@ -77,6 +79,7 @@ import type {
 import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
+import { changeNet, guestNetworkOptions } from './net-change.ts';
 import { nodePorts, whileItLasts } from './node-ports.ts';
 import { OneByOne } from './one-by-one.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
@@ -117,8 +120,8 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
-  readonly #network: RunningNetwork | undefined;
   #vsock: VsockSockets | undefined;
+  readonly #network: GuestNetwork | undefined;
   readonly #slots: IoSlots;
   readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
@@ -152,28 +155,27 @@ export class LocalMachine implements MachineHandle, Member {
         : from instanceof LocalMachine
           ? twinConfig(options, from.board.config, home.config)
           : partitionConfig(options, home.config);
-    const guest: { net?: VirtioNet } = {};
     const threads =
       home === undefined && config.clock === 'real'
         ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
         : undefined;
-    let network: RunningNetwork | undefined;
+    const networks = home?.networks ?? new MachineNetworks({ failover: options.pathFailover ?? true });
+    let network: GuestNetwork | undefined;
     let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
     try {
       if (options.network !== false)
-        network = await startUserNetwork(
-          { publish: (options.publish ?? []).map(parsePublish) },
-          (frame, offload) => guest.net?.receive(frame, offload) ?? false,
+        network = await networks.attach(
+          guestNetworkOptions(options, from instanceof LocalMachine ? from.#network : undefined),
         );
       if (options.vsock?.socket !== undefined) vsock = await VsockSockets.listen(options.vsock.socket);
-      machine = new LocalMachine(parts, config, network, home ?? threads);
+      machine = new LocalMachine(parts, config, { network, networks }, home ?? threads);
       machine.#vsock = vsock;
       const door = machine.board.virtioDevices.find((device) => device instanceof VirtioVsock);
       if (door) vsock?.attach(door);
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
-      if (net) guest.net = net;
+      if (net) network?.connect(net);
       if (from instanceof LocalMachine) await machine.#goOnFrom(from);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
       machine.#run();
@@ -181,6 +183,7 @@ export class LocalMachine implements MachineHandle, Member {
     } catch (error) {
       network?.close();
       vsock?.close();
+      if (home === undefined) networks.close();
       await threads?.terminate();
       if (home && machine) await machine.#abandon();
       throw error;
@@ -197,7 +200,7 @@ export class LocalMachine implements MachineHandle, Member {
   private constructor(
     parts: MachineParts,
     config: BoardConfig,
-    network: RunningNetwork | undefined,
+    { network, networks }: { readonly network: GuestNetwork | undefined; readonly networks: MachineNetworks },
     /** The machine that it is a partition of; or the threads of one that is new, none with the instruction clock. */
     where: MachineHome | MachineThreads | undefined,
   ) {
@@ -207,7 +210,7 @@ export class LocalMachine implements MachineHandle, Member {
     this.#another = parts.another;
     this.#makeTwin = parts.twin;
     const original = from instanceof LocalMachine ? from : undefined;
-    if (original !== undefined && options.network !== false) this.#readdressing = new Readdressing();
+    if (original !== undefined && network !== undefined) this.#readdressing = new Readdressing(network.macBytes);
     this.#drives = parts.drives;
     this.#network = network;
     this.exited = this.#end.promise;
@@ -216,11 +219,10 @@ export class LocalMachine implements MachineHandle, Member {
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
-      network: network?.network,
+      network,
+      ...(network === undefined ? {} : { mac: network.macBytes }),
       ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
-      ...(this.#readdressing === undefined
-        ? {}
-        : { mac: this.#readdressing.mac, onNetRestart: () => this.#readdressing?.done() }),
+      ...(this.#readdressing === undefined ? {} : { onNetRestart: () => this.#readdressing?.done() }),
       host,
     });
     const home = where instanceof MachineHome ? where : undefined;
@@ -246,7 +248,7 @@ export class LocalMachine implements MachineHandle, Member {
     try {
       // What takes time and needs nothing of what follows: guest memory is read, threads get ready.
       saved?.readMemory(this.board);
-      this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks });
+      this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks, networks });
       if (!home && isReal) this.home.start();
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
@@ -258,7 +260,7 @@ export class LocalMachine implements MachineHandle, Member {
       );
       this.#config = config;
       if (from instanceof SavedMachine) {
-        from.loadState(this.board, network?.network);
+        from.loadState(this.board, network?.user);
         this.#history.push(from.console);
       } else if (!(from instanceof LocalMachine)) this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
@@ -296,7 +298,8 @@ export class LocalMachine implements MachineHandle, Member {
 
   get #sibling(): Sibling {
     const { board } = this;
-    return { board, io: this.#io, agent: this.#agent, network: this.#network?.network, drives: this.#drives };
+    const network = { network: this.#userNetwork, carrier: this.#network?.carrier };
+    return { board, io: this.#io, agent: this.#agent, ...network, drives: this.#drives };
   }
 
   /** For an agent's next host, which is to begin where this one's commands do not come to. */
@@ -311,6 +314,11 @@ export class LocalMachine implements MachineHandle, Member {
 
   get drives(): readonly OpenedDrive[] {
     return this.#drives;
+  }
+
+  /** The user-mode network of this guest, if it has one for itself. */
+  get #userNetwork(): UserNetwork | undefined {
+    return this.#network?.user;
   }
 
   /** A processor of this thread. */
@@ -418,7 +426,7 @@ export class LocalMachine implements MachineHandle, Member {
    */
   keepBoot(file: string): void {
     this.#snapshots.keepBoot(file, this.#agent.session.ready(), () => {
-      const visitors = this.#network?.network.stats().now.tcpConnections ?? 0;
+      const visitors = this.#userNetwork?.stats().now.tcpConnections ?? 0;
       return !this.#isTouched && visitors === 0 && !this.board.world.paused;
     });
   }
@@ -439,10 +447,11 @@ export class LocalMachine implements MachineHandle, Member {
     const { session } = this.#agent;
     return {
       name: this.info.name,
-      options: this.#options,
+      // The guest knows the address, and has it wherever it goes on.
+      options: this.#network === undefined ? this.#options : { ...this.#options, mac: this.#network.mac },
       board: this.board,
       io: this.#io,
-      network: this.#network?.network,
+      network: this.#userNetwork,
       drives: this.#drives,
       ticks: this.#ticks,
       agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
@@ -457,7 +466,8 @@ export class LocalMachine implements MachineHandle, Member {
   #stats(): MachineStats {
     return {
       ...boardStats(this.board),
-      ...(this.#network ? { network: this.#network.network.stats() } : {}),
+      ...(this.#userNetwork ? { network: this.#userNetwork.stats() } : {}),
+      ...(this.#network ? { paths: this.home.networks.paths.stats() } : {}),
     };
   }
 
@@ -511,6 +521,26 @@ export class LocalMachine implements MachineHandle, Member {
   async violations(most = 100): Promise<readonly Violation[]> {
     this.#checkStays();
     return latestViolations(this.board, most);
+  }
+
+  async net(): Promise<NetReport> {
+    return this.home.networks.paths.report();
+  }
+
+  async changeNet(change: NetChange): Promise<void> {
+    this.#checkStays();
+    await changeNet(this.home.networks, this.#network, { owner: this.info.name, change });
+  }
+
+  async netEvents(since = 0): Promise<readonly PathEvent[]> {
+    return this.home.networks.paths.events(since);
+  }
+
+  capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
+    this.#checkStays();
+    const { port } = options;
+    const named = port === undefined ? options : { ...options, port: this.#network?.named(port) ?? port };
+    return this.home.networks.paths.capture(named, write);
   }
 
   #checkStays(): void {

@@ -4,9 +4,9 @@
  * the address of another.
  */
 import { randomBytes } from 'node:crypto';
-import type { VirtioNet } from '../../devices/index.ts';
 import { formatMac, type NetworkSnapshot, readMac } from '../../network/index.ts';
 import type { AgentSession } from '../agent/index.ts';
+import type { Nic } from '../network/guest-network.ts';
 
 /** For whichever interface stands on a device; a shell that has `ip` or `ifconfig`. */
 const script = `
@@ -18,12 +18,16 @@ for device in /sys/class/net/*/device; do
 done`;
 
 export class Readdressing {
-  /** Six bytes: locally administered, in QEMU's range, and nobody else's most likely. */
-  readonly mac: Uint8Array = Uint8Array.of(0x52, 0x54, 0, ...randomBytes(3));
-  #net: VirtioNet | undefined;
+  /** Six bytes. */
+  readonly mac: Uint8Array;
+  #net: Pick<Nic, 'setLinkUp'> | undefined;
+
+  constructor(mac: Uint8Array) {
+    this.mac = mac;
+  }
 
   /** The guest is asked as soon as its agent answers. */
-  begin(net: VirtioNet, session: AgentSession): void {
+  begin(net: Pick<Nic, 'setLinkUp'>, session: AgentSession): void {
     this.#net = net;
     session
       .run({ argv: ['sh', '-c', script], env: { MAC: this.text, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } })
@@ -42,6 +46,11 @@ export class Readdressing {
   done(): void {
     this.#net?.setLinkUp(true);
   }
+}
+
+/** A hardware address: locally administered, in QEMU's range, and nobody else's most likely. */
+export function twinMac(): string {
+  return formatMac(numberOf(Uint8Array.of(0x52, 0x54, 0, ...randomBytes(3))));
 }
 
 /** What the network knew of the guest, with the address that it is about to have. */

@@ -8,7 +8,6 @@
  *   ------ goes on -----------------------------------------------------------
  *   twin: another generation, another hardware address, its link down, its disks; then it runs
  */
-import { VirtioNet } from '../../devices/index.ts';
 import {
   type Board,
   type BoardConfig,
@@ -19,6 +18,7 @@ import {
   resumeBoard,
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
+import type { Nic } from '../network/guest-network.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
 import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';
@@ -34,6 +34,8 @@ export interface Sibling {
   readonly io: IoThread;
   readonly agent: AgentLink;
   readonly network: UserNetwork | undefined;
+  /** Holds its carrier down, or lets it be as it is. */
+  readonly carrier: Pick<Nic, 'setLinkUp'> | undefined;
   readonly drives: readonly OpenedDrive[];
 }
 
@@ -78,9 +80,8 @@ export async function becomeTwin(
   const pausedMs = performance.now() - start;
   if (twin.network !== undefined && connections !== undefined)
     twin.network.restore(readdressing === undefined ? connections : moved(connections, readdressing.mac));
-  const net = twin.board.virtioDevices.find((device) => device instanceof VirtioNet);
-  if (net !== undefined) net.setLinkUp(false);
+  twin.carrier?.setLinkUp(false);
   resumeBoard(twin.board);
-  if (net !== undefined) readdressing?.begin(net, twin.agent.session);
+  if (twin.carrier !== undefined) readdressing?.begin(twin.carrier, twin.agent.session);
   return pausedMs;
 }

@@ -29,6 +29,7 @@ export function whyItBoots(options: MachineOptions): string | undefined {
   if (protection === false || protectionLog !== undefined) return '--protection off and --protection-log';
   if (traps !== undefined && traps.length > 0) return '--trap';
   if (room !== undefined) return 'room for several guests';
+  if (options.netdevs !== undefined || options.mac !== undefined) return 'uplinks of its own (--netdev) and --mac';
   return keepsWrites(drives) ? 'a disk that keeps what is written to it' : undefined;
 }
 

@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { failback, netdevOptions } from '../control/network-shape.ts';
 import { pciOptions } from '../control/pci-shape.ts';
 import {
   integer,
@@ -45,6 +46,10 @@ const savedOptions = record({
   bios: optional(text(PATH)),
   drives: optional(listOf(drive, 64)),
   network: optional(truth),
+  netdevs: optional(listOf(netdevOptions, 16)),
+  mac: optional(text(17)),
+  failback: optional(failback),
+  pathFailover: optional(truth),
   publish: optional(listOf(text(256), 1024)),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   clock: optional(oneOf('real', 'instructions')),

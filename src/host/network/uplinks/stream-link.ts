@@ -1,0 +1,159 @@
+/**
+ * An uplink that is a stream socket, unix or TCP: QEMU's `-netdev stream` or `socket`, passt, another machine of ours. It
+ * listens, and takes one peer at a time, or connects, and tries again when the peer is gone. A peer is the carrier.
+ */
+import { lstatSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { HostError, OperatorError } from '../../../base/errors.ts';
+import { FrameDecoder, type NetdevOptions, prefixed, type UplinkPort } from '../../../network/index.ts';
+import { errorCode } from '../errors.ts';
+import type { OpenedLink } from './link.ts';
+
+const RECONNECT_MS = 1000;
+/** What may wait for a peer that does not read: then frames are lost, as on any link that is full. */
+export const MOST_UNSENT_BYTES = 4 << 20;
+
+export interface StreamLink extends OpenedLink {
+  /** The TCP port in use, where we listen on one. */
+  readonly port: number | undefined;
+}
+
+/**
+ * Listens at once, or begins to connect. Rejects with OperatorError `address-in-use` or `cannot-listen` where it cannot
+ * listen; a peer that is not there yet is no error.
+ */
+export async function openStreamLink(options: NetdevOptions): Promise<StreamLink> {
+  const link = new StreamEnd(options.reconnectMs ?? RECONNECT_MS);
+  if (options.server === true) await link.listen(options);
+  else link.connect(options);
+  return link;
+}
+
+class StreamEnd implements StreamLink {
+  readonly facts = { carrier: false, mtuBytes: 65_535 };
+  readonly link = { send: (frame: Uint8Array): boolean => this.#send(frame) };
+  readonly #reconnectMs: number;
+  #uplink: UplinkPort | undefined;
+  #server: Server | undefined;
+  #stopListening = (): void => {};
+  #socket: Socket | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(reconnectMs: number) {
+    this.#reconnectMs = reconnectMs;
+  }
+
+  get port(): number | undefined {
+    const address = this.#server?.address();
+    return typeof address === 'object' && address !== null ? address.port : undefined;
+  }
+
+  async listen(options: NetdevOptions): Promise<void> {
+    const server = createServer((socket) => this.#accept(socket));
+    this.#server = server;
+    this.#stopListening = await listenForFrames(server, options);
+  }
+
+  connect(options: NetdevOptions): void {
+    if (this.#isClosed) return;
+    const { path, host, port } = options;
+    const socket = path === undefined ? connect(port ?? 0, host ?? '127.0.0.1') : connect(path);
+    this.#socket = socket;
+    socket.once('connect', () => this.#begin(socket));
+    socket.once('close', () => {
+      if (this.#socket === socket) this.#socket = undefined;
+      if (this.#isClosed || this.#reconnectMs === 0) return;
+      this.#retry = setTimeout(() => this.connect(options), this.#reconnectMs).unref();
+    });
+    this.#watch(socket, 'the peer closed the connection');
+  }
+
+  join(port: UplinkPort): void {
+    this.#uplink = port;
+    if (this.#socket?.readyState === 'open') port.setCarrier(true, 'a peer is connected');
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#uplink = undefined;
+    clearTimeout(this.#retry);
+    this.#socket?.destroy();
+    this.#stopListening();
+  }
+
+  #accept(socket: Socket): void {
+    // One peer at a time, as QEMU has it: who comes while there is one is turned away.
+    if (this.#socket !== undefined || this.#isClosed) {
+      socket.destroy();
+      return;
+    }
+    this.#socket = socket;
+    socket.once('close', () => {
+      if (this.#socket === socket) this.#socket = undefined;
+    });
+    this.#watch(socket, 'the peer left');
+    this.#begin(socket);
+  }
+
+  #begin(socket: Socket): void {
+    socket.setNoDelay(true);
+    const decoder = new FrameDecoder((frame) => void this.#uplink?.receive(frame));
+    socket.on('data', (chunk: Buffer) => {
+      // As plain bytes: a Buffer's `slice` is no copy, and who is lent a frame may want one.
+      if (!decoder.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))) socket.destroy();
+    });
+    this.#uplink?.setCarrier(true, 'a peer is connected');
+  }
+
+  #watch(socket: Socket, cause: string): void {
+    socket.on('error', () => {}); // `close` follows, and says all that there is to say
+    socket.once('close', () => this.#uplink?.setCarrier(false, cause));
+  }
+
+  #send(frame: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (socket?.readyState !== 'open' || socket.writableLength > MOST_UNSENT_BYTES) return false;
+    socket.write(prefixed(frame));
+    return true;
+  }
+}
+
+/**
+ * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Resolves with what
+ * ends that. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
+ */
+export async function listenForFrames(
+  server: Server,
+  { path, host, port }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
+): Promise<() => void> {
+  if (path !== undefined) await removeStale(path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => reject(cannotListen(path ?? `${host ?? ''}:${port}`, cause)));
+    server.once('listening', resolve);
+    if (path === undefined) server.listen(port ?? 0, host ?? '127.0.0.1');
+    else server.listen(path);
+  });
+  server.on('error', () => {}); // of one connection: the next may do better
+  return () => {
+    server.close();
+    if (path !== undefined) rmSync(path, { force: true });
+  };
+}
+
+/** A socket that nobody listens on is left over from a process that died. What is no socket is not touched. */
+async function removeStale(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;
+  const isLeftOver = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => resolve(false));
+    socket.once('error', (error) => resolve(errorCode(error) === 'ECONNREFUSED'));
+    socket.once('connect', () => socket.destroy());
+  });
+  if (isLeftOver) rmSync(path, { force: true });
+}
+
+function cannotListen(where: string, cause: unknown): Error {
+  if (errorCode(cause) === 'EADDRINUSE')
+    return new OperatorError('address-in-use', `${where} is in use by another program`, 'Listen elsewhere', { cause });
+  return new HostError('cannot-listen', `Nobody can listen on ${where}: ${String(cause)}`, { cause });
+}
