@@ -115,6 +115,35 @@ describe('Debian with all its devices behind root ports', requires('apt'), () =>
   }
 });
 
+describe('several guests with PCI Express in a machine', requires('apt'), () => {
+  test('a twin, and another partition, have functions of their own', async () => {
+    const { kernel, initrd, commandLine } = await debianImage();
+    const options = {
+      kernel,
+      initrd,
+      append: commandLine,
+      memoryBytes: 256 << 20,
+      aia: 'aplic-imsic',
+      pci: true,
+    } as const;
+    const works = async (one: Guest): Promise<void> => {
+      const { stdout } = await one.run(`
+        ping -c 2 -i 0.2 10.0.2.2 | grep -o '2 packets received'
+        dd if=/dev/hwrng bs=64 count=1 2> /dev/null | wc -c`);
+      assert.equal(stdout, '2 packets received\n64\n');
+    };
+    await using guest = await Guest.start({ ...options, room: { partitions: 3 } }, LIMIT_MS);
+    await works(guest);
+    await using twin = Guest.of(await guest.machine.fork({ name: 'pci-twin' }), LIMIT_MS);
+    await using other = Guest.of(await guest.machine.createPartition({ ...options, name: 'pci-other' }), LIMIT_MS);
+    for (const one of [twin, other, guest]) await works(one);
+    await twin.machine.changeSlot('rp1', 'unplug');
+    const cards = async ({ machine }: Guest) => (await machine.pci()).ports.map(({ card }) => card).join(' ');
+    assert.equal(await cards(twin), 'in leaving in in');
+    for (const one of [guest, other]) assert.equal(await cards(one), 'in in in in');
+  });
+});
+
 /** Slot Control and Slot Status of a root port, as setpci names them. */
 const SLOT = { control: 'CAP_EXP+18.w', status: 'CAP_EXP+1a.w' } as const;
 
