@@ -51,6 +51,8 @@ describe('kage run: from flags to the machine', () => {
     ],
     [['--protection', 'on', '--protection-log', 'F', ...own], { kernel: 'K', protection: true, protectionLog: 'F' }],
     [['--protection', 'off', ...own], { kernel: 'K', protection: false }],
+    [['--pci', 'on', ...own], { kernel: 'K', pci: true }],
+    [['-device', 'pcie-root-port,id=rp0', '-device', 'virtio-rng-pci,bus=rp0', ...own], { kernel: 'K', pci: true }],
     [['--nested', ...own], { kernel: 'K', nested: true }],
     [['--nested', 'off', '--combined-shadows', 'off', ...own], { kernel: 'K', nested: false, combinedShadows: false }],
     [['--relay', 'off', ...own], { kernel: 'K', relay: false }],

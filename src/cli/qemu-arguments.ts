@@ -37,6 +37,18 @@ function machine(option: string): Rewrite {
   };
 }
 
+/** Devices that there are anyway; as PCI Express functions where one of them is said to be one. */
+function device(value: string): string[] {
+  isKnownDevice(value);
+  return /^(virtio-\w+-pci|pcie-root-port)(,|$)/.test(value) ? ['--pci=on'] : [];
+}
+
+const isKnownDevice = only(
+  '-device',
+  /^virtio-(blk|net|rng|serial)-(device|pci)(,|$)|^(virtconsole|pcie-root-port)(,|$)/,
+  'Disks come from -drive, the network from -netdev; console and entropy are always there',
+);
+
 const withValue: Readonly<Record<string, Rewrite>> = {
   '-name': (value) => [`--name=${value.split(',')[0]?.replace(/^guest=/, '')}`],
   '-smp': (value) => [`--cpus=${/^(?:cpus=)?([^,]*)/.exec(value)?.[1]}`],
@@ -56,11 +68,7 @@ const withValue: Readonly<Record<string, Rewrite>> = {
   '-serial': only('-serial', /^(mon:)?stdio$/, 'The console is always the terminal'),
   '-display': only('-display', /^none$/, 'There is no display'),
   '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
-  '-device': only(
-    '-device',
-    /^virtio-(blk|net|rng|serial)-(device|pci)(,|$)|^virtconsole(,|$)/,
-    'Disks come from -drive, the network from -netdev; console and entropy are always there',
-  ),
+  '-device': device,
   '-accel': only('-accel', /^tcg(,|$)/, 'Leave it out'),
   '-rtc': only('-rtc', /^base=utc$/, 'Leave it out'),
 };

@@ -21,7 +21,15 @@ type Target = Pick<Device, 'read' | 'write' | 'wide'>;
 
 /** Who gives `isOff` does not wait for a lock any longer when that says so: 'busy' then, and nothing done. */
 export function readDevice(place: Place, offset: number, bytes: BusBytes, isOff?: () => boolean): bigint | 'busy' {
-  return access(place, offset, bytes, isOff, (target) => readFrom(target, offset, bytes));
+  const { device } = place;
+  if (device.route !== undefined) return readThrough(device, offset, bytes, isOff);
+  if (isPosted(device, offset, bytes)) return readFrom(device, offset, bytes);
+  if (!take(place.lock, isOff)) return 'busy';
+  try {
+    return readFrom(device, offset, bytes);
+  } finally {
+    place.lock.release();
+  }
 }
 
 /** The same. `value` fits `bytes`. */
@@ -32,48 +40,66 @@ export function writeDevice(
   value: bigint,
   isOff?: () => boolean,
 ): 'done' | 'busy' {
-  return access(place, offset, bytes, isOff, (target) => {
-    writeTo(target, offset, bytes, value);
-    return 'done';
-  });
-}
-
-function access<T>(
-  { device, lock }: Place,
-  offset: number,
-  bytes: BusBytes,
-  isOff: (() => boolean) | undefined,
-  act: (target: Target) => T,
-): T | 'busy' {
-  if (device.route !== undefined) return accessThrough(device, offset, bytes, isOff, act);
-  if (bytes < 8 && device.isPosted?.(offset) === true) return act(device);
-  if (!take(lock, isOff)) return 'busy';
+  const { device } = place;
+  if (device.route !== undefined) return writeThrough(device, offset, bytes, value, isOff);
+  if (isPosted(device, offset, bytes)) return writeTo(device, offset, bytes, value);
+  if (!take(place.lock, isOff)) return 'busy';
   try {
-    return act(device);
+    return writeTo(device, offset, bytes, value);
   } finally {
-    lock.release();
+    place.lock.release();
   }
 }
 
-function accessThrough<T>(
+function readThrough(window: Device, offset: number, bytes: BusBytes, isOff?: () => boolean): bigint | 'busy' {
+  const route = claim(window, offset, bytes, isOff);
+  if (route === 'busy') return 'busy';
+  if (route === undefined) return readFrom(window, offset, bytes);
+  if (isPosted(route, offset, bytes)) return readFrom(route, offset, bytes);
+  try {
+    return readFrom(route, offset, bytes);
+  } finally {
+    route.lock.release();
+  }
+}
+
+function writeThrough(
+  window: Device,
+  offset: number,
+  bytes: BusBytes,
+  value: bigint,
+  isOff?: () => boolean,
+): 'done' | 'busy' {
+  const route = claim(window, offset, bytes, isOff);
+  if (route === 'busy') return 'busy';
+  if (route === undefined) return writeTo(window, offset, bytes, value);
+  if (isPosted(route, offset, bytes)) return writeTo(route, offset, bytes, value);
+  try {
+    return writeTo(route, offset, bytes, value);
+  } finally {
+    route.lock.release();
+  }
+}
+
+/** Who answers, with its lock held where the access needs it; undefined: nobody, and no lock is held. */
+function claim(
   window: Device,
   offset: number,
   bytes: BusBytes,
   isOff: (() => boolean) | undefined,
-  act: (target: Target) => T,
-): T | 'busy' {
+): Route | undefined | 'busy' {
   for (let looks = 0; looks < MOST_LOOKS; looks++) {
-    const route: Route | undefined = window.route?.(offset);
-    if (route === undefined) break;
-    if (bytes < 8 && route.isPosted(offset)) return act(route);
+    const route = window.route?.(offset);
+    if (route === undefined || isPosted(route, offset, bytes)) return route;
     if (!take(route.lock, isOff)) return 'busy';
-    try {
-      if (route.isCurrent()) return act(route);
-    } finally {
-      route.lock.release();
-    }
+    if (route.isCurrent()) return route;
+    route.lock.release();
   }
-  return act(window);
+  return undefined;
+}
+
+function isPosted(target: Pick<Device, 'isPosted'>, offset: number, bytes: BusBytes): boolean {
+  return bytes < 8 && target.isPosted?.(offset) === true;
 }
 
 function take(lock: SharedLock, isOff: (() => boolean) | undefined): boolean {
@@ -88,11 +114,12 @@ function readFrom(target: Target, offset: number, bytes: BusBytes): bigint {
   return BigInt(target.read(offset, 4)) | (BigInt(target.read(offset + 4, 4)) << 32n);
 }
 
-function writeTo(target: Target, offset: number, bytes: BusBytes, value: bigint): void {
+function writeTo(target: Target, offset: number, bytes: BusBytes, value: bigint): 'done' {
   if (bytes < 8) target.write(offset, bytes as AccessBytes, Number(value));
   else if (target.wide !== undefined) target.wide.write(offset, value);
   else {
     target.write(offset, 4, Number(value & 0xffff_ffffn));
     target.write(offset + 4, 4, Number(value >> 32n));
   }
+  return 'done';
 }

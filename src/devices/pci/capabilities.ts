@@ -113,7 +113,10 @@ function extendedHeader({ id, name, version = 1 }: Capability, at: number, next:
   return { at, bytes: 4, name: `${name} Header`, reset, does: 'ID, version, offset of the next capability' };
 }
 
-/** Power management: D0 and D3hot. Registers survive D3hot (No_Soft_Reset) unless `losesState`. */
+/**
+ * Power management: D0 and D3hot. Registers survive D3hot (No_Soft_Reset), or, with `losesState`, the function is reset
+ * when it wakes.
+ */
 export function powerManagement({ at, losesState = false }: { at?: number; losesState?: boolean } = {}): Capability {
   return {
     ...{ id: CAPABILITY.power, name: 'PM', sizeBytes: 8, ...(at === undefined ? {} : { at }) },
@@ -122,7 +125,11 @@ export function powerManagement({ at, losesState = false }: { at?: number; loses
       {
         ...{ at: base + PM.control, bytes: 2, name: 'PMCSR', writable: PM.state },
         reset: losesState ? 0 : PM.noSoftReset,
-        wrote: () => effects.powerChanged(),
+        wrote: (value, before) => {
+          const wakes = (before & PM.state) === PM.d3hot && (value & PM.state) === 0;
+          if (losesState && wakes) effects.resetFunction();
+          effects.powerChanged();
+        },
         does: 'power state; a function in D3hot answers configuration accesses alone',
       },
       { at: base + 6, bytes: 2, name: 'PM Data', does: 'none' },

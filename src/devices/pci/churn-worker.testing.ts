@@ -1,4 +1,4 @@
-/** A thread of churn.test.ts. */
+/** A thread of churn.test.ts: joins the fabric in the memory that it is given, and lives a random life of its own. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { churn, joinChurn } from './churn.testing.ts';
 

@@ -5,7 +5,8 @@ import { FakeMemory } from '../virtio/fake-memory.testing.ts';
 import { msix } from './capabilities.ts';
 import { ConfigSpace } from './config-space.ts';
 import { checkPlan } from './fabric.ts';
-import { functionLayout, PciFunction, vectorsOf } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import { vectorsOf } from './function-description.ts';
 import { FakeEndpoint, FakeMachine, type FakePlan } from './pci.testing.ts';
 
 /** One function on the root bus, at 00:02.0. */
@@ -316,6 +317,21 @@ test('7.5.2: in D3hot there is configuration space alone', () => {
   machine.setConfig(AT, control, 2, 0);
   assert.deepEqual(machine.take(), ['0:10 message 28000000=1'], 'registers survive');
   assert.equal(memory.write(0x8000_0000, new Uint8Array(4)), true);
+});
+
+test('7.5.2: without No_Soft_Reset, a function that wakes is as after a reset', () => {
+  const machine = placed(alone({ losesState: true }));
+  const { state } = machine.endpoint();
+  const before = state.resets;
+  const control = find(machine, AT, 1) + 4;
+  assert.equal(machine.config(AT, control, 2), 0);
+  machine.setConfig(AT, control, 2, 3);
+  machine.setConfig(AT, control, 2, 3);
+  assert.equal(state.resets, before);
+  machine.setConfig(AT, control, 2, 0);
+  assert.equal(state.resets, before + 1);
+  assert.equal(machine.config(AT, COMMAND, 2), 0);
+  assert.equal(machine.config(AT, 0x14, 4), 0);
 });
 
 test('7.5.1.1.3: memory is reached while Bus Master Enable is set', () => {

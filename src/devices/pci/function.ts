@@ -9,80 +9,29 @@
  * The device itself (virtio, say) is another object with a block of its own, made with the same lock. As a Device of the
  * board a function is its configuration space; its whole state is its block.
  */
-import { assert, must } from '../../base/assert.ts';
 import type { SharedLock } from '../../base/lock.ts';
 import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
-import type { AccessBytes, Block, Device, Doorbell, GuestMemory } from '../device.ts';
+import type { AccessBytes, Device, GuestMemory } from '../device.ts';
 import { accessCounters } from '../registers.ts';
 import { type BarDescription, FIRST_BAR_AT } from './bar.ts';
 import { busMasterMemory } from './bus-master.ts';
 import {
-  type Capability,
   capabilityRows,
   type FunctionEffects,
+  type MsixShape,
   type PlacedCapability,
   placeCapabilities,
 } from './capabilities.ts';
-import { CONFIG_BYTES, type ConfigRow, ConfigSpace, type EXTENDED_AT, type ResetDepth } from './config-space.ts';
-import { endpointHeader, type HeaderShape, type Identity } from './header.ts';
+import { allOnes, CONFIG_BYTES, ConfigSpace, type ResetDepth } from './config-space.ts';
+import { checkMsix, type FunctionDescription, msixOf, pendingBytes, vectorsOf } from './function-description.ts';
+import type { AddressEpoch, FunctionWiring } from './function-wiring.ts';
+import { endpointHeader } from './header.ts';
 import { FunctionInterrupts, type InterruptLayout, type InterruptMode, interruptLayout } from './interrupts.ts';
 import { CAPABILITY, COMMAND, HEADER, MSIX, PM } from './spec.ts';
-import type { RequesterId, TransactionPort } from './transaction.ts';
+import type { RequesterId } from './transaction.ts';
 
-/** What a function is: the same on every thread. */
-export interface FunctionDescription {
-  /** Of the kind, for messages and docs: `virtio-net-pci`. */
-  readonly kind: string;
-  readonly identity: Identity;
-  readonly bars: readonly BarDescription[];
-  /** In the order of the list that software walks. */
-  readonly capabilities: readonly Capability[];
-  /** 1 is INTA, the default; 0: it has no pin. */
-  readonly pin?: number;
-  /** 256: of a conventional function, beyond which reads are all ones. */
-  readonly configBytes?: typeof EXTENDED_AT | typeof CONFIG_BYTES;
-  /** Type 0 by default. */
-  readonly header?: (shape: HeaderShape, effects: FunctionEffects) => ConfigRow[];
-  /**
-   * Function-level reset, or the card was cut off: the device behind it forgets what its driver told it. With the
-   * function's lock, on any thread, configuration space reset already. At power-on of the machine the device is reset as a
-   * model of its own.
-   */
-  onReset?(): void;
-}
-
-/** What a function is wired to on every thread. */
-export interface FunctionWiring {
-  /** Unique in its machine: `virtio-net-pci@01:00.0`. */
-  readonly name: string;
-  /** Of `functionLayout(vectorsOf(description))`. */
-  readonly block: Block;
-  /** Orders accesses to the function and to the device behind it. */
-  readonly lock: SharedLock;
-  readonly requester: RequesterId;
-  readonly port: TransactionPort;
-  /** There are further functions of its device. */
-  readonly isMultiFunction: boolean;
-  /** Counts changes of who answers where: every one adds one, so that all threads look again. */
-  readonly epoch: AddressEpoch;
-  /** The port that it is behind; absent: it is on the root bus. */
-  readonly upstream?: Upstream;
-  /** Rung when the function was cut off, so that the I/O thread calls `settle`. */
-  readonly doorbell?: Doorbell;
-}
-
-/** What lies between a function and the root complex. Read on any thread, without a lock. */
-export interface Upstream {
-  /** The link is up: anything passes at all. */
-  readonly isUp: boolean;
-  /** Requests (reads and writes of memory, messages among them) pass. */
-  readonly forwardsRequests: boolean;
-}
-
-/** A word in shared memory. */
-export interface AddressEpoch {
-  advance(): void;
-}
+/** By hot reset, or without power: bits. */
+const CUT_OFF = { function: 1, power: 2 } as const;
 
 function functionFields(vectors: number) {
   return {
@@ -92,7 +41,7 @@ function functionFields(vectors: number) {
     /** Accesses to guest memory refused, as Bus Master Enable was off. */
     refused: 'u32',
     resets: 'u32',
-    /** 1: it was cut off, and forgets everything before anybody reaches it again. */
+    /** Of CUT_OFF: it was, and forgets before anybody reaches it again. */
     cutOff: 'i32',
   } as const;
 }
@@ -102,10 +51,6 @@ export type FunctionLayout = Layout<ReturnType<typeof functionFields>>;
 /** The block of a function with so many vectors of MSI-X. */
 export function functionLayout(vectors: number): FunctionLayout {
   return struct('pci-function', functionFields(vectors));
-}
-
-export function vectorsOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): number {
-  return capabilities.find(({ msix }) => msix !== undefined)?.msix?.vectors ?? 0;
 }
 
 /** Where a BAR lies now: `end` is the first byte behind. */
@@ -129,6 +74,7 @@ export class PciFunction implements Device {
   readonly #epoch: AddressEpoch;
   readonly #powerAt: number | undefined;
   readonly #wiring: FunctionWiring;
+  readonly #msix: MsixShape | undefined;
   readonly #words: Int32Array;
   readonly #cutOffAt: number;
 
@@ -144,6 +90,7 @@ export class PciFunction implements Device {
     this.layout = functionLayout(vectors);
     this.state = this.layout.view(block.buffer, block.at);
     this.#wiring = wiring;
+    this.#msix = msixOf(description);
     this.#epoch = wiring.epoch;
     this.#words = new Int32Array(block.buffer);
     this.#cutOffAt = (block.at + this.layout.offset.cutOff) / 4;
@@ -195,7 +142,7 @@ export class PciFunction implements Device {
     this.#epoch.advance();
   }
 
-  /** Function-level reset (section 6.6.2), with the lock: all but sticky bits. */
+  /** Function-level reset (section 6.6.2), or as `settle` finds, with the lock. */
   resetFunction(depth: ResetDepth = 'function'): void {
     this.state.resets++;
     this.config.reset(depth);
@@ -208,8 +155,8 @@ export class PciFunction implements Device {
    * The link goes down, or comes up again, on any thread, without the lock: who holds it may be waiting for the caller's
    * processor. Nothing passes any more from now on; what there is to forget is forgotten by `settle`.
    */
-  cut(): void {
-    Atomics.store(this.#words, this.#cutOffAt, 1);
+  cut(depth: ResetDepth): void {
+    Atomics.or(this.#words, this.#cutOffAt, CUT_OFF[depth]);
     this.interrupts.update();
     this.#epoch.advance();
     this.#wiring.doorbell?.ring();
@@ -218,8 +165,8 @@ export class PciFunction implements Device {
   /** Forgets what it has to, with the lock: before every access, and before the device behind it is served. */
   settle(): void {
     if (Atomics.load(this.#words, this.#cutOffAt) === 0) return;
-    Atomics.store(this.#words, this.#cutOffAt, 0);
-    this.resetFunction('power');
+    const how = Atomics.exchange(this.#words, this.#cutOffAt, 0);
+    this.resetFunction((how & CUT_OFF.power) === 0 ? 'function' : 'power');
   }
 
   /** After a restore: nobody holds the locks that were saved with the block, and everybody looks where BARs are. */
@@ -326,9 +273,8 @@ export class PciFunction implements Device {
 
   /** What of MSI-X lies there. */
   #msixPlace(bar: number, offset: number): { kind: 'table' | 'pending'; offset: number } | undefined {
-    const shape = msixOf(this.description);
-    if (shape === undefined) return undefined;
-    const { table, pending, vectors } = shape;
+    if (this.#msix === undefined) return undefined;
+    const { table, pending, vectors } = this.#msix;
     const inTable = offset - table.offset;
     if (bar === table.bar && inTable >= 0 && inTable < vectors * MSIX.entryBytes)
       return { kind: 'table', offset: inTable };
@@ -350,34 +296,4 @@ export class PciFunction implements Device {
       messagesPending: () => this.interrupts.pendingWord,
     };
   }
-}
-
-function msixOf({ capabilities }: FunctionDescription) {
-  return capabilities.find(({ msix }) => msix !== undefined)?.msix;
-}
-
-/** Pending bits come in quadwords (section 7.7.2). */
-function pendingBytes(vectors: number): number {
-  return Math.ceil(vectors / 64) * 8;
-}
-
-function checkMsix(description: FunctionDescription): void {
-  const shape = msixOf(description);
-  if (shape === undefined) return;
-  const { table, pending, vectors } = shape;
-  const parts = [
-    { ...table, bytes: vectors * MSIX.entryBytes },
-    { ...pending, bytes: pendingBytes(vectors) },
-  ];
-  for (const { bar, offset, bytes } of parts) {
-    const { sizeBytes, kind } = must(
-      description.bars.find(({ index }) => index === bar),
-      `${description.kind}: MSI-X lies behind BAR${bar}, which there is not`,
-    );
-    assert(kind !== 'io' && offset + bytes <= sizeBytes, `${description.kind}: BAR${bar} has no room for MSI-X`);
-  }
-}
-
-export function allOnes(bytes: AccessBytes): number {
-  return bytes === 4 ? 0xffff_ffff : bytes === 2 ? 0xffff : 0xff;
 }

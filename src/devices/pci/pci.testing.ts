@@ -11,7 +11,8 @@ import type { BarDescription } from './bar.ts';
 import { type Capability, msi, msix, powerManagement, vendorSpecific } from './capabilities.ts';
 import { expressEndpoint } from './express.ts';
 import { type FabricPlan, type FunctionPlan, type FunctionSeat, type MadeFunction, PciFabric } from './fabric.ts';
-import { functionLayout, PciFunction, vectorsOf } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import { vectorsOf } from './function-description.ts';
 import type { RootPort } from './root-port.ts';
 import type { InterruptTransaction } from './transaction.ts';
 
@@ -27,6 +28,7 @@ export interface FakePlan extends FunctionPlan {
   readonly vectors?: number;
   readonly pin?: number;
   readonly useMsi?: boolean;
+  readonly losesState?: boolean;
 }
 
 const deviceLayout = struct('fake-endpoint', {
@@ -53,7 +55,8 @@ export class FakeEndpoint implements Model {
     ];
   }
 
-  static capabilities({ vectors = 4, useMsi = false }: Pick<FakePlan, 'vectors' | 'useMsi'>): Capability[] {
+  static capabilities(plan: Pick<FakePlan, 'vectors' | 'useMsi' | 'losesState'>): Capability[] {
+    const { vectors = 4, useMsi = false, losesState = false } = plan;
     const place = (offset: number) => ({ bar: 1, offset });
     return [
       vendorSpecific({
@@ -61,7 +64,7 @@ export class FakeEndpoint implements Model {
         rows: (at) => [{ at: at + 4, bytes: 4, name: 'Scratch', writable: 0xff00_00ff, does: 'kept' }],
       }),
       useMsi ? msi({ vectors: 8 }) : msix({ vectors, table: place(0), pending: place(0x800) }),
-      powerManagement(),
+      powerManagement({ losesState }),
       expressEndpoint(),
     ];
   }

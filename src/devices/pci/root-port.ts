@@ -12,8 +12,11 @@ import type { AccessBytes, Block, Device } from '../device.ts';
 import type { BarDescription } from './bar.ts';
 import { type AddressRange, type AddressSpace, type Bridge, Bus } from './bus.ts';
 import { accessControl, advancedErrors, msix, subsystem } from './capabilities.ts';
+import type { ResetDepth } from './config-space.ts';
 import { expressRootPort } from './express.ts';
-import { type AddressEpoch, type FunctionDescription, functionLayout, PciFunction, type Upstream } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import type { FunctionDescription } from './function-description.ts';
+import type { AddressEpoch, Upstream } from './function-wiring.ts';
 import { bridgeHeader } from './header.ts';
 import { Slot, slotLayout } from './slot.ts';
 import { BRIDGE_CONTROL, COMMAND, HEADER } from './spec.ts';
@@ -73,7 +76,7 @@ export class RootPort implements Device, Bridge, Upstream {
       state: slotLayout.view(buffer, at + layout.offset.slot),
       config: () => this.func.config,
       interrupt: (level, begins) => this.#interrupt(level, begins),
-      resetCard: () => this.#resetCard(),
+      resetCard: (depth) => this.#resetCard(depth),
       linkChanged: () => wiring.epoch.advance(),
     });
     this.slot = slot;
@@ -161,8 +164,8 @@ export class RootPort implements Device, Bridge, Upstream {
     this.func.setInterrupt(level);
   }
 
-  #resetCard(): void {
-    for (const func of this.behind.functions) func.cut();
+  #resetCard(depth: ResetDepth): void {
+    for (const func of this.behind.functions) func.cut(depth);
   }
 
   /** Messages that the port held back may pass. */

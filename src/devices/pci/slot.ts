@@ -12,7 +12,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { struct, type View } from '../../base/struct.ts';
-import type { ConfigRow, ConfigSpace } from './config-space.ts';
+import type { ConfigRow, ConfigSpace, ResetDepth } from './config-space.ts';
 import { EXPRESS, INDICATOR, SLOT_CAPABILITIES, SLOT_CONTROL, SLOT_EVENT, SLOT_STATUS } from './spec.ts';
 
 const fields = {
@@ -40,7 +40,7 @@ export interface SlotPorts {
   /** Whether an enabled event waits: a level, and the moment at which it begins. */
   interrupt(level: boolean, begins: boolean): void;
   /** The card was cut off, or comes to life: what is on it forgets everything. */
-  resetCard(): void;
+  resetCard(depth: ResetDepth): void;
   /** Who can be reached has changed. */
   linkChanged(): void;
 }
@@ -151,7 +151,7 @@ export class Slot {
     state.present = 1;
     state.removing = 0;
     state.plugs++;
-    this.#ports.resetCard();
+    this.#ports.resetCard('power');
     this.#happened(SLOT_EVENT.presence | SLOT_EVENT.attentionButton);
     return true;
   }
@@ -171,7 +171,7 @@ export class Slot {
     const { state } = this.#ports;
     state.present = state.removing = 0;
     state.removals++;
-    this.#ports.resetCard();
+    this.#ports.resetCard('power');
     this.#happened(SLOT_EVENT.presence);
     return true;
   }
@@ -181,7 +181,7 @@ export class Slot {
     const { state } = this.#ports;
     if ((state.inReset !== 0) === level) return;
     state.inReset = level ? 1 : 0;
-    if (level) this.#ports.resetCard();
+    if (level) this.#ports.resetCard('function');
     this.#happened(0);
   }
 
@@ -205,7 +205,7 @@ export class Slot {
     const switchedOff = (value & ~before & SLOT_CONTROL.powerOff) !== 0;
     if (switchedOff && this.isPresent) {
       if (this.isRemoving) this.remove();
-      else this.#ports.resetCard();
+      else this.#ports.resetCard('power');
     }
     this.#happened(SLOT_EVENT.commandCompleted);
   }

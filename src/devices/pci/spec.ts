@@ -61,7 +61,7 @@ export const CAPABILITY = {
 export const EXTENDED = { aer: 0x0001, acs: 0x000d } as const;
 
 /** Power management (section 7.5.2). */
-export const PM = { control: 4, state: 3, noSoftReset: 8 } as const;
+export const PM = { control: 4, state: 3, d3hot: 3, noSoftReset: 8 } as const;
 
 /** MSI (section 7.7.1). */
 export const MSI = {

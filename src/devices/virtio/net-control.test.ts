@@ -286,6 +286,16 @@ test('a flow comes by the pair on which the driver sends of it', () => {
   assert.equal(sent.length, 4);
 });
 
+test('what the driver offered on a pair before it gave that up is sent', () => {
+  const { bench, device, driver, queues, command, sent } = setUp({ pairs: 2 });
+  command(PAIRS, 2, 0);
+  queues[3]?.add([driver.buffer(new Uint8Array(12)), driver.buffer(partialFrame().frame)]);
+  queues[3]?.kick();
+  assert.equal(command(PAIRS, 1, 0), OK);
+  bench.serve(device);
+  assert.equal(sent.length, 1);
+});
+
 test('a pair without buffers holds no other one up', () => {
   const { bench, device, driver, queues, command } = setUp({ pairs: 4 });
   command(PAIRS, 4, 0);

@@ -175,7 +175,6 @@ export class VirtioNet extends VirtioDevice<NetState> implements Controlled {
 
   pairsChanged(): void {
     this.#clearLanes(this.#pairs);
-    for (let pair = 0; pair < this.#pairs; pair++) this.serveAgain(1 << transmitQueue(pair));
   }
 
   offloadsChanged(): void {
@@ -238,8 +237,10 @@ export class VirtioNet extends VirtioDevice<NetState> implements Controlled {
 
   protected override serve(notified: number): void {
     if ((notified >>> this.#controlQueue) & 1) this.#control();
+    // What was offered before the driver gave a pair up is still to be sent.
+    const all = this.accepted(VIRTIO_NET_F.MQ) ? this.pairsMax : 1;
+    for (let pair = 0; pair < all; pair++) if ((notified >>> transmitQueue(pair)) & 1) this.#transmit(pair);
     const pairs = this.#pairs;
-    for (let pair = 0; pair < pairs; pair++) if ((notified >>> transmitQueue(pair)) & 1) this.#transmit(pair);
     for (let pair = 0; pair < pairs; pair++) if (this.#lanes.waiting(pair) > 0) this.#deliver(pair);
     if (this.#linkUp && this.#lanes.takeRoom()) this.#io?.events?.room?.();
   }

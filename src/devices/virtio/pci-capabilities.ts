@@ -51,7 +51,7 @@ export function virtioCapabilities(vectors: number, region: BarRegion, config: (
     part(0xa4, 'device', PART.device),
     part(0x94, 'isr', PART.isr),
     part(0x84, 'common', PART.common),
-    powerManagement({ at: 0x7c }),
+    powerManagement({ at: 0x7c, losesState: true }),
     expressEndpoint(0x40),
   ];
 }

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Bench } from './bench.testing.ts';
+import { Bench, TRANSPORTS, type TransportKind } from './bench.testing.ts';
 import { ECHO_SERVICE_CHAINS, EchoDevice } from './echo-device.testing.ts';
 import { FakeDriver, type FakeQueue } from './fake-driver.testing.ts';
 import { FRAME_BYTES } from './fake-memory.testing.ts';
 import { Random } from './random.testing.ts';
 import { STATUS, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, type Violation } from './spec.ts';
 
-function setUp(without: readonly number[] = [], queueSize = 16) {
-  const bench = new Bench(EchoDevice.layout);
+function setUp(without: readonly number[] = [], queueSize = 16, transport: TransportKind = 'mmio') {
+  const bench = new Bench(EchoDevice.layout, { transport });
   const device = new EchoDevice(bench.wiring, bench.io, queueSize);
   bench.start(device);
   const driver = new FakeDriver(bench);
@@ -330,28 +330,29 @@ for (const without of [[], [VIRTIO_F_EVENT_IDX]]) {
   });
 }
 
-test('property: with random batches, suppressions and delays every chain returns and nobody waits for ever', () => {
-  for (let seed = 1; seed <= 60; seed++) {
-    const random = new Random(seed);
-    const without = random.oneIn(2) ? [VIRTIO_F_EVENT_IDX] : [];
-    const { bench, device, driver, queue } = setUp(without);
-    const from = driver.buffer(Uint8Array.of(seed));
-    const to = driver.room(1);
-    let sent = 0;
-    let returned = 0;
-    for (let step = 0; step < 300; step++) {
-      const room = Math.floor(queue.freeDescriptors / 2);
-      for (let n = random.below(room + 1); n > 0; n--, sent++) queue.add([from], [to]);
-      queue.kick();
-      if (random.oneIn(3)) bench.serve(device);
-      // As an interrupt handler: looks only when interrupted.
-      if (driver.takeInterrupt() !== 0) returned += queue.take().length;
+for (const transport of TRANSPORTS)
+  test(`property, over ${transport}: with random batches, suppressions and delays every chain returns and nobody waits for ever`, () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = new Random(seed);
+      const without = random.oneIn(2) ? [VIRTIO_F_EVENT_IDX] : [];
+      const { bench, device, driver, queue } = setUp(without, 16, transport);
+      const from = driver.buffer(Uint8Array.of(seed));
+      const to = driver.room(1);
+      let sent = 0;
+      let returned = 0;
+      for (let step = 0; step < 300; step++) {
+        const room = Math.floor(queue.freeDescriptors / 2);
+        for (let n = random.below(room + 1); n > 0; n--, sent++) queue.add([from], [to]);
+        queue.kick();
+        if (random.oneIn(3)) bench.serve(device);
+        // As an interrupt handler: looks only when interrupted.
+        if (driver.takeInterrupt() !== 0) returned += queue.take().length;
+      }
+      for (let calm = 0; calm < 3; calm++) {
+        bench.serve(device);
+        if (driver.takeInterrupt() !== 0) returned += queue.take().length;
+      }
+      assert.equal(returned, sent, `seed ${seed}`);
+      assert.deepEqual(device.violations, {}, `seed ${seed}`);
     }
-    for (let calm = 0; calm < 3; calm++) {
-      bench.serve(device);
-      if (driver.takeInterrupt() !== 0) returned += queue.take().length;
-    }
-    assert.equal(returned, sent, `seed ${seed}`);
-    assert.deepEqual(device.violations, {}, `seed ${seed}`);
-  }
-});
+  });

@@ -132,7 +132,8 @@ export class VsockConnection implements VsockStream {
   noteCredit(header: VsockHeader): void {
     this.#peerBufferBytes = header.bufferBytes;
     this.#peerForwarded = header.forwardedBytes;
-    this.#askedForCredit = false;
+    // A guest that has no room answers so; it tells by itself once it has some.
+    if (this.credit > 0) this.#askedForCredit = false;
     if (this.#outgoing.sizeBytes > 0) this.#line.wants(this);
   }
 
