@@ -5,7 +5,9 @@
 import type { SharedLock } from '../../base/lock.ts';
 import type { AccessBytes, Route } from '../device.ts';
 import type { AddressRange, AddressSpace, Answer, Bus } from './bus.ts';
-import { type AddressEpoch, allOnes, type PciFunction } from './function.ts';
+import { allOnes } from './config-space.ts';
+import type { PciFunction } from './function.ts';
+import type { AddressEpoch } from './function-wiring.ts';
 
 /** The epoch, a word of shared memory. */
 export class SharedEpoch implements AddressEpoch {

@@ -160,3 +160,8 @@ export function configAsMarkdown(rows: readonly ConfigRow[]): string {
 function hex(value: number): string {
   return `0x${value.toString(16)}`;
 }
+
+/** What is read where nobody answers. */
+export function allOnes(bytes: AccessBytes): number {
+  return bytes === 4 ? 0xffff_ffff : bytes === 2 ? 0xffff : 0xff;
+}

@@ -5,7 +5,8 @@ import { FakeMemory } from '../virtio/fake-memory.testing.ts';
 import { msix } from './capabilities.ts';
 import { ConfigSpace } from './config-space.ts';
 import { checkPlan } from './fabric.ts';
-import { functionLayout, PciFunction, vectorsOf } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import { vectorsOf } from './function-description.ts';
 import { FakeEndpoint, FakeMachine, type FakePlan } from './pci.testing.ts';
 
 /** One function on the root bus, at 00:02.0. */

@@ -9,81 +9,26 @@
  * The device itself (virtio, say) is another object with a block of its own, made with the same lock. As a Device of the
  * board a function is its configuration space; its whole state is its block.
  */
-import { assert, must } from '../../base/assert.ts';
 import type { SharedLock } from '../../base/lock.ts';
 import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
-import type { AccessBytes, Block, Device, Doorbell, GuestMemory } from '../device.ts';
+import type { AccessBytes, Device, GuestMemory } from '../device.ts';
 import { accessCounters } from '../registers.ts';
 import { type BarDescription, FIRST_BAR_AT } from './bar.ts';
 import { busMasterMemory } from './bus-master.ts';
 import {
-  type Capability,
   capabilityRows,
   type FunctionEffects,
   type MsixShape,
   type PlacedCapability,
   placeCapabilities,
 } from './capabilities.ts';
-import { CONFIG_BYTES, type ConfigRow, ConfigSpace, type EXTENDED_AT, type ResetDepth } from './config-space.ts';
-import { endpointHeader, type HeaderShape, type Identity } from './header.ts';
+import { allOnes, CONFIG_BYTES, ConfigSpace, type ResetDepth } from './config-space.ts';
+import { checkMsix, type FunctionDescription, msixOf, pendingBytes, vectorsOf } from './function-description.ts';
+import type { AddressEpoch, FunctionWiring } from './function-wiring.ts';
+import { endpointHeader } from './header.ts';
 import { FunctionInterrupts, type InterruptLayout, type InterruptMode, interruptLayout } from './interrupts.ts';
 import { CAPABILITY, COMMAND, HEADER, MSIX, PM } from './spec.ts';
-import type { RequesterId, TransactionPort } from './transaction.ts';
-
-/** What a function is: the same on every thread. */
-export interface FunctionDescription {
-  /** Of the kind, for messages and docs: `virtio-net-pci`. */
-  readonly kind: string;
-  readonly identity: Identity;
-  readonly bars: readonly BarDescription[];
-  /** In the order of the list that software walks. */
-  readonly capabilities: readonly Capability[];
-  /** 1 is INTA, the default; 0: it has no pin. */
-  readonly pin?: number;
-  /** 256: of a conventional function, beyond which reads are all ones. */
-  readonly configBytes?: typeof EXTENDED_AT | typeof CONFIG_BYTES;
-  /** Type 0 by default. */
-  readonly header?: (shape: HeaderShape, effects: FunctionEffects) => ConfigRow[];
-  /**
-   * Function-level reset, or the card was cut off: the device behind it forgets what its driver told it. With the
-   * function's lock, on any thread, configuration space reset already. At power-on of the machine the device is reset as a
-   * model of its own.
-   */
-  onReset?(): void;
-}
-
-/** What a function is wired to on every thread. */
-export interface FunctionWiring {
-  /** Unique in its machine: `virtio-net-pci@01:00.0`. */
-  readonly name: string;
-  /** Of `functionLayout(vectorsOf(description))`. */
-  readonly block: Block;
-  /** Orders accesses to the function and to the device behind it. */
-  readonly lock: SharedLock;
-  readonly requester: RequesterId;
-  readonly port: TransactionPort;
-  /** There are further functions of its device. */
-  readonly isMultiFunction: boolean;
-  /** Counts changes of who answers where: every one adds one, so that all threads look again. */
-  readonly epoch: AddressEpoch;
-  /** The port that it is behind; absent: it is on the root bus. */
-  readonly upstream?: Upstream;
-  /** Rung when the function was cut off, so that the I/O thread calls `settle`. */
-  readonly doorbell?: Doorbell;
-}
-
-/** What lies between a function and the root complex. Read on any thread, without a lock. */
-export interface Upstream {
-  /** The link is up: anything passes at all. */
-  readonly isUp: boolean;
-  /** Requests (reads and writes of memory, messages among them) pass. */
-  readonly forwardsRequests: boolean;
-}
-
-/** A word in shared memory. */
-export interface AddressEpoch {
-  advance(): void;
-}
+import type { RequesterId } from './transaction.ts';
 
 /** By hot reset, or without power: bits. */
 const CUT_OFF = { function: 1, power: 2 } as const;
@@ -106,10 +51,6 @@ export type FunctionLayout = Layout<ReturnType<typeof functionFields>>;
 /** The block of a function with so many vectors of MSI-X. */
 export function functionLayout(vectors: number): FunctionLayout {
   return struct('pci-function', functionFields(vectors));
-}
-
-export function vectorsOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): number {
-  return msixOf({ capabilities })?.vectors ?? 0;
 }
 
 /** Where a BAR lies now: `end` is the first byte behind. */
@@ -355,34 +296,4 @@ export class PciFunction implements Device {
       messagesPending: () => this.interrupts.pendingWord,
     };
   }
-}
-
-function msixOf({ capabilities }: Pick<FunctionDescription, 'capabilities'>): MsixShape | undefined {
-  return capabilities.find(({ msix }) => msix !== undefined)?.msix;
-}
-
-/** Pending bits come in quadwords (section 7.7.2). */
-function pendingBytes(vectors: number): number {
-  return Math.ceil(vectors / 64) * 8;
-}
-
-function checkMsix(description: FunctionDescription): void {
-  const shape = msixOf(description);
-  if (shape === undefined) return;
-  const { table, pending, vectors } = shape;
-  const parts = [
-    { ...table, bytes: vectors * MSIX.entryBytes },
-    { ...pending, bytes: pendingBytes(vectors) },
-  ];
-  for (const { bar, offset, bytes } of parts) {
-    const { sizeBytes, kind } = must(
-      description.bars.find(({ index }) => index === bar),
-      `${description.kind}: MSI-X lies behind BAR${bar}, which there is not`,
-    );
-    assert(kind !== 'io' && offset + bytes <= sizeBytes, `${description.kind}: BAR${bar} has no room for MSI-X`);
-  }
-}
-
-export function allOnes(bytes: AccessBytes): number {
-  return bytes === 4 ? 0xffff_ffff : bytes === 2 ? 0xffff : 0xff;
 }

@@ -11,8 +11,9 @@ import type { AccessBytes, Block, Device, Route } from '../device.ts';
 import { accessCounters } from '../registers.ts';
 import { AddressMap, ConfigRoute, SharedEpoch } from './address-map.ts';
 import { type AddressSpace, Bus } from './bus.ts';
-import { EXTENDED_AT } from './config-space.ts';
-import { allOnes, type FunctionDescription, functionLayout, PciFunction } from './function.ts';
+import { allOnes, EXTENDED_AT } from './config-space.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import type { FunctionDescription } from './function-description.ts';
 import { requesterId, type TransactionPort } from './transaction.ts';
 
 const VENDOR_RED_HAT = 0x1b36;

@@ -26,16 +26,9 @@ export {
   type PortPlan,
   requesterOf,
 } from './fabric.ts';
-export {
-  type AddressEpoch,
-  type FunctionDescription,
-  type FunctionLayout,
-  type FunctionWiring,
-  functionLayout,
-  PciFunction,
-  type Upstream,
-  vectorsOf,
-} from './function.ts';
+export { type FunctionLayout, functionLayout, PciFunction } from './function.ts';
+export { type FunctionDescription, vectorsOf } from './function-description.ts';
+export type { AddressEpoch, FunctionWiring, Upstream } from './function-wiring.ts';
 export type { Identity } from './header.ts';
 export { Ecam, hostBridgeLayout, PcieWindow, placeHostBridge, type WindowOptions } from './host-bridge.ts';
 export { InterruptPort, type PortParts, type PortShape, portLayout } from './interrupt-port.ts';

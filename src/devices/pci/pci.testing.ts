@@ -11,7 +11,8 @@ import type { BarDescription } from './bar.ts';
 import { type Capability, msi, msix, powerManagement, vendorSpecific } from './capabilities.ts';
 import { expressEndpoint } from './express.ts';
 import { type FabricPlan, type FunctionPlan, type FunctionSeat, type MadeFunction, PciFabric } from './fabric.ts';
-import { functionLayout, PciFunction, vectorsOf } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import { vectorsOf } from './function-description.ts';
 import type { RootPort } from './root-port.ts';
 import type { InterruptTransaction } from './transaction.ts';
 

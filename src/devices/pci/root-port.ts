@@ -14,7 +14,9 @@ import { type AddressRange, type AddressSpace, type Bridge, Bus } from './bus.ts
 import { accessControl, advancedErrors, msix, subsystem } from './capabilities.ts';
 import type { ResetDepth } from './config-space.ts';
 import { expressRootPort } from './express.ts';
-import { type AddressEpoch, type FunctionDescription, functionLayout, PciFunction, type Upstream } from './function.ts';
+import { functionLayout, PciFunction } from './function.ts';
+import type { FunctionDescription } from './function-description.ts';
+import type { AddressEpoch, Upstream } from './function-wiring.ts';
 import { bridgeHeader } from './header.ts';
 import { Slot, slotLayout } from './slot.ts';
 import { BRIDGE_CONTROL, COMMAND, HEADER } from './spec.ts';
