@@ -61,25 +61,47 @@ export function nestedFigures(samples: readonly Sample[]): SideFigures {
   };
 }
 
-/** A table with a column for each side. */
+/** A table with a column for each side, for a terminal. */
 export function nestedReport(figures: ReadonlyMap<NestedSide, SideFigures>): string {
+  const line = ([name, ...cells]: Row): string =>
+    `${name.padEnd(32)}${cells.map((cell) => cell.padStart(12)).join('')}\n`;
+  return rowsOf(figures).map(line).join('');
+}
+
+/** The same for a document. */
+export function nestedMarkdown(figures: ReadonlyMap<NestedSide, SideFigures>): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.trim()).join(' | ')} |`;
+  const [head, ...rows] = rowsOf(figures);
+  const lines = [line(must(head)), line(must(head).map(() => '---')), ...rows.map(line)];
+  return [
+    ...lines,
+    '',
+    ...nestedBounds(figures).map(({ holds, sentence }) => `- ${holds ? '' : 'not held: '}${sentence}`),
+  ].join('\n');
+}
+
+type Row = readonly [string, ...string[]];
+
+function rowsOf(figures: ReadonlyMap<NestedSide, SideFigures>): Row[] {
   const all = [...figures.values()];
-  const rows: [string, (one: SideFigures) => string][] = [];
   const names = (pick: (one: SideFigures) => object): string[] => [
     ...new Set(all.flatMap((one) => Object.keys(pick(one)))),
   ];
-  for (const name of names(({ speeds }) => speeds))
-    rows.push([`${name}: level 2 over level 1`, ({ speeds }) => (speeds[name] ?? Number.NaN).toFixed(3)]);
-  for (const name of names(({ workloads }) => workloads))
-    rows.push([`  ${name}`, ({ workloads }) => (workloads[name] ?? Number.NaN).toFixed(3)]);
-  for (const name of names(({ rates }) => rates))
-    rows.push([`${name}: a second`, ({ rates }) => (rates[name] ?? Number.NaN).toFixed(0)]);
-  rows.push(['linux: level 1, s', ({ boot }) => boot.first.toFixed(2)]);
-  rows.push(['linux: level 2, s', ({ boot }) => boot.second.toFixed(2)]);
-  rows.push(['linux: level 2 over level 1', ({ boot }) => (boot.second / boot.first).toFixed(2)]);
-  const line = (name: string, cells: readonly string[]): string =>
-    `${name.padEnd(32)}${cells.map((cell) => cell.padStart(12)).join('')}\n`;
-  return [line('', [...figures.keys()]), ...rows.map(([name, cell]) => line(name, all.map(cell)))].join('');
+  const row = (name: string, cell: (one: SideFigures) => string): Row => [name, ...all.map(cell)];
+  const speed = (value = Number.NaN): string => value.toFixed(3);
+  return [
+    ['', ...figures.keys()],
+    ...names(({ speeds }) => speeds).map((name) =>
+      row(`${name}: level 2 over level 1`, ({ speeds }) => speed(speeds[name])),
+    ),
+    ...names(({ workloads }) => workloads).map((name) => row(`  ${name}`, ({ workloads }) => speed(workloads[name]))),
+    ...names(({ rates }) => rates).map((name) =>
+      row(`${name}: a second`, ({ rates }) => (rates[name] ?? Number.NaN).toFixed(0)),
+    ),
+    row('linux: level 1, s', ({ boot }) => boot.first.toFixed(2)),
+    row('linux: level 2, s', ({ boot }) => boot.second.toFixed(2)),
+    row('linux: level 2 over level 1', ({ boot }) => (boot.second / boot.first).toFixed(2)),
+  ];
 }
 
 /** The bounds that apply to what ran. */

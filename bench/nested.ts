@@ -13,20 +13,9 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { HostError, OperatorError } from '../src/base/errors.ts';
 import { pullDebianImage } from '../src/host/images/index.ts';
-import { allWorkloads, selectWorkloads } from './classes.ts';
 import { provideTools } from './guest.ts';
-import { type MeasureOptions, measure, type Sample, type Side } from './measure.ts';
-import { levelsGuest, singleGuest } from './nested-guest.ts';
-import { type NestedSide, nestedBounds, nestedFigures, nestedReport, type SideFigures } from './nested-report.ts';
-
-const LIMIT_MS = 900_000;
-
-/** How each side runs its machine. */
-const sides: Readonly<Record<NestedSide, { readonly side: Side; readonly options: Partial<MeasureOptions> }>> = {
-  qemu: { side: 'qemu', options: {} },
-  ours: { side: 'ours', options: { nested: true } },
-  walks: { side: 'ours', options: { nested: true, combinedShadows: false } },
-};
+import { type NestedSide, nestedBounds, nestedReport } from './nested-report.ts';
+import { measureNested, nestedSides } from './nested-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,35 +23,20 @@ const { values } = parseArgs({
     permille: { type: 'string', default: '300' },
     exits: { type: 'string', default: '1000' },
     only: { type: 'string', default: 'integer,float' },
-    sides: { type: 'string', default: Object.keys(sides).join(',') },
+    sides: { type: 'string', default: Object.keys(nestedSides).join(',') },
     json: { type: 'string' },
     check: { type: 'boolean', default: false },
   },
 });
 
 async function main(): Promise<number> {
-  const chosen = values.sides.split(',').map(sideCalled);
+  const sides = values.sides.split(',').map(sideCalled);
   await provideTools(say);
   const image = await pullDebianImage({ progress: ({ step }) => say(step) });
-  const all = await allWorkloads();
-  const work = { all, wanted: selectWorkloads(all, values.only), permille: Number(values.permille) };
-  const levels = await levelsGuest(image, { ...work, exitsPermille: Number(values.exits), turns: 1 });
-  const single = await singleGuest(image);
-  const samples = new Map<NestedSide, Sample[]>();
-  // The sides in turn, so that what else the host does falls on all of them.
-  for (let run = 1; run <= Number(values.runs); run += 1) {
-    for (const name of chosen) {
-      say(`run ${run}: ${name}`);
-      const { side, options } = sides[name];
-      const all = { limitMs: LIMIT_MS, ...options, onSample: tell };
-      for (const guest of [single, levels]) {
-        const session = await measure(side, guest, all);
-        samples.set(name, [...(samples.get(name) ?? []), ...session.samples]);
-      }
-    }
-  }
-  const figures = new Map<NestedSide, SideFigures>();
-  for (const [name, list] of samples) figures.set(name, nestedFigures(list));
+  const figures = await measureNested(image, {
+    ...{ runs: Number(values.runs), permille: Number(values.permille), exitsPermille: Number(values.exits) },
+    ...{ only: values.only, sides, say },
+  });
   process.stdout.write(nestedReport(figures));
   if (values.json !== undefined) {
     await writeFile(values.json, `${JSON.stringify(Object.fromEntries(figures), undefined, 2)}\n`);
@@ -73,12 +47,12 @@ async function main(): Promise<number> {
 }
 
 function sideCalled(name: string): NestedSide {
-  if (name in sides) return name as NestedSide;
-  throw new OperatorError('bench-usage', `there is no side ${name}`, `choose among ${Object.keys(sides).join(', ')}`);
-}
-
-function tell({ workload, iterations, seconds, cpuSeconds }: Sample): void {
-  say(`  ${workload} ${seconds.toFixed(3)} s (${iterations} units, ${cpuSeconds.toFixed(3)} s of processor time)`);
+  if (name in nestedSides) return name as NestedSide;
+  throw new OperatorError(
+    'bench-usage',
+    `there is no side ${name}`,
+    `choose among ${Object.keys(nestedSides).join(', ')}`,
+  );
 }
 
 function say(line: string): void {

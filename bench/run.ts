@@ -5,18 +5,23 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { HostError, OperatorError } from '../src/base/errors.ts';
-import { pullDebianImage } from '../src/host/images/index.ts';
+import { type GuestImage, pullDebianImage } from '../src/host/images/index.ts';
 import type { PromotionMode } from '../src/machine/index.ts';
 import { allWorkloads, selectWorkloads } from './classes.ts';
 import { benchGuest, benchInitrd, bootGuest, type Guest, provideTools } from './guest.ts';
 import { measure, type Session, type Side } from './measure.ts';
-import { describeSetting, markdownReport, textReport, writeDocument } from './report.ts';
-import { brokenBounds, evaluate, type Runs } from './results.ts';
+import { type NestedSide, nestedBounds, nestedMarkdown, nestedReport, type SideFigures } from './nested-report.ts';
+import { measureNested } from './nested-run.ts';
+import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
+import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
+
+/** The word of `--only` for nested.ts's part. */
+const NESTED = 'nested';
 
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
   --runs N            runs of each machine (default 3); the median counts
-  --only WORD,...     classes or workloads only
+  --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
@@ -34,6 +39,52 @@ async function main(args: string[]): Promise<number> {
   }
   await provideTools(say);
   const image = await pullDebianImage({ progress: ({ step }) => say(step) });
+  const [kernel] = image.manifest.packages;
+  const setting = () =>
+    describeSetting({
+      command: ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
+      runs: options.runs,
+      permille: options.permille,
+      kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
+    });
+  const flat = options.only === NESTED ? undefined : await benchFlat(image, options, setting);
+  const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
+  if (nested !== undefined && options.document) {
+    const lines = settingLines(setting()).map((line) => `- ${line}\n`);
+    await writeDocument(`${lines.join('')}\n${nestedMarkdown(nested)}`, 'nested');
+  }
+  if (options.json !== undefined) {
+    const whole = { setting: setting(), ...flat, nested: nested && Object.fromEntries(nested) };
+    await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
+  }
+  const broken = options.check
+    ? [
+        ...(flat === undefined ? [] : brokenBounds(flat.results)),
+        ...(nested === undefined
+          ? []
+          : nestedBounds(nested).flatMap(({ holds, sentence }) => (holds ? [] : [sentence]))),
+      ]
+    : [];
+  for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
+  return broken.length > 0 ? 1 : 0;
+}
+
+/** What a second level costs, where our machine is as it is by default. */
+async function benchNested(image: GuestImage, { runs, permille }: Options): Promise<Map<NestedSide, SideFigures>> {
+  const size = { runs, permille, exitsPermille: permille };
+  const figures = await measureNested(image, { ...size, only: 'integer,float', sides: ['qemu', 'ours', 'walks'], say });
+  process.stdout.write(`${nestedReport(figures)}\n`);
+  for (const { holds, sentence } of nestedBounds(figures))
+    process.stdout.write(`${holds ? 'holds' : 'BROKEN'}: ${sentence}\n`);
+  return figures;
+}
+
+/** One level: our machine against QEMU. */
+async function benchFlat(
+  image: GuestImage,
+  options: Options,
+  setting: () => Setting,
+): Promise<{ results: Results; runs: Runs }> {
   const all = await allWorkloads();
   const wanted = options.only === undefined ? all : selectWorkloads(all, options.only);
   const ofPrograms = wanted.filter((workload) => workload !== 'boot/shell');
@@ -52,21 +103,9 @@ async function main(args: string[]): Promise<number> {
     }
   }
   const results = evaluate(runs satisfies Runs);
-  const [kernel] = image.manifest.packages;
-  const setting = describeSetting({
-    command: ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
-    runs: options.runs,
-    permille: options.permille,
-    kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
-  });
-  process.stdout.write(textReport(results, setting));
-  if (options.json !== undefined) {
-    await writeFile(options.json, `${JSON.stringify({ setting, results, runs }, undefined, 2)}\n`);
-  }
-  if (options.document) await writeDocument(markdownReport(results, setting));
-  const broken = options.check ? brokenBounds(results) : [];
-  for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
-  return broken.length > 0 ? 1 : 0;
+  process.stdout.write(textReport(results, setting()));
+  if (options.document) await writeDocument(markdownReport(results, setting()));
+  return { results, runs };
 }
 
 interface Options {

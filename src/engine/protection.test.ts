@@ -218,23 +218,23 @@ describe('page walks are the kernel’s', () => {
 });
 
 describe('shadow tables hold no rights to frames', () => {
-  // The buffers have 256 entries: the page after so many shares page 0's first place, and page 1 has its second.
+  // The buffers have 256 entries: the page after so many shares page 0's first place, and page 2 has its second.
   const FAR = 256 * FRAME_BYTES;
-  const NEXT = FRAME_BYTES;
+  const SECOND = 2 * FRAME_BYTES;
 
   for (const mode of [0, 1])
     test(`in mode ${mode}: what a shadow answers is checked as what a walk finds`, () => {
       const flags = mode === 0 ? LEAF : LEAF & ~16n;
       const { own } = mapped(flags);
       const { state } = own.hart;
-      for (const page of [1, 256])
+      for (const page of [2, 256])
         own.hart.write(
           TABLES + 2 * FRAME_BYTES + page * 8,
           new Uint8Array(BigUint64Array.of(pte(DATA + FRAME_BYTES, flags)).buffer),
         );
       own.enter(mode);
       for (const kind of ['load', 'store'] as const) {
-        for (const va of [8, FAR, NEXT]) assert.equal(own.access(kind, va), undefined);
+        for (const va of [8, FAR, SECOND]) assert.equal(own.access(kind, va), undefined);
         own.allowUntold(mode, DATA, 0);
         const walks = state.refillsWalk;
         const answers = state.refillsShadow;

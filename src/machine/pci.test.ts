@@ -5,6 +5,7 @@ import { Board } from './board.ts';
 import { type BoardOptions, boardConfig } from './board-config.ts';
 import { type PciOptions, planPci } from './pci-plan.ts';
 import { changeSlot, pciReport } from './pci-report.ts';
+import { protectionReport, rightsChange } from './protection-report.ts';
 import { bareSlot, slotLayout, slotsOf } from './slots.ts';
 import { restoreBoard, saveBoard } from './snapshot/index.ts';
 import { highPcieWindow, VIRT } from './virt-map.ts';
@@ -82,6 +83,27 @@ test('configuration space and windows lie where the memory map says', () => {
   write(board, ecam(0, 3, 0, 0x04), 2, 6);
   write(board, high + 0x14, 1, 1);
   assert.equal(read(board, high + 0x14, 1), 1, 'device_status of its common configuration');
+});
+
+test('a device reaches memory as a bus master, and by the rights of its own domain', () => {
+  const board = boardWith({ pci: MIXED, drives: [{}] });
+  const rng = must(board.config.pci?.functions.find(({ id }) => id === 'rng2'));
+  const memory = board.dmaMemory(rng, board.deviceMemory(rng));
+  const bytes = Uint8Array.of(1, 2, 3, 4);
+  assert.equal(memory.write(VIRT.ram.base, bytes), false);
+  write(board, ecam(0, 3, 0, 0x04), 2, 4);
+  assert.equal(memory.write(VIRT.ram.base, bytes), true);
+  const { domains } = protectionReport(board);
+  assert.deepEqual(
+    domains.map(({ name }) => name).filter((name) => name.startsWith('device:')),
+    ['device:console0', 'device:rng0', 'device:net0', 'device:disk0', 'device:rng1', 'device:rng2'],
+  );
+  const page = { start: VIRT.ram.base, end: VIRT.ram.base + 4096 };
+  const change = rightsChange(board, { action: 'deny', domains: ['device:rng2'], ...page, rights: 'w' });
+  assert.notEqual(must(board.protection).tryChange(board, change), undefined);
+  assert.equal(memory.write(VIRT.ram.base, bytes), false);
+  const disk = must(board.config.pci?.functions.find(({ id }) => id === 'disk0'));
+  assert.equal(board.deviceMemory(disk).write(VIRT.ram.base, bytes), true, 'others have their own');
 });
 
 test('those that are not named stay in virtio-mmio slots', () => {

@@ -15,6 +15,7 @@ import {
   endSecondLevel,
   type FirstLevel,
   firstLevelWords,
+  nestedSession,
   workInSecondLevel,
 } from './nested.testing.ts';
 
@@ -73,6 +74,30 @@ describe('a guest that has a guest', requires('apt', 'cross'), () => {
     await endSecondLevel(level);
     await stillCounts(twin);
     await endSecondLevel(twin);
+  });
+
+  test('has a neighbour, an ordinary guest in the same machine', async () => {
+    const options = await firstLevel();
+    const room = { partitions: 2, memoryBytes: 768 * MiB };
+    await using level = await Guest.start({ ...options, room });
+    const { kernel, initrd, append, agent, network } = options;
+    const boot = { kernel, initrd, agent, network, append: append.replace(firstLevelWords, 'kage.hostname=beside') };
+    await using beside = Guest.of(await level.machine.createPartition({ ...boot, memoryBytes: 256 * MiB }));
+    const session = nestedSession(level);
+    await beside.shows(/root@beside:~# /);
+    let rounds = 0;
+    const ended = session.then(() => true);
+    while (!(await Promise.race([ended, new Promise<false>((resolve) => setTimeout(resolve, 500, false))]))) {
+      beside.type(`seq 1 5000 | md5sum; echo round ${rounds} o""ver\n`);
+      assert.match(
+        await beside.shows(new RegExp(`round ${rounds++} over\\r?\\n`)),
+        /\na5a208cd26b07cadade3450fe14d1d93/,
+      );
+    }
+    assert.ok(rounds > 3, `${rounds} rounds`);
+    assert.ok((await session).exits.mmio > 1000);
+    beside.type('poweroff -f\n');
+    assert.deepEqual(await beside.machine.exited, { reason: 'poweroff', code: 0 });
   });
 
   test('cannot have one where H is hidden', async () => {
