@@ -56,7 +56,7 @@ export class HostileDriver {
 
   constructor() {
     const room = { partitions: 2, memoryBytes: 16 << 20 };
-    const config = boardConfig({ memoryBytes: 4 << 20, network: false, drives: [1], room });
+    const config = boardConfig({ memoryBytes: 4 << 20, network: false, vsock: {}, drives: [1], room });
     const host = {
       ...{ wallMs: () => 0, after: () => () => undefined },
       defer: (callback: () => void) => void this.#deferred.push(callback),

@@ -197,6 +197,30 @@ describe('streams between host and guest', { ...requires('apt'), timeout: 480_00
       await once(deaf, 'close');
     });
 
+  test('a twin and another guest of the machine: the one has nobody on the host, the other a path of its own', async () => {
+    const path = join(folder, 'original');
+    const other = join(folder, 'other');
+    const room = { partitions: 3, memoryBytes: 768 * MiB };
+    await using guest = await Guest.start(await options({ vsock: { socket: path }, room }));
+    await install(guest);
+    const host = createServer((socket) => {
+      socket.once('data', (bytes) => socket.end(`${bytes} pong`));
+    });
+    host.listen(`${path}_${HOST_PORT}`);
+    await once(host, 'listening');
+    await using twin = Guest.of(await guest.machine.fork());
+    assert.equal((await twin.run('/tmp/client')).code, 1);
+    assert.equal((await guest.run('/tmp/client')).stdout, 'ping pong');
+    assert.ok((await echo(path, bulk)).equals(bulk));
+    const { room: _, ...own } = await options({ vsock: { socket: other } });
+    await using partition = Guest.of(await guest.machine.createPartition(own));
+    await install(partition);
+    const both = await Promise.all([echo(other, bulk), echo(path, bulk)]);
+    assert.ok(both.every((bytes) => bytes.equals(bulk)));
+    await assert.rejects(guest.machine.createPartition(own), { code: 'vsock-in-use' });
+    host.close();
+  });
+
   test('a restored guest lost its streams, and makes new ones', async () => {
     const path = join(folder, 'first');
     const again = join(folder, 'again');
