@@ -6,13 +6,14 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder, defaultSuite, fetchTool } from '../../src/host/debian/index.ts';
 import { makeFileSystem } from '../../src/host/images/file-system.ts';
+import type { MachineOptions } from '../../src/host/machine/index.ts';
 import { debianImage, Guest, type Ran } from './guest.testing.ts';
 
 const DISK_BYTES = 1 << 30;
 const ROOT = '/tmp/packages';
 
 /** An ext4 file system with the packages and what they depend on, raw; made once, kept in the user's cache. */
-async function packagesDisk(packages: readonly string[]): Promise<string> {
+export async function packagesDisk(packages: readonly string[]): Promise<string> {
   const name = `guest-${packages.join('-')}`;
   const { root, manifest } = await fetchTool(name, {
     suite: defaultSuite,
@@ -45,7 +46,10 @@ export class PackagesGuest implements AsyncDisposable {
   /** Boots it. The first package names the version that the disk is kept by. */
   static async start(
     packages: readonly string[],
-    options: { memoryBytes?: number; cpus?: number; hotThreshold?: number; translate?: boolean; append?: string } = {},
+    options: Pick<
+      MachineOptions,
+      'memoryBytes' | 'cpus' | 'hotThreshold' | 'translate' | 'append' | 'netdevs' | 'failback' | 'mac'
+    > = {},
     limitMs?: number,
   ): Promise<PackagesGuest> {
     const [image, disk] = await Promise.all([debianImage(), packagesDisk(packages)]);
