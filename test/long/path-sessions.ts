@@ -97,13 +97,13 @@ async function prepareGuest(): Promise<void> {
   const device = stdout.trim();
   const { code, stderr } = await guest.run(`
     ip addr flush dev ${device}; ip addr add ${ADDRESS}/24 dev ${device}; ip link set ${device} up
-    cd /tmp/packages && mkdir -p root/.ssh etc/dropbear run && chmod 700 root root/.ssh`);
+    cd /tmp/packages && mkdir -p srv/.ssh etc/dropbear run && chmod 700 srv srv/.ssh`);
   assert.equal(code, 0, stderr);
-  await packages.write('/root/.ssh/authorized_keys', `${line}\n`);
-  await packages.write('/etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
+  await packages.write('/srv/.ssh/authorized_keys', `${line}\n`);
+  await packages.write('/etc/passwd', 'root:x:0:0:root:/srv:/bin/sh\n');
   await packages.write('/etc/group', 'root:x:0:\n');
   await guest.run(
-    'ls -l /tmp/packages/bin/sh /tmp/packages/bin/dash; chmod 600 /tmp/packages/root/.ssh/authorized_keys',
+    'ls -l /tmp/packages/bin/sh /tmp/packages/bin/dash; chmod 600 /tmp/packages/srv/.ssh/authorized_keys',
   );
   void packages.run(['/usr/sbin/dropbear', '-F', '-E', '-R', '-s', '-p', '22']).catch(() => {});
   void packages.run(['/usr/bin/iperf3', '-s']).catch(() => {});
