@@ -19,6 +19,7 @@ const detections = {
   qemu: () => toolMissing('qemu'),
   gdb: () => toolMissing('gdb'),
   cross: () => toolMissing('cross'),
+  sessions: () => toolMissing('sessions'),
   apt: () => (succeeds('apt-get', ['--version']) ? undefined : 'there is no apt-get on this machine'),
   root: () => (process.getuid?.() === 0 ? undefined : 'the tests do not run as root'),
   netns: () =>

@@ -46,6 +46,10 @@ const rows = {
     fetch: (options) => fetchWithLibraries('gdb-multiarch', ['gdb-multiarch', 'libpython3-stdlib'], options),
     programs: { 'gdb-multiarch': ['--data-directory=$root/usr/share/gdb'] },
   },
+  sessions: {
+    fetch: (options) => fetchWithLibraries('iperf3-dropbear', ['iperf3', 'dropbear-bin'], options),
+    programs: { iperf3: [], dbclient: [], dropbearkey: [] },
+  },
   cross: {
     fetch: (options) =>
       fetchWithLibraries('gcc-riscv64-linux-gnu', ['gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross'], options),
@@ -67,7 +71,7 @@ const rows = {
 } satisfies Record<string, ToolRow>;
 
 export type ToolName = keyof typeof rows;
-export const toolNames: readonly ToolName[] = ['qemu', 'gdb', 'cross'];
+export const toolNames: readonly ToolName[] = ['qemu', 'gdb', 'sessions', 'cross'];
 
 /** Path of a program, for `spawn`; it exists once its tool is provided. */
 export function programPath(program: ProgramName): string {

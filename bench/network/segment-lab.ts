@@ -77,7 +77,11 @@ export class SegmentLab {
 
   /** A program of Node in the peer's namespace. */
   peer(file: string, args: readonly string[]): ChildProcess {
-    const words = ['-t', String(this.#peer.pid), '-n', process.execPath, file, ...args];
+    return this.peerProgram(process.execPath, [file, ...args]);
+  }
+
+  peerProgram(program: string, args: readonly string[]): ChildProcess {
+    const words = ['-t', String(this.#peer.pid), '-n', program, ...args];
     return spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'inherit'] });
   }
 

@@ -55,7 +55,7 @@ export class PackagesGuest implements AsyncDisposable {
     packages: readonly string[],
     options: Pick<
       MachineOptions,
-      'memoryBytes' | 'cpus' | 'hotThreshold' | 'translate' | 'append' | 'aia' | 'pci'
+      'memoryBytes' | 'cpus' | 'hotThreshold' | 'translate' | 'append' | 'aia' | 'pci' | 'netdevs' | 'failback' | 'mac'
     > = {},
     limitMs?: number,
   ): Promise<PackagesGuest> {

@@ -1,8 +1,9 @@
 /**
  * Uplinks that hear nothing of each other, and no witness answers: who is to be believed? One is spared, the others are
- * blamed. Spared is who heard something latest; of equals one that carries no guest now, since there the loss was
- * noticed. It has to show life within a time; if it does not, another is tried, each time for twice as long.
+ * blamed. Spared is who heard something latest; of equals one that was proved since it has a carrier; then one that
+ * carries no guest now, since there the loss was noticed. It has to show life within a time; if it does not, another is tried, each time for twice as long.
  */
+import { must } from '../../base/assert.ts';
 import type { Watch } from './path-monitor.ts';
 
 const FIRST_TRIAL_MS = 1000;
@@ -23,39 +24,32 @@ export class Doubt {
     return this.#spared === watch;
   }
 
-  /** Of `suspects`, all that there are: at least one. */
-  judge(suspects: readonly Watch[], nowMs: number): { spared: Watch | undefined; blamed: readonly Watch[] } {
+  /** Who of `all` that have a carrier is to be believed: at least one of them, none of which is well. */
+  judge(all: readonly Watch[], nowMs: number): Watch {
     const current = this.#spared;
-    const isThere = current !== undefined && suspects.includes(current);
-    if (isThere && this.#isBelieved(current, nowMs)) return this.#spare(current, suspects);
+    const isThere = current !== undefined && all.includes(current);
+    if (isThere && this.#isBelieved(current, nowMs)) return current;
     if (isThere) this.#trialMs = Math.min(LONGEST_TRIAL_MS, this.#trialMs * 2);
     this.#sinceMs = nowMs;
-    return this.#spare(isThere ? after(suspects, current) : mostHeard(suspects), suspects);
+    this.#spared = isThere ? after(all, current) : mostHeard(all);
+    return this.#spared;
   }
 
   #isBelieved({ lastHeardMs }: Watch, nowMs: number): boolean {
     return lastHeardMs > this.#sinceMs ? nowMs - lastHeardMs < LONGEST_TRIAL_MS : nowMs - this.#sinceMs < this.#trialMs;
   }
-
-  #spare(spared: Watch | undefined, suspects: readonly Watch[]): { spared: Watch | undefined; blamed: Watch[] } {
-    this.#spared = spared;
-    const blamed = suspects.filter((one) => one !== spared && one.path.health.condition !== 'silent');
-    return { spared, blamed };
-  }
 }
 
-function after(suspects: readonly Watch[], current: Watch): Watch | undefined {
-  return suspects[(suspects.indexOf(current) + 1) % suspects.length];
+function after(all: readonly Watch[], current: Watch): Watch {
+  return must(all[(all.indexOf(current) + 1) % all.length]);
 }
 
-function mostHeard(suspects: readonly Watch[]): Watch | undefined {
-  let best: Watch | undefined;
-  for (const one of suspects) {
-    const isBetter =
-      best === undefined ||
-      one.lastHeardMs > best.lastHeardMs ||
-      (one.lastHeardMs === best.lastHeardMs && best.path.isInForce && !one.path.isInForce);
-    if (isBetter) best = one;
-  }
-  return best;
+function mostHeard(all: readonly Watch[]): Watch {
+  return all.reduce((best, one) => (isBetter(one, best) ? one : best));
+}
+
+function isBetter(one: Watch, best: Watch): boolean {
+  if (one.lastHeardMs !== best.lastHeardMs) return one.lastHeardMs > best.lastHeardMs;
+  if (one.path.health.isProved !== best.path.health.isProved) return one.path.health.isProved;
+  return best.path.isInForce && !one.path.isInForce;
 }

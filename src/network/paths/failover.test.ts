@@ -275,6 +275,25 @@ describe('uplinks that ask each other', () => {
     );
   });
 
+  test('one whose carrier is back and that hears nobody is not gone back to, and does not cast doubt on the other', () => {
+    for (const isMute of [false, true]) {
+      const { lab, a, guest } = bed();
+      lab.host.isMute = isMute;
+      const running = traffic(lab, guest.station, lab.host);
+      a.cut(true);
+      lab.simulation.run(1000);
+      a.silence(true);
+      a.cut(false);
+      lab.simulation.run(20_000);
+      assert.equal(lab.inForce(), 'b');
+      assert.equal(lab.paths.report().interfaces[0]?.counters.switches, 2);
+      assert.ok(missing(lab.host, running.sent - 5).length <= 1);
+      a.silence(false);
+      lab.simulation.run(5000);
+      assert.equal(lab.inForce(), 'a');
+    }
+  });
+
   test('alone, an uplink is believed', () => {
     const { lab, a, b, guest } = bed();
     b.port.remove('deleted');

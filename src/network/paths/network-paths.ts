@@ -6,12 +6,12 @@
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import type { GuestOffload } from '../guest-link.ts';
-import { ANNOUNCED_AFTER_MS, announcement, reverseArp } from './announcements.ts';
+import { announce } from './announcer.ts';
 import { Capture, type CaptureOptions } from './capture.ts';
 import { type Condition, choose, isUsable } from './choose.ts';
 import { type PathEvent, type PathEventKind, PathEvents } from './events.ts';
 import { Finisher } from './finish.ts';
-import { type MappingRow, MappingTable, MOST_UPLINKS } from './mapping-table.ts';
+import { MappingTable, MOST_UPLINKS } from './mapping-table.ts';
 import { MONITOR_SETTINGS, type MonitorSettings, PathMonitor, type WatchedPath } from './path-monitor.ts';
 import type {
   InterfaceLink,
@@ -33,8 +33,6 @@ export interface PathOptions {
   readonly monitor?: Partial<MonitorSettings>;
 }
 
-/** Frames with which one change is told, each time. */
-const MOST_ANNOUNCED = 128;
 const MOST_PORTS = 256;
 /** Longer than any frame takes through a segment. */
 const DRAINED_MS = 200;
@@ -156,7 +154,7 @@ export class NetworkPaths {
     for (const one of this.#interfaces.values()) this.#review(one, 'path failover was switched');
   }
 
-  /** Frames from now on, as pcapng, until the capture is closed. Errors: `no-such-port`, `too-many-captures`. */
+  /** Frames from now on, as pcapng, until the capture is closed. Errors: `no-such-port`. */
   capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
     const { port } = options;
     if (port !== undefined && !this.#interfaces.has(port) && !this.#uplinks.has(port)) {
@@ -281,29 +279,11 @@ export class NetworkPaths {
     row.counters.switches += 1;
     to.carried.add(one);
     tellOffload(to);
-    this.#announce(one, row, to);
+    announce(one, to, this.#switch(one.network), this.#ports.timers);
     if (from === undefined) this.#events.add('paths-regained', one.name, why, { to: to.name });
     else this.#events.add('switched', one.name, why, { from: from.name, to: to.name });
     one.setLinkUp(true);
     to.link.room?.();
-  }
-
-  /** Tells the segment where the guest's addresses are now, several times: frames may be lost. */
-  #announce(one: VirtualInterface, { counters }: MappingRow<Uplink>, uplink: Uplink): void {
-    const on = this.#switch(one.network);
-    const tell = (): void => {
-      const said = one.addresses.list();
-      const named = new Set(said.map(({ mac, vlan }) => `${mac} ${vlan}`));
-      const mute = [...on.addressesOf(one)].filter(({ mac, vlan }) => !named.has(`${mac} ${vlan}`));
-      const frames = [...said.map(announcement), ...mute.map(({ mac, vlan }) => reverseArp(mac, vlan))];
-      for (const frame of frames.slice(0, MOST_ANNOUNCED)) {
-        counters.announcements += 1;
-        on.tap?.(uplink.name, 'out', frame);
-        uplink.transmit(frame);
-      }
-    };
-    tell();
-    one.announcing = ANNOUNCED_AFTER_MS.filter((ms) => ms > 0).map((ms) => this.#ports.timers.after(ms, tell));
   }
 
   #removeUplink(uplink: Uplink, cause: string): void {

@@ -37,6 +37,7 @@ export class PathHealth {
   #isProbed: boolean;
   #carrier: boolean;
   #isProved = false;
+  #wasProved = false;
   #isSilent = false;
   #missed = 0;
   #failures = 0;
@@ -59,6 +60,11 @@ export class PathHealth {
   /** Whether a probe was answered since there is a carrier. Before that, misses do not count: time does. */
   get isProved(): boolean {
     return this.#isProved;
+  }
+
+  /** Whether one ever was. */
+  get wasProved(): boolean {
+    return this.#wasProved;
   }
 
   get missed(): number {
@@ -109,6 +115,7 @@ export class PathHealth {
 
   answered(nowMs: number): void {
     this.#isProved = true;
+    this.#wasProved = true;
     this.#missed = 0;
     if (this.#isSilent) {
       this.#isSilent = false;

@@ -198,7 +198,7 @@ export class PathMonitor {
     if (watch.heardSome) watch.lastHeardMs = nowMs;
     const isWell = watch.answered || (path.probing === 'mutual' && watch.heardSome && watch.heardBySome);
     // Before uplinks have heard each other, nothing says that they are on one segment.
-    if (path.probing === 'mutual') health.setProbed(mutual.length > 1 && (isWell || health.isProved), nowMs);
+    if (path.probing === 'mutual') health.setProbed(mutual.length > 1 && (isWell || health.wasProved), nowMs);
     if (isWell) health.answered(nowMs);
     else if (judges && health.isProved && health.condition !== 'silent') this.#missed(watch, nowMs);
     health.elapse(nowMs);
@@ -217,24 +217,27 @@ export class PathMonitor {
 
   /** Of those that hear nobody, or are heard by nobody: all are silent if another is well; else one of them is spared. */
   #judgeMutual(mutual: readonly Watch[], nowMs: number): void {
-    const suspects = mutual.filter((one) => {
-      const { health } = one.path;
-      if (health.condition === 'silent' || health.missed >= this.#settings.misses) return true;
-      return !one.wasWell && this.#doubt.spares(one);
-    });
+    const suspects = mutual.filter((one) => this.#isSuspect(one));
+    if (suspects.length === 0) return;
     const standing = suspects.filter(({ path }) => path.health.condition !== 'silent');
-    if (suspects.length < mutual.length) {
+    // One that has a carrier again, and was not heard of since, vouches for nobody.
+    if (mutual.some((one) => one.path.health.isProved && !suspects.includes(one))) {
       this.#doubt.end();
       for (const { path } of standing) this.#fail(path, nowMs, 'the others do not hear it');
-    } else if (suspects.length > 0) {
-      const { spared, blamed } = this.#doubt.judge(suspects, nowMs);
-      for (const { path } of blamed) this.#fail(path, nowMs, 'no uplink hears another, and it heard less');
-      if (spared === undefined) return;
-      const { path } = spared;
-      const before = path.health.condition;
-      if (before === 'silent') path.health.answered(nowMs);
-      this.#tell(path, before, 'the other one showed no life either');
+      return;
     }
+    const spared = this.#doubt.judge(mutual, nowMs);
+    for (const one of standing)
+      if (one !== spared) this.#fail(one.path, nowMs, 'no uplink hears another, and it heard less');
+    const before = spared.path.health.condition;
+    if (before === 'silent') spared.path.health.answered(nowMs);
+    this.#tell(spared.path, before, 'the other one showed no life either');
+  }
+
+  #isSuspect(watch: Watch): boolean {
+    const { health } = watch.path;
+    if (health.condition === 'silent' || health.missed >= this.#settings.misses) return true;
+    return !watch.wasWell && this.#doubt.spares(watch);
   }
 
   #fail(path: WatchedPath, nowMs: number, cause: string): void {

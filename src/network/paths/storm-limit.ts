@@ -7,8 +7,8 @@ export interface StormRate {
   readonly burstFrames: number;
 }
 
-/** More than any protocol needs; a loop at line rate is a hundred times as much. */
-export const STORM_RATE: StormRate = { framesPerSecond: 5000, burstFrames: 2000 };
+/** More than protocols need, and most streams to groups; a loop at line rate is fifty times as much. */
+export const STORM_RATE: StormRate = { framesPerSecond: 20_000, burstFrames: 5000 };
 
 export class StormLimit {
   readonly #rate: StormRate;

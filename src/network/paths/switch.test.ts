@@ -203,7 +203,7 @@ describe('guests that misbehave', () => {
     settle(lab);
     one.station.sendNumber(2, HOST_MAC);
     settle(lab);
-    assert.ok((stats(lab).mappings['net0']?.stormsOut ?? 0) > 17_000);
+    assert.ok((stats(lab).mappings['net0']?.stormsOut ?? 0) > 14_000);
     assert.equal(lab.paths.events().filter(({ kind }) => kind === 'storm').length, 1);
     assert.ok(lab.host.got.some(({ number }) => number === 2));
   });
@@ -216,7 +216,7 @@ describe('guests that misbehave', () => {
     lab.paths.map('net0', ['s']);
     for (let i = 0; i < 20_000; i += 1) port.receive(frame);
     settle(lab);
-    assert.ok(one.station.frames.length < 2500);
+    assert.ok(one.station.frames.length < 5500);
   });
 
   test('an address of a cluster that moved to the segment is let go; one that is in use is not', () => {

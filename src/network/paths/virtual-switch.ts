@@ -125,7 +125,7 @@ export class VirtualSwitch {
     if (target === one) this.counters.hairpin += 1;
     else if (target === SEGMENT) this.#toSegment(one, inForce, frame, offload);
     else if (target !== undefined) this.#toLocal(one, target, frame, offload);
-    else if (this.#mayFlood(one, one.storm, nowMs)) {
+    else if (!isFlood(frame, this.interfaces.size) || this.#mayFlood(one, one.storm, nowMs)) {
       if (this.interfaces.size > 1)
         for (const other of this.interfaces) if (other !== one) this.#toLocal(one, other, frame, offload);
       this.#toSegment(one, inForce, frame, offload);
@@ -266,6 +266,11 @@ export class VirtualSwitch {
     this.tap?.(uplink.name, 'out', frame);
     uplink.transmit(frame, offload);
   }
+}
+
+/** A frame for one that nobody knows burdens others only if there are some. */
+function isFlood(frame: Uint8Array, interfaces: number): boolean {
+  return interfaces > 1 || isToGroup(frame);
 }
 
 /** Whether it can be the address of one sender: no group's, and not zero. */
