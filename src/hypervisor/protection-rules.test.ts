@@ -1,7 +1,16 @@
 /** Ranges of denied rights against a model of single pages. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { changed, type DeniedRange, deniedTo, nibbles } from './protection-rules.ts';
+import {
+  changed,
+  DENIED_WORDS,
+  type DeniedRange,
+  deniedTo,
+  MOST_DOMAINS,
+  nibbles,
+  ofWords,
+  toWords,
+} from './protection-rules.ts';
 
 /** A small seeded generator (xorshift32). */
 function generator(seed: number): (limit: number) => number {
@@ -23,7 +32,7 @@ test('ranges say of every page what single pages would say, are sorted, disjoint
     for (let step = 0; step < 40; step++) {
       const first = below(PAGES);
       const end = first + 1 + below(PAGES - first);
-      const bits = nibbles([below(16), below(4)], 1 + below(7));
+      const bits = nibbles([below(MOST_DOMAINS), below(4)], 1 + below(7));
       const isAllowed = below(2) === 0;
       ranges = changed(ranges, { first, end }, bits, isAllowed);
       for (let page = first; page < end; page++)
@@ -49,4 +58,17 @@ test('a domain has its own nibble', () => {
     [0, 1, 3, 15].map((domain) => deniedTo(word, domain)),
     [5, 0, 2, 5],
   );
+});
+
+test('denied rights of all domains are so many words, and come back from them', () => {
+  const below = generator(5);
+  for (let i = 0; i < 200; i++) {
+    const domain = below(MOST_DOMAINS);
+    const rights = 1 + below(7);
+    const denied = nibbles([domain, (domain + 1 + below(MOST_DOMAINS - 1)) % MOST_DOMAINS], rights);
+    const words = toWords(denied);
+    assert.equal(words.length, DENIED_WORDS);
+    assert.equal(ofWords(words), denied);
+    assert.equal(deniedTo(ofWords(words), domain), rights);
+  }
 });

@@ -1,13 +1,15 @@
 /**
  * What an operator took from a partition's domains, by guest-physical page: disjoint, sorted ranges, each with the denied
- * rights of all domains in one word, four bits a domain. They hold for whatever frame a page has, or gets later.
+ * rights of all domains in one number, four bits a domain. They hold for whatever frame a page has, or gets later.
  */
 import { OperatorError } from '../base/errors.ts';
 
 /** Ranges at a time. */
 export const MOST_RANGES = 256;
-/** Domains of a partition: as many as a word has nibbles. */
-export const MOST_DOMAINS = 16;
+/** Domains of a partition: its programs, devices in slots, 64 functions of PCI Express. A multiple of 16. */
+export const MOST_DOMAINS = 80;
+/** Words of 64 bits that denied rights take. */
+export const DENIED_WORDS = MOST_DOMAINS / 16;
 
 /** Pages from `first` up to, not including, `end`. */
 export interface PageRange {
@@ -23,6 +25,20 @@ export interface DeniedRange extends PageRange {
 /** The bits of `rights` in the nibbles of these domains. */
 export function nibbles(domains: readonly number[], rights: number): bigint {
   return domains.reduce((word, domain) => word | (BigInt(rights) << BigInt(4 * domain)), 0n);
+}
+
+/** Such a number from its words, the lowest first, and back. */
+export function ofWords(words: Iterable<bigint>): bigint {
+  let [all, shift] = [0n, 0n];
+  for (const word of words) {
+    all |= word << shift;
+    shift += 64n;
+  }
+  return all;
+}
+
+export function toWords(denied: bigint): bigint[] {
+  return Array.from({ length: DENIED_WORDS }, (_, i) => BigInt.asUintN(64, denied >> BigInt(64 * i)));
 }
 
 /** What is denied to one domain. */

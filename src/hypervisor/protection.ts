@@ -30,12 +30,15 @@ import {
 import type { Exclusion } from './exclusion.ts';
 import {
   changed,
+  DENIED_WORDS,
   type DeniedRange,
   deniedTo,
   MOST_DOMAINS,
   MOST_RANGES,
   nibbles,
+  ofWords,
   type PageRange,
+  toWords,
 } from './protection-rules.ts';
 import type { Vcpu } from './vcpu.ts';
 import type { World } from './world.ts';
@@ -55,7 +58,8 @@ export const protectionBlock = struct('protection', {
   ranges: 'u32',
   first: array('u32', MOST_RANGES),
   end: array('u32', MOST_RANGES),
-  denied: array('u64', MOST_RANGES),
+  /** DENIED_WORDS for each. */
+  denied: array('u64', MOST_RANGES * DENIED_WORDS),
   /** Violations of devices, and of the SBI for its callers: by domain, then by REACH. */
   violations: array('u32', MOST_DOMAINS * VIOLATION_KINDS),
   logNext: 'u32',
@@ -211,11 +215,11 @@ export class Protection implements FrameRights {
 
   /** What is denied, range by range. */
   get ranges(): readonly DeniedRange[] {
-    const { ranges, first, end, denied } = this.block;
+    const { ranges, first, end } = this.block;
     return Array.from({ length: ranges }, (_, i) => ({
       first: must(first[i]),
       end: must(end[i]),
-      denied: must(denied[i]),
+      denied: this.#denied(i),
     }));
   }
 
@@ -255,7 +259,7 @@ export class Protection implements FrameRights {
     ranges.forEach(({ first, end, denied }, i) => {
       block.first[i] = first;
       block.end[i] = end;
-      block.denied[i] = denied;
+      block.denied.set(toWords(denied), i * DENIED_WORDS);
     });
     block.ranges = ranges.length;
     let [least, most] = [Number.POSITIVE_INFINITY, 0];
@@ -271,9 +275,14 @@ export class Protection implements FrameRights {
   }
 
   #deniedAt(page: number): bigint {
-    const { ranges, first, end, denied } = this.block;
-    for (let i = 0; i < ranges; i++) if (page >= must(first[i]) && page < must(end[i])) return must(denied[i]);
+    const { ranges, first, end } = this.block;
+    for (let i = 0; i < ranges; i++) if (page >= must(first[i]) && page < must(end[i])) return this.#denied(i);
     return 0n;
+  }
+
+  /** Of a range. */
+  #denied(range: number): bigint {
+    return ofWords(this.block.denied.subarray(range * DENIED_WORDS, (range + 1) * DENIED_WORDS));
   }
 
   #set(frame: number, most: number, denied: bigint): void {

@@ -10,7 +10,7 @@ import {
 import { addressText } from './explanation-shape.ts';
 import { integer, listOf, oneOf, optional, record, type Shape, text } from './shape.ts';
 
-const MOST_DOMAINS = 64;
+const MOST_DOMAINS = 80;
 const MOST_RULES = 16_384;
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 const name = text(80);

@@ -162,6 +162,19 @@ for (const relay of [true, false]) {
   });
 }
 
+test('as many functions as a plan may have interrupt, each with a domain of its own', () => {
+  const functions = Array.from({ length: 64 }, (_, i) => ({
+    ...{ id: `r${i}`, kind: 'rng' as const, device: 1 + (i >> 3), func: i & 7 },
+  }));
+  const options = { memoryBytes: 2 * MiB, network: false, pci: { ports: [], functions } };
+  const board = Board.create(boardConfig(options), ports);
+  for (const { func } of must(board.pci).functions) func.setInterrupt(true);
+  const { interrupts, requesters } = must(boardStats(board).interrupts);
+  assert.equal(interrupts, 64);
+  assert.ok(Object.values(requesters).every(({ delivered }) => delivered === 1));
+  assert.ok(must(board.protection).domains.some(({ name }) => name === 'device:r63'));
+});
+
 test('messages reach interrupt files of their own partition, and nothing else', () => {
   const [first, second] = twoBoards({ aia: 'aplic-imsic' });
   const { fabric } = must(first.commons.interrupts);
