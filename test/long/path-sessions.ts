@@ -72,7 +72,8 @@ for (const reverse of [false, true]) {
   say(
     `iperf3 ${reverse ? 'from the guest' : 'to the guest'}: ${report.seconds.toFixed(0)} s, ${report.megabits.toFixed(0)} Mbit/s`,
   );
-  assert.ok(report.seconds > half * 0.8, 'it lived as long as paths failed');
+  // Failures are three quarters of a second apart at least.
+  assert.ok(report.seconds > half * 0.6, 'it lived as long as paths failed');
   assert.ok(report.megabits > 0.1);
 }
 clearInterval(asking);
