@@ -10,7 +10,7 @@
  *
  * Exit code 1 if in 99 of 100 failures a lost carrier was not switched within 50 ms with at most 1 datagram lost each way,
  * a silent loss within 120 ms with at most 12; if a datagram came twice, the guest's carrier changed, or its connection broke
- * or lost a number; or if the session lives with failover off. With --outcome times and losses are printed and do not count.
+ * or lost a number; if its carrier did not go and come back with its last path; or if the session lives with failover off. With --outcome times and losses are printed and do not count.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -76,6 +76,7 @@ for (let i = 0; i < failures; i += 1) done.push(await failOnce(i % 4 < 2 ? 'carr
 const carriersAfter = await guest.carrierChanges();
 const off = await failoverOff();
 await sleep(2 * WINDOW_MS);
+const carriersLost = (await guest.carrierChanges()) - carriersAfter;
 const stats = await guest.stats();
 // The guest's end of the connection closes with what counts there: what its peer saw before is what counts.
 const { tcp } = await peerLedger();
@@ -157,6 +158,7 @@ function report(near: Ledger, farLedger: Ledger): void {
   say(`datagrams: ${near.sent.length} sent by the guest, ${farLedger.sent.length} by the peer, ${twice} came twice`);
   check(twice === 0, 'no datagram came twice');
   check(carriersAfter === carriersBefore, "the guest's carrier did not change");
+  check(carriersLost === 2, 'without a path it lost its carrier, and had it back with one');
   reportTcp(near, farLedger);
   if (values.json !== undefined)
     writeFileSync(values.json, JSON.stringify({ costs, off, stats, near, far: farLedger }));

@@ -25,6 +25,11 @@ export interface GuestOffload {
   readonly checksum: boolean;
   /** The largest TCP packet it accepts in one frame, 0 for none beyond the MTU (virtio: VIRTIO_NET_F_GUEST_TSO4, 65535). */
   readonly largePacketBytes: number;
+  /**
+   * The same over IPv6. Where it is said at all, the guest's device finds the headers of any frame; else those of IPv4 without
+   * options, and TCP, behind an Ethernet header without tags.
+   */
+  readonly largePacketBytes6?: number;
 }
 
 /**

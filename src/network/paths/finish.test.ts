@@ -169,5 +169,12 @@ describe('what a guest left to us is finished', () => {
     assert.equal(guestTakes(plain, large, { checksum: true, largePacketBytes: 0 }), false);
     assert.equal(guestTakes(plain, checksum, { checksum: false, largePacketBytes: 0 }), false);
     assert.equal(guestTakes(tagged, checksum, able), false);
+    const any = { ...able, largePacketBytes6: 0 };
+    const six = build({ version: 6, protocol: 'tcp', tags: 0, optionBytes: 0, payload: new Uint8Array(3000) });
+    assert.equal(guestTakes(tagged, checksum, any), true);
+    assert.equal(guestTakes(six, checksum, any), true);
+    assert.equal(guestTakes(six, large, any), false);
+    assert.equal(guestTakes(six, large, { ...any, largePacketBytes6: 65535 }), true);
+    assert.equal(guestTakes(six, checksum, able), false);
   });
 });

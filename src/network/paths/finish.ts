@@ -16,10 +16,14 @@ const PLAIN_TRANSPORT_AT = 34;
 /** Whether a guest can be given the frame as it is, with what it has agreed on. */
 export function guestTakes(frame: Uint8Array, offload: FrameOffload | undefined, guest: GuestOffload): boolean {
   if (offload === undefined || !offload.checksumValid) return true;
-  if (!guest.checksum) return false;
-  if (offload.segmentBytes > 0 && frame.length - PLAIN_TRANSPORT_AT > guest.largePacketBytes) return false;
-  const layers = layersOf(frame);
-  return layers?.version === 4 && layers.protocol === TCP && layers.transportAt === PLAIN_TRANSPORT_AT;
+  const layers = guest.checksum ? layersOf(frame) : undefined;
+  if (layers === undefined) return false;
+  const { version, protocol, ipAt, transportAt } = layers;
+  const isPlain = version === 4 && protocol === TCP && transportAt === PLAIN_TRANSPORT_AT;
+  // Devices do not look behind IPv6's extension headers.
+  if (!isPlain && (guest.largePacketBytes6 === undefined || (version === 6 && transportAt !== ipAt + 40))) return false;
+  const largest = version === 4 ? guest.largePacketBytes : (guest.largePacketBytes6 ?? 0);
+  return offload.segmentBytes === 0 || frame.length - transportAt <= largest;
 }
 
 export class Finisher {

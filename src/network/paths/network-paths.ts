@@ -338,6 +338,7 @@ function tellOffload({ carried, link }: Uplink): void {
   link.setGuestOffload?.({
     checksum: offloads.every(({ checksum }) => checksum),
     largePacketBytes: Math.min(...offloads.map(({ largePacketBytes }) => largePacketBytes)),
+    largePacketBytes6: Math.min(...offloads.map(({ largePacketBytes6 = 0 }) => largePacketBytes6)),
   });
 }
 
