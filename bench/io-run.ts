@@ -13,7 +13,7 @@ import { allIoWorkloads, ioClasses, selectWorkloads } from './classes.ts';
 import type { IoTransport } from './guest.ts';
 import { type IoWork, ioGuest } from './io-guest.ts';
 import { startPeer } from './io-peer.ts';
-import { type Sample, type Session, type Side, measure } from './measure.ts';
+import { measure, type Sample, type Session, type Side } from './measure.ts';
 import { evaluate, type Results } from './results.ts';
 
 const LIMIT_MS = 600_000;
@@ -91,5 +91,7 @@ async function makeDisk(path: string): Promise<void> {
 }
 
 async function digestOf(path: string): Promise<string> {
-  return createHash('sha256').update(await readFile(path)).digest('hex');
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }

@@ -12,7 +12,14 @@ import { benchGuest, benchInitrd, bootGuest, type Guest, type IoTransport, provi
 import { ioBounds, ioMarkdown, ioReport } from './io-report.ts';
 import { ioWorkloads, measureIo } from './io-run.ts';
 import { measure, type Session, type Side } from './measure.ts';
-import { type Bound, type NestedSide, nestedBounds, nestedMarkdown, nestedReport, type SideFigures } from './nested-report.ts';
+import {
+  type Bound,
+  type NestedSide,
+  nestedBounds,
+  nestedMarkdown,
+  nestedReport,
+  type SideFigures,
+} from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
@@ -60,7 +67,12 @@ async function main(args: string[]): Promise<number> {
   const io = ioWanted === undefined ? undefined : await benchIo(image, ioWanted, options);
   if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
   if (options.json !== undefined) {
-    const whole = { setting: setting(), ...flat, nested: nested && Object.fromEntries(nested), io: io && Object.fromEntries(io) };
+    const whole = {
+      setting: setting(),
+      ...flat,
+      nested: nested && Object.fromEntries(nested),
+      io: io && Object.fromEntries(io),
+    };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
   }
   const broken = options.check
