@@ -25,7 +25,13 @@ export const classes: readonly BenchClass[] = [
   { name: 'boot', title: "Debian's stock kernel to a shell", floor: 1, goal: 2 },
 ];
 
-/** The classes that are programs of guest/bench. */
+/** The classes of io-run.ts, whose guests have a network and a disk; programs of guest/bench too. */
+export const ioClasses: readonly BenchClass[] = [
+  { name: 'network', title: 'TCP through user networking to a program of the host', floor: 1, goal: 2 },
+  { name: 'block', title: "a raw file as a disk, past the guest's page cache", floor: 1, goal: 2 },
+];
+
+/** The classes that are programs of guest/bench, of the bench's own initramfs. */
 export const programs: readonly string[] = classes.map((one) => one.name).filter((name) => name !== 'boot');
 
 /** Where the programs' sources are. */
@@ -33,10 +39,19 @@ export const sourceFolder = fileURLToPath(new URL('../guest/bench/', import.meta
 
 /** All workloads, as `CLASS/NAME`, in the order in which they run. */
 export async function allWorkloads(): Promise<string[]> {
+  return [...(await workloadsOf(programs)), 'boot/shell'];
+}
+
+/** Those of io-run.ts. */
+export async function allIoWorkloads(): Promise<string[]> {
+  return await workloadsOf(ioClasses.map((one) => one.name));
+}
+
+async function workloadsOf(names: readonly string[]): Promise<string[]> {
   const lists = await Promise.all(
-    programs.map(async (name) => workloadsIn(await readFile(`${sourceFolder}${name}.c`, 'utf8'), name)),
+    names.map(async (name) => workloadsIn(await readFile(`${sourceFolder}${name}.c`, 'utf8'), name)),
   );
-  return [...lists.flat(), 'boot/shell'];
+  return lists.flat();
 }
 
 /** The rows of a program's table, read from its source. */

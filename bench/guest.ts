@@ -13,12 +13,17 @@ import type { GuestImage } from '../src/host/images/index.ts';
 import { programPath, provide, versions } from '../test/toolbox.ts';
 import { programs, shorten, sourceFolder } from './classes.ts';
 
+/** How a guest's devices show themselves. */
+export type IoTransport = 'mmio' | 'pci';
+
 export interface Guest {
   readonly kernel: string;
   readonly initrd: string;
   readonly append: string;
   /** A workload that begins with the machine's process, and whose result the guest tells. */
   readonly begins?: string;
+  /** User networking, and this raw file as a disk. Default: no devices. */
+  readonly io?: { readonly disk: string; readonly transport: IoTransport };
   /** Answers what the console shows with what is typed; undefined: nothing (yet). */
   readonly answer?: (console: string) => string | undefined;
 }

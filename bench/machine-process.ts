@@ -5,7 +5,7 @@
  * (the message 'memory') it tells what it knows of its memory, for memory.ts.
  */
 import { keepCompiledModules } from '../src/cli/code-cache.ts';
-import type { MachineStats } from '../src/host/machine/index.ts';
+import type { DriveOptions, MachineStats } from '../src/host/machine/index.ts';
 import { startProcessorAhead } from '../src/host/machine/processor-worker-start.ts';
 import type { BoardStats, PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import type { MemoryAccount } from './memory-account.ts';
@@ -15,6 +15,10 @@ export interface MachineProcessStart {
   readonly initrd: string;
   readonly append: string;
   readonly memoryBytes: number;
+  /** Default: no devices. */
+  readonly network?: boolean;
+  readonly drives?: readonly DriveOptions[];
+  readonly pci?: boolean;
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
   readonly promotion?: PromotionMode;
@@ -45,7 +49,7 @@ async function main(): Promise<void> {
   startProcessorAhead();
   const { createMachine } = await import('../src/host/machine/index.ts');
   const { memoryAccount } = await import('./memory-account.ts');
-  const machine = await createMachine({ ...start, agent: false, network: false });
+  const machine = await createMachine({ network: false, ...start, agent: false });
   let partial = '';
   const tell = (message: MachineProcessMessage): void => void process.send?.(message);
   machine.onConsole((bytes) => {

@@ -10,7 +10,7 @@ import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../src/cli/machine-flags.ts'
 import type { MachineStats } from '../src/host/machine/index.ts';
 import type { PromotionMode, ShadowModel } from '../src/machine/index.ts';
 import { programPath } from '../test/toolbox.ts';
-import { programs } from './classes.ts';
+import { ioClasses, programs } from './classes.ts';
 import type { Guest } from './guest.ts';
 import type { MachineProcessMessage, MachineProcessStart } from './machine-process.ts';
 import { machineProgram } from './machine-program.ts';
@@ -64,6 +64,8 @@ export interface MeasureOptions {
 
 export const memoryBytes = 512 * 1024 * 1024;
 const consoleMostBytes = 1 << 20;
+/** What a program may be called that prints results. */
+const known: readonly string[] = [...programs, ...ioClasses.map((one) => one.name), 'exits', 'boot'];
 
 /** Runs `guest` to its end. Throws HostError `bench-run`. */
 export async function measure(side: Side, guest: Guest, options: MeasureOptions): Promise<Session> {
@@ -155,7 +157,7 @@ export class ResultReader {
     const { instructions, refills, walks } = counts;
     this.#instructions = instructions;
     const program = /^program (\S+)$/.exec(text)?.[1];
-    if (program !== undefined && [...programs, 'exits', 'boot'].includes(program)) this.#program = program;
+    if (program !== undefined && known.includes(program)) this.#program = program;
     const level = /^level (\d)$/.exec(text)?.[1];
     if (level !== undefined) this.#level = `${level}/`;
     if (text.startsWith('failed ')) this.failure ??= text;
@@ -210,7 +212,22 @@ function startQemu(guest: Guest): ChildProcess {
     '-no-reboot',
   ];
   const files = ['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', guest.append];
-  return spawn(programPath('qemu-system-riscv64'), [...machine, ...files], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const all = [...machine, ...qemuDevices(guest.io), ...files];
+  return spawn(programPath('qemu-system-riscv64'), all, { stdio: ['pipe', 'pipe', 'pipe'] });
+}
+
+/** As virtio 1.2 has them, which ours are; otherwise QEMU's defaults: one queue, the host's page cache, threads. */
+function qemuDevices(io: Guest['io']): string[] {
+  if (io === undefined) return [];
+  const isPci = io.transport === 'pci';
+  const suffix = isPci ? 'pci' : 'device';
+  const modern = isPci ? ',disable-legacy=on' : '';
+  return [
+    ...['-global', 'virtio-mmio.force-legacy=false'],
+    ...['-netdev', 'user,id=net0', '-device', `virtio-net-${suffix},netdev=net0${modern}${isPci ? ',romfile=' : ''}`],
+    ...['-drive', `if=none,id=disk0,format=raw,file=${io.disk}`],
+    ...['-device', `virtio-blk-${suffix},drive=disk0${modern}`],
+  ];
 }
 
 function startOurs(program: string, guest: Guest, options: MeasureOptions): ChildProcess {
@@ -219,6 +236,9 @@ function startOurs(program: string, guest: Guest, options: MeasureOptions): Chil
     initrd: guest.initrd,
     append: guest.append,
     memoryBytes,
+    ...(guest.io === undefined
+      ? {}
+      : { network: true, drives: [{ file: guest.io.disk }], pci: guest.io.transport === 'pci' }),
     ...(options.codeMemoryBytes === undefined ? {} : { codeMemoryBytes: options.codeMemoryBytes }),
     ...(options.translate === undefined ? {} : { translate: options.translate }),
     ...(options.promotion === undefined ? {} : { promotion: options.promotion }),

@@ -72,7 +72,7 @@ export function markdownReport(results: Results, setting: Setting): string {
 }
 
 /** The parts of docs/PERFORMANCE.md that scripts write, each between two marks of its name. */
-export type DocumentPart = 'bench' | 'nested' | 'memory' | 'code-memory';
+export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory';
 
 /** Puts the report between the marks of docs/PERFORMANCE.md. */
 export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {

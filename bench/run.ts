@@ -8,9 +8,18 @@ import { HostError, OperatorError } from '../src/base/errors.ts';
 import { type GuestImage, pullDebianImage } from '../src/host/images/index.ts';
 import type { PromotionMode } from '../src/machine/index.ts';
 import { allWorkloads, selectWorkloads } from './classes.ts';
-import { benchGuest, benchInitrd, bootGuest, type Guest, provideTools } from './guest.ts';
+import { benchGuest, benchInitrd, bootGuest, type Guest, type IoTransport, provideTools } from './guest.ts';
+import { ioBounds, ioMarkdown, ioReport } from './io-report.ts';
+import { ioWorkloads, measureIo } from './io-run.ts';
 import { measure, type Session, type Side } from './measure.ts';
-import { type NestedSide, nestedBounds, nestedMarkdown, nestedReport, type SideFigures } from './nested-report.ts';
+import {
+  type Bound,
+  type NestedSide,
+  nestedBounds,
+  nestedMarkdown,
+  nestedReport,
+  type SideFigures,
+} from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
@@ -21,7 +30,8 @@ const NESTED = 'nested';
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
   --runs N            runs of each machine (default 3); the median counts
-  --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing else
+  --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing
+                      else; io (network, block): network and disk, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
@@ -47,22 +57,29 @@ async function main(args: string[]): Promise<number> {
       permille: options.permille,
       kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
     });
-  const flat = options.only === NESTED ? undefined : await benchFlat(image, options, setting);
+  const ioWanted = await ioWorkloads(options.only ?? 'io');
+  const isFlat = options.only === undefined || (options.only !== NESTED && ioWanted === undefined);
+  const flat = isFlat ? await benchFlat(image, options, setting) : undefined;
   const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
-  if (nested !== undefined && options.document) {
-    const lines = settingLines(setting()).map((line) => `- ${line}\n`);
-    await writeDocument(`${lines.join('')}\n${nestedMarkdown(nested)}`, 'nested');
-  }
+  const head = () => settingLines(setting()).map((line) => `- ${line}\n`);
+  if (nested !== undefined && options.document)
+    await writeDocument(`${head().join('')}\n${nestedMarkdown(nested)}`, 'nested');
+  const io = ioWanted === undefined ? undefined : await benchIo(image, ioWanted, options);
+  if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
   if (options.json !== undefined) {
-    const whole = { setting: setting(), ...flat, nested: nested && Object.fromEntries(nested) };
+    const whole = {
+      setting: setting(),
+      ...flat,
+      nested: nested && Object.fromEntries(nested),
+      io: io && Object.fromEntries(io),
+    };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
   }
   const broken = options.check
     ? [
         ...(flat === undefined ? [] : brokenBounds(flat.results)),
-        ...(nested === undefined
-          ? []
-          : nestedBounds(nested).flatMap(({ holds, sentence }) => (holds ? [] : [sentence]))),
+        ...broke(nested === undefined ? [] : nestedBounds(nested)),
+        ...broke(io === undefined ? [] : ioBounds(io)),
       ]
     : [];
   for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
@@ -74,9 +91,28 @@ async function benchNested(image: GuestImage, { runs, permille }: Options): Prom
   const size = { runs, permille, exitsPermille: permille };
   const figures = await measureNested(image, { ...size, only: 'integer,float', sides: ['qemu', 'ours', 'walks'], say });
   process.stdout.write(`${nestedReport(figures)}\n`);
-  for (const { holds, sentence } of nestedBounds(figures))
-    process.stdout.write(`${holds ? 'holds' : 'BROKEN'}: ${sentence}\n`);
+  tellBounds(nestedBounds(figures));
   return figures;
+}
+
+/** Network and disk, with either transport. */
+async function benchIo(
+  image: GuestImage,
+  wanted: readonly string[],
+  { runs, permille }: Options,
+): Promise<Map<IoTransport, Results>> {
+  const results = await measureIo(image, { runs, permille, wanted, transports: ['mmio', 'pci'], say });
+  process.stdout.write(`${ioReport(results)}\n`);
+  tellBounds(ioBounds(results));
+  return results;
+}
+
+function tellBounds(bounds: readonly Bound[]): void {
+  for (const { holds, sentence } of bounds) process.stdout.write(`${holds ? 'holds' : 'BROKEN'}: ${sentence}\n`);
+}
+
+function broke(bounds: readonly Bound[]): string[] {
+  return bounds.flatMap(({ holds, sentence }) => (holds ? [] : [sentence]));
 }
 
 /** One level: our machine against QEMU. */

@@ -15,13 +15,16 @@ export function keepsWrites(drives: readonly DriveOptions[] = []): boolean {
   return drives.some((drive) => drive.readOnly !== true && drive.overlay !== true);
 }
 
-/** Throws OperatorError where a drive cannot be had as asked; nothing stays open then. `forkable`: for twins, too. */
+/**
+ * Throws OperatorError where a drive cannot be had as asked; nothing stays open then. `forkable`: for twins, too. `quick`:
+ * how long a request takes may show in what the guest sees.
+ */
 export async function openDrives(
   drives: readonly DriveOptions[],
-  { forkable }: { readonly forkable: boolean },
+  { forkable, quick }: { readonly forkable: boolean; readonly quick: boolean },
 ): Promise<OpenedDrive[]> {
   return await allOrNone(drives, async (options) => {
-    const opened = await openDisk({ path: options.file, mode: modeOf(options) });
+    const opened = await openDisk({ path: options.file, mode: modeOf(options), quick });
     if (!forkable) return { ...opened, options };
     if (options.readOnly) return readOnlyDrive(opened, options);
     const { backend, identity, temporary } = opened;

@@ -76,6 +76,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
 async function bootMachine(options: MachineOptions, launch: Launch, home?: MachineHome): Promise<LocalMachine> {
   const drives = await openDrives(options.drives ?? [], {
     forkable: options.room !== undefined || home !== undefined,
+    quick: options.clock !== 'instructions',
   });
   try {
     const overlay = mayNeedAgent(options) ? await agentOverlay() : undefined;
@@ -137,7 +138,7 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
   const saved = SavedMachine.open(file, asked);
   try {
     const { options } = saved;
-    const drives = await openDrives(options.drives ?? [], { forkable: false });
+    const drives = await openDrives(options.drives ?? [], { forkable: false, quick: options.clock !== 'instructions' });
     try {
       await saved.fillDisks(drives);
       return await LocalMachine.start({ options, from: saved, drives, another: roomless, twin: roomless });

@@ -43,6 +43,7 @@ async function contentOf(disk: BlockBackend): Promise<Uint8Array> {
 }
 
 blockBackendSuite('raw file', (content) => open(image(content)));
+blockBackendSuite('raw file, quick', (content) => open(image(content), 'write', { quick: true }));
 blockBackendSuite('temporary overlay', (content) => open(image(content), 'temporary'));
 blockBackendSuite('kept overlay', (content) => open(image(content), { overlay: newPath('cow') }));
 
@@ -110,6 +111,35 @@ test('a sparse file stays sparse when it is zeroed', async () => {
   await disk.close();
   assert.ok(statSync(path).blocks * 512 < 1 << 20);
 });
+
+test('little is read and written at once where that is asked for, and comes by promises where it cannot be', async () => {
+  const path = image(1 << 20);
+  const { backend, close } = await open(path, 'write', { quick: true });
+  try {
+    // The first may be slow, if the host is busy: then it rests.
+    assert.ok(
+      await isSoon(() => backend.write(4096, [new Uint8Array(100), new Uint8Array(412).fill(7)]) === undefined),
+    );
+    const small = new Uint8Array(512);
+    assert.ok(await isSoon(() => backend.read(4096, [small]) === undefined));
+    assert.deepEqual(small.subarray(99, 101), Uint8Array.of(0, 7));
+    const large = backend.read(0, [new Uint8Array(1 << 17)]);
+    assert.ok(large instanceof Promise);
+    await large;
+    truncateSync(path, 4096);
+    await assert.rejects(async () => await backend.read(4096, [small]), { code: 'disk-truncated' });
+  } finally {
+    await close();
+  }
+});
+
+async function isSoon(condition: () => boolean): Promise<boolean> {
+  for (let tries = 0; tries < 40; tries++) {
+    if (condition()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return false;
+}
 
 test('a file that was shortened behind our back is an error with its name, not silence', async () => {
   const path = image(8192);

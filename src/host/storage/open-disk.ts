@@ -18,6 +18,8 @@ export interface DiskOptions {
   /** Of an overlay's disk, if it is to be larger than the file. */
   readonly sizeBytes?: number;
   readonly lockFolder?: string;
+  /** Of `write` and `read-only`: as RawFileOptions.quick. */
+  readonly quick?: boolean;
   /** Where temporary overlays go, default the system's folder for temporary files. */
   readonly temporaryFolder?: string;
 }
@@ -39,7 +41,9 @@ export async function openDisk(options: DiskOptions): Promise<OpenDisk> {
   const { path, mode } = options;
   const lock = options.lockFolder === undefined ? {} : { lockFolder: options.lockFolder };
   const size = options.sizeBytes === undefined ? {} : { sizeBytes: options.sizeBytes };
-  const file = await openRawFile(path, { readOnly: mode !== 'write', ...lock });
+  // An overlay's own doings are in the order of its promises.
+  const quick = options.quick === true && (mode === 'write' || mode === 'read-only');
+  const file = await openRawFile(path, { readOnly: mode !== 'write', quick, ...lock });
   const close = (): Promise<void> => file.close();
   if (mode === 'write') return { backend: file, identity: () => fileIdentity(path), close };
   if (mode === 'read-only') return { backend: file, identity: async () => file.identity, close };

@@ -8,7 +8,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { type BlockBackend, SECTOR_BYTES } from '../../devices/index.ts';
 import { type DiskLock, lockDisk } from './disk-lock.ts';
-import { NodeFile, type StorageFile } from './storage-file.ts';
+import { NodeFile } from './storage-file.ts';
 
 const ZERO_CHUNK_BYTES = 1 << 20;
 
@@ -16,6 +16,8 @@ export interface RawFileOptions {
   readonly readOnly?: boolean;
   /** Default: the user's. */
   readonly lockFolder?: string;
+  /** Little is read and written at once, on the caller's thread, while the file is fast. Default false: by promises alone. */
+  readonly quick?: boolean;
 }
 
 /** Opens an existing file as a disk and locks it: shared when read-only, else for itself alone. */
@@ -26,7 +28,7 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
     const found = await handle.stat({ bigint: true });
     checkShape(path, found);
     const lock = await lockDisk(path, found, readOnly ? 'shared' : 'exclusive', options.lockFolder);
-    return new RawFile(new NodeFile(handle, path), lock, path, found, readOnly);
+    return new RawFile(new NodeFile(handle, path), lock, path, found, { readOnly, quick: options.quick ?? false });
   } catch (error) {
     await handle.close();
     throw error;
@@ -106,25 +108,35 @@ export class RawFile implements BlockBackend {
   readonly path: string;
   /** Changes when the file's content was changed by anybody: what an overlay remembers of its base. */
   readonly identity: string;
-  readonly #file: StorageFile;
+  readonly #file: NodeFile;
+  readonly #quick: boolean;
   readonly #lock: DiskLock;
   #closed = false;
 
   /** By `openRawFile`. */
-  constructor(file: StorageFile, lock: DiskLock, path: string, stat: BigIntStats, readOnly: boolean) {
+  constructor(
+    file: NodeFile,
+    lock: DiskLock,
+    path: string,
+    stat: BigIntStats,
+    { readOnly, quick }: { readonly readOnly: boolean; readonly quick: boolean },
+  ) {
     this.#file = file;
     this.#lock = lock;
     this.path = path;
     this.sizeBytes = Number(stat.size);
     this.identity = identityOf(stat);
     this.readOnly = readOnly;
+    this.#quick = quick;
   }
 
-  read(offset: number, into: readonly Uint8Array[]): Promise<void> {
+  read(offset: number, into: readonly Uint8Array[]): Promise<void> | void {
+    if (this.#quick && this.#file.readNow(offset, into)) return;
     return this.#file.read(offset, into);
   }
 
-  write(offset: number, from: readonly Uint8Array[]): Promise<void> {
+  write(offset: number, from: readonly Uint8Array[]): Promise<void> | void {
+    if (this.#quick && this.#file.writeNow(offset, from)) return;
     return this.#file.write(offset, from);
   }
 

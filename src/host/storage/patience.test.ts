@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Patience } from './patience.ts';
+
+function clocked(): { patience: Patience; take: (ms: number) => void; pass: (ms: number) => void } {
+  let nowMs = 1000;
+  const patience = new Patience(() => nowMs);
+  const pass = (ms: number): void => {
+    nowMs += ms;
+  };
+  return { patience, pass, take: (ms) => patience.timed(() => pass(ms)) };
+}
+
+test('transfers that are fast are waited for', () => {
+  const { patience, take } = clocked();
+  for (let i = 0; i < 10; i++) {
+    take(0.4);
+    assert.ok(patience.isThere);
+  }
+});
+
+test('after a slow one none is, for a while; a fast one then ends that', () => {
+  const { patience, take, pass } = clocked();
+  take(3);
+  assert.ok(!patience.isThere);
+  pass(249);
+  assert.ok(!patience.isThere);
+  pass(1);
+  assert.ok(patience.isThere);
+  take(3);
+  assert.ok(!patience.isThere);
+  pass(250);
+  take(0.1);
+  assert.ok(patience.isThere);
+});
+
+test('one that fails counts too', () => {
+  const { patience, pass } = clocked();
+  assert.throws(() =>
+    patience.timed(() => {
+      pass(5);
+      throw new Error('the disk is gone');
+    }),
+  );
+  assert.ok(!patience.isThere);
+});
