@@ -593,17 +593,26 @@ export class LocalMachine implements MachineHandle, Member {
       .then(async () => {
         await this.home.leave(this);
         this.#io.serve();
-        this.#logs.close();
-        this.#network?.close();
-        this.#vsock?.close();
-        this.#agent.session.close();
-        this.#debugger?.ended(this.#status().code);
-        await this.#gdb?.[Symbol.asyncDispose]();
-        await Promise.all(this.#drives.map((drive) => drive.close()));
+      })
+      .catch((error: unknown) => this.failed(error))
+      .then(async () => await this.#close())
+      .catch((error: unknown) => this.failed(error))
+      .then(() => {
         signal?.removeEventListener('abort', abort);
-        await this.#vacate();
         this.#end.resolve(this.#status());
       });
+  }
+
+  /** What the machine had of the host's, once no thread runs it any more. */
+  async #close(): Promise<void> {
+    this.#logs.close();
+    this.#network?.close();
+    this.#vsock?.close();
+    this.#agent.session.close();
+    this.#debugger?.ended(this.#status().code);
+    await this.#gdb?.[Symbol.asyncDispose]();
+    await Promise.all(this.#drives.map((drive) => drive.close()));
+    await this.#vacate();
   }
 
   /** Where the machine goes on, what it had is free for others: when no disk or socket has anything to write there. */
