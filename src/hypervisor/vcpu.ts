@@ -147,6 +147,11 @@ export class Vcpu {
     this.wake();
   }
 
+  /** Whoever held its lock is not here any more. */
+  freeLock(): void {
+    this.#remote.release();
+  }
+
   /**
    * Asks for a fence of `bytes` from `va` on (0 and all ones: of everything), of one ASID or (-1) of all, in a scope. Any
    * thread; the vCPU does it before its next instruction. More than there is room for become one of everything.

@@ -449,6 +449,13 @@ export class Board {
       : [...pci.ports.map(rootRequester), ...pci.functions.map((one) => requesterOf(one, pci))];
   }
 
+  /** To be called when all other threads were ended, in the middle of whatever they did: what they held is free. */
+  freeLocks(): void {
+    for (const { lock } of this.#models) lock.release();
+    for (const { func } of this.pci?.functions ?? []) func.interrupts.freeLock();
+    for (const vcpu of this.vcpus) vcpu.freeLock();
+  }
+
   /** Its functions interrupt nobody any more: it ends, and others do not know it soon. */
   leaveInterrupts(): void {
     this.commons.interrupts?.leave(this.partition, this.#requesters);
@@ -466,7 +473,12 @@ export class Board {
 
   /** Runs `body` with the device's lock held. */
   locked<T>(device: Model, body: () => T): T {
-    return must(this.#models.find(({ model }) => model === device)).lock.with(body);
+    return this.lockOf(device).with(body);
+  }
+
+  /** Shared by a device and its transport, by an APLIC and its child. */
+  lockOf(device: Model): SharedLock {
+    return must(this.#models.find(({ model }) => model === device)).lock;
   }
 
   /** The SBI's console is the UART. */

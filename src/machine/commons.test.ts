@@ -185,3 +185,12 @@ test('a machine has room for the tables of as many partitions as it is made for'
     for (let i = 1; i < partitions; i++) Board.join(commons, partitionConfig(each, config), ports);
   }
 });
+
+test('a thread that was ended while it held locks of the board holds them no more', () => {
+  const board = Board.create(boardConfig({ memoryBytes: 2 * MiB, pci: true }), ports);
+  const locks = new Set(board.devices.map((model) => board.lockOf(model)));
+  assert.ok(locks.size > 10);
+  for (const lock of locks) lock.acquire();
+  board.freeLocks();
+  for (const lock of locks) assert.ok(lock.tryAcquire());
+});

@@ -147,6 +147,11 @@ export class FunctionInterrupts {
     this.reset();
   }
 
+  /** Whoever held the lock is not here any more. */
+  freeLock(): void {
+    this.#lock.release();
+  }
+
   /** After a restore: whoever held the lock is not here, and the port knows of nothing. What may go out now, goes. */
   drive(): void {
     this.state.lock = 0;

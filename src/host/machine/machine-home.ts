@@ -140,6 +140,7 @@ export class MachineHome {
       commons.end();
       await threads?.terminate();
       commons.freeLocks();
+      board.freeLocks();
       this.networks.close();
       return;
     }
