@@ -5,7 +5,7 @@
  *
  * With VERSION_1 it has always 12 bytes. hdr_len is a hint and is not relied on (section 5.1.6.2.1).
  */
-import { checksumOffset, headersBytes, type Layers, PROTOCOL } from './net-layers.ts';
+import { checksumOffset, type Layers, PROTOCOL, tcpHeadersEnd } from '../../base/frame-layers.ts';
 import type { FrameOffload } from './net-port.ts';
 
 export const NET_HEADER_BYTES = 12;
@@ -63,9 +63,9 @@ export class NetHeader {
     this.clear();
     this.bytes[0] = NEEDS_CSUM;
     this.#data.setUint16(6, layers.transportAt, true);
-    this.#data.setUint16(8, checksumOffset(layers), true);
+    this.#data.setUint16(8, checksumOffset(layers.protocol), true);
     if (segmentBytes === 0) return true;
-    const headers = layers.protocol === PROTOCOL.tcp ? headersBytes(frame, layers) : 0;
+    const headers = layers.protocol === PROTOCOL.tcp ? tcpHeadersEnd(frame, layers) : 0;
     this.bytes[1] = layers.version === 4 ? GSO_TCPV4 : GSO_TCPV6;
     this.#data.setUint16(2, headers, true);
     this.#data.setUint16(4, segmentBytes, true);
@@ -80,7 +80,7 @@ export class NetHeader {
 /** Finishes the partial checksum of a frame for a guest that does not; the field holds the pseudo header's sum. */
 export function completeChecksum(frame: Uint8Array, layers: Layers): void {
   const { transportAt, end, protocol } = layers;
-  const field = transportAt + checksumOffset(layers);
+  const field = transportAt + checksumOffset(layers.protocol);
   let sum = 0;
   for (let at = transportAt; at + 1 < end; at += 2) sum += (frame[at] as number) * 256 + (frame[at + 1] as number);
   if ((end - transportAt) % 2 === 1) sum += (frame[end - 1] as number) * 256;

@@ -6,7 +6,7 @@
  * The memory is bounded: a place for each value of the hash's low bits. A flow that finds its place taken leaves it to the
  * one that is there until that has not been seen for some frames, and goes by its hash meanwhile; nothing flips back and forth.
  */
-import { flowHash } from './net-layers.ts';
+import { flowHash } from './flow-hash.ts';
 
 const PLACES = 1024;
 /** Frames of others that a place outlasts without one of its own. */

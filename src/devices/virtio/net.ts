@@ -9,6 +9,8 @@
  * steering has learned.
  * Left out: RSS and hash reports, UDP segmentation.
  */
+
+import { layersOf } from '../../base/frame-layers.ts';
 import { Chain } from './chain.ts';
 import type { FrameFifo } from './frame-fifo.ts';
 import { type Controlled, control } from './net-control.ts';
@@ -16,7 +18,6 @@ import { netFeatures, netFeaturesFit } from './net-features.ts';
 import { openFilter, wantsFrame } from './net-filter.ts';
 import { completeChecksum, NET_HEADER_BYTES, NetHeader } from './net-header.ts';
 import { ReceiveLanes } from './net-lanes.ts';
-import { layersOf } from './net-layers.ts';
 import type { FrameOffload, FramePort, NetEvents } from './net-port.ts';
 import { CONFIG, NET_PAIRS_MAX, type NetState, netLayout, VIRTIO_NET_F, VIRTIO_NET_S } from './net-state.ts';
 import { Steering } from './net-steering.ts';

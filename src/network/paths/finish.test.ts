@@ -1,9 +1,9 @@
 /** Checksums and segments that a guest left to us, against sums made byte by byte. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { layersOf } from '../../base/frame-layers.ts';
 import { Simulation } from '../simulation.testing.ts';
 import { Finisher, guestTakes } from './finish.ts';
-import { layersOf } from './layers.ts';
 
 interface Shape {
   readonly version: 4 | 6;

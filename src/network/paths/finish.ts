@@ -2,11 +2,12 @@
  * Finishes what a guest left to its device: checksums (virtio's NEEDS_CSUM: the field holds the pseudo header's sum) and
  * the cutting of large TCP packets into segments, for links and guests that take whole frames only.
  */
+
+import { checksumOffset, type Layers, layersOf, PROTOCOL, tcpHeadersEnd } from '../../base/frame-layers.ts';
 import { addToSum, foldChecksum } from '../checksum.ts';
 import type { GuestOffload } from '../guest-link.ts';
 import type { FrameOffload } from '../ports.ts';
 import { LONGEST_FRAME_BYTES } from './frame.ts';
-import { checksumOffset, type Layers, layersOf, TCP, tcpHeadersEnd } from './layers.ts';
 
 const FIN_AND_PUSH = 0x09;
 const CWR = 0x80;
@@ -19,7 +20,7 @@ export function guestTakes(frame: Uint8Array, offload: FrameOffload | undefined,
   const layers = guest.checksum ? layersOf(frame) : undefined;
   if (layers === undefined) return false;
   const { version, protocol, ipAt, transportAt } = layers;
-  const isPlain = version === 4 && protocol === TCP && transportAt === PLAIN_TRANSPORT_AT;
+  const isPlain = version === 4 && protocol === PROTOCOL.tcp && transportAt === PLAIN_TRANSPORT_AT;
   // Devices do not look behind IPv6's extension headers.
   if (!isPlain && (guest.largePacketBytes6 === undefined || (version === 6 && transportAt !== ipAt + 40))) return false;
   const largest = version === 4 ? guest.largePacketBytes : (guest.largePacketBytes6 ?? 0);
@@ -52,7 +53,7 @@ export class Finisher {
     segmentBytes: number,
     emit: (frame: Uint8Array) => boolean,
   ): boolean | undefined {
-    const dataAt = layers.protocol === TCP ? tcpHeadersEnd(frame, layers) : 0;
+    const dataAt = layers.protocol === PROTOCOL.tcp ? tcpHeadersEnd(frame, layers) : 0;
     if (dataAt === 0) return undefined;
     this.#bytes.set(frame.subarray(0, dataAt));
     const sequence = this.#view.getUint32(layers.transportAt + 4);
@@ -68,7 +69,7 @@ export class Finisher {
       const last = next === layers.end;
       this.#bytes[layers.transportAt + 13] = flags & ~((last ? 0 : FIN_AND_PUSH) | (index === 0 ? 0 : CWR));
       this.#setLengths(layers, end, frame, index);
-      this.#setChecksum(layers.transportAt + 16, TCP, this.#wholeSum(layers, end));
+      this.#setChecksum(layers.transportAt + 16, PROTOCOL.tcp, this.#wholeSum(layers, end));
       if (!emit(this.#bytes.subarray(0, end))) all = false;
       from = next;
       index += 1;
@@ -95,13 +96,13 @@ export class Finisher {
     view.setUint16(transportAt + 16, 0);
     const addresses = version === 4 ? addToSum(view, ipAt + 12, 8, 0) : addToSum(view, ipAt + 8, 32, 0);
     const lengthBytes = end - transportAt;
-    return addToSum(view, transportAt, lengthBytes, addresses + swapped(TCP) + swapped(lengthBytes));
+    return addToSum(view, transportAt, lengthBytes, addresses + swapped(PROTOCOL.tcp) + swapped(lengthBytes));
   }
 
   #setChecksum(field: number, protocol: number, sum: number): void {
     const checksum = foldChecksum(sum);
     // In UDP zero means that there is none (RFC 768).
-    this.#view.setUint16(field, protocol === TCP || checksum !== 0 ? checksum : 0xffff);
+    this.#view.setUint16(field, protocol === PROTOCOL.tcp || checksum !== 0 ? checksum : 0xffff);
   }
 }
 

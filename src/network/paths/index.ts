@@ -1,9 +1,10 @@
 /** The door of the paths: uplinks, virtual interfaces, and the table that maps one to the other. */
+
+export { checksumOffset, layersOf } from '../../base/frame-layers.ts';
 export type { CaptureOptions } from './capture.ts';
 export type { Condition } from './choose.ts';
 export type { MappingCounters, UplinkCounters } from './counters.ts';
 export { PATH_EVENTS, type PathEvent, type PathEventKind } from './events.ts';
-export { checksumOffset, layersOf } from './layers.ts';
 export { NetworkPaths, type PathOptions } from './network-paths.ts';
 export type { MonitorSettings } from './path-monitor.ts';
 export { LONGEST_SNAP_BYTES } from './pcapng.ts';

@@ -1,11 +1,12 @@
 /**
- * Where the IP and transport headers of a frame lie: behind tags, IPv4 options and IPv6 extension headers. For frames
- * that come with a checksum left to be done, or as a large packet to be cut, and for links that do that from offsets.
+ * Where the headers of an Ethernet frame lie: behind up to two VLAN tags (IEEE 802.1Q), IPv4 options and IPv6 extension
+ * headers, of TCP or UDP. Frames come from guests and from networks: every length is checked against the frame.
  */
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, typeAt, wordAt } from './frame.ts';
-
-export const TCP = 6;
-export const UDP = 17;
+// hot: a few loads for each frame
+const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
+const TAG_BYTES = 4;
+const MOST_TAGS = 2;
+export const PROTOCOL = { tcp: 6, udp: 17 } as const;
 /** Extension headers that may stand before the transport header (RFC 8200, section 4.1): hop-by-hop, routing, destination. */
 const EXTENSIONS: readonly number[] = [0, 43, 60];
 const MOST_EXTENSIONS = 4;
@@ -24,9 +25,9 @@ export function layersOf(frame: Uint8Array): Layers | undefined {
   const at = typeAt(frame);
   const type = wordAt(frame, at);
   const layers =
-    type === ETHERTYPE_IPV4 ? layersOf4(frame, at + 2) : type === ETHERTYPE_IPV6 ? layersOf6(frame, at + 2) : undefined;
+    type === ETHERTYPE.ipv4 ? layersOf4(frame, at + 2) : type === ETHERTYPE.ipv6 ? layersOf6(frame, at + 2) : undefined;
   if (layers === undefined || layers.end > frame.length) return undefined;
-  const least = layers.protocol === TCP ? 20 : layers.protocol === UDP ? 8 : Number.POSITIVE_INFINITY;
+  const least = layers.protocol === PROTOCOL.tcp ? 20 : layers.protocol === PROTOCOL.udp ? 8 : Number.POSITIVE_INFINITY;
   return layers.transportAt + least <= layers.end ? layers : undefined;
 }
 
@@ -52,7 +53,7 @@ function layersOf6(frame: Uint8Array, ipAt: number): Layers | undefined {
 
 /** Where the transport's checksum stands, from its header. */
 export function checksumOffset(protocol: number): number {
-  return protocol === TCP ? 16 : 6;
+  return protocol === PROTOCOL.tcp ? 16 : 6;
 }
 
 /** The bytes of the headers of a TCP packet, 0 where its data offset is broken. */
@@ -60,4 +61,24 @@ export function tcpHeadersEnd(frame: Uint8Array, { transportAt, end }: Layers): 
   const headerBytes = ((frame[transportAt + 12] ?? 0) >> 4) * 4;
   const at = transportAt + headerBytes;
   return headerBytes >= 20 && at <= end ? at : 0;
+}
+
+/** The 16-bit number at `at`, 0 beyond the end. */
+export function wordAt(frame: Uint8Array, at: number): number {
+  return ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
+}
+
+/** Where the type of the payload stands: behind the tags. */
+export function typeAt(frame: Uint8Array): number {
+  let at = 12;
+  for (let tag = 0; tag < MOST_TAGS; tag += 1) {
+    if (!isTag(wordAt(frame, at))) break;
+    at += TAG_BYTES;
+  }
+  return at;
+}
+
+/** Whether a type is that of a tag. */
+export function isTag(type: number): boolean {
+  return type === ETHERTYPE.vlan || type === ETHERTYPE.serviceVlan;
 }
