@@ -24,9 +24,7 @@ export interface NestedWork {
 
 /** Both levels in one session (guest/bench/levels). */
 export async function levelsGuest(image: GuestImage, work: NestedWork): Promise<Guest> {
-  // Twice at each level, of which the quicker counts: the first finds the translators at work on what has just booted.
-  const once = shorten(work.all, work.wanted);
-  const run = [...once, ...once].join(',');
+  const run = shorten(work.all, work.wanted).join(',');
   const words = [
     `${image.commandLine} kage.net=off kage.agent=off kage.run=/nested/levels`,
     ...[`levels.run=${run}`, `levels.permille=${work.permille}`],

@@ -113,7 +113,7 @@ test('a sparse file stays sparse when it is zeroed', async () => {
 });
 
 test('little is read and written at once where that is asked for, and comes by promises where it cannot be', async () => {
-  const path = image(1 << 20);
+  const path = image(2 << 20);
   const { backend, close } = await open(path, 'write', { quick: true });
   try {
     // The first may be slow, if the host is busy: then it rests.
@@ -123,7 +123,7 @@ test('little is read and written at once where that is asked for, and comes by p
     const small = new Uint8Array(512);
     assert.ok(await isSoon(() => backend.read(4096, [small]) === undefined));
     assert.deepEqual(small.subarray(99, 101), Uint8Array.of(0, 7));
-    const large = backend.read(0, [new Uint8Array(1 << 17)]);
+    const large = backend.read(0, [new Uint8Array((1 << 20) + 512)]);
     assert.ok(large instanceof Promise);
     await large;
     truncateSync(path, 4096);
