@@ -56,7 +56,7 @@ export function checksumOffset(protocol: number): number {
   return protocol === PROTOCOL.tcp ? 16 : 6;
 }
 
-/** The bytes of the headers of a TCP packet, 0 where its data offset is broken. */
+/** Where the payload of a TCP packet begins, 0 where its data offset is broken. */
 export function tcpHeadersEnd(frame: Uint8Array, { transportAt, end }: Layers): number {
   const headerBytes = ((frame[transportAt + 12] ?? 0) >> 4) * 4;
   const at = transportAt + headerBytes;

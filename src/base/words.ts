@@ -1,7 +1,7 @@
 /**
  * Words of 32 bits in memory that threads share. Every access is atomic and in one order for all threads (sequentially
  * consistent), so that a protocol between threads is the sequence of its accesses. Whoever writes one against this interface
- * can have all interleavings of it tried: a test gives it words that know who runs (machine/interrupts/interleavings.testing.ts).
+ * can have all interleavings of it tried: a test gives it words that know who runs (interleavings.testing.ts).
  */
 import type { Fields, Layout } from './struct.ts';
 

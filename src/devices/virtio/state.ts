@@ -5,7 +5,7 @@
  * interrupts) is in a block of the transport's.
  *
  *     straps      offered, config, queues[].sizeMax: set by the I/O thread, kept over every reset
- *     registers   status, accepted, queues[]: any processor thread
+ *     registers   status, accepted, queues[]: whichever processor thread the driver runs on
  *     positions   queues[].nextAvail, nextUsed, signalledUsed: the I/O thread
  */
 import { array, type Layout, struct, structs, type View } from '../../base/struct.ts';
