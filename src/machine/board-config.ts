@@ -12,7 +12,7 @@ import {
 import { LEAST_WEIGHT, MOST_PROCESSORS, MOST_WEIGHT, type ShareOptions } from '../hypervisor/index.ts';
 import { FEATURE, featuresOf, GUEST_FILES, IMSIC_EXTENSIONS, parseCpu, parseCpuModel } from '../isa/index.ts';
 import { DEFAULT_TRANSLATION, type PromotionMode, type TranslatorOptions } from '../translator/index.ts';
-import type { BoardConfig, MachineRoom } from './board.ts';
+import type { BoardConfig, MachineRoom } from './board-shape.ts';
 import { machineFrames } from './commons.ts';
 import type { Aia } from './interrupt-controller.ts';
 import { type PciOptions, planPci } from './pci-plan.ts';

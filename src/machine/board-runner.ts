@@ -3,7 +3,8 @@ import type { EngineCode, MachineMemory, Processor } from '../engine/index.ts';
 import { Runner, type RunnerOptions, type RunnerPorts } from '../hypervisor/index.ts';
 import { createDecoder, type Decoded, parseCpuModel } from '../isa/index.ts';
 import { type GuestCode, LocalTranslator, RemoteTranslator, type Translator } from '../translator/index.ts';
-import type { Board, BoardConfig } from './board.ts';
+import type { Board } from './board.ts';
+import type { BoardConfig } from './board-shape.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
 /** Steps between looks at the world: how long an interrupt may have to wait. */

@@ -14,7 +14,6 @@ import {
   Aclint,
   type BusBytes,
   type Device,
-  type DeviceClock,
   type Finish,
   GenerationId,
   type GuestMemory,
@@ -30,22 +29,17 @@ import {
   requesterOf,
   TestFinisher,
   Uart,
-  type VirtioDevice,
-  type VirtioState,
-  type Wiring,
   writeDevice,
 } from '../devices/index.ts';
 import {
   FRAME_BYTES,
   GuestPhysicalMap,
   MachineMemory,
-  type Policy,
   type ProtectionPlan,
   ProtectionTables,
   placeShadows,
   REACH,
   REQUEST,
-  type ShadowOptions,
   shadowBytes,
   vcpuState,
 } from '../engine/index.ts';
@@ -64,23 +58,18 @@ import {
   RUN,
   type Scheduled,
   type Scheduler,
-  type ShareOptions,
   Vcpu,
   World,
   worldBlock,
 } from '../hypervisor/index.ts';
 import { FEATURE, parseCpuModel } from '../isa/index.ts';
-import type { TranslatorOptions } from '../translator/index.ts';
+import type { BoardConfig, BoardPorts, SlotConfig, SlotDevice } from './board-shape.ts';
 import type { BootPlan } from './boot/index.ts';
 import { Commons, machineFrames, type Seat } from './commons.ts';
 import { EmptySlot } from './empty-slot.ts';
 import { FrameMemory } from './frame-memory.ts';
-import {
-  controllerBytes,
-  type InterruptController,
-  type InterruptOptions,
-  makeController,
-} from './interrupt-controller.ts';
+import { HYPERVISOR_START, SUPERVISOR_START } from './hart-start.ts';
+import { controllerBytes, type InterruptController, makeController } from './interrupt-controller.ts';
 import {
   type BoardFunction,
   type FunctionConfig,
@@ -91,83 +80,6 @@ import {
   pciBytes,
 } from './pci-functions.ts';
 import { VIRT, VIRTIO_SLOTS, virtioSlot } from './virt-map.ts';
-
-/** What is on the board: plain data, the same on every thread. */
-export interface BoardConfig extends InterruptOptions {
-  readonly harts: number;
-  /** Threads that run the harts; 0: one runs them in turns. */
-  readonly processors: number;
-  /** What the guest may claim of them. */
-  readonly share: ShareOptions;
-  /** Room for more partitions; absent: the machine is for one guest alone. */
-  readonly room?: MachineRoom;
-  readonly memoryBytes: number;
-  readonly codeBytes: number;
-  readonly width: 32 | 64;
-  readonly shared: boolean;
-  /** Features of the harts, bits of FEATURE. */
-  readonly features: bigint;
-  readonly misa: bigint;
-  readonly clock: 'real' | 'instructions';
-  /** The harts' extensions, and those emulated for them, as `--cpu` names them. */
-  readonly cpu: string;
-  /** Of another partition: whether its harts have the hypervisor extension of `cpu`. */
-  readonly nested?: boolean;
-  /** How hot code is translated; absent: it is interpreted. */
-  readonly translation?: TranslatorOptions;
-  /** Shadow tables of each hart. */
-  readonly shadows: ShadowOptions;
-  /** What is trapped by policy. */
-  readonly policies: readonly TrapPolicy[];
-  /** Places for code overlays; 0: none are made. */
-  readonly overlays: number;
-  /** Ports of PCI Express have interrupt relays; else plain wires. The machine's first partition says. */
-  readonly relay: boolean;
-  /** Every access is checked against its domain's protection table. */
-  readonly protection: boolean;
-  /** virtio-mmio devices, slot by slot. */
-  readonly slots: readonly SlotConfig[];
-  /** PCI Express: root ports and functions; absent: there is no root complex. */
-  readonly pci?: PciConfig;
-}
-
-/** What a machine for several partitions is made with. */
-export interface MachineRoom {
-  readonly partitions: number;
-  readonly vcpus: number;
-  /** Guest memory of all of them together. */
-  readonly memoryBytes: number;
-  /** For their blocks. */
-  readonly blockBytes: number;
-}
-
-/** A policy by the name that the operator gave it. */
-export interface TrapPolicy extends Policy {
-  readonly name: string;
-}
-
-export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock';
-  /** Distinguishes devices of a kind: disk0, disk1. */
-  readonly id: string;
-  /** Queues of a disk, pairs of queues of a network interface. Default 1. */
-  readonly queues?: number;
-}
-
-/** A slot's device: made by the machine's owner, who knows backends. */
-export type MakeSlot = (slot: SlotConfig, wiring: Wiring) => SlotDevice;
-
-/** A device in a slot, of whatever kind. */
-export type SlotDevice = VirtioDevice<VirtioState>;
-
-export interface BoardPorts {
-  readonly clock: DeviceClock;
-  readonly slot: MakeSlot;
-  /** The host's processors have total store order: most fences cost nothing then. */
-  readonly hasTotalStoreOrder?: boolean;
-  /** Layout of a slot's device, before it exists. */
-  slotLayout(slot: SlotConfig): AnyLayout;
-}
 
 interface Mapped {
   readonly base: number;
@@ -183,26 +95,6 @@ const LOCK_BYTES = 64;
 const CONFIG_BYTES = 64 * 1024;
 /** Looking at a vCPU's fresh pages may drop its write translations: not for a page or two. */
 const FRESH_LEAST = 63;
-
-/** CSRs of a hart that starts in supervisor mode over the built-in SBI. */
-const SUPERVISOR_START = {
-  pmpaddr0: (1n << 54n) - 1n,
-  pmpcfg0: 0x1fn,
-  medeleg: 0xb1ffn,
-  mideleg: 0x222n,
-  mcounteren: 7n,
-  scounteren: 7n,
-  // STCE, PBMTE, ADUE, CBZE, CBCFE, CBIE.
-  menvcfg: (7n << 61n) | 0xf0n,
-  // SE, ENVCFG, CSRIND, AIA, IMSIC.
-  mstateen0: (3n << 62n) | (7n << 58n),
-} as const;
-
-/** Further, with the hypervisor extension: a guest's calls, its guest-page faults and virtual instructions; all of mstateen0. */
-const HYPERVISOR_START = {
-  medeleg: SUPERVISOR_START.medeleg | 0xf0_0400n,
-  mstateen0: (1n << 64n) - 1n,
-} as const;
 
 export class Board {
   readonly config: BoardConfig;

@@ -5,9 +5,10 @@ import { OperatorError } from '../base/errors.ts';
 import { type Processor, shadowBytes } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
 import { FEATURE } from '../isa/index.ts';
-import { Board, type BoardConfig } from './board.ts';
+import { Board } from './board.ts';
 import { type BoardOptions, boardConfig, extensionsOf, partitionConfig } from './board-config.ts';
 import { tellOfFrames } from './board-runner.ts';
+import type { BoardConfig } from './board-shape.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 

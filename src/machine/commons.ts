@@ -14,7 +14,7 @@ import { array, type Layout, roundUp, struct, structs, type View } from '../base
 import { FRAME_BYTES, FRESH_PAGES, MachineMemory, type MemoryShape } from '../engine/index.ts';
 import { Exclusion, exclusionBlock, MOST_PROCESSORS, Scheduler, type SchedulerShape } from '../hypervisor/index.ts';
 import { ringHotBell } from '../translator/index.ts';
-import type { BoardConfig } from './board.ts';
+import type { BoardConfig } from './board-shape.ts';
 import { readConfig, writeConfig } from './config-bytes.ts';
 import { MachineInterrupts } from './interrupts/index.ts';
 import { VIRT } from './virt-map.ts';

@@ -1,5 +1,5 @@
 /** A board's configuration as bytes in shared memory, for threads that receive no message. */
-import type { BoardConfig } from './board.ts';
+import type { BoardConfig } from './board-shape.ts';
 
 const WIDE = '$bigint';
 

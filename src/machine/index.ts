@@ -3,17 +3,10 @@
 export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';
 export { type BalloonReport, balloonReport, setBalloon } from './balloon.ts';
-export {
-  Board,
-  type BoardConfig,
-  type BoardPorts,
-  DOORBELL,
-  type MakeSlot,
-  type SlotConfig,
-  type TrapPolicy,
-} from './board.ts';
+export { Board, DOORBELL } from './board.ts';
 export { type BoardOptions, boardConfig, checkPartition, extensionsOf, partitionConfig } from './board-config.ts';
 export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
+export type { BoardConfig, BoardPorts, MakeSlot, SlotConfig, TrapPolicy } from './board-shape.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
 export { Commons, TRANSLATOR } from './commons.ts';

@@ -15,7 +15,8 @@ import {
   type Wiring,
 } from '../devices/index.ts';
 import type { FrameOffload, GuestOffload } from '../network/index.ts';
-import type { Board, SlotConfig, SlotDevice } from './board.ts';
+import type { Board } from './board.ts';
+import type { SlotConfig, SlotDevice } from './board-shape.ts';
 import type { FrameMemory } from './frame-memory.ts';
 import type { HostPorts } from './host-ports.ts';
 import { TICKS_PER_MS, TIMEBASE_HZ } from './virt-map.ts';

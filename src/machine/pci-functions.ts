@@ -10,7 +10,7 @@ import {
   PciTransport,
   virtioKind,
 } from '../devices/index.ts';
-import type { BoardPorts, SlotConfig, SlotDevice } from './board.ts';
+import type { BoardPorts, SlotConfig, SlotDevice } from './board-shape.ts';
 import { highPcieWindow, VIRT } from './virt-map.ts';
 
 /** A virtio device and its place: plain data, the same on every thread. */

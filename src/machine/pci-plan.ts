@@ -1,7 +1,7 @@
 /** Which of a machine's devices are PCI Express functions, and where: from its options. */
 import { OperatorError } from '../base/errors.ts';
 import { BLOCK_QUEUES_MAX, checkPlan, type FunctionPlan, NET_PAIRS_MAX, type PortPlan } from '../devices/index.ts';
-import type { SlotConfig } from './board.ts';
+import type { SlotConfig } from './board-shape.ts';
 import type { FunctionConfig, PciConfig } from './pci-functions.ts';
 
 /** A device in a place of its own. */

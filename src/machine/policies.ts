@@ -5,7 +5,7 @@
 import { OperatorError } from '../base/errors.ts';
 import { MOST_POLICIES } from '../engine/index.ts';
 import { COMPRESSED_ROWS, CSR_BY_NAME, ROWS } from '../isa/index.ts';
-import type { TrapPolicy } from './board.ts';
+import type { TrapPolicy } from './board-shape.ts';
 
 const READS: ReadonlyMap<string, string> = new Map([
   ['rdtime', 'time'],

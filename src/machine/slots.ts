@@ -1,6 +1,6 @@
 /** The virtio devices that a machine has, from its options; the same list on every thread. */
 import { VirtioBalloon, VirtioBlock, VirtioConsole, VirtioNet, VirtioRng, VirtioVsock } from '../devices/index.ts';
-import type { BoardPorts, SlotConfig } from './board.ts';
+import type { BoardPorts, SlotConfig } from './board-shape.ts';
 
 /** Console with the agent's port, entropy, network, balloon, sockets, disks: in this order, so that disks can be added behind. */
 export function slotsOf(options: {

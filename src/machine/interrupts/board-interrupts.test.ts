@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../../base/assert.ts';
-import { Board, type BoardPorts } from '../board.ts';
+import { Board } from '../board.ts';
 import { type BoardOptions, boardConfig, partitionConfig } from '../board-config.ts';
+import type { BoardPorts } from '../board-shape.ts';
 import { boardStats } from '../board-stats.ts';
 import { Commons } from '../commons.ts';
 import { forkBoard, prepareFork } from '../fork.ts';
