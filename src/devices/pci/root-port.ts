@@ -6,9 +6,8 @@
  * A card is one device of up to eight functions. Requests of its functions pass upstream while Bus Master Enable of the
  * port is set, as their own is; INTx passes always.
  */
-import type { SharedLock } from '../../base/lock.ts';
 import { type Layout, struct, structs, type View } from '../../base/struct.ts';
-import type { AccessBytes, Block, Device } from '../device.ts';
+import type { AccessBytes, Device } from '../device.ts';
 import type { BarDescription } from './bar.ts';
 import { type AddressRange, type AddressSpace, type Bridge, Bus } from './bus.ts';
 import { accessControl, advancedErrors, msix, subsystem } from './capabilities.ts';
@@ -16,11 +15,10 @@ import type { ResetDepth } from './config-space.ts';
 import { expressRootPort } from './express.ts';
 import { functionLayout, PciFunction } from './function.ts';
 import type { FunctionDescription } from './function-description.ts';
-import type { AddressEpoch, Upstream } from './function-wiring.ts';
+import type { FunctionWiring, Upstream } from './function-wiring.ts';
 import { bridgeHeader } from './header.ts';
 import { Slot, slotLayout } from './slot.ts';
 import { BRIDGE_CONTROL, COMMAND, HEADER } from './spec.ts';
-import type { RequesterId, TransactionPort } from './transaction.ts';
 
 const VENDOR_RED_HAT = 0x1b36;
 const ROOT_PORT = 0x000c;
@@ -43,17 +41,8 @@ export interface RootPortOptions {
   readonly hasCard: boolean;
 }
 
-export interface RootPortWiring {
-  readonly name: string;
-  /** Of `RootPort.layout`. */
-  readonly block: Block;
-  readonly lock: SharedLock;
-  readonly requester: RequesterId;
-  /** Where its own interrupts go. */
-  readonly port: TransactionPort;
-  readonly isMultiFunction: boolean;
-  readonly epoch: AddressEpoch;
-}
+/** `block`: of `RootPort.layout`. It is on the root bus, and its own interrupts go to `port`. */
+export type RootPortWiring = Omit<FunctionWiring, 'upstream' | 'doorbell'>;
 
 export class RootPort implements Device, Bridge, Upstream {
   static readonly layout = layout;
