@@ -373,6 +373,16 @@ test('a restored guest is told that its streams are gone, once', () => {
   assert.deepEqual([...bench.memory.bytes(event.gpa, 4)], [0, 0, 0, 0]);
 });
 
+test('a restored device takes no host port again that a closed socket of the guest may still have', () => {
+  const { bench, device, io } = new VsockGuest();
+  const first = device.connect(80, new VsockLog());
+  const other = bench.plug(new VirtioVsock(bench.wiring, io));
+  restore(other.layout, other.state, JSON.parse(JSON.stringify(save(device.layout, device.state))));
+  other.resume();
+  const again = other.connect(80, new VsockLog());
+  assert.equal(again.hostPort, first.hostPort + 1);
+});
+
 for (const transport of TRANSPORTS) {
   test(`property, over ${transport}: whatever the sizes, pauses and buffers, both ends get what the other sent`, () => {
     for (let seed = 1; seed <= 12; seed++) echoes(new Random(seed), transport);

@@ -41,13 +41,16 @@ const PIECE_BYTES = 1 << 16;
 export const VSOCK_CONNECTIONS_MAX = 1024;
 /** While so many refusals wait for buffers of the guest's, nothing more is taken from it. */
 const REFUSALS_MAX = 256;
-/** Host ports of streams that the host begins, as Firecracker's. */
+/** Host ports of streams that the host begins, as Firecracker's: so many from here on. */
 const FIRST_OWN_PORT = 2 ** 30;
+const OWN_PORTS = 2 ** 30;
 
 const fields = {
   ...virtioFields(3, CONFIG.end),
   /** The guest is to be told that all its streams are gone. */
   resetNews: 'u32',
+  /** Host ports taken for streams that the host begins, modulo 2^30; kept over resets, saved: see #ownPort. */
+  ownPorts: 'u32',
 } as const;
 const layout = struct('virtio-vsock', fields);
 
@@ -98,7 +101,6 @@ export class VirtioVsock extends VirtioDevice<View<typeof fields>> implements Vs
   #anyPort: ((request: VsockRequest) => void) | undefined;
   /** Events that have to come later than the call that they follow from. */
   readonly #notes: (() => void)[] = [];
-  #nextOwnPort = FIRST_OWN_PORT;
   #resetsSeen = 0;
 
   /** `io` on the I/O thread only. */
@@ -182,9 +184,10 @@ export class VirtioVsock extends VirtioDevice<View<typeof fields>> implements Vs
   }
 
   protected override serve(notified: number): void {
+    // First, so that no stream begins before the guest gives up those of old.
+    if (this.state.resetNews !== 0) this.#sendReset();
     if ((notified >>> TRANSMIT) & 1) this.#transmit();
     if (this.#ready.size > 0 || this.#refusals.length > 0) this.#deliver();
-    if (this.state.resetNews !== 0) this.#sendReset();
   }
 
   /** Guest to host. */
@@ -407,11 +410,18 @@ export class VirtioVsock extends VirtioDevice<View<typeof fields>> implements Vs
     this.#refusals.length = 0;
   }
 
+  /**
+   * A host port that was not used lately, not by the machine that this one was restored from either: its guest may still
+   * have a socket of the stream that was there (Linux keeps one that it has closed for 8 s, until our RST), and refuse ours.
+   */
   #ownPort(guestPort: number): number {
+    const { state } = this;
+    let port: number;
     do {
-      this.#nextOwnPort = this.#nextOwnPort === 2 ** 31 ? FIRST_OWN_PORT : this.#nextOwnPort + 1;
-    } while (this.#connections.has(keyOf(guestPort, this.#nextOwnPort)));
-    return this.#nextOwnPort;
+      state.ownPorts = (state.ownPorts + 1) % OWN_PORTS;
+      port = FIRST_OWN_PORT + state.ownPorts;
+    } while (this.#connections.has(keyOf(guestPort, port)));
+    return port;
   }
 
   #broken(what: 'chain-format' | 'dma'): false {
