@@ -87,8 +87,11 @@ describe('a twin', requires('apt'), () => {
     const mac = await told(first, `echo 1 > /page; ${address}`);
     const [one, two] = [await first.fork(), await first.fork()];
     assert.deepEqual([one.info.publish, first.info.publish.length], [[], 1]);
-    const link = 'while [ "$(cat /sys/class/net/eth0/carrier)" != 1 ]; do sleep 0.1; done';
-    const macs = await Promise.all([one, two].map((twin) => told(twin, `${link}; ${address}`)));
+    // Their first commands: each of two packets is answered.
+    const twoPackets = 'ping -c 2 -i 0.2 -W 5 10.0.2.2 | grep -o "[0-9]* packets received"';
+    const received = await Promise.all([one, two].map((twin) => told(twin, twoPackets)));
+    assert.deepEqual(received, ['2 packets received', '2 packets received']);
+    const macs = await Promise.all([one, two].map((twin) => told(twin, address)));
     assert.equal(new Set([mac, ...macs]).size, 3, `${mac}, ${macs}`);
     assert.equal(await told(first, address), mac);
     const drawn = 'head -c 16 /dev/urandom | od -An -tx1';

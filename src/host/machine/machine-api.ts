@@ -311,7 +311,7 @@ export interface MachineHandle extends AsyncDisposable {
   writeConsole(bytes: Uint8Array): void;
   /** What the console said lately, 256 KiB of it at most. */
   consoleHistory(): Uint8Array;
-  /** Resolves when the guest agent says it is ready. */
+  /** Resolves when the guest agent says it is ready, and a twin has its hardware address and sees its link. */
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;

@@ -367,10 +367,13 @@ export class LocalMachine implements MachineHandle, Member {
   async ready(signal?: AbortSignal): Promise<void> {
     await this.#agent.session.ready(signal);
     await this.#snapshots.booted;
+    await this.#readdressing?.settled(signal);
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
+    // A twin's first command finds the network.
+    await this.#readdressing?.settled(options.signal);
     return await execute(this.#agent.session, argv, options);
   }
 
