@@ -56,6 +56,7 @@ describe('kage run: from flags to the machine', () => {
     [['--nested', ...own], { kernel: 'K', nested: true }],
     [['--nested', 'off', '--combined-shadows', 'off', ...own], { kernel: 'K', nested: false, combinedShadows: false }],
     [['--relay', 'off', ...own], { kernel: 'K', relay: false }],
+    [['--interrupt-rate', '5000', ...own], { kernel: 'K', interruptRate: 5000 }],
     [['--no-agent', '--code-memory', '32M', ...own], { kernel: 'K', agent: false, codeMemoryBytes: 32 << 20 }],
     [
       ['--append', 'debug'],

@@ -265,6 +265,7 @@ function addRun(
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
     .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
+    .option('--interrupt-rate <count>', 'interrupts a second of a PCI Express function at most; 30000 by default')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')

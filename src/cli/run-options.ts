@@ -74,6 +74,7 @@ export interface RunFlags {
   readonly nested?: string;
   readonly combinedShadows?: string;
   readonly relay?: string;
+  readonly interruptRate?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
@@ -169,6 +170,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
     ...(flags.relay === undefined ? {} : { relay: parseSwitch(flags.relay, '--relay') }),
+    ...(flags.interruptRate === undefined
+      ? {}
+      : { interruptRate: parseCount(flags.interruptRate, '--interrupt-rate', 100, 10_000_000) }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
     ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),

@@ -21,6 +21,11 @@ export interface Requests {
   dataOf(row: number, place: number): number;
   /** The message is the VMM's. */
   take(row: number, place: number): void;
+  /**
+   * Bit n: the VMM is not told of pin n + 1 for now, it looks by itself; bit 4: nor of messages. What is noted after this is
+   * told of, where the bits say so, or was noted before. A plain wire tells of all.
+   */
+  hold(row: number, kinds: number): void;
   /** When the oldest came, in 100 ns; 0: there is none. */
   takeSince(row: number): number;
   putSince(row: number, since: number): void;

@@ -41,6 +41,8 @@ export interface BoardConfig extends InterruptOptions {
   readonly overlays: number;
   /** Ports of PCI Express have interrupt relays; else plain wires. The machine's first partition says. */
   readonly relay: boolean;
+  /** Interrupts a second that a function of PCI Express may have at most; the first partition says that, too. */
+  readonly interruptRate: number;
   /** Every access is checked against its domain's protection table. */
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */

@@ -159,6 +159,11 @@ export interface MachineOptions {
    */
   readonly relay?: boolean;
   /**
+   * Interrupts a second that a PCI Express function may have, 100 to 10,000,000; what is more waits for some milliseconds,
+   * and equal ones become one. Default 30,000. By the instruction clock nobody waits.
+   */
+  readonly interruptRate?: number;
+  /**
    * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
    * with an IMSIC at each hart.
    */
@@ -203,6 +208,7 @@ export type PartitionOptions = Omit<
   | 'promotion'
   | 'overlay'
   | 'relay'
+  | 'interruptRate'
   | 'traps'
   | 'trapLog'
   | 'gdbPort'

@@ -65,6 +65,7 @@ const savedOptions = record({
   nested: optional(truth),
   combinedShadows: optional(truth),
   relay: optional(truth),
+  interruptRate: optional(integer(100, 10_000_000)),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
   pci: optional(pciOptions),
