@@ -25,7 +25,7 @@ interface Start {
   readonly words: Int32Array;
 }
 
-export class Storm {
+export class Storm implements AsyncDisposable {
   readonly #worker: Worker;
   readonly #words = new Int32Array(new SharedArrayBuffer(8));
   readonly #ended: Promise<unknown>;
@@ -52,6 +52,10 @@ export class Storm {
   async stop(): Promise<void> {
     Atomics.store(this.#words, AT.stop, 1);
     await this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }
 
