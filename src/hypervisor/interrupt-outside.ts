@@ -9,6 +9,8 @@ export interface Requests {
   detach(row: number): void;
   /** Whose record it is; undefined: nobody's. */
   requesterOf(row: number): number | undefined;
+  /** Index of the first word of what is counted of it, in the words that the service has, too. */
+  countersAt(row: number): number;
   counters(row: number): { readonly interrupts: number; readonly merged: number; readonly dropped: number };
   readonly pendingWords: number;
   /** Bit n: pin n + 1 is asserted. Bit 4 + n: it rose since that was last taken. Reading changes nothing. */

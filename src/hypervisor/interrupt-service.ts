@@ -66,6 +66,9 @@ export function serviceLayout(rows: number): Layout<ReturnType<typeof fields>> {
 
 type ServiceOffsets = { readonly [name in keyof ReturnType<typeof fields>]: number };
 
+/** From `polls` to `empty`. */
+export const SERVICE_COUNTER_WORDS = 8;
+
 /** Held for microseconds. */
 export interface ServiceLock {
   tryAcquire(): boolean;
@@ -172,6 +175,11 @@ export class InterruptService {
         }
       });
     });
+  }
+
+  /** Index of the first word of what was counted of everybody, SERVICE_COUNTER_WORDS of them. */
+  get countersAt(): number {
+    return this.#index('polls');
   }
 
   /** What was counted of everybody. */

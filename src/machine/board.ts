@@ -334,7 +334,7 @@ export class Board {
   }
 
   /** Who interrupts by PCI Express, as the partition's fabric numbers them. */
-  get #requesters(): number[] {
+  get requesters(): number[] {
     const { pci } = this.config;
     return pci === undefined
       ? []
@@ -350,7 +350,7 @@ export class Board {
 
   /** Its functions interrupt nobody any more: it ends, and others do not know it soon. */
   leaveInterrupts(): void {
-    this.commons.interrupts?.leave(this.partition, this.#requesters);
+    this.commons.interrupts?.leave(this.partition, this.requesters);
   }
 
   /** Every virtio device, whatever its transport. */
@@ -501,7 +501,7 @@ export class Board {
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
-    const functions = this.#requesters.map((requester) => {
+    const functions = this.requesters.map((requester) => {
       const lines = Array.from({ length: INTX_PINS }, (_, pin) => must(this.pci).lineOf(requester, pin + 1));
       return { requester, sources: lines.map((line) => VIRT.pcieEcam.irq + line) };
     });

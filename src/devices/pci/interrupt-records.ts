@@ -69,6 +69,9 @@ export function recordLayout(identifiers: number): Layout<RecordFields> {
   return struct('interruptRecord', fields(identifiers));
 }
 
+/** From `interrupts` to `garbage`. */
+export const RECORD_COUNTER_WORDS = 8;
+
 const GONE = 0xffff_ffff;
 
 /** Zero says that nothing waits. */
@@ -141,6 +144,11 @@ export class InterruptRecords {
     const count = (name: 'interrupts' | 'merged' | 'overflows' | 'garbage') =>
       counted(this.#words, this.#index(row, name));
     return { interrupts: count('interrupts'), merged: count('merged'), dropped: count('overflows') + count('garbage') };
+  }
+
+  /** Index of the first of its counters' words, RECORD_COUNTER_WORDS of them. */
+  countersAt(row: number): number {
+    return this.#index(row, 'interrupts');
   }
 
   /** By whoever forwards the function's transaction, before anybody is told of it. `ticks`: the time in 100 ns. */

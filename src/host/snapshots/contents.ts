@@ -112,6 +112,7 @@ const address: Shape<string> = (value, at) => {
 const savedBoard = record({
   vcpus: listOf(record({ state: object, hart: object }), 4096),
   devices: mapOf(object, 256),
+  interrupts: optional(object),
 }) as Shape<unknown> as Shape<SavedBoard>;
 
 export const snapshotState = record({

@@ -151,6 +151,8 @@ for (const relay of [true, false]) {
     const saved = saveBoard(board);
     const restored = Board.create(boardConfig(options), ports);
     restoreBoard(restored, saved, 'x');
+    assert.deepEqual(boardStats(restored).interrupts, boardStats(board).interrupts, 'its counters go on');
+    assert.equal(must(boardStats(restored).interrupts).interrupts, 301);
     // As resumeBoard does, but for the devices, which know nothing of what this test did to their functions.
     restored.interrupts.drive();
     must(restored.pci).drive();

@@ -55,6 +55,7 @@ function recordsWith(records: Requests, others: Partial<Requests>): Requests {
     attach: (requester) => records.attach(requester),
     detach: (row) => records.detach(row),
     requesterOf: (row) => records.requesterOf(row),
+    countersAt: (row) => records.countersAt(row),
     counters: (row) => records.counters(row),
     pins: (row) => records.pins(row),
     takeRise: (row, pin) => records.takeRise(row, pin),
