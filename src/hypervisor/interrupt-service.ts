@@ -14,7 +14,8 @@
  * letting go. All interleavings of small programs are tried (machine/interrupts/relay-model.test.ts).
  *
  * A function that interrupts more than so often in a window of time is deferred: what it asks for stays where it was
- * noted until the window has ended. That a pin fell is told at once: a guest is not to look for who holds its line.
+ * noted until the window has ended, and a relay tells of it no more until then. That a pin fell is told at once: a guest is
+ * not to look for who holds its line.
  */
 import { AssertionError, must } from '../base/assert.ts';
 import { array, type Layout, struct, structs } from '../base/struct.ts';
