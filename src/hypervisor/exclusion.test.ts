@@ -3,51 +3,46 @@ import { test } from 'node:test';
 import type { MachineMemory } from '../engine/index.ts';
 import { Exclusion, exclusionBlock } from './exclusion.ts';
 
-function exclusion(): Exclusion {
+function exclusion(): { readonly of: Exclusion; readonly buffer: SharedArrayBuffer } {
   const buffer = new SharedArrayBuffer(exclusionBlock.sizeBytes);
-  return new Exclusion({ buffer } as unknown as MachineMemory, 0);
+  return { of: new Exclusion({ buffer } as unknown as MachineMemory, 0), buffer };
 }
 
 test('what is done within counts as inside, and no longer', () => {
   const barrier = exclusion();
   const done: string[] = [];
-  const isInside = (): boolean => !barrier.within(1, () => false) && barrier.isUp;
+  const inside = new Int32Array(barrier.buffer, exclusionBlock.offset.inside, 2);
+  const act = (): boolean => {
+    done.push(`inside ${inside.join()}`);
+    return true;
+  };
+  assert.equal(barrier.of.within(1, act), true);
   assert.equal(
-    barrier.within(0, () => done.push('done') === 1),
-    true,
-  );
-  assert.equal(
-    barrier.within(0, () => false),
+    barrier.of.within(0, () => false),
     false,
     'its result',
   );
-  assert.throws(() => barrier.within(0, () => assert.fail('of the act')));
-  // It waits for nobody.
-  assert.ok(barrier.exclude(() => done.push('excluded')));
-  assert.deepEqual(done, ['done', 'excluded']);
-  assert.equal(isInside(), false);
+  assert.throws(() => barrier.of.within(0, () => assert.fail('of the act')));
+  assert.deepEqual([...inside], [0, 0]);
+  // So it waits for nobody.
+  assert.ok(barrier.of.exclude(() => done.push('excluded')));
+  assert.deepEqual(done, ['inside 0,1', 'excluded']);
 });
 
-test('a processor that is inside stays inside, also while somebody waits for it', () => {
-  const barrier = exclusion();
-  assert.ok(barrier.tryEnter(3));
-  let excluded = false;
-  // The other side of the barrier, on this thread: it is up, and its act has to wait.
+test('a processor that is inside stays inside; one that is outside is not let in while others are kept out', () => {
+  const { of } = exclusion();
+  assert.ok(of.tryEnter(3));
+  assert.ok(of.within(3, () => true));
+  let waited = false;
+  of.leave(3);
   assert.ok(
-    barrier.within(3, () => {
-      assert.equal(excluded, false);
-      return true;
-    }),
-  );
-  barrier.leave(3);
-  assert.ok(
-    barrier.exclude(() => {
-      excluded = true;
+    of.exclude(() => {
+      waited = true;
       assert.equal(
-        barrier.within(3, () => assert.fail('nobody is let in')),
+        of.within(3, () => assert.fail('nobody is let in')),
         false,
       );
     }),
   );
-  assert.ok(excluded);
+  assert.ok(waited);
 });

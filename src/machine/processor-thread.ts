@@ -7,8 +7,8 @@
  *          -> nobody -> sleep until the bell rings or a timer is due ---------> next
  */
 import { must } from '../base/assert.ts';
-import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts';
 import type { QuickDisk } from '../devices/index.ts';
+import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts';
 import { NOBODY, type Runner, type Vcpu } from '../hypervisor/index.ts';
 import { AttachedBoards } from './attached-boards.ts';
 import { Board } from './board.ts';
