@@ -26,7 +26,10 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
     let door: GuestMemory | undefined;
     const reached = once(() => board().deviceMemory(slot));
     const dma = (): GuestMemory => (door ??= board().dmaMemory(slot, reached()));
-    const lock = once(() => board().lockOf(device));
+    const place = once(() => ({
+      lock: board().lockOf(device),
+      func: board().pci?.functions.find((one) => one.device === device)?.func,
+    }));
     const device: VirtioBlock = new VirtioBlock(wiring, {
       disk,
       memory: {
@@ -35,16 +38,17 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
         spans: (gpa, sizeBytes, access) => dma().spans(gpa, sizeBytes, access),
       },
       run: (act) => {
-        const held = lock();
-        if (!held.tryAcquire()) return false;
+        const { lock, func } = place();
+        if (!lock.tryAcquire()) return false;
         try {
           return board().exclusion.within(processor, () => {
+            func?.settle();
             const isDone = act();
             reached().settle();
             return isDone;
           });
         } finally {
-          held.release();
+          lock.release();
         }
       },
     });
