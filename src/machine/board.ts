@@ -122,6 +122,8 @@ export class Board {
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #models: { readonly model: Model; readonly lock: SharedLock }[] = [];
+  /** What was looked up there. */
+  readonly #lockOf = new Map<Model, SharedLock>();
   readonly #locks: Int32Array;
   readonly #seat: Seat;
   /** Linear addresses of the harts' shadows. */
@@ -370,7 +372,12 @@ export class Board {
 
   /** Shared by a device and its transport, by an APLIC and its child. */
   lockOf(device: Model): SharedLock {
-    return must(this.#models.find(({ model }) => model === device)).lock;
+    let lock = this.#lockOf.get(device);
+    if (lock === undefined) {
+      ({ lock } = must(this.#models.find(({ model }) => model === device)));
+      this.#lockOf.set(device, lock);
+    }
+    return lock;
   }
 
   /** The SBI's console is the UART. */

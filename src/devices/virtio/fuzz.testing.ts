@@ -14,7 +14,8 @@ import type { PciFunction } from '../pci/index.ts';
 import { VirtioBalloon } from './balloon.ts';
 import { type AnyVirtioDevice, Bench, type TransportKind } from './bench.testing.ts';
 import { VirtioBlock } from './block.ts';
-import type { BlockBackend } from './block-backend.ts';
+import { TwoThreadBlock } from './block-at-once.testing.ts';
+import type { BlockBackend, QuickDisk } from './block-backend.ts';
 import { VirtioConsole } from './console.ts';
 import type { MmioWindow } from './driver-registers.testing.ts';
 import { EchoDevice } from './echo-device.testing.ts';
@@ -28,7 +29,7 @@ import { partialFrame } from './net-frames.testing.ts';
 import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
-import type { IoPorts } from './virtio-device.ts';
+import type { IoPorts, Wiring } from './virtio-device.ts';
 import { VirtioVsock } from './vsock.ts';
 import { CID_FIRST_GUEST, VsockHeader, type VsockOp } from './vsock-packet.ts';
 import type { VsockEvents, VsockRequest, VsockStream } from './vsock-port.ts';
@@ -40,13 +41,14 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
+export const FUZZED_DEVICES = ['echo', 'block', 'quick-block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
   balloon: VirtioBalloon.layout,
   echo: EchoDevice.layout,
   block: VirtioBlock.layout,
+  'quick-block': VirtioBlock.layout,
   console: VirtioConsole.layout,
   net: VirtioNet.layout,
   rng: VirtioRng.layout,
@@ -58,6 +60,10 @@ const SEND_STYLE: Style = { readable: [12, 60, 1400], writable: [] };
 /** Of a control queue: class and command, data, answer. */
 const CONTROL_STYLE: Style = { readable: [2, 4, 12, 40], writable: [1] };
 const NET_PAIRS = 2;
+const BLOCK_STYLES: readonly Style[] = [
+  { readable: [16, 512, 1024], writable: [1] },
+  { readable: [16], writable: [512, 4096, 1] },
+];
 /** By queue; queues beyond begin again. */
 const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
   balloon: [
@@ -68,10 +74,8 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
     { readable: [20, 600], writable: [16, 1024] },
     { readable: [1], writable: [4096] },
   ],
-  block: [
-    { readable: [16, 512, 1024], writable: [1] },
-    { readable: [16], writable: [512, 4096, 1] },
-  ],
+  block: BLOCK_STYLES,
+  'quick-block': BLOCK_STYLES,
   console: [RECEIVE_STYLE, { readable: [8, 300], writable: [] }],
   net: [RECEIVE_STYLE, SEND_STYLE, CONTROL_STYLE, SEND_STYLE, CONTROL_STYLE],
   rng: [
@@ -270,6 +274,30 @@ function bringUp({ registers, transport }: Bench, rings: Rings, random: Random):
   registers.setStatus(15);
 }
 
+/** Half of the notifications find the device free, and a quarter of the transfers a disk that makes wait. */
+function quickBlockSubject(wiring: Wiring, io: IoPorts, memory: HostileMemory, random: Random): Subject {
+  const backend = new MoodyBackend(random);
+  const quick = new MemoryBackend(backend.sizeBytes);
+  const disk: QuickDisk = {
+    read: (offset, into) => {
+      quick.read(offset, into);
+      return !random.oneIn(4);
+    },
+    write: (offset, from) => {
+      quick.write(offset, from);
+      return !random.oneIn(4);
+    },
+  };
+  const run = (act: () => boolean): boolean => {
+    memory.begin();
+    return random.oneIn(2) && act();
+  };
+  return {
+    make: () => new TwoThreadBlock(wiring, { memory: io.memory, disk, run }, { ...io, backend, queues: 3 }),
+    host: () => undefined,
+  };
+}
+
 function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, random: Random): Subject {
   const io: IoPorts = { ...bench.io, memory: bench.reach(memory) };
   const { wiring } = bench;
@@ -286,6 +314,8 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         host: () => undefined,
       };
     }
+    case 'quick-block':
+      return quickBlockSubject(wiring, io, memory, random);
     case 'rng': {
       let ticks = 0n;
       const rngIo = {

@@ -4,8 +4,8 @@
  */
 
 export { type BalloonIo, type BalloonStatistics, type PageRange, VirtioBalloon } from './balloon.ts';
-export { type BlockCounters, type BlockIo, VirtioBlock } from './block.ts';
-export { type BlockBackend, SECTOR_BYTES, totalBytes } from './block-backend.ts';
+export { type BlockAtOnce, type BlockCounters, type BlockIo, VirtioBlock } from './block.ts';
+export { type BlockBackend, type QuickDisk, SECTOR_BYTES, totalBytes } from './block-backend.ts';
 export { BLOCK_QUEUES_MAX } from './block-config.ts';
 export { type ConsoleIo, DEFAULT_CONSOLE_PORTS, VirtioConsole } from './console.ts';
 export type { ConsolePort, ConsolePortOptions } from './console-port.ts';
@@ -22,7 +22,7 @@ export { type EntropySource, type RngIo, VirtioRng } from './rng.ts';
 export type { Violation } from './spec.ts';
 export type { VirtioState } from './state.ts';
 export type { VirtioTransport } from './transport.ts';
-export { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
+export { type AtOncePorts, type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 export { VirtioVsock, type VsockCounters, type VsockIo } from './vsock.ts';
 export { CID_FIRST_GUEST, CID_LAST_GUEST } from './vsock-packet.ts';
 export type { VsockEvents, VsockFailure, VsockRequest, VsockStream } from './vsock-port.ts';

@@ -1,5 +1,5 @@
 /** Opens the drives of a machine: all of them, or none. */
-import { ForkableDisk, type OpenDisk, openDisk } from '../storage/index.ts';
+import { ForkableDisk, type OpenDisk, openDisk, type QuickFilePlace } from '../storage/index.ts';
 import type { DriveOptions } from './machine-api.ts';
 
 export interface OpenedDrive extends OpenDisk {
@@ -31,6 +31,11 @@ export async function openDrives(
     const disk = new ForkableDisk(backend, () => opened.close());
     return { ...forkableDrive(disk, options), identity, ...(temporary === undefined ? {} : { temporary }) };
   });
+}
+
+/** Of drives in their order: files of those that processors' threads may read and write at once, by device. */
+export function quickPlaces(drives: readonly OpenedDrive[]): Record<string, QuickFilePlace> {
+  return Object.fromEntries(drives.flatMap(({ place }, i) => (place === undefined ? [] : [[`disk${i}`, place]])));
 }
 
 /** The drives of a twin. */

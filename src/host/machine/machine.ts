@@ -58,7 +58,7 @@ import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
-import type { OpenedDrive } from './drives.ts';
+import { type OpenedDrive, quickPlaces } from './drives.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
@@ -249,7 +249,7 @@ export class LocalMachine implements MachineHandle, Member {
       // What takes time and needs nothing of what follows: guest memory is read, threads get ready.
       saved?.readMemory(this.board);
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks, networks });
-      if (!home && isReal) this.home.start();
+      if (!home && isReal) this.home.start(config.room === undefined ? quickPlaces(parts.drives) : {});
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));

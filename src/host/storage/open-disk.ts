@@ -5,6 +5,7 @@
 import type { BlockBackend } from '../../devices/index.ts';
 import type { Overlay } from './overlay.ts';
 import { openOverlayFile, openTemporaryOverlay } from './overlay-file.ts';
+import type { QuickFilePlace } from './quick-file.ts';
 import { fileIdentity, openRawFile } from './raw-file.ts';
 
 export interface DiskOptions {
@@ -26,6 +27,8 @@ export interface DiskOptions {
 
 export interface OpenDisk {
   readonly backend: BlockBackend;
+  /** Where small requests may be done at once, on other threads too: the file, whose content is the disk's. */
+  readonly place?: QuickFilePlace;
   /** What the guest writes, where that is kept in no file of the operator's. */
   readonly temporary?: Overlay;
   /**
@@ -45,8 +48,9 @@ export async function openDisk(options: DiskOptions): Promise<OpenDisk> {
   const quick = options.quick === true && (mode === 'write' || mode === 'read-only');
   const file = await openRawFile(path, { readOnly: mode !== 'write', quick, ...lock });
   const close = (): Promise<void> => file.close();
-  if (mode === 'write') return { backend: file, identity: () => fileIdentity(path), close };
-  if (mode === 'read-only') return { backend: file, identity: async () => file.identity, close };
+  const place = file.place === undefined ? {} : { place: file.place };
+  if (mode === 'write') return { backend: file, ...place, identity: () => fileIdentity(path), close };
+  if (mode === 'read-only') return { backend: file, ...place, identity: async () => file.identity, close };
   try {
     const folder = options.temporaryFolder === undefined ? {} : { folder: options.temporaryFolder };
     const overlay =

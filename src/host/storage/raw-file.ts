@@ -5,9 +5,11 @@
  */
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { OperatorError } from '../../base/errors.ts';
 import { type BlockBackend, SECTOR_BYTES } from '../../devices/index.ts';
 import { type DiskLock, lockDisk } from './disk-lock.ts';
+import type { QuickFilePlace } from './quick-file.ts';
 import { NodeFile } from './storage-file.ts';
 
 const ZERO_CHUNK_BYTES = 1 << 20;
@@ -108,6 +110,8 @@ export class RawFile implements BlockBackend {
   readonly path: string;
   /** Changes when the file's content was changed by anybody: what an overlay remembers of its base. */
   readonly identity: string;
+  /** Where requests may be done at once: what another thread needs for that. */
+  readonly place: QuickFilePlace | undefined;
   readonly #file: NodeFile;
   readonly #quick: boolean;
   readonly #lock: DiskLock;
@@ -128,15 +132,16 @@ export class RawFile implements BlockBackend {
     this.identity = identityOf(stat);
     this.readOnly = readOnly;
     this.#quick = quick;
+    this.place = quick ? { path: resolve(path), readOnly, device: stat.dev, inode: stat.ino } : undefined;
   }
 
   read(offset: number, into: readonly Uint8Array[]): Promise<void> | void {
-    if (this.#quick && this.#file.readNow(offset, into)) return;
+    if (this.#quick && this.#file.quick.read(offset, into)) return;
     return this.#file.read(offset, into);
   }
 
   write(offset: number, from: readonly Uint8Array[]): Promise<void> | void {
-    if (this.#quick && this.#file.writeNow(offset, from)) return;
+    if (this.#quick && this.#file.quick.write(offset, from)) return;
     return this.#file.write(offset, from);
   }
 

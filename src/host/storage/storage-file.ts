@@ -3,11 +3,9 @@
  * writes go on until all is transferred. The overlay works over this interface, so that its tests can crash a file
  * between any two operations.
  */
-import { readvSync, writevSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { HostError } from '../../base/errors.ts';
-import { totalBytes } from '../../devices/index.ts';
-import { Patience } from './patience.ts';
+import { QuickFile } from './quick-file.ts';
 
 export interface StorageFile {
   /** Fills all of `into`; rejects at the end of the file. */
@@ -20,18 +18,18 @@ export interface StorageFile {
 
 /** The host's IOV_MAX is 1024; Node passes the list on as it is. */
 const PIECES_MAX = 512;
-/** What the host has in its page cache takes 3 us for a page done at once, and 25 by way of a thread (measured). */
-const QUICK_BYTES = 1 << 20;
 
 export class NodeFile implements StorageFile {
   readonly #handle: FileHandle;
   readonly #path: string;
-  readonly #patience = new Patience(() => performance.now());
+  /** Little at once, on this thread. */
+  readonly quick: QuickFile;
 
   /** Takes the handle over; `path` is for messages. */
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
     this.#path = path;
+    this.quick = new QuickFile(() => this.#handle.fd);
   }
 
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
@@ -51,29 +49,6 @@ export class NodeFile implements StorageFile {
       if (bytesWritten === 0) throw new HostError('disk-full', `${this.#path} took nothing at ${offset}`);
       offset += bytesWritten;
       left = behind(left, bytesWritten);
-    }
-  }
-
-  /**
-   * Reads little at once, on this thread, as long as the file answers fast; false: nothing came of it, and `read` is to be
-   * asked, errors included.
-   */
-  readNow(offset: number, into: readonly Uint8Array[]): boolean {
-    return this.#now(into, () => readvSync(this.#handle.fd, into, offset));
-  }
-
-  /** The same for writing. */
-  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
-    return this.#now(from, () => writevSync(this.#handle.fd, from, offset));
-  }
-
-  #now(pieces: readonly Uint8Array[], transfer: () => number): boolean {
-    const sizeBytes = totalBytes(pieces);
-    if (sizeBytes > QUICK_BYTES || !this.#patience.isThere) return false;
-    try {
-      return this.#patience.timed(transfer) === sizeBytes;
-    } catch {
-      return false;
     }
   }
 
