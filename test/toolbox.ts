@@ -1,5 +1,6 @@
 /**
- * Debian tools that tests and benchmarks compare against (QEMU as the oracle, gdb-multiarch, the cross compiler).
+ * Debian tools that tests and benchmarks compare against (QEMU as the oracle, its disk tools and
+ * nbdkit, gdb-multiarch, the cross compiler).
  * Packages come through src/host/debian and are unpacked into the user's cache folder: nothing is installed on the
  * host, no root is needed. Small wrappers start each program through the loader unpacked with it, so that the
  * release of the host does not matter and callers spawn one path.
@@ -42,6 +43,10 @@ const rows = {
     },
     programs: { 'qemu-system-riscv64': ['-L', '$root/usr/share/qemu'] },
   },
+  disks: {
+    fetch: (options) => fetchWithLibraries('qemu-utils-nbdkit', ['qemu-utils', 'nbdkit'], options),
+    programs: { 'qemu-img': [], 'qemu-io': [], 'qemu-nbd': [], nbdkit: [] },
+  },
   gdb: {
     fetch: (options) => fetchWithLibraries('gdb-multiarch', ['gdb-multiarch', 'libpython3-stdlib'], options),
     programs: { 'gdb-multiarch': ['--data-directory=$root/usr/share/gdb'] },
@@ -71,7 +76,7 @@ const rows = {
 } satisfies Record<string, ToolRow>;
 
 export type ToolName = keyof typeof rows;
-export const toolNames: readonly ToolName[] = ['qemu', 'gdb', 'sessions', 'cross'];
+export const toolNames: readonly ToolName[] = ['qemu', 'disks', 'gdb', 'sessions', 'cross'];
 
 /** Path of a program, for `spawn`; it exists once its tool is provided. */
 export function programPath(program: ProgramName): string {

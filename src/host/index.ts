@@ -30,6 +30,7 @@ export {
   removeImage,
 } from './images/index.ts';
 export {
+  absoluteDrive,
   type BalloonReport,
   type CaptureOptions,
   type CodeExplanation,
