@@ -1,6 +1,6 @@
 /** The door of the disks on Node: raw files, qcow2 images, copy-on-write overlays, by what the operator says. */
 export { ForkableDisk } from './forkable-disk.ts';
-export { isNbdUri } from './nbd/uri.ts';
+export { isNbdUri } from './nbd/index.ts';
 export { type DiskOptions, type OpenDisk, openDisk } from './open-disk.ts';
 export type { Overlay } from './overlay.ts';
 export { type OpenOverlay, type OverlayBase, openOverlayFile, openTemporaryOverlay } from './overlay-file.ts';

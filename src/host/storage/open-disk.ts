@@ -3,8 +3,10 @@
  * copy-on-write overlay over it that is kept or thrown away. Everything that was opened is closed together.
  */
 import { createHash } from 'node:crypto';
+import { OperatorError } from '../../base/errors.ts';
 import type { BlockBackend } from '../../devices/index.ts';
 import { type ImageFormat, imageFormat } from './image-format.ts';
+import { isNbdUri, openNbd } from './nbd/index.ts';
 import type { Overlay } from './overlay.ts';
 import { type OverlayBase, openOverlayFile, openTemporaryOverlay } from './overlay-file.ts';
 import { openQcow2 } from './qcow2/index.ts';
@@ -47,7 +49,10 @@ export interface OpenDisk {
   close(): Promise<void>;
 }
 
-type Image = Pick<OpenDisk, 'backend' | 'identity' | 'close'>;
+interface Image extends Pick<OpenDisk, 'backend' | 'identity' | 'close'> {
+  /** What an overlay over it remembers it by, where it has no identity. */
+  readonly label?: string;
+}
 
 /** Throws OperatorError where the operator can help. */
 export async function openDisk(options: DiskOptions): Promise<OpenDisk> {
@@ -89,6 +94,7 @@ async function openWhole(options: DiskOptions): Promise<OpenDisk> {
 async function openImage(options: DiskOptions): Promise<Image> {
   const { path, mode } = options;
   const readOnly = mode !== 'write';
+  if (isNbdUri(path)) return await openExport(options, readOnly);
   const format = await imageFormat(
     path,
     options.format,
@@ -109,9 +115,37 @@ async function openImage(options: DiskOptions): Promise<Image> {
   };
 }
 
+async function openExport(options: DiskOptions, readOnly: boolean): Promise<Image> {
+  const { path, format, reconnectDelay } = options;
+  if (format === 'qcow2') {
+    throw new OperatorError(
+      'disk-format',
+      `${path} cannot be qcow2: exports are raw disks`,
+      'Let the server open the image: qemu-nbd -f qcow2 FILE',
+    );
+  }
+  const { disk, close } = await openNbd(path, {
+    readOnly,
+    ...(reconnectDelay === undefined ? {} : { reconnectDelay }),
+  });
+  return {
+    backend: disk,
+    label: `${path}, ${disk.sizeBytes} bytes`,
+    identity: () =>
+      Promise.reject(
+        new OperatorError(
+          'disk-without-identity',
+          `Nobody can tell whether ${path} is changed between a snapshot and its use`,
+          'Take the snapshot without that drive, or copy the disk into a file.',
+        ),
+      ),
+    close,
+  };
+}
+
 /** What an overlay lies over: an overlay's header has room for so much of an identity. */
-async function asBase(path: string, { backend, identity }: Image): Promise<OverlayBase> {
-  const whole = await identity();
+async function asBase(path: string, { backend, identity, label }: Image): Promise<OverlayBase> {
+  const whole = label ?? (await identity());
   return {
     ...{ path, sizeBytes: backend.sizeBytes, readOnly: true },
     identity: whole.length <= 256 ? whole : createHash('sha256').update(whole).digest('hex'),

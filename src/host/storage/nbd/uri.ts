@@ -2,6 +2,8 @@
  * Where an NBD server is and what it exports (the NBD project's doc/uri.md):
  *
  *     nbd://HOST[:PORT]/EXPORT    nbd+unix:///EXPORT?socket=PATH    nbds:// and nbds+unix:// by TLS
+ *
+ * With `tls-certificates=FOLDER` and `tls-hostname=NAME` behind the question mark, as libnbd has it.
  */
 import { OperatorError } from '../../../base/errors.ts';
 
@@ -14,6 +16,10 @@ export interface NbdServer {
   /** '': the server's default. */
   readonly exportName: string;
   readonly tls: boolean;
+  /** A folder with ca-cert.pem. */
+  readonly certificates?: string;
+  /** Whom the server's certificate must name, if not the host. */
+  readonly tlsHost?: string;
 }
 
 export function isNbdUri(text: string): boolean {
@@ -24,17 +30,23 @@ export function isNbdUri(text: string): boolean {
 export function parseNbdUri(text: string): NbdServer {
   try {
     const uri = new URL(text);
-    const tls = uri.protocol.startsWith('nbds');
+    const certificates = uri.searchParams.get('tls-certificates');
+    const tlsHost = uri.searchParams.get('tls-hostname');
+    const tls = {
+      tls: uri.protocol.startsWith('nbds'),
+      ...(certificates === null ? {} : { certificates }),
+      ...(tlsHost === null ? {} : { tlsHost }),
+    };
     const exportName = decodeURIComponent(uri.pathname.replace(/^\//, ''));
     if (Buffer.byteLength(exportName) > EXPORT_BYTES_MAX) throw new RangeError('too long a name');
     if (uri.protocol.endsWith('+unix:')) {
       const path = uri.searchParams.get('socket');
       if (path === null || path === '' || uri.host !== '') throw new RangeError('no socket');
-      return { address: { path }, exportName, tls };
+      return { address: { path }, exportName, ...tls };
     }
     if (uri.hostname === '') throw new RangeError('no host');
     const host = uri.hostname.replace(/^\[(.*)\]$/, '$1');
-    return { address: { host, port: uri.port === '' ? DEFAULT_PORT : Number(uri.port) }, exportName, tls };
+    return { address: { host, port: uri.port === '' ? DEFAULT_PORT : Number(uri.port) }, exportName, ...tls };
   } catch (error) {
     throw new OperatorError(
       'nbd-uri',
