@@ -10,7 +10,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   cacheFolder,
@@ -31,6 +31,8 @@ interface ToolRow {
   readonly programs: Readonly<Record<string, readonly string[]>>;
   /** Programs that these start themselves, with the folder or the name under which they lie in the packages. */
   readonly parts?: Readonly<Record<string, string>>;
+  /** Other files that callers name, with their place in the folder of libraries. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 const gccParts = 'usr/libexec/gcc-cross/riscv64-linux-gnu';
@@ -46,6 +48,11 @@ const rows = {
   disks: {
     fetch: (options) => fetchWithLibraries('qemu-utils-nbdkit', ['qemu-utils', 'nbdkit'], options),
     programs: { 'qemu-img': [], 'qemu-io': [], 'qemu-nbd': [], nbdkit: [] },
+    // nbdkit looks for short names where it would be installed.
+    files: {
+      'nbdkit-file-plugin.so': 'nbdkit/plugins/nbdkit-file-plugin.so',
+      'nbdkit-cache-filter.so': 'nbdkit/filters/nbdkit-cache-filter.so',
+    },
   },
   gdb: {
     fetch: (options) => fetchWithLibraries('gdb-multiarch', ['gdb-multiarch', 'libpython3-stdlib'], options),
@@ -84,6 +91,11 @@ export function programPath(program: ProgramName): string {
   return join(wrapperFolder(name), 'bin', program);
 }
 
+/** Path of a file that a tool brings along. */
+export function toolFile(tool: ToolName, file: string): string {
+  return join(wrapperFolder(tool), 'files', file);
+}
+
 export type ProgramName = { [N in ToolName]: keyof (typeof rows)[N]['programs'] }[ToolName];
 
 /** Whether `name` is unpacked already. */
@@ -113,6 +125,10 @@ export async function provide(name: ToolName, say: (line: string) => void): Prom
       for (const [part, place] of Object.entries(row.parts ?? {})) {
         const path = place === gccParts ? join(place, await onlyEntry(join(root, place)), part) : place;
         await writeWrapper(join(folder, 'parts'), part, root, path, []);
+      }
+      await mkdir(join(folder, 'files'));
+      for (const [file, place] of Object.entries(row.files ?? {})) {
+        await symlink(join(root, 'usr/lib', hostLayout().triplet, place), join(folder, 'files', file));
       }
     });
     return undefined;
@@ -146,11 +162,14 @@ async function onlyEntry(folder: string): Promise<string> {
   return entry;
 }
 
+function hostLayout(): { readonly triplet: string; readonly loader: string } {
+  return process.arch === 'arm64'
+    ? { triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' }
+    : { triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' };
+}
+
 async function writeWrapper(folder: string, name: string, root: string, path: string, args: string[]): Promise<void> {
-  const [triplet, loader] =
-    process.arch === 'arm64'
-      ? ['aarch64-linux-gnu', 'ld-linux-aarch64.so.1']
-      : ['x86_64-linux-gnu', 'ld-linux-x86-64.so.2'];
+  const { triplet, loader } = hostLayout();
   const libraries = join(root, 'usr/lib', triplet);
   const words = ['--library-path', libraries, '--argv0', name, join(root, path), ...args];
   const text = [

@@ -1,12 +1,22 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+/**
+ * Disks as users have them: qcow2 images against QEMU's own tools, a guest that makes its system on one and boots from
+ * it, and NBD servers that die under a guest at work.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createQcow2 } from '../../src/host/storage/index.ts';
 import { requires } from '../capability.ts';
-import { runQcow2Oracle } from './qcow2-oracle.testing.ts';
+import { debianImage, Guest } from './guest.testing.ts';
+import { NbdServerProcess } from './nbd-servers.testing.ts';
+import { assertClean, qemuImg, runQcow2Oracle } from './qcow2-oracle.testing.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'kagemusha-storage-system-'));
-after(() => rmSync(folder, { recursive: true }));
+const MiB = 2 ** 20;
+const folder = mkdtempSync(join(tmpdir(), 'kagemusha-storage-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
 
 test(
   'qcow2: random operations, ours and those of QEMU by turns, with QEMU as the judge',
@@ -15,3 +25,101 @@ test(
     for (let seed = 1; seed <= 12; seed++) await runQcow2Oracle(folder, seed);
   },
 );
+
+/** Copies the running system to a file system on /dev/vda, with a first process that tells of it. */
+const install = `
+set -e
+mke2fs /dev/vda > /dev/null
+modprobe ext4
+mkdir /disk; mount -t ext4 -o discard /dev/vda /disk
+cd /disk; mkdir proc sys dev run tmp root
+cp -a /bin /sbin /lib /usr /etc . 2> /dev/null || :
+head -c 2000000 /dev/urandom > data; md5sum data > sum
+printf '%s\\n' '#!/bin/sh' 'cd /; md5sum -c sum && echo "booted from qcow2"' 'poweroff -f' > hello; chmod +x hello
+head -c 12000000 /dev/urandom > gone; sync; rm gone; sync
+fstrim /disk
+cd /; umount /disk`;
+
+test('a guest makes its system on a qcow2 image over another, and boots from it; what it discards takes no room', {
+  ...requires('apt', 'disks'),
+  timeout: 240_000,
+}, async () => {
+  const base = join(folder, 'base.qcow2');
+  const disk = join(folder, 'system.qcow2');
+  await createQcow2(base, { sizeBytes: 192 * MiB, compression: 'zstd' });
+  await createQcow2(disk, { sizeBytes: 256 * MiB, backing: { name: 'base.qcow2', format: 'qcow2' } });
+  const { kernel, initrd, commandLine } = await debianImage();
+  const machine = { kernel, initrd, append: commandLine, memoryBytes: 256 * MiB, cpus: 2, drives: [{ file: disk }] };
+  {
+    await using guest = await Guest.start(machine);
+    const { code, stderr } = await guest.run(install);
+    assert.equal(code, 0, stderr);
+    await guest.machine.stop();
+  }
+  assertClean(disk, 'after the guest');
+  const used = (JSON.parse(qemuImg('check', '--output=json', disk)) as { 'allocated-clusters': number })[
+    'allocated-clusters'
+  ];
+  assert.ok(used * 65536 < 90 * MiB, `${used} clusters are allocated`);
+  assert.ok(statSync(base).size < MiB);
+  await using guest = await Guest.start({ ...machine, append: `${commandLine} root=/dev/vda rw init=/hello` });
+  await guest.shows(/booted from qcow2/);
+  await guest.machine.exited;
+});
+
+/** Numbered records, each acknowledged before the next; nothing is flushed unless it is asked for. */
+const load = `
+i=0
+while [ ! -e /stop ]; do
+  i=$((i + 1)); printf '%511d\\n' $i | dd of=/dev/vda bs=512 seek=$i conv=notrunc oflag=direct 2> /dev/null || break
+  echo $i > /count
+done
+[ -e /stop ] && echo sound > /end || echo broken > /end`;
+const isAsWritten = `n=$(cat /count); i=0
+while [ $i -lt $n ]; do i=$((i + 1)); printf '%511d\\n' $i; done > /want
+dd if=/dev/vda bs=512 skip=1 count=$n iflag=direct 2> /dev/null | cmp - /want && echo same $n`;
+const goesOn = 'a=$(cat /count); while [ "$(cat /count)" = "$a" ]; do sleep 0.1; done';
+
+test('NBD servers that are killed and come back under load: the guest waits, or errs, as asked, and loses nothing', {
+  ...requires('apt', 'disks'),
+  timeout: 240_000,
+}, async () => {
+  qemuImg('create', '-q', '-f', 'raw', join(folder, 'kit.raw'), '16M');
+  qemuImg('create', '-q', '-f', 'qcow2', join(folder, 'qemu.qcow2'), '16M');
+  await using kit = NbdServerProcess.nbdkit(join(folder, 'kit.raw'), join(folder, 'kit.sock'));
+  await using qemu = NbdServerProcess.qemuNbd(join(folder, 'qemu.qcow2'), 'qcow2', join(folder, 'qemu.sock'));
+  await Promise.all([kit.start(), qemu.start()]);
+  const { kernel, initrd, commandLine } = await debianImage();
+  await using guest = await Guest.start({
+    ...{ kernel, initrd, append: commandLine, memoryBytes: 256 * MiB, cpus: 2 },
+    drives: [{ file: kit.uri, reconnectDelay: 120 }, { file: qemu.uri }],
+  });
+  await guest.run(
+    `(setsid sh -c '${load.replaceAll("'", "'\\''")}' > /dev/null 2>&1 &); while [ ! -e /count ]; do sleep 0.1; done`,
+  );
+  for (let death = 0; death < 3; death++) {
+    await guest.run(goesOn);
+    await kit.kill();
+    await sleep(300);
+    await kit.start();
+  }
+  await guest.run(`${goesOn}; touch /stop; while [ ! -e /end ]; do sleep 0.1; done`);
+  assert.match((await guest.run(`cat /end; ${isAsWritten}`)).stdout, /sound\nsame \d+/);
+
+  const write = 'printf "%511d\\n" 77 | dd of=/dev/vdb bs=512 seek=7 conv=notrunc,fsync oflag=direct 2>&1';
+  assert.equal((await guest.run(write)).code, 0);
+  await qemu.kill();
+  const { code, stdout } = await guest.run(write);
+  assert.notEqual(code, 0);
+  assert.match(stdout, /Input\/output error/);
+  await qemu.start();
+  assert.equal(
+    (
+      await guest.run(
+        `until ${write}; do sleep 0.1; done > /dev/null; dd if=/dev/vdb bs=512 skip=7 count=1 | grep -c 77`,
+      )
+    ).stdout,
+    '1\n',
+  );
+  await guest.machine.stop();
+});
