@@ -3,12 +3,13 @@
  * it, and NBD servers that die under a guest at work.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createQcow2 } from '../../src/host/storage/index.ts';
+import { runPowerCuts } from '../../src/host/storage/qcow2/power-cut.testing.ts';
 import { requires } from '../capability.ts';
 import { debianImage, Guest } from './guest.testing.ts';
 import { NbdServerProcess } from './nbd-servers.testing.ts';
@@ -25,6 +26,20 @@ test(
     for (let seed = 1; seed <= 12; seed++) await runQcow2Oracle(folder, seed);
   },
 );
+
+test('qcow2: power may be cut at any write: QEMU finds no error and no leak either', requires('disks'), async () => {
+  const path = join(folder, 'cut.qcow2');
+  let count = 0;
+  for (let seed = 1; seed <= 6; seed++) {
+    const sample = (medium: Uint8Array): void => {
+      if (count++ % 23 !== 0) return;
+      writeFileSync(path, medium);
+      assertClean(path, `seed ${seed}, medium ${count}`);
+    };
+    await runPowerCuts({ seed, clusterBytes: [512, 1024, 4096][seed % 3] ?? 512, withErrors: seed % 2 === 0, sample });
+  }
+  assert.ok(count > 400, `${count} media`);
+});
 
 /** Copies the running system to a file system on /dev/vda, with a first process that tells of it. */
 const install = `

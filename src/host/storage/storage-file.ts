@@ -27,6 +27,7 @@ export class NodeFile implements StorageFile {
   readonly #handle: FileHandle;
   readonly #path: string;
   readonly #patience = new Patience(() => performance.now());
+  #syncFailure: HostError | undefined;
 
   /** Takes the handle over; `path` is for messages. */
   constructor(handle: FileHandle, path: string) {
@@ -77,8 +78,18 @@ export class NodeFile implements StorageFile {
     }
   }
 
-  sync(): Promise<void> {
-    return this.#handle.datasync();
+  /**
+   * Once it has failed it fails for good: the system may have dropped what it could not write, and its next answer would
+   * not speak of that any more.
+   */
+  async sync(): Promise<void> {
+    if (this.#syncFailure !== undefined) throw this.#syncFailure;
+    try {
+      await this.#handle.datasync();
+    } catch (error) {
+      this.#syncFailure = new HostError('disk-sync', `${this.#path} did not reach the medium`, { cause: error });
+      throw this.#syncFailure;
+    }
   }
 
   close(): Promise<void> {
