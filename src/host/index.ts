@@ -73,3 +73,4 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { createQcow2, type NewQcow2 } from './storage/index.ts';
