@@ -25,7 +25,7 @@ export interface DiskOptions {
   /** Of an overlay's disk, if it is to be larger than the file. */
   readonly sizeBytes?: number;
   readonly lockFolder?: string;
-  /** Of raw files, `write` and `read-only`: as RawFileOptions.quick. */
+  /** Of files, `write` and `read-only`: as RawFileOptions.quick. */
   readonly quick?: boolean;
   /** False: a qcow2 image that names a file below it is refused. Default true. */
   readonly backing?: boolean;
@@ -100,13 +100,13 @@ async function openImage(options: DiskOptions): Promise<Image> {
     options.format,
     `Say it: format=qcow2, or format=raw if ${path} is a raw disk`,
   );
-  if (format === 'qcow2') {
-    const backing = options.backing === undefined ? {} : { backing: options.backing };
-    const { disk, identity, close } = await openQcow2(path, { readOnly, ...backing, ...lockOf(options) });
-    return { backend: disk, identity, close };
-  }
   // An overlay's own doings are in the order of its promises.
   const quick = options.quick === true && (mode === 'write' || mode === 'read-only');
+  if (format === 'qcow2') {
+    const backing = options.backing === undefined ? {} : { backing: options.backing };
+    const { disk, identity, close } = await openQcow2(path, { readOnly, quick, ...backing, ...lockOf(options) });
+    return { backend: disk, identity, close };
+  }
   const file = await openRawFile(path, { readOnly, quick, ...lockOf(options) });
   return {
     backend: file,

@@ -13,6 +13,10 @@ export interface StorageFile {
   /** Fills all of `into`; rejects at the end of the file. */
   read(offset: number, into: readonly Uint8Array[]): Promise<void>;
   write(offset: number, from: readonly Uint8Array[]): Promise<void>;
+  /** Little, at once, as long as the file answers fast; false: nothing came of it, ask `read`, for errors too. */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
+  /** The same for writing. */
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   /** What was written before survives a crash of the host. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -55,15 +59,10 @@ export class NodeFile implements StorageFile {
     }
   }
 
-  /**
-   * Reads little at once, on this thread, as long as the file answers fast; false: nothing came of it, and `read` is to be
-   * asked, errors included.
-   */
   readNow(offset: number, into: readonly Uint8Array[]): boolean {
     return this.#now(into, () => readvSync(this.#handle.fd, into, offset));
   }
 
-  /** The same for writing. */
   writeNow(offset: number, from: readonly Uint8Array[]): boolean {
     return this.#now(from, () => writevSync(this.#handle.fd, from, offset));
   }

@@ -28,6 +28,18 @@ export class ImageFile {
     this.#sizeBytes = Math.max(this.#sizeBytes, offset + totalBytes(from));
   }
 
+  /** As StorageFile.readNow. */
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    if (offset + totalBytes(into) > this.#sizeBytes) return false;
+    return this.#file.readNow?.(offset, into) ?? false;
+  }
+
+  /** As StorageFile.writeNow, within the file. */
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    if (offset + totalBytes(from) > this.#sizeBytes) return false;
+    return this.#file.writeNow?.(offset, from) ?? false;
+  }
+
   sync(): Promise<void> {
     return this.#file.sync();
   }

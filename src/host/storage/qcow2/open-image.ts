@@ -27,6 +27,8 @@ export interface Qcow2Options {
   readonly lockFolder?: string;
   /** False: an image that names a file below it is refused. Default true. */
   readonly backing?: boolean;
+  /** As RawFileOptions.quick, of the image and the files below it. */
+  readonly quick?: boolean;
 }
 
 /** An open image. */
@@ -63,7 +65,12 @@ async function openLink(path: string, options: Qcow2Options, above: Set<string>)
     if (!readOnly) await makeWritable(path, image);
     const { backing } = image.metadata.header;
     below = backing === undefined ? undefined : await openBelow(path, backing, options, above);
-    const disk = new Qcow2Disk({ ...image, readOnly, ...(below === undefined ? {} : { backing: below.backend }) });
+    const disk = new Qcow2Disk({
+      ...image,
+      readOnly,
+      quick: options.quick ?? false,
+      ...(below === undefined ? {} : { backing: below.backend }),
+    });
     return asOpen(path, disk, lock, below);
   } catch (error) {
     await below?.close();
@@ -154,6 +161,6 @@ async function openBelow(
     const { disk, identity, close } = await openLink(file, { ...options, readOnly: true }, above);
     return { backend: disk, identity, close };
   }
-  const raw = await openRawFile(file, { readOnly: true, ...lock });
+  const raw = await openRawFile(file, { readOnly: true, quick: options.quick ?? false, ...lock });
   return { backend: raw, identity: async () => raw.identity, close: () => raw.close() };
 }

@@ -94,8 +94,13 @@ class Trial {
       }
       const bytes = sectors.length * SECTOR_BYTES;
       const offset = first * SECTOR_BYTES;
-      const done = isZero ? disk.writeZeroes(offset, bytes) : disk.write(offset, [new Uint8Array(bytes).fill(value)]);
-      pending.push(done.then(() => sectors.forEach((sector) => written.set(sector, value))).catch(() => {}));
+      const done = async (): Promise<void> =>
+        await (isZero ? disk.writeZeroes(offset, bytes) : disk.write(offset, [new Uint8Array(bytes).fill(value)]));
+      pending.push(
+        done()
+          .then(() => sectors.forEach((sector) => written.set(sector, value)))
+          .catch(() => {}),
+      );
     }
     if (random.oneIn(3)) pending.push(this.#discard(disk, busy));
     if (random.oneIn(2)) pending.push(this.#flushSoon(disk));

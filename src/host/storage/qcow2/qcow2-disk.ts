@@ -46,6 +46,8 @@ export interface Qcow2Parts {
   readonly readOnly: boolean;
   /** What lies below; the caller's. */
   readonly backing?: BlockBackend;
+  /** Little is read and written at once, on the caller's thread, where tables and file are fast. Default false. */
+  readonly quick?: boolean;
 }
 
 export class Qcow2Disk implements BlockBackend {
@@ -55,6 +57,7 @@ export class Qcow2Disk implements BlockBackend {
   readonly #file: ImageFile;
   readonly #backing: BlockBackend | undefined;
   readonly #clusterBytes: number;
+  readonly #quick: boolean;
   readonly #claims = new ClusterClaims();
   /** Transfers that run on places of the file. */
   readonly #transfers = new Set<Promise<unknown>>();
@@ -62,7 +65,8 @@ export class Qcow2Disk implements BlockBackend {
   /** By place; the oldest first. */
   readonly #unpacked = new Map<number, Promise<Uint8Array>>();
 
-  constructor({ metadata, file, commits, readOnly, backing }: Qcow2Parts) {
+  constructor({ metadata, file, commits, readOnly, backing, quick }: Qcow2Parts) {
+    this.#quick = quick ?? false;
     this.#metadata = metadata;
     this.#file = file;
     this.#backing = backing;
@@ -73,19 +77,53 @@ export class Qcow2Disk implements BlockBackend {
     this.#flushes = new SharedFlush(() => commits.commit(settled));
   }
 
-  async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
+  read(offset: number, into: readonly Uint8Array[]): Promise<void> | void {
+    if (this.#quick && this.#readNow(offset, into)) return;
+    return this.#readLater(offset, into);
+  }
+
+  write(offset: number, from: readonly Uint8Array[]): Promise<void> | void {
+    if (this.#quick && this.#writeNow(offset, from)) return;
+    return this.#writeLater(offset, from);
+  }
+
+  async #readLater(offset: number, into: readonly Uint8Array[]): Promise<void> {
     const parts = this.#segments(offset, offset + totalBytes(into)).map(async (segment) => {
       await this.#readSegment(segment, cut(into, segment.at - offset, segment.end - segment.at));
     });
     await Promise.all(parts);
   }
 
-  async write(offset: number, from: readonly Uint8Array[]): Promise<void> {
+  async #writeLater(offset: number, from: readonly Uint8Array[]): Promise<void> {
     const parts = this.#segments(offset, offset + totalBytes(from)).map(async (segment) => {
       await this.#writeSegment(segment, cut(from, segment.at - offset, segment.end - segment.at));
     });
     await allDone(parts);
     await this.#keepBounds();
+  }
+
+  /** Reads at once what lies in one piece, by tables that are there; false: nothing came of it. */
+  #readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    const place = this.#placeNow(offset, totalBytes(into), false);
+    return place !== undefined && this.#file.readNow(place, into);
+  }
+
+  #writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    if (this.#metadata.failure !== undefined) return false;
+    const place = this.#placeNow(offset, totalBytes(from), true);
+    return place !== undefined && this.#file.writeNow(place, from);
+  }
+
+  /** Where the range lies in the file, if it is one stretch of data, and all that must be known is in memory. */
+  #placeNow(offset: number, sizeBytes: number, inPlace: boolean): number | undefined {
+    const [segment, ...others] = this.#segments(offset, offset + sizeBytes);
+    const table = segment === undefined || others.length > 0 ? undefined : this.#metadata.l2.peek(segment.index);
+    if (segment === undefined || table === undefined) return undefined;
+    const [stretch, ...more] = this.#stretches(table, segment.at, segment.end);
+    if (stretch === undefined || more.length > 0 || stretch.cluster.kind !== 'data') return undefined;
+    const { at, copied } = stretch.cluster;
+    if (inPlace && (!copied || this.#isTable(at, offset % this.#clusterBytes, sizeBytes))) return undefined;
+    return at + (offset % this.#clusterBytes);
   }
 
   flush(): Promise<void> {
@@ -227,19 +265,19 @@ export class Qcow2Disk implements BlockBackend {
     for (const { cluster, from: at, to } of stretches) {
       if (cluster.kind !== 'data') continue;
       const place = cluster.at + (at % this.#clusterBytes);
-      this.#checkPlace(cluster.at, at - (at % this.#clusterBytes), to);
+      if (this.#isTable(cluster.at, at % this.#clusterBytes, to - at)) {
+        throw this.#metadata.fail(corrupt(`data at ${cluster.at}, where tables lie`));
+      }
       pending.push(this.#track(this.#file.write(place, cut(from, at - offset, to - at))));
     }
     await allDone(pending);
   }
 
-  /** The guest may write what its tables call its own, but no tables. */
-  #checkPlace(place: number, from: number, to: number): void {
-    const { first, count } = this.#metadata.runAt(place, to - from);
-    for (let cluster = first; cluster < first + count; cluster++) {
-      if (this.#metadata.isMetadata(cluster))
-        throw this.#metadata.fail(corrupt(`data in cluster ${cluster}, a table's`));
-    }
+  /** The guest may write what its tables call its own, but no tables. `place`: of the first cluster. */
+  #isTable(place: number, within: number, sizeBytes: number): boolean {
+    const { first, count } = this.#metadata.runAt(place, within + sizeBytes);
+    for (let cluster = first; cluster < first + count; cluster++) if (this.#metadata.isMetadata(cluster)) return true;
+    return false;
   }
 
   async #writeClaimed(table: Table, at: number, end: number, from: readonly Uint8Array[]): Promise<void> {
