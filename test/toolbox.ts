@@ -46,8 +46,8 @@ const rows = {
     programs: { 'qemu-system-riscv64': ['-L', '$root/usr/share/qemu'] },
   },
   disks: {
-    fetch: (options) => fetchWithLibraries('qemu-utils-nbdkit', ['qemu-utils', 'nbdkit'], options),
-    programs: { 'qemu-img': [], 'qemu-io': [], 'qemu-nbd': [], nbdkit: [] },
+    fetch: (options) => fetchWithLibraries('disks', ['qemu-utils', 'nbdkit', 'openssl'], options),
+    programs: { 'qemu-img': [], 'qemu-io': [], 'qemu-nbd': [], nbdkit: [], openssl: [] },
     // nbdkit looks for short names where it would be installed.
     files: {
       'nbdkit-file-plugin.so': 'nbdkit/plugins/nbdkit-file-plugin.so',

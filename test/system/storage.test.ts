@@ -3,14 +3,16 @@
  * it, and NBD servers that die under a guest at work.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createQcow2 } from '../../src/host/storage/index.ts';
+import { createQcow2, openDisk } from '../../src/host/storage/index.ts';
 import { runPowerCuts } from '../../src/host/storage/qcow2/power-cut.testing.ts';
 import { requires } from '../capability.ts';
+import { programPath } from '../toolbox.ts';
 import { debianImage, Guest } from './guest.testing.ts';
 import { NbdServerProcess } from './nbd-servers.testing.ts';
 import { assertClean, qemuImg, runQcow2Oracle } from './qcow2-oracle.testing.ts';
@@ -81,6 +83,41 @@ test('a guest makes its system on a qcow2 image over another, and boots from it;
   await guest.shows(/booted from qcow2/);
   await guest.machine.exited;
 });
+
+test('NBD by TLS: with the right authority, and not otherwise', requires('disks'), async () => {
+  const [good, other] = [certificates('good'), certificates('other')];
+  qemuImg('create', '-q', '-f', 'raw', join(folder, 'tls.raw'), '1M');
+  const socket = join(folder, 'tls.sock');
+  const tls = ['--tls=require', `--tls-certificates=${good}`];
+  await using server = NbdServerProcess.nbdkit(join(folder, 'tls.raw'), socket, tls);
+  await server.start();
+  const open = (scheme: string, more = '') =>
+    openDisk({ path: `${scheme}+unix:///?socket=${socket}${more}`, mode: 'write' });
+  const { backend, close } = await open('nbds', `&tls-certificates=${good}`);
+  const bytes = new Uint8Array(65536).fill(3);
+  await backend.write(512, [bytes]);
+  await backend.flush();
+  await backend.read(512, [bytes.fill(0)]);
+  assert.ok(bytes.every((byte) => byte === 3));
+  await close();
+  await assert.rejects(open('nbds', `&tls-certificates=${other}`), { code: 'nbd-tls' });
+  await assert.rejects(open('nbds', `&tls-certificates=${good}&tls-hostname=elsewhere`), { code: 'nbd-tls' });
+  await assert.rejects(open('nbds', `&tls-certificates=${join(folder, 'none')}`), { code: 'nbd-tls' });
+  await assert.rejects(open('nbd'), /TLS/);
+});
+
+/** A folder as nbdkit and we want it, of a server called localhost that is its own authority. */
+function certificates(name: string): string {
+  const place = join(folder, name);
+  mkdirSync(place);
+  const [key, cert] = [join(place, 'server-key.pem'), join(place, 'server-cert.pem')];
+  const words = ['req', '-x509', '-nodes', '-days', '2', '-newkey', 'rsa:2048', '-config', join(place, 'none.cnf')];
+  writeFileSync(join(place, 'none.cnf'), '[req]\ndistinguished_name=name\n[name]\n');
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+  execFileSync(programPath('openssl'), [...words, ...subject, '-keyout', key, '-out', cert], { stdio: 'pipe' });
+  copyFileSync(cert, join(place, 'ca-cert.pem'));
+  return place;
+}
 
 /** Numbered records, each acknowledged before the next; nothing is flushed unless it is asked for. */
 const load = `
