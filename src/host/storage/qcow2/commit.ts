@@ -204,11 +204,15 @@ export class Commits {
   #done(draft: Draft, settled: () => Promise<void>): void {
     const metadata = this.#metadata;
     this.#release(draft);
-    metadata.removePlaces([...draft.leftPlaces, ...this.#leftPlaces]);
-    metadata.removeRuns([...draft.leftRuns, ...this.#leftRuns]);
+    const places = [...draft.leftPlaces, ...this.#leftPlaces];
+    const runs = [...draft.leftRuns, ...this.#leftRuns];
+    metadata.removePlaces(places);
+    metadata.removeRuns(runs);
     this.#leftPlaces = [];
     this.#leftRuns = [];
-    void settled().then(() => metadata.refcounts.release(draft.dropped));
+    const tables = new Set(places.map((at) => at / metadata.header.clusterBytes));
+    for (const { first, count } of runs) for (let i = 0; i < count; i++) tables.add(first + i);
+    void settled().then(() => metadata.refcounts.release(draft.dropped, tables));
   }
 
   /** It came to nothing, or nobody knows: all of it is written again, elsewhere. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -122,6 +123,23 @@ for (const preallocation of ['metadata', 'full'] as const) {
     assert.equal(statSync(path).size, before);
   });
 }
+
+test('qcow2: a full disk is an error of what is written, loses nothing that was flushed, and has room again for what is discarded', async () => {
+  const path = await newImage({ sizeBytes: 16 << 20 });
+  const script = join(import.meta.dirname, 'disk-full.testing.ts');
+  // Of 512 bytes; Node gets EFBIG where a disk would say ENOSPC.
+  const limited = `ulimit -f 8192; exec "${process.execPath}" "${script}" "${path}" "${lockFolder}"`;
+  const told = JSON.parse(execFileSync('sh', ['-c', limited], { encoding: 'utf8' }));
+  const { isFull, isFreed, isFlushed, again, before } = told;
+  assert.ok(before > 20 && again > 5, `${before} and ${again} chunks were written`);
+  assert.deepEqual({ isFull, isFreed, isFlushed }, { isFull: true, isFreed: true, isFlushed: true });
+  assert.deepEqual(await checked(path), CLEAN);
+  const { disk, close } = await opened(path, { readOnly: true });
+  const content = await contentOf(disk);
+  const found = told.flushed.map((_: number, chunk: number) => content[chunk << 16]);
+  assert.deepEqual(found.slice(0, before), told.flushed.slice(0, before));
+  await close();
+});
 
 test('qcow2: two machines do not share an image, nor does one write what is below another', async () => {
   const below = await newImage({ sizeBytes: 1 << 20 });

@@ -32,6 +32,11 @@ export class RefcountMap {
   /** The refcount table: the blocks' places on the medium. */
   #table: DataView;
   readonly #free = new FreeExtents();
+  /**
+   * Where tables lay before the last commit. The next one's go there, and nothing else does: on a full disk, too, an image
+   * can still change its state, and give back what the guest discards.
+   */
+  readonly #forTables = new FreeExtents();
   readonly #looking = new Mutex();
   #cursor = 0;
   /** Without references since the last commit began, or since one that is under way. */
@@ -89,11 +94,11 @@ export class RefcountMap {
     return this.#looking.run(async () => this.#free.takeSome(count) ?? (await this.#look(count)));
   }
 
-  /** So many free clusters in a row. */
+  /** So many free clusters in a row, for tables. */
   reserveRun(count: number): Promise<number> {
     return this.#looking.run(async () => {
       for (;;) {
-        const extent = this.#free.takeRun(count);
+        const extent = this.#forTables.takeRun(count) ?? this.#free.takeRun(count);
         if (extent !== undefined) return extent.first;
         const found = await this.#look(count);
         if (found.count === count) return found.first;
@@ -168,11 +173,15 @@ export class RefcountMap {
     this.#sinceCommit.push(...clusters);
   }
 
-  release(clusters: readonly number[]): void {
+  /** `tables`: those of them, and others, where tables lay. */
+  release(clusters: readonly number[], tables: ReadonlySet<number>): void {
+    for (let rest = this.#forTables.takeSome(1); rest !== undefined; rest = this.#forTables.takeSome(1))
+      this.#putBack(rest);
     for (const cluster of clusters) {
       this.#dropped.delete(cluster);
       // Beyond, it will be found.
-      if (cluster < this.#cursor) this.#putBack({ first: cluster, count: 1 });
+      if (cluster >= this.#cursor) continue;
+      if (!tables.has(cluster) || !this.#forTables.add(cluster, 1)) this.#putBack({ first: cluster, count: 1 });
     }
   }
 
