@@ -36,7 +36,7 @@ describe('kage run: from flags to the machine', () => {
       ['-drive', 'file=a,format=qcow2,backing=off,discard=ignore,reconnect-delay=30,werror=report', ...own],
       {
         kernel: 'K',
-        drives: [{ file: 'a', format: 'qcow2', backing: false, discard: 'ignore', reconnectDelay: 30 }],
+        drives: [{ file: 'a', format: 'qcow2', backing: false, discard: 'ignore', reconnectDelaySeconds: 30 }],
       },
     ],
     [['-hda', 'a.img', '-snapshot', ...own], { kernel: 'K', drives: [{ file: 'a.img', overlay: true }] }],

@@ -109,7 +109,7 @@ function driveKey(key: string, text: string): Partial<DriveOptions> {
       if (text === 'ignore' || text === 'off') return { discard: 'ignore' };
       throw bad(`-drive discard=${text} is not possible`, 'Choose unmap or ignore');
     case 'reconnect-delay':
-      return { reconnectDelay: parseCount(text, 'reconnect-delay', 0, 1_000_000) };
+      return { reconnectDelaySeconds: parseCount(text, 'reconnect-delay', 0, 1_000_000) };
     case 'werror':
     case 'rerror':
       if (text === 'report') return {};

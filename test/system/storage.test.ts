@@ -144,7 +144,7 @@ test('NBD servers that are killed and come back under load: the guest waits, or 
   const { kernel, initrd, commandLine } = await debianImage();
   await using guest = await Guest.start({
     ...{ kernel, initrd, append: commandLine, memoryBytes: 256 * MiB, cpus: 2 },
-    drives: [{ file: kit.uri, reconnectDelay: 120 }, { file: qemu.uri }],
+    drives: [{ file: kit.uri, reconnectDelaySeconds: 120 }, { file: qemu.uri }],
   });
   await guest.run(
     `(setsid sh -c '${load.replaceAll("'", "'\\''")}' > /dev/null 2>&1 &); while [ ! -e /count ]; do sleep 0.1; done`,

@@ -14,5 +14,5 @@ export const driveOptions: Shape<DriveOptions> = record({
   overlay,
   backing: optional(truth),
   discard: optional(oneOf('unmap', 'ignore')),
-  reconnectDelay: optional(number(0, 1e6)),
+  reconnectDelaySeconds: optional(number(0, 1e6)),
 });

@@ -83,13 +83,19 @@ async function allOrNone<T>(items: readonly T[], open: (item: T) => Promise<Open
   }
 }
 
-function imageOptions({ file, format, backing, discard, reconnectDelay }: DriveOptions): Omit<DiskOptions, 'mode'> {
+function imageOptions({
+  file,
+  format,
+  backing,
+  discard,
+  reconnectDelaySeconds,
+}: DriveOptions): Omit<DiskOptions, 'mode'> {
   return {
     path: file,
     ...(format === undefined ? {} : { format }),
     ...(backing === undefined ? {} : { backing }),
     ...(discard === undefined ? {} : { discard }),
-    ...(reconnectDelay === undefined ? {} : { reconnectDelay }),
+    ...(reconnectDelaySeconds === undefined ? {} : { reconnectDelaySeconds }),
   };
 }
 

@@ -72,7 +72,7 @@ export interface DriveOptions {
   /** `ignore`: the guest is not offered to discard. Default `unmap`. */
   readonly discard?: 'unmap' | 'ignore';
   /** Seconds for which requests wait for a server that is gone, before they fail. Default 0. */
-  readonly reconnectDelay?: number;
+  readonly reconnectDelaySeconds?: number;
 }
 
 /** Sockets between guest and host (virtio-vsock). */

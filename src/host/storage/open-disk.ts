@@ -32,7 +32,7 @@ export interface DiskOptions {
   /** `ignore`: the disk has no discard. Default `unmap`. */
   readonly discard?: 'unmap' | 'ignore';
   /** Of NBD: seconds for which requests wait for a server that is gone, before they fail. Default 0. */
-  readonly reconnectDelay?: number;
+  readonly reconnectDelaySeconds?: number;
   /** Where temporary overlays go, default the system's folder for temporary files. */
   readonly temporaryFolder?: string;
 }
@@ -116,7 +116,7 @@ async function openImage(options: DiskOptions): Promise<Image> {
 }
 
 async function openExport(options: DiskOptions, readOnly: boolean): Promise<Image> {
-  const { path, format, reconnectDelay } = options;
+  const { path, format, reconnectDelaySeconds } = options;
   if (format === 'qcow2') {
     throw new OperatorError(
       'disk-format',
@@ -126,7 +126,7 @@ async function openExport(options: DiskOptions, readOnly: boolean): Promise<Imag
   }
   const { disk, close } = await openNbd(path, {
     readOnly,
-    ...(reconnectDelay === undefined ? {} : { reconnectDelay }),
+    ...(reconnectDelaySeconds === undefined ? {} : { reconnectDelaySeconds }),
   });
   return {
     backend: disk,

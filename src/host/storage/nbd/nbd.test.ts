@@ -27,11 +27,11 @@ const uriOf = (server: FakeNbdServer) => `nbd+unix:///disk?socket=${server.optio
 
 async function withDisk(
   options: Partial<FakeOptions>,
-  reconnectDelay: number,
+  reconnectDelaySeconds: number,
   body: (disk: BlockBackend, server: FakeNbdServer) => Promise<void>,
 ): Promise<void> {
   const server = await serve(options);
-  const { disk, close } = await openNbd(uriOf(server), { reconnectDelay });
+  const { disk, close } = await openNbd(uriOf(server), { reconnectDelaySeconds });
   try {
     await body(disk, server);
   } finally {

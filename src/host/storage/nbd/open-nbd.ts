@@ -16,7 +16,7 @@ const KEEP_ALIVE_MS = 15_000;
 export interface NbdOptions {
   readonly readOnly?: boolean;
   /** Seconds for which requests wait for a server that is gone, before they fail. Default 0. */
-  readonly reconnectDelay?: number;
+  readonly reconnectDelaySeconds?: number;
 }
 
 export interface OpenNbd {
@@ -40,7 +40,7 @@ export async function openNbd(uri: string, options: NbdOptions = {}): Promise<Op
     first.socket.destroy();
     throw error;
   }
-  const reconnectDelayMs = (options.reconnectDelay ?? 0) * 1000;
+  const reconnectDelayMs = (options.reconnectDelaySeconds ?? 0) * 1000;
   const disk = new NbdDisk(first, { readOnly, reconnectDelayMs, connect: again });
   const backend = disk.blockBytes <= SECTOR_BYTES ? disk : new AlignedDisk(disk, disk.blockBytes);
   return { disk: backend, close: () => disk.close() };

@@ -99,6 +99,11 @@ class Count implements Counted {
       const at = placeAt(l1, slot);
       if (at === 0) continue;
       if (!this.#add(at, clusterBytes, 'an L2 table')) continue;
+      // Once for the disk, once for each snapshot; a hostile image would have us read it millions of times.
+      if ((this.references[at / clusterBytes] ?? 0) > 1 + this.#header.snapshots) {
+        this.#problem(`an L2 table at ${at}, for several parts of the disk`);
+        continue;
+      }
       const table = await readTable(this.#image, at, clusterBytes);
       for (let i = 0; i < clusterBytes / 8; i++) {
         const cluster = clusterAt(table, i, version, clusterBits);

@@ -55,7 +55,10 @@ export class Metadata {
       const at = placeAt(this.l1, index);
       if (at !== 0) await load(at, into);
     });
-    this.refcounts = new RefcountMap(header, refcountTable, load, (cluster) => this.isMetadata(cluster));
+    this.refcounts = new RefcountMap(header, refcountTable, load, {
+      isMetadata: (cluster) => this.isMetadata(cluster),
+      fileClusters: () => Math.ceil(file.sizeBytes / header.clusterBytes),
+    });
     this.#runs = [this.runAt(header.l1At, l1.length), this.runAt(header.refcountTableAt, refcountTable.length)];
     this.#runs.push({ first: 0, count: 1 }, ...snapshots);
     for (const table of [this.l1, new DataView(refcountTable.buffer, refcountTable.byteOffset, refcountTable.length)]) {

@@ -13,31 +13,16 @@ import { ClusterClaims } from '../cluster-claims.ts';
 import { SharedFlush } from '../shared-flush.ts';
 import { cut } from '../storage-file.ts';
 import type { Commits } from './commit.ts';
-import { decompress } from './compressed.ts';
-import { type Cluster, setOwned, setUnallocated, setZero } from './entries.ts';
+import { DiskMap, isInPlace, newRuns, type Segment, type Stretch } from './disk-map.ts';
+import { setOwned, setUnallocated, setZero } from './entries.ts';
 import type { Extent } from './free-extents.ts';
 import type { ImageFile } from './image-file.ts';
 import { corrupt, type Metadata } from './metadata.ts';
 import type { Table } from './table-cache.ts';
+import { UnpackedClusters } from './unpacked-clusters.ts';
 
-/** Unpacked clusters that are kept: whoever reads little at a time reads the next part of it soon. */
-const UNPACKED_BYTES = 1 << 20;
 /** A range of zeros changes so many clusters at a time, so that memory for what is freed stays bounded. */
 const ZEROED_CLUSTERS = 1 << 13;
-
-/** A part of the disk that lies within one L2 table. */
-interface Segment {
-  readonly index: number;
-  readonly at: number;
-  readonly end: number;
-}
-
-/** Clusters of one kind in a row. `at`: the first byte's place in the file. */
-interface Stretch {
-  readonly cluster: Cluster;
-  readonly from: number;
-  readonly to: number;
-}
 
 export interface Qcow2Parts {
   readonly metadata: Metadata;
@@ -62,8 +47,8 @@ export class Qcow2Disk implements BlockBackend {
   /** Transfers that run on places of the file. */
   readonly #transfers = new Set<Promise<unknown>>();
   readonly #flushes: SharedFlush;
-  /** By place; the oldest first. */
-  readonly #unpacked = new Map<number, Promise<Uint8Array>>();
+  readonly #map: DiskMap;
+  readonly #unpacked: UnpackedClusters;
 
   constructor({ metadata, file, commits, readOnly, backing, quick }: Qcow2Parts) {
     this.#quick = quick ?? false;
@@ -72,6 +57,8 @@ export class Qcow2Disk implements BlockBackend {
     this.#backing = backing;
     this.sizeBytes = metadata.header.sizeBytes;
     this.#clusterBytes = metadata.header.clusterBytes;
+    this.#map = new DiskMap(metadata);
+    this.#unpacked = new UnpackedClusters(metadata.header, file);
     this.readOnly = readOnly;
     const settled = async (): Promise<void> => void (await Promise.allSettled(this.#transfers));
     this.#flushes = new SharedFlush(() => commits.commit(settled));
@@ -88,14 +75,14 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   async #readLater(offset: number, into: readonly Uint8Array[]): Promise<void> {
-    const parts = this.#segments(offset, offset + totalBytes(into)).map(async (segment) => {
+    const parts = this.#map.segments(offset, offset + totalBytes(into)).map(async (segment) => {
       await this.#readSegment(segment, cut(into, segment.at - offset, segment.end - segment.at));
     });
     await Promise.all(parts);
   }
 
   async #writeLater(offset: number, from: readonly Uint8Array[]): Promise<void> {
-    const parts = this.#segments(offset, offset + totalBytes(from)).map(async (segment) => {
+    const parts = this.#map.segments(offset, offset + totalBytes(from)).map(async (segment) => {
       await this.#writeSegment(segment, cut(from, segment.at - offset, segment.end - segment.at));
     });
     await allDone(parts);
@@ -116,10 +103,10 @@ export class Qcow2Disk implements BlockBackend {
 
   /** Where the range lies in the file, if it is one stretch of data, and all that must be known is in memory. */
   #placeNow(offset: number, sizeBytes: number, inPlace: boolean): number | undefined {
-    const [segment, ...others] = this.#segments(offset, offset + sizeBytes);
+    const [segment, ...others] = this.#map.segments(offset, offset + sizeBytes);
     const table = segment === undefined || others.length > 0 ? undefined : this.#metadata.l2.peek(segment.index);
     if (segment === undefined || table === undefined) return undefined;
-    const [stretch, ...more] = this.#stretches(table, segment.at, segment.end);
+    const [stretch, ...more] = this.#map.stretches(table, segment.at, segment.end);
     if (stretch === undefined || more.length > 0 || stretch.cluster.kind !== 'data') return undefined;
     const { at, copied } = stretch.cluster;
     if (inPlace && (!copied || this.#isTable(at, offset % this.#clusterBytes, sizeBytes))) return undefined;
@@ -139,7 +126,7 @@ export class Qcow2Disk implements BlockBackend {
 
   async writeZeroes(offset: number, sizeBytes: number): Promise<void> {
     const end = offset + sizeBytes;
-    const { start: wholeStart, end: wholeEnd } = this.#wholeClusters(offset, end);
+    const { start: wholeStart, end: wholeEnd } = this.#map.wholeClusters(offset, end);
     const hasZeroClusters = this.#metadata.header.version === 3 || this.#backing === undefined;
     if (!hasZeroClusters || wholeStart >= wholeEnd) return await this.#writeZeroBytes(offset, end);
     await this.#writeZeroBytes(offset, wholeStart);
@@ -149,11 +136,11 @@ export class Qcow2Disk implements BlockBackend {
 
   /** Gives every cluster a place, without writing there: what the file holds reads as zeros. For a new image. */
   async preallocate(): Promise<void> {
-    for (const segment of this.#segments(0, this.sizeBytes)) {
+    for (const segment of this.#map.segments(0, this.sizeBytes)) {
       const table = await this.#metadata.l2.pin(segment.index);
       try {
         const extents = await this.#reserve(Math.ceil((segment.end - segment.at) / this.#clusterBytes));
-        await this.#link(table, this.#slotOf(segment.at), extents, []);
+        await this.#link(table, this.#map.slotOf(segment.at), extents, []);
         const last = Math.max(...extents.map(({ first, count }) => first + count));
         await this.#file.write(last * this.#clusterBytes - 512, [new Uint8Array(512)]);
       } finally {
@@ -177,23 +164,11 @@ export class Qcow2Disk implements BlockBackend {
     if (this.#metadata.isFull) await this.flush();
   }
 
-  #segments(offset: number, end: number): Segment[] {
-    const tableSpan = this.#metadata.entriesPerTable * this.#clusterBytes;
-    const segments: Segment[] = [];
-    for (let at = offset; at < end; ) {
-      const index = Math.floor(at / tableSpan);
-      const stop = Math.min(end, (index + 1) * tableSpan);
-      segments.push({ index, at, end: stop });
-      at = stop;
-    }
-    return segments;
-  }
-
   async #readSegment(segment: Segment, into: readonly Uint8Array[]): Promise<void> {
     const table = await this.#metadata.l2.pin(segment.index);
     const pending: (Promise<void> | void)[] = [];
     try {
-      for (const stretch of this.#stretches(table, segment.at, segment.end)) {
+      for (const stretch of this.#map.stretches(table, segment.at, segment.end)) {
         pending.push(this.#readStretch(stretch, cut(into, stretch.from - segment.at, stretch.to - stretch.from)));
       }
     } finally {
@@ -207,38 +182,11 @@ export class Qcow2Disk implements BlockBackend {
       case 'data':
         return this.#track(this.#file.read(cluster.at + (from % this.#clusterBytes), into));
       case 'compressed':
-        return this.#track(this.#readCompressed(cluster, from % this.#clusterBytes, into));
+        return this.#track(this.#unpacked.read(cluster, from % this.#clusterBytes, into));
       case 'unallocated':
         if (this.#backing !== undefined) return readBase(this.#backing, from, into);
     }
     for (const piece of into) piece.fill(0);
-  }
-
-  async #readCompressed(
-    { at, sizeBytes }: Cluster & { kind: 'compressed' },
-    within: number,
-    into: readonly Uint8Array[],
-  ): Promise<void> {
-    let unpacking = this.#unpacked.get(at);
-    if (unpacking === undefined) {
-      unpacking = this.#unpack(at, sizeBytes);
-      this.#unpacked.set(at, unpacking);
-      const [oldest] = this.#unpacked.keys();
-      const most = Math.max(2, UNPACKED_BYTES / this.#clusterBytes);
-      if (this.#unpacked.size > most && oldest !== undefined) this.#unpacked.delete(oldest);
-      unpacking.catch(() => this.#unpacked.delete(at));
-    }
-    const bytes = await unpacking;
-    for (const piece of into) {
-      piece.set(bytes.subarray(within, within + piece.length));
-      within += piece.length;
-    }
-  }
-
-  async #unpack(at: number, sizeBytes: number): Promise<Uint8Array> {
-    const stored = new Uint8Array(sizeBytes);
-    await this.#file.read(at, [stored]);
-    return await decompress(stored, this.#metadata.header.compression, this.#clusterBytes);
   }
 
   async #writeSegment(segment: Segment, from: readonly Uint8Array[]): Promise<void> {
@@ -246,7 +194,7 @@ export class Qcow2Disk implements BlockBackend {
     const table = await l2.pin(segment.index);
     try {
       const { at, end } = segment;
-      const stretches = this.#stretches(table, at, end);
+      const stretches = this.#map.stretches(table, at, end);
       if (stretches.every(isInPlace)) return await this.#writeInPlace(stretches, at, from);
       const release = await this.#claim(at, end);
       try {
@@ -281,7 +229,7 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   async #writeClaimed(table: Table, at: number, end: number, from: readonly Uint8Array[]): Promise<void> {
-    const stretches = this.#stretches(table, at, end);
+    const stretches = this.#map.stretches(table, at, end);
     const inPlace = stretches.filter(isInPlace);
     const pending = [this.#writeInPlace(inPlace, at, from)];
     for (const run of newRuns(stretches)) {
@@ -292,8 +240,8 @@ export class Qcow2Disk implements BlockBackend {
 
   /** Gives the clusters from `at` to `end` new places, and writes them there whole. */
   async #writeNew(table: Table, at: number, end: number, from: readonly Uint8Array[]): Promise<void> {
-    const start = this.#clusterStart(at);
-    const stop = this.#clusterStart(end - 1) + this.#clusterBytes;
+    const start = this.#map.clusterStart(at);
+    const stop = this.#map.clusterStart(end - 1) + this.#clusterBytes;
     const [before, behind] = await Promise.all([this.#contentOf(start, at), this.#contentOf(end, stop)]);
     const whole = [before, ...from, behind].filter((piece) => piece.length > 0);
     const extents = await this.#reserve((stop - start) / this.#clusterBytes);
@@ -306,8 +254,8 @@ export class Qcow2Disk implements BlockBackend {
         done += size;
       }
       await allDone(pending);
-      const drops = this.#referencesFrom(table, start, stop);
-      await this.#link(table, this.#slotOf(start), extents, drops);
+      const drops = this.#map.referencesFrom(table, start, stop);
+      await this.#link(table, this.#map.slotOf(start), extents, drops);
     } catch (error) {
       for (const extent of extents) this.#metadata.refcounts.giveBack(extent);
       throw error;
@@ -348,7 +296,7 @@ export class Qcow2Disk implements BlockBackend {
   /** Zeros within a cluster or two; where the disk reads as zeros, nothing is written. */
   async #writeZeroBytes(offset: number, end: number): Promise<void> {
     for (let at = offset; at < end; ) {
-      const stop = Math.min(end, this.#clusterStart(at) + this.#clusterBytes);
+      const stop = Math.min(end, this.#map.clusterStart(at) + this.#clusterBytes);
       const now = new Uint8Array(stop - at);
       await this.read(at, [now]);
       if (now.some((byte) => byte !== 0)) await this.write(at, [now.fill(0)]);
@@ -356,17 +304,11 @@ export class Qcow2Disk implements BlockBackend {
     }
   }
 
-  /** The whole clusters of the range; the disk's last one is whole up to its end. */
-  #wholeClusters(offset: number, end: number): { readonly start: number; readonly end: number } {
-    const start = Math.ceil(offset / this.#clusterBytes) * this.#clusterBytes;
-    return { start, end: end === this.sizeBytes ? end : this.#clusterStart(end) };
-  }
-
   /** `all`: those that are the backing file's, too. */
   async #zeroWhole(offset: number, end: number, all: boolean): Promise<void> {
-    const whole = this.#wholeClusters(offset, end);
+    const whole = this.#map.wholeClusters(offset, end);
     const step = ZEROED_CLUSTERS * this.#clusterBytes;
-    for (const segment of this.#segments(whole.start, whole.end)) {
+    for (const segment of this.#map.segments(whole.start, whole.end)) {
       for (let at = segment.at; at < segment.end; at += step) {
         await this.#zeroClusters(segment.index, at, Math.min(segment.end, at + step), all);
         await this.#keepBounds();
@@ -382,7 +324,7 @@ export class Qcow2Disk implements BlockBackend {
       const slots: number[] = [];
       const drops: number[] = [];
       for (let start = at; start < end; start += this.#clusterBytes) {
-        const slot = this.#slotOf(start);
+        const slot = this.#map.slotOf(start);
         const cluster = this.#metadata.cluster(table, slot);
         if (cluster.kind === 'unallocated' && !(all && this.#backing !== undefined)) continue;
         if (cluster.kind === 'zero' && cluster.at === 0) continue;
@@ -402,49 +344,8 @@ export class Qcow2Disk implements BlockBackend {
     }
   }
 
-  /** Stretches of the disk that are alike; data only as long as it lies in a row. Within one table. */
-  #stretches(table: Table, at: number, end: number): Stretch[] {
-    const stretches: Stretch[] = [];
-    let last: Stretch | undefined;
-    for (let from = at; from < end; ) {
-      const to = Math.min(end, this.#clusterStart(from) + this.#clusterBytes);
-      const cluster = this.#metadata.cluster(table, this.#slotOf(from));
-      if (last !== undefined && this.#goesOn(last, cluster)) {
-        last = { ...last, to };
-        stretches[stretches.length - 1] = last;
-      } else {
-        last = { cluster, from, to };
-        stretches.push(last);
-      }
-      from = to;
-    }
-    return stretches;
-  }
-
-  #goesOn({ cluster, from, to }: Stretch, next: Cluster): boolean {
-    if (cluster.kind !== next.kind || cluster.kind === 'compressed') return false;
-    if (cluster.kind !== 'data' || next.kind !== 'data') return true;
-    return cluster.copied === next.copied && cluster.at + (to - this.#clusterStart(from)) === next.at;
-  }
-
-  #referencesFrom(table: Table, start: number, stop: number): number[] {
-    const references: number[] = [];
-    for (let at = start; at < stop; at += this.#clusterBytes) {
-      references.push(...this.#metadata.referencesOf(this.#metadata.cluster(table, this.#slotOf(at))));
-    }
-    return references;
-  }
-
   #claim(at: number, end: number): Promise<() => void> {
     return this.#claims.claim(Math.floor(at / this.#clusterBytes), Math.floor((end - 1) / this.#clusterBytes));
-  }
-
-  #slotOf(offset: number): number {
-    return Math.floor(offset / this.#clusterBytes) % this.#metadata.entriesPerTable;
-  }
-
-  #clusterStart(offset: number): number {
-    return offset - (offset % this.#clusterBytes);
   }
 
   #track<T>(transfer: Promise<T>): Promise<T> {
@@ -453,22 +354,6 @@ export class Qcow2Disk implements BlockBackend {
     void over.then(() => this.#transfers.delete(over));
     return transfer;
   }
-}
-
-function isInPlace({ cluster }: Stretch): boolean {
-  return cluster.kind === 'data' && cluster.copied;
-}
-
-/** What is to get new places, joined where it lies side by side. */
-function newRuns(stretches: readonly Stretch[]): { from: number; to: number }[] {
-  const runs: { from: number; to: number }[] = [];
-  for (const stretch of stretches) {
-    if (isInPlace(stretch)) continue;
-    const last = runs.at(-1);
-    if (last !== undefined && last.to === stretch.from) last.to = stretch.to;
-    else runs.push({ from: stretch.from, to: stretch.to });
-  }
-  return runs;
 }
 
 /** Waits for all of them, also when one fails: whoever is told of it finds nothing under way. Throws the first failure. */

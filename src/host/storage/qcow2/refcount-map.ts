@@ -15,6 +15,8 @@ import { refcountAt, refcountsPerBlock, setRefcount } from './refcounts.ts';
 import { type Table, TableCache } from './table-cache.ts';
 
 const BLOCK_CACHE_BYTES = 4 << 20;
+/** So far behind the end of the file, what is given out and not yet written may reach. */
+const BEYOND_MOST = 1 << 20;
 /** While more wait to be released, a commit is due. */
 const DROPPED_MOST = 1 << 15;
 
@@ -23,12 +25,21 @@ export interface RefcountShape {
   readonly refcountOrder: number;
 }
 
+/** What the map is told of the rest of the image. */
+export interface Surroundings {
+  /** Whether a table, or the header, lies in the cluster. */
+  isMetadata(cluster: number): boolean;
+  /** How many clusters the file has now. */
+  fileClusters(): number;
+}
+
 export class RefcountMap {
   readonly blocks: TableCache;
   readonly perBlock: number;
   readonly #order: number;
   readonly #clusterBytes: number;
-  readonly #isMetadata: (cluster: number) => boolean;
+  readonly #isMetadata: Surroundings['isMetadata'];
+  readonly #fileClusters: Surroundings['fileClusters'];
   /** The refcount table: the blocks' places on the medium. */
   #table: DataView;
   readonly #free = new FreeExtents();
@@ -47,8 +58,9 @@ export class RefcountMap {
     shape: RefcountShape,
     table: Uint8Array,
     load: (at: number, into: Uint8Array) => Promise<void>,
-    isMetadata: (cluster: number) => boolean,
+    { isMetadata, fileClusters }: Surroundings,
   ) {
+    this.#fileClusters = fileClusters;
     this.#order = shape.refcountOrder;
     this.#clusterBytes = shape.clusterBytes;
     this.#isMetadata = isMetadata;
@@ -193,6 +205,9 @@ export class RefcountMap {
   /** From the cursor on. */
   async #look(count: number): Promise<Extent> {
     for (;;) {
+      if (this.#cursor > this.#fileClusters() + BEYOND_MOST) {
+        throw new HostError('disk-corrupt', 'refcounts say that much is used behind the end of the file');
+      }
       const index = this.blockOf(this.#cursor);
       const block = await this.blocks.pin(index);
       const end = (index + 1) * this.perBlock;

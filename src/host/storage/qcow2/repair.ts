@@ -18,10 +18,13 @@ export async function repairDirty(path: string, metadata: Metadata, image: Image
       'Repair a copy with `qemu-img check -r all`, or take a backup.',
     );
   }
-  for (let cluster = 0; cluster < counted.references.length; cluster++) {
-    const blocks = await refcounts.pinFor([cluster]);
-    const count = counted.references[cluster] ?? 0;
-    if (refcounts.countOf(cluster) !== count) refcounts.repair(cluster, count);
+  const { references } = counted;
+  for (let first = 0; first < references.length; first += refcounts.perBlock) {
+    const blocks = await refcounts.pinFor([first]);
+    for (let cluster = first; cluster < Math.min(first + refcounts.perBlock, references.length); cluster++) {
+      const count = references[cluster] ?? 0;
+      if (refcounts.countOf(cluster) !== count) refcounts.repair(cluster, count);
+    }
     refcounts.unpin(blocks);
   }
   await commits.commit();
