@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import {
+  absoluteDrive,
   connectMachine,
   keepsWrites,
   type MachineOptions,
@@ -74,14 +75,6 @@ function withPaths({ signal: _, ...options }: MachineOptions): Omit<PartitionOpt
     ...(initrd === undefined ? {} : { initrd: resolve(initrd) }),
     ...(bios === undefined || bios === 'none' ? {} : { bios: resolve(bios) }),
     ...(protectionLog === undefined ? {} : { protectionLog: resolve(protectionLog) }),
-    ...(drives === undefined
-      ? {}
-      : {
-          drives: drives.map((drive) => ({
-            ...drive,
-            file: resolve(drive.file),
-            ...(typeof drive.overlay === 'string' ? { overlay: resolve(drive.overlay) } : {}),
-          })),
-        }),
+    ...(drives === undefined ? {} : { drives: drives.map(absoluteDrive) }),
   };
 }

@@ -26,11 +26,18 @@ describe('kage run: from flags to the machine', () => {
     [['-cpu', 'rv64,zba=off', ...own], { kernel: 'K', cpu: 'rv64,zba=off' }],
     [
       ['-drive', 'file=a,,b.img,format=raw,if=virtio,readonly=on', '-device', 'virtio-blk-device,drive=d', ...own],
-      { kernel: 'K', drives: [{ file: 'a,b.img', readOnly: true }] },
+      { kernel: 'K', drives: [{ file: 'a,b.img', format: 'raw', readOnly: true }] },
     ],
     [
       ['--drive', 'a.img', '--drive', 'file=b.img,overlay=c', ...own],
       { kernel: 'K', drives: [{ file: 'a.img' }, { file: 'b.img', overlay: 'c' }] },
+    ],
+    [
+      ['-drive', 'file=a,format=qcow2,backing=off,discard=ignore,reconnect-delay=30,werror=report', ...own],
+      {
+        kernel: 'K',
+        drives: [{ file: 'a', format: 'qcow2', backing: false, discard: 'ignore', reconnectDelaySeconds: 30 }],
+      },
     ],
     [['-hda', 'a.img', '-snapshot', ...own], { kernel: 'K', drives: [{ file: 'a.img', overlay: true }] }],
     [
@@ -99,7 +106,9 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['run', '-M', 'virt,aia=gic'], /--aia gic is not possible/],
     [['run', '-machine', 'q35'], /-machine q35 is not supported\. The machine is always "virt"\./],
     [['run', '-device', 'e1000'], /-device e1000 is not supported/],
-    [['run', '-drive', 'file=a,format=qcow2'], /qcow2 are not supported\. Convert it/],
+    [['run', '-drive', 'file=a,format=vmdk'], /vmdk are not supported\. Convert it/],
+    [['run', '-drive', 'file=a,discard=maybe'], /Choose unmap or ignore/],
+    [['run', '-drive', 'file=a,werror=stop'], /werror=report/],
     [['run', '-drive', 'readonly=on'], /names no file/],
     [['run', '-drive', 'file=a,readonly=maybe'], /neither on nor off/],
     [['run', '-drive', 'file=a,zap=1'], /does not know zap/],

@@ -240,7 +240,11 @@ function addRun(
     .option('--initrd <file>', 'its initial file system (-initrd)')
     .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
     .option('--bios <file>', 'firmware for machine mode, ELF or raw: OpenSBI, U-Boot (-bios)')
-    .option('--drive <file=...>', 'a raw disk: file=F[,readonly=on][,snapshot=on][,overlay=F] (-drive)', collect)
+    .option(
+      '--drive <file=...>',
+      'a disk: file=F[,format=raw|qcow2][,readonly=on][,snapshot=on][,overlay=F] (-drive)',
+      collect,
+    )
     .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
     .option(
       '--netdev <kind[,key=value...]>',

@@ -76,27 +76,60 @@ export function parseWait(value: string | undefined): number | undefined {
   return value === undefined ? undefined : parseCount(value, '--wait', 1, 86_400);
 }
 
-/** `file=disk.img,readonly=on,snapshot=on,format=raw`, or just the file. In a file's name, a comma is doubled. */
+/** `file=disk.img,format=qcow2,readonly=on,snapshot=on`, or just the file. In a file's name, a comma is doubled. */
 export function parseDrive(value: string): DriveOptions {
-  const parts = value.replaceAll(',,', '\0').split(',');
-  let drive: { file: string; readOnly?: boolean; overlay?: boolean | string } = { file: '' };
-  for (const part of parts) {
+  let drive: DriveOptions = { file: '' };
+  for (const part of value.replaceAll(',,', '\0').split(',')) {
     const [, key = '', given = ''] = /^([a-z-]+)=(.*)$/s.exec(part) ?? ['', 'file', part];
-    const text = given.replaceAll('\0', ',');
-    if (key === 'file') drive = { ...drive, file: text };
-    else if (key === 'readonly' || key === 'read-only') drive = { ...drive, readOnly: parseSwitch(text, key) };
-    else if (key === 'snapshot') drive = { ...drive, overlay: parseSwitch(text, key) };
-    else if (key === 'overlay') drive = { ...drive, overlay: text };
-    else if (key === 'format' && text !== 'raw') {
-      throw bad(`disks of format ${text} are not supported`, 'Convert it: qemu-img convert -O raw FROM TO');
-    } else if (key === 'if' && text !== 'virtio' && text !== 'none') {
-      throw bad(`-drive if=${text} is not supported`, 'Leave it out: every disk is virtio');
-    } else if (!['format', 'if', 'id', 'index', 'media', 'cache', 'aio', 'discard'].includes(key)) {
-      throw bad(`-drive does not know ${key}`, 'It takes file=, readonly=on, snapshot=on and overlay=FILE');
-    }
+    drive = { ...drive, ...driveKey(key, given.replaceAll('\0', ',')) };
   }
   if (drive.file === '') throw bad(`-drive ${value} names no file`, 'Write it as -drive file=disk.img');
   return drive;
+}
+
+/** What a key of `-drive` says; QEMU's that change nothing here are accepted. */
+function driveKey(key: string, text: string): Partial<DriveOptions> {
+  switch (key) {
+    case 'file':
+      return { file: text };
+    case 'format':
+      if (text === 'raw' || text === 'qcow2') return { format: text };
+      throw bad(`disks of format ${text} are not supported`, 'Convert it: qemu-img convert -O qcow2 FROM TO');
+    case 'readonly':
+    case 'read-only':
+      return { readOnly: parseSwitch(text, key) };
+    case 'snapshot':
+      return { overlay: parseSwitch(text, key) };
+    case 'overlay':
+      return { overlay: text };
+    case 'backing':
+      return { backing: parseSwitch(text, key) };
+    case 'discard':
+      if (text === 'unmap' || text === 'on') return { discard: 'unmap' };
+      if (text === 'ignore' || text === 'off') return { discard: 'ignore' };
+      throw bad(`-drive discard=${text} is not possible`, 'Choose unmap or ignore');
+    case 'reconnect-delay':
+      return { reconnectDelaySeconds: parseCount(text, 'reconnect-delay', 0, 1_000_000) };
+    case 'werror':
+    case 'rerror':
+      if (text === 'report') return {};
+      throw bad(`-drive ${key}=${text} is not supported`, `Use ${key}=report: the guest is told of the error`);
+    case 'if':
+      if (text === 'virtio' || text === 'none') return {};
+      throw bad(`-drive if=${text} is not supported`, 'Leave it out: every disk is virtio');
+    case 'id':
+    case 'index':
+    case 'media':
+    case 'cache':
+    case 'aio':
+    case 'detect-zeroes':
+      return {};
+    default:
+      throw bad(
+        `-drive does not know ${key}`,
+        'It takes file=, format=, readonly=on, snapshot=on, overlay=FILE, backing=off, discard=ignore and reconnect-delay=SECONDS',
+      );
+  }
 }
 
 export function parseSwitch(value: string, key: string): boolean {

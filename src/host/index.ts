@@ -30,6 +30,7 @@ export {
   removeImage,
 } from './images/index.ts';
 export {
+  absoluteDrive,
   type BalloonReport,
   type CaptureOptions,
   type CodeExplanation,
@@ -72,3 +73,4 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { createQcow2, type NewQcow2 } from './storage/index.ts';

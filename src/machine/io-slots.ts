@@ -116,7 +116,13 @@ export class IoSlots {
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
-        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id, ...queuesOf(slot) });
+        return new VirtioBlock(wiring, {
+          ...io,
+          backend: this.#counted(backend),
+          serial: slot.id,
+          ...queuesOf(slot),
+          report: (operation, cause) => this.#parts.host.diskFailed?.(slot.id, operation, cause),
+        });
       }
     }
   }

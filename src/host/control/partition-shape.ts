@@ -1,13 +1,11 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { driveOptions } from './drive-shape.ts';
 import { failback, netdevOptions } from './network-shape.ts';
 import { pciOptions } from './pci-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const PATH = 4096;
-
-const overlay: Shape<boolean | string | undefined> = (value, at) =>
-  value === undefined || typeof value === 'boolean' ? value : text(PATH)(value, at);
 
 export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record({
   name: optional(text(64)),
@@ -20,7 +18,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   initrd: optional(text(PATH)),
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
-  drives: optional(listOf(record({ file: text(PATH), readOnly: optional(truth), overlay }), 64)),
+  drives: optional(listOf(driveOptions, 64)),
   balloon: optional(truth),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   network: optional(truth),

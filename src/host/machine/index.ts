@@ -18,7 +18,7 @@ import type {
 } from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
 
-export { keepsWrites } from './drives.ts';
+export { absoluteDrive, keepsWrites } from './drives.ts';
 export type * from './machine-api.ts';
 
 /** Of a made-up name, as far as it is its original's: names are bounded. */

@@ -58,11 +58,21 @@ export type {
   Violation,
 };
 
-/** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
+/** A disk: a file, or what a server exports. */
 export interface DriveOptions {
+  /** Path of an image, or `nbd://HOST[:PORT]/EXPORT`, `nbd+unix:///EXPORT?socket=PATH`, `nbds://...` (docs/disks.md). */
   readonly file: string;
+  /** Default: by the file's name, `.qcow2` or else raw; never by its content. */
+  readonly format?: 'raw' | 'qcow2';
   readonly readOnly?: boolean;
+  /** Writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
   readonly overlay?: boolean | string;
+  /** False: an image that names a file below it is refused. Default true. */
+  readonly backing?: boolean;
+  /** `ignore`: the guest is not offered to discard. Default `unmap`. */
+  readonly discard?: 'unmap' | 'ignore';
+  /** Seconds for which requests wait for a server that is gone, before they fail. Default 0. */
+  readonly reconnectDelaySeconds?: number;
 }
 
 /** Sockets between guest and host (virtio-vsock). */

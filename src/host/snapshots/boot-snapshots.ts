@@ -55,7 +55,13 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.network ?? true,
       options.vsock === undefined ? '' : (options.vsock.cid ?? 3),
       options.protection ?? true,
-      drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),
+      drives.map(({ file, readOnly, format, backing, discard }) => [
+        identity(file),
+        readOnly ?? false,
+        format ?? '',
+        backing ?? true,
+        discard ?? 'unmap',
+      ]),
     ]);
     return join(folder(), `${createHash('sha256').update(named).digest('hex').slice(0, 32)}.kage`);
   } catch {

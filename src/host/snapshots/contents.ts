@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { driveOptions } from '../control/drive-shape.ts';
 import { failback, netdevOptions } from '../control/network-shape.ts';
 import { pciOptions } from '../control/pci-shape.ts';
 import {
@@ -25,11 +26,6 @@ const PATH = 4096;
 /** What was on its way to the guest's agent, or typed: more was never accepted at a time. */
 const MOST_WAITING_BYTES = 4 << 20;
 
-const overlayChoice: Shape<boolean | string | undefined> = (value, at) =>
-  value === undefined ? undefined : typeof value === 'boolean' ? value : text(PATH)(value, at);
-
-const drive = record({ file: text(PATH), readOnly: optional(truth), overlay: overlayChoice });
-
 /** Of a machine's options, those that a restored machine is made with again. */
 const savedOptions = record({
   cpus: integer(1, 4096),
@@ -44,7 +40,7 @@ const savedOptions = record({
   initrd: optional(text(PATH)),
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
-  drives: optional(listOf(drive, 64)),
+  drives: optional(listOf(driveOptions, 64)),
   network: optional(truth),
   netdevs: optional(listOf(netdevOptions, 16)),
   mac: optional(text(17)),

@@ -28,7 +28,8 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
   const handle = await openHandle(path, readOnly);
   try {
     const found = await handle.stat({ bigint: true });
-    checkShape(path, found);
+    checkIsFile(path, found);
+    checkSize(path, found);
     const lock = await lockDisk(path, found, readOnly ? 'shared' : 'exclusive', options.lockFolder);
     return new RawFile(new NodeFile(handle, path), lock, path, found, { readOnly, quick: options.quick ?? false });
   } catch (error) {
@@ -37,7 +38,8 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
   }
 }
 
-async function openHandle(path: string, readOnly: boolean): Promise<FileHandle> {
+/** Opens a disk's file, whatever is in it; throws OperatorError where that cannot be. */
+export async function openHandle(path: string, readOnly: boolean): Promise<FileHandle> {
   try {
     // Without O_NONBLOCK a pipe would wait here for its other end.
     return await open(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
@@ -81,11 +83,14 @@ function directoryError(path: string): OperatorError {
   return new OperatorError('disk-is-directory', `${path} is a directory`, 'Name a disk image: a file.');
 }
 
-function checkShape(path: string, stat: BigIntStats): void {
+export function checkIsFile(path: string, stat: BigIntStats): void {
   if (stat.isDirectory()) throw directoryError(path);
   if (!stat.isFile()) {
     throw new OperatorError('disk-not-a-file', `${path} is not a regular file`, 'Name a disk image: a file.');
   }
+}
+
+function checkSize(path: string, stat: BigIntStats): void {
   if (stat.size === 0n || stat.size % BigInt(SECTOR_BYTES) !== 0n) {
     throw new OperatorError(
       'disk-size',
@@ -100,7 +105,7 @@ export async function fileIdentity(path: string): Promise<string> {
   return identityOf(await stat(path, { bigint: true }));
 }
 
-function identityOf({ size, mtimeNs }: BigIntStats): string {
+export function identityOf({ size, mtimeNs }: BigIntStats): string {
   return `${size} bytes, modified at ${mtimeNs} ns`;
 }
 
@@ -136,12 +141,12 @@ export class RawFile implements BlockBackend {
   }
 
   read(offset: number, into: readonly Uint8Array[]): Promise<void> | void {
-    if (this.#quick && this.#file.quick.read(offset, into)) return;
+    if (this.#quick && this.#file.readNow(offset, into)) return;
     return this.#file.read(offset, into);
   }
 
   write(offset: number, from: readonly Uint8Array[]): Promise<void> | void {
-    if (this.#quick && this.#file.quick.write(offset, from)) return;
+    if (this.#quick && this.#file.writeNow(offset, from)) return;
     return this.#file.write(offset, from);
   }
 

@@ -11,6 +11,10 @@ export interface StorageFile {
   /** Fills all of `into`; rejects at the end of the file. */
   read(offset: number, into: readonly Uint8Array[]): Promise<void>;
   write(offset: number, from: readonly Uint8Array[]): Promise<void>;
+  /** Little, at once, as long as the file answers fast; false: nothing came of it, ask `read`, for errors too. */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
+  /** The same for writing. */
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   /** What was written before survives a crash of the host. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -22,14 +26,14 @@ const PIECES_MAX = 512;
 export class NodeFile implements StorageFile {
   readonly #handle: FileHandle;
   readonly #path: string;
-  /** Little at once, on this thread. */
-  readonly quick: QuickFile;
+  readonly #quick: QuickFile;
+  #syncFailure: HostError | undefined;
 
   /** Takes the handle over; `path` is for messages. */
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
     this.#path = path;
-    this.quick = new QuickFile(() => this.#handle.fd);
+    this.#quick = new QuickFile(() => this.#handle.fd);
   }
 
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
@@ -52,8 +56,26 @@ export class NodeFile implements StorageFile {
     }
   }
 
-  sync(): Promise<void> {
-    return this.#handle.datasync();
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    return this.#quick.read(offset, into);
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[]): boolean {
+    return this.#quick.write(offset, from);
+  }
+
+  /**
+   * Once it has failed it fails for good: the system may have dropped what it could not write, and its next answer would
+   * not speak of that any more.
+   */
+  async sync(): Promise<void> {
+    if (this.#syncFailure !== undefined) throw this.#syncFailure;
+    try {
+      await this.#handle.datasync();
+    } catch (error) {
+      this.#syncFailure = new HostError('disk-sync', `${this.#path} did not reach the medium`, { cause: error });
+      throw this.#syncFailure;
+    }
   }
 
   close(): Promise<void> {
