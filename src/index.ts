@@ -68,6 +68,7 @@ export {
   RemoteMachine,
   type RestoreOptions,
   removeImage,
+  type ShareOptions,
   type SlotAction,
   type SnapshotInfo,
   type SnapshotOptions,

@@ -92,7 +92,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpev]|--(volume|name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {

@@ -20,6 +20,7 @@ import {
   text,
   truth,
 } from '../control/shape.ts';
+import { savedSession } from './share-shape.ts';
 
 const PATH = 4096;
 /** What was on its way to the guest's agent, or typed: more was never accepted at a time. */
@@ -28,6 +29,7 @@ const MOST_WAITING_BYTES = 4 << 20;
 const overlayChoice: Shape<boolean | string | undefined> = (value, at) =>
   value === undefined ? undefined : typeof value === 'boolean' ? value : text(PATH)(value, at);
 
+const share = record({ host: text(PATH), guest: text(PATH), readOnly: optional(truth) });
 const drive = record({ file: text(PATH), readOnly: optional(truth), overlay: overlayChoice });
 
 /** Of a machine's options, those that a restored machine is made with again. */
@@ -45,6 +47,7 @@ const savedOptions = record({
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
   drives: optional(listOf(drive, 64)),
+  shares: optional(listOf(share, 64)),
   network: optional(truth),
   netdevs: optional(listOf(netdevOptions, 16)),
   mac: optional(text(17)),
@@ -119,6 +122,8 @@ export const snapshotState = record({
   board: savedBoard,
   /** As network/snapshot.ts has it. */
   network: optional(object),
+  /** Fids of the shared folders, in their order. */
+  shares: optional(listOf(savedSession, 64)),
   agent: record({ nextId: integer(1, 999_999_999), waiting: bytes }),
   /** Typed, and not taken by the UART. */
   input: bytes,
