@@ -16,8 +16,8 @@ import { provide } from '../test/toolbox.ts';
 const { values } = parseArgs({
   options: {
     cache: { type: 'string', default: 'none,mmap,loose' },
-    megabytes: { type: 'string', default: '64' },
-    files: { type: 'string', default: '1000' },
+    megabytes: { type: 'string', default: '32' },
+    files: { type: 'string', default: '300' },
     pci: { type: 'boolean', default: false },
   },
 });
@@ -30,14 +30,14 @@ try {
   const image = await pullDebianImage();
   await using machine = await createMachine({
     ...{ kernel: image.kernel, initrd: image.initrd, append: image.commandLine, memoryBytes: 512 << 20 },
-    ...{ shares: [{ host: folder, guest: '/work' }], pci: values.pci, network: false },
+    ...{ shares: [{ host: folder, guest: '/share' }], pci: values.pci, network: false },
   });
   await machine.ready();
   const line = (cells: readonly string[]): void =>
     void process.stdout.write(`${cells.map((cell, i) => (i === 0 ? cell.padEnd(12) : cell.padStart(11))).join('')}\n`);
   line(['', 'write', 'read', 'create', 'stat', 'open+read', 'remove']);
   line(['', 'MB/s', 'MB/s', 'files/s', 'files/s', 'files/s', 'files/s']);
-  await run(machine, 'cp /work/measure /tmp/measure');
+  await run(machine, 'cp /share/measure /tmp/measure');
   for (const mode of values.cache.split(',')) line([`cache=${mode}`, ...(await measured(machine, mode))]);
   line(['tmpfs', ...(await measured(machine, undefined))]);
 } finally {
@@ -45,9 +45,9 @@ try {
 }
 
 async function measured(machine: MachineHandle, mode: string | undefined): Promise<string[]> {
-  const mount = `mkdir -p /m && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=${mode} /work /m`;
+  const mount = `mkdir -p /m && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=${mode} /share /m`;
   const where = mode === undefined ? '/tmp' : '/m';
-  if (mode !== undefined) await run(machine, `umount /work 2>/dev/null; ${mount}`);
+  if (mode !== undefined) await run(machine, `umount /share 2>/dev/null; ${mount}`);
   const said = await run(
     machine,
     `/tmp/measure ${where} ${megabytes} ${files}${mode === undefined ? '' : '; umount /m'}`,

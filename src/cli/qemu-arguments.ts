@@ -74,6 +74,7 @@ const withValue: Readonly<Record<string, Rewrite>> = {
   '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
   '-device': device,
   '-accel': only('-accel', /^tcg(,|$)/, 'Leave it out'),
+  '-virtfs': only('-virtfs', /^$/, 'Share a folder as -v HOST:GUEST, or -v HOST:GUEST:ro'),
   '-rtc': only('-rtc', /^base=utc$/, 'Leave it out'),
 };
 

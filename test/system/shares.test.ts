@@ -81,7 +81,7 @@ describe('shared folders', requires('apt', 'cross'), () => {
     timeout: 240_000,
   }, async (t) => {
     const shares = [
-      { host: work, guest: '/work' },
+      { host: work, guest: '/share' },
       { host: readOnly, guest: '/media/read only', readOnly: true },
     ];
     await using guest = await Guest.start(await options({ shares, cpus: 2 }));
@@ -92,30 +92,30 @@ describe('shared folders', requires('apt', 'cross'), () => {
     };
 
     await t.test('a session', async () => {
-      const expected = await run('mkdir /tmp/s && /work/session /tmp/s');
-      const found = await run('/work/session /work/s');
+      const expected = await run('mkdir /tmp/s && /share/session /tmp/s');
+      const found = await run('/share/session /share/s');
       assert.ok(expected.split('\n').length > 100);
       assert.deepEqual(found.split('\n'), expected.split('\n'));
       const tree = await listed(guest, '/tmp/s');
-      assert.deepEqual(await listed(guest, '/work/s'), tree);
+      assert.deepEqual(await listed(guest, '/share/s'), tree);
       assert.deepEqual(listing(join(work, 's')), tree);
     });
 
     await t.test('archives go in and out', async () => {
-      const script = 'cd /tmp/s && tar c $(ls -A | grep -v sparse) | (mkdir /work/t && cd /work/t && tar x)';
-      await run(`${script}; cd /work/t && tar c . | (mkdir /tmp/t && cd /tmp/t && tar x)`);
-      assert.deepEqual(await listed(guest, '/work/t'), await listed(guest, '/tmp/t'));
-      await run('rm -r /work/t && ! test -e /work/t');
+      const script = 'cd /tmp/s && tar c $(ls -A | grep -v sparse) | (mkdir /share/t && cd /share/t && tar x)';
+      await run(`${script}; cd /share/t && tar c . | (mkdir /tmp/t && cd /tmp/t && tar x)`);
+      assert.deepEqual(await listed(guest, '/share/t'), await listed(guest, '/tmp/t'));
+      await run('rm -r /share/t && ! test -e /share/t');
     });
 
     await t.test('what the host changes is seen, and so is what the guest writes', async () => {
       writeFileSync(join(work, 'both'), 'one');
-      assert.equal(await run('cat /work/both'), 'one');
+      assert.equal(await run('cat /share/both'), 'one');
       writeFileSync(join(work, 'both'), 'two, and longer');
-      assert.equal(await run('cat /work/both; echo three > /work/both'), 'two, and longer');
+      assert.equal(await run('cat /share/both; echo three > /share/both'), 'two, and longer');
       assert.equal(readFileSync(join(work, 'both'), 'utf8'), 'three\n');
       rmSync(join(work, 'both'));
-      assert.equal((await guest.run('cat /work/both')).code, 1);
+      assert.equal((await guest.run('cat /share/both')).code, 1);
     });
 
     await t.test('a read-only one is mounted so, and stays so when the guest mounts it otherwise', async () => {
@@ -133,23 +133,23 @@ describe('shared folders', requires('apt', 'cross'), () => {
       symlinkSync(join(outside, 'secret'), join(work, 'leak'));
       symlinkSync('../outside', join(work, 'up'));
       for (const path of ['leak', 'up/secret', '../outside/secret'])
-        assert.notEqual((await guest.run(`cat /work/${path}`)).code, 0, path);
-      await run('echo planted > /tmp/planted; ln -s /tmp/planted /work/mine; test "$(cat /work/mine)" = planted');
+        assert.notEqual((await guest.run(`cat /share/${path}`)).code, 0, path);
+      await run('echo planted > /tmp/planted; ln -s /tmp/planted /share/mine; test "$(cat /share/mine)" = planted');
       for (const attempt of ['mknod p p', 'mknod d b 8 0'])
-        assert.match((await guest.run(`cd /work && ${attempt}`)).stderr, /not permitted/, attempt);
+        assert.match((await guest.run(`cd /share && ${attempt}`)).stderr, /not permitted/, attempt);
       assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), SECRET);
       assert.deepEqual(readdirSync(outside), ['secret']);
     });
 
     await t.test('a snapshot takes along what is open', async () => {
       const file = join(folder, 'guest.kage');
-      const writer = '{ echo before; while ! test -e /tmp/go; do sleep 0.1; done; echo after; } > /work/open';
+      const writer = '{ echo before; while ! test -e /tmp/go; do sleep 0.1; done; echo after; } > /share/open';
       await run(`(${writer}) < /dev/null > /dev/null 2>&1 &`);
-      await run('while ! grep -q before /work/open; do sleep 0.1; done; echo gone > /work/gone');
+      await run('while ! grep -q before /share/open; do sleep 0.1; done; echo gone > /share/gone');
       await run(
-        '(exec 5< /work/gone; while ! test -e /tmp/go; do sleep 0.1; done; cat <&5 2> /tmp/said >&2) < /dev/null > /dev/null 2>&1 &',
+        '(exec 5< /share/gone; while ! test -e /tmp/go; do sleep 0.1; done; cat <&5 2> /tmp/said >&2) < /dev/null > /dev/null 2>&1 &',
       );
-      await run('sleep 1; cd /work && echo here > here');
+      await run('sleep 1; cd /share && echo here > here');
       await guest.machine.snapshot(file, { stop: true });
       rmSync(join(work, 'gone'));
       writeFileSync(join(work, 'here'), 'changed meanwhile');
@@ -159,17 +159,17 @@ describe('shared folders', requires('apt', 'cross'), () => {
         assert.equal(code, 0, `${script}: ${stdout} ${stderr}`);
         return stdout;
       };
-      assert.equal(await again('cat /work/here'), 'changed meanwhile');
-      await again('touch /tmp/go; while ! grep -q after /work/open; do sleep 0.1; done; sync');
+      assert.equal(await again('cat /share/here'), 'changed meanwhile');
+      await again('touch /tmp/go; while ! grep -q after /share/open; do sleep 0.1; done; sync');
       assert.equal(readFileSync(join(work, 'open'), 'utf8'), 'before\nafter\n');
       // Or it had been read already: then it is in the guest's memory, as it was.
       assert.match(await again('sleep 1; cat /tmp/said'), /^gone\n|Stale|stale/);
       await restored.machine.snapshot(file, { stop: true });
       const [elsewhere, other] = [made('elsewhere'), { host: readOnly, guest: '/media/read only', readOnly: true }];
       writeFileSync(join(elsewhere, 'here'), 'elsewhere');
-      const moved = [{ host: elsewhere, guest: '/work' }, other];
+      const moved = [{ host: elsewhere, guest: '/share' }, other];
       await using third = await Guest.restore(file, { shares: moved });
-      assert.equal((await third.run('cat /work/here')).stdout, 'elsewhere');
+      assert.equal((await third.run('cat /share/here')).stdout, 'elsewhere');
       await assert.rejects(Guest.restore(file, { shares: [other] }), { code: 'share-changed' });
     });
   });
@@ -180,22 +180,22 @@ describe('shared folders', requires('apt', 'cross'), () => {
     const host = made('forked');
     writeFileSync(join(host, 'unlinked'), 'still there');
     const room = { partitions: 3, memoryBytes: 768 * MiB };
-    await using guest = await Guest.start(await options({ shares: [{ host, guest: '/work' }], room, pci: true }));
+    await using guest = await Guest.start(await options({ shares: [{ host, guest: '/share' }], room, pci: true }));
     const hold =
-      'exec 5< /work/unlinked; rm /work/unlinked; while ! test -e /tmp/go; do sleep 0.1; done; cat <&5 > /work/$(cat /tmp/go)';
+      'exec 5< /share/unlinked; rm /share/unlinked; while ! test -e /tmp/go; do sleep 0.1; done; cat <&5 > /share/$(cat /tmp/go)';
     await guest.run(`(${hold}) < /dev/null > /dev/null 2>&1 &`);
-    await guest.run('while test -e /work/unlinked; do sleep 0.1; done');
+    await guest.run('while test -e /share/unlinked; do sleep 0.1; done');
     await using twin = Guest.of(await guest.machine.fork());
     for (const [who, name] of [
       [guest, 'original'],
       [twin, 'twin'],
     ] as const) {
-      await who.run(`echo of-${name} > /tmp/go; while ! test -s /work/of-${name}; do sleep 0.1; done; sync`);
+      await who.run(`echo of-${name} > /tmp/go; while ! test -s /share/of-${name}; do sleep 0.1; done; sync`);
       assert.equal(readFileSync(join(host, `of-${name}`), 'utf8'), 'still there');
-      await who.run(`mkdir /work/by-${name}`);
+      await who.run(`mkdir /share/by-${name}`);
     }
     await guest.machine.kill();
-    assert.equal((await twin.run('ls /work')).stdout, 'by-original\nby-twin\nof-original\nof-twin\n');
+    assert.equal((await twin.run('ls /share')).stdout, 'by-original\nby-twin\nof-original\nof-twin\n');
   });
 
   test('kage run -v: the folder is there, also where an earlier guest had booted; what is wrong is said', {
@@ -225,13 +225,18 @@ describe('shared folders', requires('apt', 'cross'), () => {
       const [code] = await once(child, 'close');
       return { code, stdout, stderr };
     };
-    assert.deepEqual(await run('./one:/work', 'ls', '/work'), { code: 0, stdout: 'a\n', stderr: '' });
-    assert.deepEqual(await run(`${two}:/work`, 'ls', '/work'), { code: 0, stdout: 'b\n', stderr: '' });
-    const wrote = await run(`${two}:/work`, 'sh', '-c', 'echo last > /work/late; mkdir /work/d; cp /work/late /work/d');
+    assert.deepEqual(await run('./one:/share', 'ls', '/share'), { code: 0, stdout: 'a\n', stderr: '' });
+    assert.deepEqual(await run(`${two}:/share`, 'ls', '/share'), { code: 0, stdout: 'b\n', stderr: '' });
+    const wrote = await run(
+      `${two}:/share`,
+      'sh',
+      '-c',
+      'echo last > /share/late; mkdir /share/d; cp /share/late /share/d',
+    );
     assert.equal(wrote.code, 0);
     assert.equal(readFileSync(join(two, 'd', 'late'), 'utf8'), 'last\n');
     renameSync(join(two, 'd'), join(two, 'e'));
-    const missing = await run('./none:/work', 'true');
+    const missing = await run('./none:/share', 'true');
     assert.equal(missing.code, 125);
     assert.match(missing.stderr, /There is no folder .*none\. Make it first: mkdir -p/);
   });

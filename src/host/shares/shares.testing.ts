@@ -51,7 +51,7 @@ export class Fixture {
   }
 
   share({ readOnly = false, quick = true } = {}): OpenShare {
-    const [share] = openShares([{ host: this.folder, guest: '/work', readOnly }], { quick });
+    const [share] = openShares([{ host: this.folder, guest: '/share', readOnly }], { quick });
     if (share === undefined) throw new Error('no share');
     this.#open.push(share);
     return share;
@@ -61,7 +61,7 @@ export class Fixture {
   host(options: Partial<HostShareOptions> = {}): { readonly share: HostShare; readonly session: Session } {
     const fd = openSync(this.folder, O_PATH);
     const share = new HostShare(fd, { readOnly: false, atOnce: 'while-fast', ...options });
-    return { share, session: new Session(share, new TextEncoder().encode('/work')) };
+    return { share, session: new Session(share, new TextEncoder().encode('/share')) };
   }
 
   async client(options?: { readOnly?: boolean; quick?: boolean }): Promise<Client> {
