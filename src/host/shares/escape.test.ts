@@ -166,21 +166,26 @@ for (const atOnce of WAYS) {
     const { session } = fixture.host({ atOnce });
     const client = await Client.attach(session);
     const racer = race(fixture.folder, outside);
-    t.after(() => racer.kill('SIGKILL'));
     await once(racer.stdout as NodeJS.ReadableStream, 'data');
     const outcomes = new Map<string, number>();
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const [what, attempt] of attempts(client)) {
-        const outcome = await attempt().then(
-          () => 'done',
-          (error: unknown) => {
-            if (error instanceof ServerError) return error.message;
-            throw error;
-          },
-        );
-        outcomes.set(`${what} ${outcome}`, (outcomes.get(`${what} ${outcome}`) ?? 0) + 1);
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [what, attempt] of attempts(client)) {
+          const outcome = await attempt().then(
+            () => 'done',
+            (error: unknown) => {
+              if (error instanceof ServerError) return error.message;
+              throw error;
+            },
+          );
+          outcomes.set(`${what} ${outcome}`, (outcomes.get(`${what} ${outcome}`) ?? 0) + 1);
+        }
+        if (round % 10 === 9)
+          await client.call('version', [u32(65_536), text('9P2000.L')]).then(() => reattach(client));
       }
-      if (round % 10 === 9) await client.call('version', [u32(65_536), text('9P2000.L')]).then(() => reattach(client));
+    } finally {
+      racer.kill('SIGKILL');
+      await once(racer, 'exit');
     }
     assert.deepEqual(readdirSync(outside), ['file']);
     assert.equal(readFileSync(join(outside, 'file'), 'latin1'), SECRET);

@@ -21,11 +21,12 @@ test("the user's files are root's in the guest, and others' are nobody's", () =>
   assert.deepEqual(owners.toHost(0, 0), [1000, 100]);
   assert.deepEqual(owners.toHost(undefined, 0), [-1, 100]);
   assert.deepEqual(owners.toHost(UNCHANGED, UNCHANGED), [-1, -1]);
-  for (const ids of [
+  const theirs: [number | undefined, number | undefined][] = [
     [1000, undefined],
     [undefined, 33],
     [NOBODY, NOBODY],
-  ] as const)
+  ];
+  for (const ids of theirs)
     assert.throws(
       () => owners.toHost(...ids),
       (error) => error instanceof Refusal && error.code === 'EPERM',

@@ -1,15 +1,5 @@
 /** A shared folder in a temporary one, beside which lies what no guest is to reach. */
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -38,6 +28,7 @@ export class Fixture {
     writeFileSync(join(this.outside, 'secret'), SECRET);
     test.after(() => {
       for (const share of this.#open) share.close();
+      open(Buffer.from(this.#parent));
       rmSync(this.#parent, { recursive: true, force: true });
     });
   }
@@ -75,13 +66,9 @@ export class Fixture {
   }
 }
 
-/** Every path below a folder with what it is: for comparing two. */
-export function treeOf(folder: string): string[] {
-  return (readdirSync(folder, { recursive: true }) as string[]).sort().map((name) => {
-    const path = join(folder, name);
-    const stat = lstatSync(path);
-    const mode = (stat.mode & 0o7777).toString(8);
-    if (stat.isSymbolicLink()) return `${name} -> ${readlinkSync(path)}`;
-    return stat.isFile() ? `${name} ${mode} ${stat.nlink} ${readFileSync(path, 'latin1')}` : `${name}/ ${mode}`;
-  });
+/** Whatever modes a guest has left there: all folders can be removed. Names are bytes. */
+function open(folder: Buffer): void {
+  chmodSync(folder, 0o700);
+  for (const entry of readdirSync(folder, { withFileTypes: true, encoding: 'buffer' }))
+    if (entry.isDirectory()) open(Buffer.concat([folder, Buffer.from('/'), entry.name]));
 }
