@@ -193,19 +193,11 @@ export class HostNode implements FileNode {
         known.release();
       }
     }
-    this.#home.take();
-    let fd = -1;
-    try {
-      fd = yield* this.#calls.open(at, OPEN_NODE);
-      const stat = yield* this.#calls.fstat(fd);
-      this.#home.enter(fd, stat.dev);
-      const target = kindOf(stat) === 'link' ? yield* this.#calls.readLink(at) : '';
-      return this.#adopt({ fd, stat, name, target, parent: this });
-    } catch (error) {
-      if (fd >= 0) closeQuietly(fd);
-      this.#home.give();
-      throw error;
+    for (let left = TRIES; left > 0; left--) {
+      const found = yield* this.#find(name, at);
+      if (found !== undefined) return found;
     }
+    throw new Refusal('ESTALE');
   }
 
   /** What stands in the folder under a name: for its listing. */
@@ -328,6 +320,26 @@ export class HostNode implements FileNode {
     to.#children.set(name, this);
   }
 
+  /** Undefined: a link was found, and another stood there when it was to be read. */
+  *#find(name: string, at: string): Operation<HostNode | undefined> {
+    this.#home.take();
+    let fd = -1;
+    try {
+      fd = yield* this.#calls.open(at, OPEN_NODE);
+      const stat = yield* this.#calls.fstat(fd);
+      this.#home.enter(fd, stat.dev);
+      const target = kindOf(stat) === 'link' ? yield* this.#unless('EINVAL', false, this.#calls.readLink(at)) : '';
+      if (target !== undefined) return this.#adopt({ fd, stat, name, target, parent: this });
+      closeQuietly(fd);
+      this.#home.give();
+      return undefined;
+    } catch (error) {
+      if (fd >= 0) closeQuietly(fd);
+      this.#home.give();
+      throw error;
+    }
+  }
+
   /** A node for what was found; or the one that there is of it already. */
   #adopt(found: Found): HostNode {
     const known = this.#children.get(found.name);
@@ -371,7 +383,11 @@ export class HostNode implements FileNode {
   }
 
   /** Undefined where that went wrong, unless it must not. */
-  *#unless<T>(code: 'EEXIST' | 'ENOENT', isFinal: boolean, operation: Operation<T>): Operation<T | undefined> {
+  *#unless<T>(
+    code: 'EEXIST' | 'ENOENT' | 'EINVAL',
+    isFinal: boolean,
+    operation: Operation<T>,
+  ): Operation<T | undefined> {
     try {
       return yield* operation;
     } catch (error) {
