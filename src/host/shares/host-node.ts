@@ -95,12 +95,16 @@ export class HostNode implements FileNode {
     this.#users++;
   }
 
+  /** With the last, its parent's is released as well, and so on: in a loop, for a guest makes them as deep as it likes. */
   release(): void {
-    if (--this.#users > 0) return;
-    closeQuietly(this.#fd);
-    this.#home.give();
-    this.forgetName();
-    if (this.#parent !== this) this.#parent.release();
+    let node: HostNode = this;
+    while (--node.#users === 0) {
+      closeQuietly(node.#fd);
+      node.#home.give();
+      node.forgetName();
+      if (node.#parent === node) return;
+      node = node.#parent;
+    }
   }
 
   get parent(): HostNode {
