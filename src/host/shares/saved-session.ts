@@ -26,13 +26,21 @@ export interface SavedSession {
   readonly fids: readonly SavedFid[];
 }
 
+/** Characters of all paths together: guests can hold many fids of deep folders. Those beyond are saved as lost. */
+const PATHS_MAX = 4 << 20;
+
 /** Nothing is under way. */
 export function saveSession({ messageBytes, fids }: Session): SavedSession {
-  return { messageBytes, fids: [...fids.entries()].map(([number, fid]) => savedFid(number, fid)) };
+  let room = PATHS_MAX;
+  const saved = [...fids.entries()].map(([number, fid]) => {
+    const path = fid.node?.path();
+    room -= path?.reduce((sum, name) => sum + name.length, 0) ?? 0;
+    return savedFid(number, fid, room < 0 ? undefined : path);
+  });
+  return { messageBytes, fids: saved };
 }
 
-function savedFid(number: number, { node, uid, file, listing }: Fid): SavedFid {
-  const path = node?.path();
+function savedFid(number: number, { node, uid, file, listing }: Fid, path: readonly string[] | undefined): SavedFid {
   const open = file && { access: file.mode.access, append: file.mode.append };
   return {
     ...{ number, uid },

@@ -367,6 +367,21 @@ test('saved and restored: names are looked up again, what has become another is 
   assert.equal(readFileSync(fixture.path('replaced'), 'utf8'), 'what no guest is to read');
 });
 
+test('what a guest holds of deep folders does not fill a snapshot: fids beyond are lost', async (t) => {
+  const share = new Fixture(t).share();
+  const client = await Client.attach(share.session);
+  let deep = 0;
+  for (let depth = 0; depth < 10; depth++) {
+    await client.mkdir(deep, 'x'.repeat(255));
+    deep = await client.walk(deep, 'x'.repeat(255));
+  }
+  for (let i = 0; i < 2000; i++) await client.walk(deep);
+  const { fids } = share.save();
+  assert.equal(fids.length, 2011);
+  assert.ok(JSON.stringify(fids).length < 5 << 20);
+  assert.ok(fids.some(({ path }) => path?.length === 10) && fids.some(({ path }) => path === undefined));
+});
+
 async function opened(client: Client, ...names: readonly string[]): Promise<number> {
   const fid = await client.walk(0, ...names);
   await client.open(fid);
