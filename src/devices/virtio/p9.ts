@@ -29,7 +29,7 @@ const CONFIG = { tagBytes: 0, tag: 2, end: 2 + P9_TAG_BYTES_MAX } as const;
 /** While messages hold more than this, further ones wait in the queue. */
 const UNDER_WAY_BYTES_MAX = 32 << 20;
 /** One service takes about this much; a message counts for what the host does for it, too. */
-const SERVICE_BYTES = 4 << 20;
+const SERVICE_BYTES = 1 << 20;
 const MESSAGE_COST_BYTES = 1 << 16;
 const HEAD_WORDS = QUEUE_SIZE / 32;
 

@@ -32,7 +32,8 @@ export interface Conversation {
 type Request = (talk: Conversation, reader: MessageReader, writer: MessageWriter) => Operation<void> | void;
 
 const COMPONENTS_MAX = 16;
-const ENTRIES_BYTES_MAX = 64 << 10;
+/** Each entry is looked at, on a thread that serves others too: a few milliseconds' worth. */
+const ENTRIES_BYTES_MAX = 16 << 10;
 const AT_REMOVEDIR = 0x200;
 const NS_PER_S = 1_000_000_000n;
 
