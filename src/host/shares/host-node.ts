@@ -6,6 +6,8 @@
  *     /proc/self/fd/12         the node itself: chmod, truncate, open, list
  *     /proc/self/fd/12/name    an entry of it: mkdir, unlink, rename, lstat; the last component is never followed
  *
+ * Long: what is done to a node, and to the entries of a folder, stands together.
+ *
  * Nodes know parents and names, so that links can be made to them and snapshots can name them. Those are a memory, not the
  * truth: what depends on one looks again.
  */

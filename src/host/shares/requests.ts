@@ -6,28 +6,12 @@
  * guest itself; between guests, and with the host's programs, there are none.
  */
 import { Refusal } from './errno.ts';
-import { type Fid, type Fids, release, retain } from './fids.ts';
-import type {
-  Attributes,
-  Changes,
-  DirectoryEntry,
-  FileNode,
-  FileSystem,
-  NewTime,
-  OpenMode,
-  Qid,
-} from './file-system.ts';
-import { DATA_HEADER_BYTES, MESSAGE, type MessageReader, type MessageWriter, NO_FID, QID_BYTES } from './message.ts';
+import { add, type Conversation, checkUnopened, found, give, openFid, using } from './fid-use.ts';
+import type { Fid } from './fids.ts';
+import type { FileNode, Qid } from './file-system.ts';
+import { DATA_HEADER_BYTES, MESSAGE, type MessageReader, type MessageWriter, NO_FID } from './message.ts';
 import type { Operation } from './operation.ts';
-
-/** A session, as its requests see it. */
-export interface Conversation {
-  readonly fileSystem: FileSystem;
-  readonly fids: Fids;
-  /** Of which conversation: one that was given up must leave nothing behind in the next. */
-  readonly epoch: number;
-  readonly messageBytes: number;
-}
+import { changesOf, cookieOf, entryBytes, modeOf, O, writeAttributes, writeEntry } from './request-fields.ts';
 
 type Request = (talk: Conversation, reader: MessageReader, writer: MessageWriter) => Operation<void> | void;
 
@@ -35,15 +19,7 @@ const COMPONENTS_MAX = 16;
 /** Each entry is looked at, on a thread that serves others too: a few milliseconds' worth. */
 const ENTRIES_BYTES_MAX = 16 << 10;
 const AT_REMOVEDIR = 0x200;
-const NS_PER_S = 1_000_000_000n;
 
-/** Flags of Tlopen and Tlcreate: Linux's own. */
-const O = { accessMode: 3, create: 0o100, exclusive: 0o200, truncate: 0o1000, append: 0o2000 } as const;
-/** What Tgetattr answers: all that stat has. */
-const GETATTR_BASIC = 0x7ffn;
-const SETATTR = {
-  ...{ mode: 1, uid: 2, gid: 4, size: 8, atime: 0x10, mtime: 0x20, atimeSet: 0x80, mtimeSet: 0x100 },
-} as const;
 const LOCK_SUCCESS = 0;
 const F_UNLCK = 2;
 
@@ -298,59 +274,6 @@ export const requests: Readonly<Record<number, Request>> = {
   },
 };
 
-interface Used {
-  readonly fid: Fid;
-  readonly node: FileNode;
-}
-
-/** What a fid stands for, held while `body` works with it. Throws Refusal EBADF, or ESTALE for what a restored guest lost. */
-function* using<T>(talk: Conversation, number: number, body: (used: Used) => Operation<T>): Operation<T> {
-  const used = found(talk, number);
-  retain(used.fid);
-  try {
-    return yield* body(used);
-  } finally {
-    release(used.fid);
-  }
-}
-
-function found(talk: Conversation, number: number): Used {
-  const fid = talk.fids.get(number);
-  const { node } = fid;
-  if (node === undefined) throw new Refusal('ESTALE');
-  return { fid, node };
-}
-
-/** Puts a fid into the table, which holds it from then on; not if its conversation is over. */
-function add(talk: Conversation, number: number, fid: Fid, epoch: number): void {
-  if (talk.epoch !== epoch) throw new Refusal('EBADF');
-  talk.fids.checkFree(number);
-  retain(fid);
-  talk.fids.set(number, fid);
-}
-
-/** Has a fid stand for something else; what is opened is the table's. The guest may have given it back, or the session ended. */
-function give(talk: Conversation, number: number, before: Fid, fid: Fid): void {
-  if (!talk.fids.has(number) || talk.fids.get(number) !== before) {
-    fid.file?.release();
-    fid.listing?.release();
-    throw new Refusal('EBADF');
-  }
-  fid.node?.retain();
-  talk.fids.set(number, fid);
-  release(before);
-}
-
-function checkUnopened({ file, listing }: Fid): void {
-  if (file !== undefined || listing !== undefined) throw new Refusal('EBADF');
-}
-
-/** Throws Refusal EBADF where nothing is open. */
-function openFid(talk: Conversation, number: number): void {
-  const { file, listing } = talk.fids.get(number);
-  if (file === undefined && listing === undefined) throw new Refusal('EBADF');
-}
-
 function* listFolder(node: FileNode, flags: number): Operation<Pick<Fid, 'listing'>> {
   if ((flags & O.accessMode) !== 0) throw new Refusal('EISDIR');
   return { listing: yield* node.list() };
@@ -396,74 +319,6 @@ function lastName(node: FileNode): string {
   const name = path.at(-1);
   if (name === undefined) throw new Refusal('EBUSY');
   return name;
-}
-
-function modeOf(flags: number): OpenMode {
-  const access = (['read', 'write', 'both'] as const)[flags & O.accessMode];
-  if (access === undefined) throw new Refusal('EINVAL');
-  return { access, truncate: (flags & O.truncate) !== 0, append: (flags & O.append) !== 0 };
-}
-
-/** Beyond what a number counts exactly lies no entry. */
-function cookieOf(offset: bigint): number {
-  return Number(offset > 0x7fff_ffffn ? 0x7fff_ffffn : offset);
-}
-
-function entryBytes({ name }: DirectoryEntry): number {
-  return QID_BYTES + 8 + 1 + 2 + name.length;
-}
-
-function writeEntry(writer: MessageWriter, { name, qid, cookie, kind }: DirectoryEntry): void {
-  writer.qid(qid);
-  writer.u64(BigInt(cookie));
-  writer.u8(kind);
-  writer.string(name);
-}
-
-function writeAttributes(writer: MessageWriter, found: Attributes): void {
-  const { qid, mode, uid, gid, links, device, sizeBytes, blockBytes, blocks } = found;
-  writer.u64(GETATTR_BASIC);
-  writer.qid(qid);
-  for (const value of [mode, uid, gid]) writer.u32(value >>> 0);
-  for (const value of [links, device, sizeBytes, blockBytes, blocks]) writer.u64(value);
-  for (const ns of [found.accessedNs, found.modifiedNs, found.changedNs, 0n]) {
-    const rest = ((ns % NS_PER_S) + NS_PER_S) % NS_PER_S;
-    writer.u64(BigInt.asUintN(64, (ns - rest) / NS_PER_S));
-    writer.u64(rest);
-  }
-  // Generation and version of the data: not known.
-  writer.u64(0n);
-  writer.u64(0n);
-}
-
-function changesOf(reader: MessageReader): Changes {
-  const valid = reader.u32();
-  const [mode, uid, gid] = [reader.u32(), reader.u32(), reader.u32()];
-  const sizeBytes = reader.u64();
-  const accessed = timeOf(reader);
-  const modified = timeOf(reader);
-  const is = (bit: number): boolean => (valid & bit) !== 0;
-  if (is(SETATTR.size) && sizeBytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new Refusal('EFBIG');
-  const time = (bit: number, set: number, ns: bigint): NewTime | undefined =>
-    is(bit) ? (is(set) ? ns : 'now') : undefined;
-  const times = {
-    accessed: time(SETATTR.atime, SETATTR.atimeSet, accessed),
-    modified: time(SETATTR.mtime, SETATTR.mtimeSet, modified),
-  };
-  return {
-    ...(is(SETATTR.mode) ? { mode } : {}),
-    ...(is(SETATTR.uid) ? { uid } : {}),
-    ...(is(SETATTR.gid) ? { gid } : {}),
-    ...(is(SETATTR.size) ? { sizeBytes: Number(sizeBytes) } : {}),
-    ...(times.accessed === undefined ? {} : { accessed: times.accessed }),
-    ...(times.modified === undefined ? {} : { modified: times.modified }),
-  };
-}
-
-/** In nanoseconds. */
-function timeOf(reader: MessageReader): bigint {
-  const seconds = BigInt.asIntN(64, reader.u64());
-  return seconds * NS_PER_S + (reader.u64() % NS_PER_S);
 }
 
 function refuse(code: Refusal['code']): never {

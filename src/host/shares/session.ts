@@ -5,11 +5,12 @@
  */
 import { P9_MESSAGE_BYTES_MAX, type P9Server } from '../../devices/index.ts';
 import { ERRNO, errnoOf, Refusal } from './errno.ts';
+import type { Conversation } from './fid-use.ts';
 import { Fids, retain } from './fids.ts';
 import type { FileSystem } from './file-system.ts';
 import { errorReply, MESSAGE, MessageReader, MessageWriter, VERSION } from './message.ts';
 import { type Operation, run, waitFor } from './operation.ts';
-import { type Conversation, requests } from './requests.ts';
+import { requests } from './requests.ts';
 
 /** Less cannot hold a folder's entries. */
 const MESSAGE_BYTES_LEAST = 4096;
