@@ -70,6 +70,7 @@ export {
   RemoteMachine,
   type RestoreOptions,
   removeImage,
+  type ShareOptions,
   type SlotAction,
   type SnapshotInfo,
   type SnapshotOptions,

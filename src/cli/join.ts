@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import {
   absoluteDrive,
   connectMachine,
-  keepsWrites,
+  endAfterCommand,
   type MachineOptions,
   type PartitionOptions,
   type RemoteMachine,
@@ -59,11 +59,11 @@ export async function joinMachine(
 /** The guest of a command goes with it; disks that outlive it want their file systems closed. One of a console may go on. */
 async function endGuest(
   guest: RemoteMachine,
-  { drives }: MachineOptions,
+  options: MachineOptions,
   { isOurs }: { readonly isOurs: boolean },
 ): Promise<void> {
   if (!isOurs) return;
-  await (keepsWrites(drives) ? guest.stop() : guest.kill()).catch(() => {}); // it may have ended by itself
+  await endAfterCommand(guest, options).catch(() => {}); // it may have ended by itself
 }
 
 /** The machine's process has a folder of its own. */

@@ -234,6 +234,7 @@ function addRun(
     .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
     .option('--forks <count>', 'leave room for so many twins (kage fork) or other guests (--machine), 1 to 255')
     .option('--machine <name>', 'in the machine of that guest, which was started with --forks: on its processors')
+    .option('-v, --volume <host:guest[:ro]>', 'share a folder: mounted in the guest at that path', collect)
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
   addLife(run)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')
@@ -330,6 +331,7 @@ function addSnapshots(
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
     .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('-v, --volume <host:guest[:ro]>', 'other folders of the host, in place of those that it had', collect)
     .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had')
     .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
     .option('--failback <always|better|failure>', 'when a preferred uplink is well again')

@@ -28,6 +28,7 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVolume,
   parseVsock,
 } from './values.ts';
 
@@ -48,6 +49,7 @@ export interface RunFlags {
   readonly append?: string;
   readonly bios?: string;
   readonly drive?: readonly string[];
+  readonly volume?: readonly string[];
   readonly snapshot?: boolean;
   readonly netdev?: readonly string[];
   readonly network?: string;
@@ -146,6 +148,7 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.append === undefined ? {} : { append: flags.append }),
     ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
     ...(drives.length === 0 ? {} : { drives }),
+    ...(flags.volume === undefined ? {} : { shares: flags.volume.map((value) => parseVolume(value)) }),
     ...(isOnline ? {} : { network: false }),
     ...(isPlain ? {} : { netdevs: uplinks }),
     ...(flags.mac === undefined ? {} : { mac: flags.mac }),

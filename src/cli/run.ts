@@ -3,7 +3,13 @@
  * a process of its own. However it ends, nothing of it is left.
  */
 import { HostError, OperatorError } from '../base/errors.ts';
-import { type ExitStatus, keepsWrites, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
+import {
+  type ExitStatus,
+  endAfterCommand,
+  launchMachine,
+  type MachineHandle,
+  type MachineOptions,
+} from '../host/index.ts';
 import { joinTerminal } from './console.ts';
 import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
@@ -36,7 +42,7 @@ export async function run(
     {
       startDetached: () => startDetached(platform.detachedEntry, { kind: 'start', options }, io.signal),
       launch: () => launchMachine(platform.createMachine, options),
-      drives: () => options.drives,
+      keeps: () => options,
     },
   );
 }
@@ -48,8 +54,8 @@ export interface Birth {
   /** In a process of its own; its name. */
   startDetached(): Promise<string>;
   launch(): Promise<MachineHandle>;
-  /** Its disks; asked when a command is to run. */
-  drives(): MachineOptions['drives'];
+  /** Where what it writes may be kept; asked when a command is to run. */
+  keeps(): Pick<MachineOptions, 'drives' | 'shares'>;
 }
 
 /** From a machine's start to its end: in the background, with its console on the terminal, or for one command. */
@@ -64,13 +70,13 @@ export async function live(
     io.stdout.write(`${await birth.startDetached()}\n`);
     return 0;
   }
-  const drives = argv === undefined ? undefined : birth.drives();
+  const keeps = argv === undefined ? {} : birth.keeps();
   await using machine = await birth.launch();
   const onAbort = (): void => void machine.kill();
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
-  return await runCommand(io, machine, argv, drives, waitSeconds, {
+  return await runCommand(io, machine, argv, keeps, waitSeconds, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
   });
@@ -119,7 +125,7 @@ async function runCommand(
   io: Io,
   machine: MachineHandle,
   argv: readonly string[],
-  drives: MachineOptions['drives'],
+  keeps: ReturnType<Birth['keeps']>,
   waitSeconds: number | undefined,
   where: { environment: Record<string, string>; workingFolder?: string },
 ): Promise<number> {
@@ -140,8 +146,7 @@ async function runCommand(
   );
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
-  // Disks that outlive the machine want their file systems closed; all else may just go.
-  await (keepsWrites(drives) ? machine.stop() : machine.kill());
+  await endAfterCommand(machine, keeps);
   return code;
 }
 

@@ -38,6 +38,7 @@ export type RestoreFlags = Pick<
   RunFlags,
   | 'name'
   | 'publish'
+  | 'volume'
   | 'vsock'
   | 'netdev'
   | 'failback'
@@ -74,6 +75,6 @@ export async function restore(
   return await live(io, flags, argv, life, {
     startDetached: () => startDetached(platform.detachedEntry, { kind: 'restore', file, options }, io.signal),
     launch: () => launchRestored(platform.restoreMachine, file, options),
-    drives: () => inspectSnapshot(file).drives,
+    keeps: () => ({ ...inspectSnapshot(file), ...options }),
   });
 }

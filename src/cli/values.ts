@@ -1,7 +1,7 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
-import type { DriveOptions, MachineOptions, NetdevOptions } from '../host/index.ts';
+import type { DriveOptions, MachineOptions, NetdevOptions, ShareOptions } from '../host/index.ts';
 import { parseNetdevOptions, parseUserNetdev } from '../network/index.ts';
 
 type ShadowModel = NonNullable<MachineOptions['shadowModel']>;
@@ -187,6 +187,22 @@ export function parseVsock(value: string): { socket: string; cid?: number } {
   }
   if (vsock.socket === '') throw bad(`--vsock ${value} names no socket`, 'Write it as --vsock socket=/tmp/guest.vsock');
   return vsock;
+}
+
+/** `HOST:GUEST[:ro]`, as docker has it: a folder here, and where the guest finds it. */
+export function parseVolume(value: string): ShareOptions {
+  const [host = '', guest, access = 'rw', ...more] = value.split(':');
+  const example = 'Write it as -v $PWD:/work, or -v $PWD:/work:ro';
+  if (host === '' || guest === undefined || guest === '' || more.length > 0)
+    throw bad(`-v ${value} does not name a folder here and one in the guest`, example);
+  if (access !== 'ro' && access !== 'rw')
+    throw bad(`-v ${value} ends in ${access}, which is neither ro nor rw`, example);
+  if (host.startsWith('~/')) throw bad(`-v ${value}: the shell did not replace ~`, 'Write it as -v $HOME/...:/work');
+  if (!/^(\/|\.\.?(\/|$))/.test(host))
+    throw bad(`-v ${value} names no folder here: there are no named volumes`, `Write a folder as ./${host}`);
+  if (!guest.startsWith('/'))
+    throw bad(`-v ${value}: ${guest} is no absolute path in the guest`, `Write it as /${guest}`);
+  return { host: resolve(host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
 }
 
 /** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */

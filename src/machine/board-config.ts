@@ -62,6 +62,7 @@ export interface BoardOptions {
   readonly cpu?: string;
   /** Firmware, which takes the place of the built-in SBI. */
   readonly bios?: string;
+  readonly shares?: readonly unknown[];
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
   readonly balloon?: boolean;
@@ -142,13 +143,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
   checkCid(options.vsock?.cid);
   const balloon = options.balloon ?? options.room !== undefined;
   const { slots, pci } = planPci(slotsOf({ ...options, balloon }), options.pci);
-  const drives = options.drives?.length ?? 0;
-  if (slots.length > VIRTIO_SLOTS)
-    throw new OperatorError(
-      'too-many-drives',
-      `there are slots for ${VIRTIO_SLOTS - slots.length + drives} drives, not for ${drives}`,
-      'Give fewer drives.',
-    );
+  checkSlots(slots.length, options);
   const cpu = cpuOf(options);
   const { extensions, emulated } = parseCpuModel(cpu);
   const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
@@ -179,6 +174,17 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     slots,
     ...(pci === undefined ? {} : { pci }),
   };
+}
+
+function checkSlots(slots: number, { drives = [], shares = [] }: BoardOptions): void {
+  if (slots <= VIRTIO_SLOTS) return;
+  const [what, code, count] =
+    drives.length === 0
+      ? (['shared folders', 'too-many-shares', shares.length] as const)
+      : (['drives', 'too-many-drives', drives.length] as const);
+  const fix = shares.length > 0 ? 'Give fewer, or --pci on.' : 'Give fewer drives.';
+  const room = Math.max(0, VIRTIO_SLOTS - slots + count);
+  throw new OperatorError(code, `there are slots for ${room} ${what}, not for ${count}`, fix);
 }
 
 function checkCid(cid = CID_FIRST_GUEST): void {

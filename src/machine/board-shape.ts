@@ -67,7 +67,7 @@ export interface TrapPolicy extends Policy {
 }
 
 export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock';
+  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock' | 'p9';
   /** Distinguishes devices of a kind: disk0, disk1. */
   readonly id: string;
   /** Queues of a disk, pairs of queues of a network interface. Default 1. */

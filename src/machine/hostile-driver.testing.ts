@@ -62,14 +62,26 @@ export class HostileDriver {
   /** `quick`: the processor's thread does requests of the disk itself where it can. */
   constructor({ quick = false }: { readonly quick?: boolean } = {}) {
     const room = { partitions: 2, memoryBytes: 16 << 20 };
-    const config = boardConfig({ memoryBytes: 4 << 20, network: false, vsock: {}, drives: [1], room });
+    const config = boardConfig({ memoryBytes: 4 << 20, network: false, vsock: {}, shares: [1], drives: [1], room });
     const host = {
       ...{ wallMs: () => 0, after: () => () => undefined },
       defer: (callback: () => void) => void this.#deferred.push(callback),
       fillRandom: (into: Uint8Array) => void into.fill(0x11),
     };
     const clock = { ticks: () => 0n, wallMs: () => 0 };
-    const slots = new IoSlots({ board: () => this.board, backends: [this.#disk], network: undefined, host });
+    const shares = [
+      {
+        ...{ tag: Uint8Array.of(0x73), reset: () => undefined, refuse: () => 11 },
+        // What it reads is looked at, and what it writes is no canary.
+        answer: (request: Uint8Array, reply: Uint8Array) => {
+          this.#console.push(...request);
+          return reply.fill(0x11).length;
+        },
+      },
+    ];
+    const slots = new IoSlots({
+      ...{ board: () => this.board, backends: [this.#disk], shares, network: undefined, host },
+    });
     this.board = Board.create(config, {
       ...{ clock, slotLayout },
       slot: (slot, wiring) => slots.make(slot, wiring, clock),

@@ -6,10 +6,12 @@ import {
   type DeviceClock,
   type GuestMemory,
   type NetEvents,
+  type P9Server,
   VirtioBalloon,
   VirtioBlock,
   VirtioConsole,
   VirtioNet,
+  VirtioP9,
   VirtioRng,
   VirtioVsock,
   type Wiring,
@@ -36,6 +38,8 @@ export interface SlotParts {
   /** The board, once it exists: devices are made while it is being built. */
   board(): Board;
   readonly backends: readonly BlockBackend[];
+  /** Of the shared folders, in their order. */
+  readonly shares?: readonly P9Server[];
   readonly network: SlotNetwork | undefined;
   /** Its hardware address, six bytes. */
   readonly mac?: Uint8Array;
@@ -109,6 +113,10 @@ export class IoSlots {
         });
       case 'vsock':
         return new VirtioVsock(wiring, { ...io, cid: this.#parts.cid ?? CID_FIRST_GUEST });
+      case 'p9': {
+        const server = must(this.#parts.shares?.[Number(slot.id.replace('share', ''))]);
+        return new VirtioP9(wiring, { ...io, server: this.#countedServer(server) });
+      }
       case 'balloon':
         return new VirtioBalloon(wiring, {
           ...io,
@@ -141,6 +149,28 @@ export class IoSlots {
         restarted: () => this.#parts.onNetRestart?.(),
       },
     };
+  }
+
+  /** The server, with what it has not answered yet counted. */
+  #countedServer(server: P9Server): P9Server {
+    return {
+      tag: server.tag,
+      reset: () => server.reset(),
+      refuse: (request, reply) => server.refuse(request, reply),
+      answer: (request, reply) => {
+        const answer = server.answer(request, reply);
+        return typeof answer === 'number' ? answer : this.#whileUnderWay(answer);
+      },
+    };
+  }
+
+  async #whileUnderWay<T>(work: Promise<T>): Promise<T> {
+    this.#underWay++;
+    try {
+      return await work;
+    } finally {
+      this.#underWay--;
+    }
   }
 
   /** The backend, with its work under way counted: the instruction clock waits for it. */

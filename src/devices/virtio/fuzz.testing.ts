@@ -26,6 +26,8 @@ import { mmioRegisters } from './mmio-registers.ts';
 import { MmioTransport } from './mmio-transport.ts';
 import { VirtioNet } from './net.ts';
 import { partialFrame } from './net-frames.testing.ts';
+import { VirtioP9 } from './p9.ts';
+import type { P9Server } from './p9-port.ts';
 import { pciRegisters } from './pci-registers.ts';
 import { Random } from './random.testing.ts';
 import { VirtioRng } from './rng.ts';
@@ -41,7 +43,17 @@ interface Subject {
   host(device: AnyVirtioDevice): void;
 }
 
-export const FUZZED_DEVICES = ['echo', 'block', 'quick-block', 'console', 'net', 'rng', 'balloon', 'vsock'] as const;
+export const FUZZED_DEVICES = [
+  'echo',
+  'block',
+  'quick-block',
+  'console',
+  'net',
+  'rng',
+  'balloon',
+  'vsock',
+  'p9',
+] as const;
 export type FuzzedDevice = (typeof FUZZED_DEVICES)[number];
 
 const LAYOUTS = {
@@ -51,6 +63,7 @@ const LAYOUTS = {
   'quick-block': VirtioBlock.layout,
   console: VirtioConsole.layout,
   net: VirtioNet.layout,
+  p9: VirtioP9.layout,
   rng: VirtioRng.layout,
   vsock: VirtioVsock.layout,
 } as const;
@@ -78,6 +91,7 @@ const STYLES: Readonly<Record<FuzzedDevice, readonly Style[]>> = {
   'quick-block': BLOCK_STYLES,
   console: [RECEIVE_STYLE, { readable: [8, 300], writable: [] }],
   net: [RECEIVE_STYLE, SEND_STYLE, CONTROL_STYLE, SEND_STYLE, CONTROL_STYLE],
+  p9: [{ readable: [7, 23, 600], writable: [11, 64, 8192] }],
   rng: [
     { readable: [], writable: [64, 100] },
     { readable: [], writable: [8] },
@@ -362,6 +376,8 @@ function subjectOf(kind: FuzzedDevice, bench: Bench, memory: HostileMemory, rand
         },
       };
     }
+    case 'p9':
+      return { make: () => new VirtioP9(wiring, { ...io, server: moodyServer(random) }), host: () => undefined };
     case 'vsock':
       return vsockSubject(bench, io, random);
     case 'console':
@@ -440,6 +456,22 @@ function vsockSubject(bench: Bench, io: IoPorts, random: Random): Subject {
       if (random.oneIn(3)) request?.refuse();
       else if (request !== undefined) streams.push(request.accept(events()));
       act(streams[random.below(streams.length + 1)]);
+    },
+  };
+}
+
+/** A server that answers now or later, as much as there is room for. */
+function moodyServer(random: Random): P9Server {
+  return {
+    tag: new TextEncoder().encode('/work'),
+    reset: () => undefined,
+    refuse: () => 11,
+    answer: (request, reply) => {
+      assert.ok(request.length >= 7 && reply.length >= 11);
+      const length = 7 + random.below(reply.length - 6);
+      reply.fill(0x55, 0, length);
+      if (random.oneIn(2)) return length;
+      return new Promise((resolve) => setImmediate(() => resolve(length)));
     },
   };
 }

@@ -15,6 +15,8 @@ export { type MmioPlace, MmioTransport } from './mmio-transport.ts';
 export { type NetCounters, type NetIo, VirtioNet } from './net.ts';
 export type { FrameOffload, FramePort, GuestOffload, NetEvents } from './net-port.ts';
 export { NET_PAIRS_MAX } from './net-state.ts';
+export { P9_TAG_BYTES_MAX, type P9Counters, type P9Io, VirtioP9 } from './p9.ts';
+export { P9_MESSAGE_BYTES_MAX, P9_REPLY_BYTES_MIN, type P9Server } from './p9-port.ts';
 export { type VirtioKind, virtioIdentity, virtioKind } from './pci-identity.ts';
 export { pciRegisters } from './pci-registers.ts';
 export { type PciPlace, PciTransport } from './pci-transport.ts';

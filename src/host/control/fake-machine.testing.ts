@@ -47,6 +47,8 @@ export class FakeMachine implements MachineHandle {
   readonly options: MachineOptions;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
+  /** Commands, in order. */
+  readonly ran: (readonly string[])[] = [];
   balloonTarget = 1 << 29;
   hasCard = true;
   readonly typed: Uint8Array[] = [];
@@ -113,6 +115,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    this.ran.push(argv);
     const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
     const out = (bytes: Uint8Array): unknown =>
       options.onStdout ? options.onStdout(bytes) : collected.stdout.push(bytes);

@@ -19,6 +19,7 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
   drives: optional(listOf(driveOptions, 64)),
+  shares: optional(listOf(record({ host: text(PATH), guest: text(PATH), readOnly: optional(truth) }), 64)),
   balloon: optional(truth),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   network: optional(truth),

@@ -25,8 +25,9 @@ import type {
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+import type { ShareOptions } from '../shares/index.ts';
 
-export type { CaptureOptions, NetdevOptions, NetReport, PathEvent };
+export type { CaptureOptions, NetdevOptions, NetReport, PathEvent, ShareOptions };
 
 /** A change of the table, or of what it names. */
 export interface NetChange {
@@ -109,6 +110,8 @@ export interface MachineOptions {
   readonly append?: string;
   readonly bios?: string;
   readonly drives?: readonly DriveOptions[];
+  /** Folders of the host that the guest has too, mounted where they say (docs/shares.md). Default: none. */
+  readonly shares?: readonly ShareOptions[];
   /**
    * A balloon (virtio-balloon), by which the guest gives memory back that it does not need: to the machine, for its other
    * partitions. By default in machines with room for others.
@@ -297,6 +300,7 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'shares'
   | 'vsock'
   | 'netdevs'
   | 'failback'

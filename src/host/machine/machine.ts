@@ -51,6 +51,7 @@ import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../ne
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import type { GuestNetwork } from '../network/guest-network.ts';
 import { MachineNetworks } from '../network/machine-networks.ts';
+import type { OpenShare } from '../shares/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
 import { execute } from './agent-command.ts';
@@ -100,6 +101,7 @@ const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   /** What it boots from (given back when the guest has its copy), or the snapshot or the guest that it goes on from. */
   readonly from: BootFiles | SavedMachine | LocalMachine;
   /** Makes another partition of the machine; a twin of one that there is. */
@@ -120,6 +122,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #io: IoThread;
   readonly #agent: AgentLink;
   readonly #drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   #vsock: VsockSockets | undefined;
   readonly #network: GuestNetwork | undefined;
   readonly #slots: IoSlots;
@@ -212,6 +215,7 @@ export class LocalMachine implements MachineHandle, Member {
     const original = from instanceof LocalMachine ? from : undefined;
     if (original !== undefined && network !== undefined) this.#readdressing = new Readdressing(network.macBytes);
     this.#drives = parts.drives;
+    this.shares = parts.shares;
     this.#network = network;
     this.exited = this.#end.promise;
     const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
@@ -219,6 +223,7 @@ export class LocalMachine implements MachineHandle, Member {
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
+      shares: parts.shares.map((share) => share.session),
       network,
       ...(network === undefined ? {} : { mac: network.macBytes }),
       ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
@@ -299,7 +304,7 @@ export class LocalMachine implements MachineHandle, Member {
   get #sibling(): Sibling {
     const { board } = this;
     const network = { network: this.#userNetwork, carrier: this.#network?.carrier };
-    return { board, io: this.#io, agent: this.#agent, ...network, drives: this.#drives };
+    return { board, io: this.#io, agent: this.#agent, ...network, drives: this.#drives, shares: this.shares };
   }
 
   /** For an agent's next host, which is to begin where this one's commands do not come to. */
@@ -456,6 +461,7 @@ export class LocalMachine implements MachineHandle, Member {
       io: this.#io,
       network: this.#userNetwork,
       drives: this.#drives,
+      shares: this.shares,
       ticks: this.#ticks,
       agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
       console: () => this.#history.bytes(),
@@ -562,6 +568,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
   async #loadMemory(saved: SavedMachine): Promise<void> {
+    await saved.fillShares(this.shares);
     await saved.loadMemory(this.board, this.#io);
     await saved.denyAgain((change) => changeProtection(this.board, change));
     this.#wasRestored = true;
@@ -614,6 +621,7 @@ export class LocalMachine implements MachineHandle, Member {
     this.#agent.session.close();
     this.#debugger?.ended(this.#status().code);
     await this.#gdb?.[Symbol.asyncDispose]();
+    for (const share of this.shares) share.close();
     await Promise.all(this.#drives.map((drive) => drive.close()));
     await this.#vacate();
   }

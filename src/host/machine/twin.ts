@@ -8,6 +8,7 @@
  *   ------ goes on -----------------------------------------------------------
  *   twin: another generation, another hardware address, its link down, its disks; then it runs
  */
+import { must } from '../../base/assert.ts';
 import {
   type Board,
   type BoardConfig,
@@ -19,6 +20,7 @@ import {
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { Nic } from '../network/guest-network.ts';
+import type { OpenShare } from '../shares/index.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
 import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';
@@ -37,6 +39,7 @@ export interface Sibling {
   /** Holds its carrier down, or lets it be as it is. */
   readonly carrier: Pick<Nic, 'setLinkUp'> | undefined;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
 }
 
 /** As the original's board is, with claims of its own on the processors. Throws OperatorError for what cannot be. */
@@ -71,6 +74,7 @@ export async function becomeTwin(
     release = holdAtOnce(original.board, original.io) ?? (await holdStill(original.board, original.io));
     forkBoard(original.board, twin.board);
     for (const drive of twin.drives) drive.freeze?.();
+    for (const [i, share] of twin.shares.entries()) share.goOnFrom(must(original.shares[i]));
     twin.agent.goOnFrom(original.agent.waiting);
     connections = original.network?.save();
   } finally {

@@ -54,6 +54,7 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.pci ?? false,
       options.network ?? true,
       options.vsock === undefined ? '' : (options.vsock.cid ?? 3),
+      (options.shares ?? []).map(({ guest, readOnly }) => [guest, readOnly ?? false]),
       options.protection ?? true,
       drives.map(({ file, readOnly, format, backing, discard }) => [
         identity(file),

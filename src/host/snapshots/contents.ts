@@ -21,10 +21,13 @@ import {
   text,
   truth,
 } from '../control/shape.ts';
+import { savedSession } from './share-shape.ts';
 
 const PATH = 4096;
 /** What was on its way to the guest's agent, or typed: more was never accepted at a time. */
 const MOST_WAITING_BYTES = 4 << 20;
+
+const share = record({ host: text(PATH), guest: text(PATH), readOnly: optional(truth) });
 
 /** Of a machine's options, those that a restored machine is made with again. */
 const savedOptions = record({
@@ -41,6 +44,7 @@ const savedOptions = record({
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
   drives: optional(listOf(driveOptions, 64)),
+  shares: optional(listOf(share, 64)),
   network: optional(truth),
   netdevs: optional(listOf(netdevOptions, 16)),
   mac: optional(text(17)),
@@ -117,6 +121,8 @@ export const snapshotState = record({
   board: savedBoard,
   /** As network/snapshot.ts has it. */
   network: optional(object),
+  /** Fids of the shared folders, in their order. */
+  shares: optional(listOf(savedSession, 64)),
   agent: record({ nextId: integer(1, 999_999_999), waiting: bytes }),
   /** Typed, and not taken by the UART. */
   input: bytes,

@@ -26,6 +26,7 @@ import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, SnapshotOptions, SnapshotResult } from '../machine/machine-api.ts';
 import { version } from '../package-files.ts';
+import { absoluteShares, type OpenShare } from '../shares/index.ts';
 import type { SnapshotHead, SnapshotState } from './contents.ts';
 import { absoluteDrives, describeDrives, writeDisks } from './disks.ts';
 import { holdStill } from './hold-still.ts';
@@ -40,6 +41,7 @@ export interface SnapshotSubject {
   readonly io: IoThread;
   readonly network: UserNetwork | undefined;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   /** The machine's clock. */
   ticks(): number;
   /** The agent's conversation: number of the next command, and what the guest has not been given yet. */
@@ -126,6 +128,7 @@ function headOf(
   const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...most } = options;
   const { protectionLog: _______, ...kept } = most;
   const files = absoluteDrives(options.drives);
+  const shares = absoluteShares(options.shares);
   return {
     id: randomUUID(),
     createdAt: new Date().toISOString(),
@@ -138,6 +141,7 @@ function headOf(
       cpus: board.config.harts,
       memoryBytes: board.config.memoryBytes,
       ...(files === undefined ? {} : { drives: files }),
+      ...(shares === undefined ? {} : { shares }),
     },
     extensions: [...extensionsOf(options)].sort(),
     layouts: layoutDigests(board),
@@ -147,7 +151,7 @@ function headOf(
 }
 
 /** As JSON has it: bytes are base64, ticks are digits. */
-function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
+function stateOf({ board, io, network, shares, ticks, agent }: SnapshotSubject): {
   readonly [K in keyof SnapshotState]: unknown;
 } {
   const { nextId, waiting } = agent();
@@ -155,6 +159,7 @@ function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
     ticks: `${Math.ceil(ticks())}`,
     board: saveBoard(board),
     ...(network === undefined ? {} : { network: network.save() }),
+    ...(shares.length === 0 ? {} : { shares: shares.map((share) => share.save()) }),
     agent: { nextId, waiting: Buffer.concat(waiting).toString('base64') },
     input: Buffer.concat(io.waitingInput).toString('base64'),
     rules: board.protection === undefined ? [] : protectionReport(board).rules,
