@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { formatMac, type NetworkSnapshot, readMac } from '../../network/index.ts';
-import type { AgentSession } from '../agent/index.ts';
+import type { GuestCare } from '../agent/index.ts';
 import type { Nic } from '../network/guest-network.ts';
 
 /** For whichever interface stands on a device; a shell that has `ip` or `ifconfig`. */
@@ -27,12 +27,14 @@ export class Readdressing {
   }
 
   /** The guest is asked as soon as its agent answers. */
-  begin(net: Pick<Nic, 'setLinkUp'>, session: AgentSession): void {
+  begin(net: Pick<Nic, 'setLinkUp'>, care: Pick<GuestCare, 'agent'>): void {
     this.#net = net;
-    session
-      .run({ argv: ['sh', '-c', script], env: { MAC: this.text, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } })
-      .then(({ exitCode }) => {
-        if (exitCode === 0) this.done();
+    const environment = { MAC: this.text, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+    care
+      .agent()
+      .then((agent) => agent.execute(['sh', '-c', script], { environment }))
+      .then(({ code }) => {
+        if (code === 0) this.done();
       })
       // The guest ended first, or has no agent: its link stays down until its driver starts anew.
       .catch(() => undefined);
