@@ -29,6 +29,9 @@ import {
 
 export { HostError, OperatorError } from './base/errors.ts';
 export {
+  type AgentChoice,
+  type AgentEvent,
+  type AgentReport,
   type BalloonReport,
   type BuildOptions,
   buildDebianDisk,
@@ -43,9 +46,15 @@ export {
   type ForkOptions,
   findImage,
   type GuestImage,
+  type HealthCheck,
+  type HealthOptions,
+  type HealthReport,
+  type HeartbeatReport,
   type HotRegion,
   type ImageManifest,
+  type Installation,
   inspectSnapshot,
+  installAgent,
   listImages,
   listMachines,
   type MachineHandle,
@@ -75,6 +84,7 @@ export {
   type SnapshotInfo,
   type SnapshotOptions,
   type SnapshotResult,
+  uninstallAgent,
   type Violation,
   type VsockOptions,
   type WorkOptions,

@@ -13,6 +13,7 @@ export interface ForkFlags {
   readonly weight?: string;
   readonly cap?: string;
   readonly pin?: string;
+  readonly quiesce?: boolean;
   readonly format: Format;
 }
 
@@ -23,12 +24,12 @@ export async function fork(io: Io, name: string, flags: ForkFlags): Promise<numb
   const count = flags.count === undefined ? 1 : parseCount(flags.count, '--count', 1, MOST_TWINS);
   if (count > 1 && flags.publish !== undefined)
     throw new OperatorError('bad-usage', 'twins cannot have a port in common', 'Fork them one by one, a port each');
-  const { name: given, ...options } = machineOptions({ ...pickClaims(flags), agent: true });
+  const { name: given, ...options } = machineOptions(pickClaims(flags));
   await using machine = await connectMachine(name);
   const twins: { readonly name: string; readonly pausedMs: number }[] = [];
   for (let i = 1; i <= count; i++) {
     const twin = given === undefined ? {} : { name: count === 1 ? given : `${given}-${i}` };
-    twins.push(await machine.fork({ ...options, ...twin }));
+    twins.push(await machine.fork({ ...options, ...twin, ...(flags.quiesce ? { quiesce: true } : {}) }));
   }
   print(io, flags.format, twins, () => twins.map((twin) => `${twin.name}\n`).join(''));
   return 0;

@@ -4,14 +4,16 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
+import { addAgent } from './agent-verbs.ts';
 import { balloon, balloonHelp } from './balloon.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type ForkFlags, fork, forkHelp } from './fork.ts';
+import { addAgentChoice, addCare } from './health-flags.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
@@ -36,6 +38,7 @@ import { run } from './run.ts';
 import type { RunFlags } from './run-options.ts';
 import { type RestoreFlags, restore, type SnapshotFlags, snapshot } from './snapshots.ts';
 import { parseCount } from './values.ts';
+import { collect, formatOption, verb } from './verb.ts';
 
 /** Runs one command line to its end and returns the exit code. Whatever fails is one line on stderr. */
 export async function main(argv: readonly string[], io: Io, platform: Platform): Promise<number> {
@@ -133,6 +136,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .option('--weight <shares>', 'its claim where harts wait')
     .option('--cap <processors>', "processors' worth of time that it may use")
     .option('--pin <processors>', 'the processors that may run its harts')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .addOption(formatOption())
     .addHelpText('after', forkHelp)
     .action(async (name: string, flags: ForkFlags) => end(await fork(io, name, flags)));
@@ -196,6 +200,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .argument('<name>', 'the machine')
     .action(async (name: string) => end(await attach(io, name)));
 
+  addAgent(program, io, end);
   addNet(program, io, end);
   addImages(program, io, platform, end);
 
@@ -236,7 +241,7 @@ function addRun(
     .option('--machine <name>', 'in the machine of that guest, which was started with --forks: on its processors')
     .option('-v, --volume <host:guest[:ro]>', 'share a folder: mounted in the guest at that path', collect)
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
-  addLife(run)
+  addCare(addAgentChoice(addLife(run)))
     .option('--kernel <file>', 'a kernel of your own (-kernel)')
     .option('--initrd <file>', 'its initial file system (-initrd)')
     .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
@@ -286,7 +291,6 @@ function addRun(
     .option('--protection-log <file>', 'a line for each access that "kage protect" forbade')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
     .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew')
-    .option('--no-agent', 'put no guest agent into the initrd')
     .option('--rm', 'accepted: a machine always goes when it ends')
     .addHelpText('after', runExamples)
     .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
@@ -315,6 +319,7 @@ function addSnapshots(
     .argument('<file>', 'where to; what is there is replaced if it is a snapshot')
     .option('--base <file>', 'an earlier snapshot: write only memory that differs from it')
     .option('--stop', 'end the machine with its snapshot')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .option('--no-compress', 'three times as large, and restored faster')
     .addOption(formatOption())
     .addHelpText('after', snapshotExamples)
@@ -336,7 +341,7 @@ function addSnapshots(
     .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
     .option('--failback <always|better|failure>', 'when a preferred uplink is well again')
     .option('--path-failover <on|off>', 'off: stay with the first uplink');
-  addLife(restored)
+  addCare(addLife(restored))
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
     .option('--translate <on|off>', 'off: interpret everything')
@@ -431,19 +436,6 @@ function addImages(program: Command, io: Io, platform: Platform, end: (code: num
   verb(images, 'rm', 'remove images')
     .argument('<image...>', 'which ones')
     .action(async (names: readonly string[]) => end(await removeImages(io, platform, names)));
-}
-
-function verb(parent: Command, name: string, summary: string, options: { isDefault?: boolean } = {}): Command {
-  const sentence = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
-  return parent.command(name, options).summary(summary).description(sentence);
-}
-
-function formatOption(): Option {
-  return new Option('--format <format>', 'for people or for programs').choices(['table', 'json']).default('table');
-}
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 /** Ours, from the package's manifest: it lies two folders above, in the sources as in what is published. */

@@ -17,7 +17,7 @@ export async function ps(io: Io, format: Format, quiet: boolean): Promise<number
       ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid'],
       machines.map((one) => [
         one.name,
-        one.state,
+        one.health === undefined ? one.state : `${one.state} (${one.health.status})`,
         String(one.cpus),
         sizeText(one.memoryBytes),
         one.startedAt,

@@ -15,6 +15,7 @@ import {
   type WorkOptions,
   whyItBoots,
 } from '../host/index.ts';
+import { agentOption, type CareFlags, careOptions } from './health-flags.ts';
 import type { Platform } from './io.ts';
 import {
   parseAia,
@@ -33,7 +34,7 @@ import {
 } from './values.ts';
 
 /** As commander hands them over. */
-export interface RunFlags {
+export interface RunFlags extends CareFlags {
   readonly machine?: string;
   readonly name?: string;
   readonly cpus?: string;
@@ -82,7 +83,7 @@ export interface RunFlags {
   readonly protection?: string;
   readonly protectionLog?: string;
   readonly hotThreshold?: string;
-  readonly agent: boolean;
+  readonly agent?: string | boolean;
   readonly bootSnapshot?: string;
   readonly exec?: string;
   readonly env?: readonly string[];
@@ -184,7 +185,8 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),
     ...(flags.protectionLog === undefined ? {} : { protectionLog: flags.protectionLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
-    ...(flags.agent ? {} : { agent: false }),
+    ...agentOption(flags.agent),
+    ...careOptions(flags),
   };
 }
 

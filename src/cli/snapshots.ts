@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { connectMachine, inspectSnapshot, launchRestored, type RestoreOptions } from '../host/index.ts';
 import { startDetached } from './detach.ts';
+import type { CareFlags } from './health-flags.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, sizeText } from './output.ts';
 import { commandOf, live } from './run.ts';
@@ -12,6 +13,7 @@ export interface SnapshotFlags {
   readonly base?: string;
   readonly stop?: boolean;
   readonly compress: boolean;
+  readonly quiesce?: boolean;
   readonly format: Format;
 }
 
@@ -21,14 +23,19 @@ export async function snapshot(io: Io, name: string, file: string, flags: Snapsh
     ...(flags.base === undefined ? {} : { base: flags.base }),
     ...(flags.stop ? { stop: true } : {}),
     ...(flags.compress ? {} : { compress: false }),
+    ...(flags.quiesce ? { quiesce: true } : {}),
   });
-  const { sizeBytes, pages, pausedMs } = result;
+  const { sizeBytes, pages, pausedMs, quiesced } = result;
+  const frozen =
+    quiesced === undefined
+      ? ''
+      : `, its file systems frozen (${quiesced.count}${quiesced.left > 0 ? `, but not ${quiesced.left} others` : ''})`;
   print(
     io,
     flags.format,
     result,
     () =>
-      `${result.file}: ${sizeText(sizeBytes)} with ${sizeText(pages * 4096)} of memory; the guest stood still for ${Math.ceil(pausedMs)} ms\n`,
+      `${result.file}: ${sizeText(sizeBytes)} with ${sizeText(pages * 4096)} of memory; the guest stood still for ${Math.ceil(pausedMs)} ms${frozen}\n`,
   );
   return 0;
 }
@@ -59,7 +66,8 @@ export type RestoreFlags = Pick<
   | 'combinedShadows'
   | 'relay'
   | 'codeMemory'
->;
+> &
+  CareFlags;
 
 export async function restore(
   io: Io,
@@ -69,7 +77,7 @@ export async function restore(
   command: readonly string[],
 ): Promise<number> {
   const argv = commandOf(flags, command);
-  const options: RestoreOptions = machineOptions({ ...flags, agent: true });
+  const options: RestoreOptions = machineOptions(flags);
   const life = { environment: parseEnvironment(flags.env, io.environment), waitSeconds: parseWait(flags.wait) };
   const file = resolve(given);
   return await live(io, flags, argv, life, {

@@ -31,6 +31,17 @@ export function parseCount(value: string, flag: string, least: number, most: num
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
 }
 
+/** As docker writes times: `500ms`, `30s`, `1m30s`, `2h`; 0 needs no unit. In milliseconds. */
+export function parseDuration(value: string, flag: string): number {
+  const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === value;
+  if (value === '0') return 0;
+  if (isWhole)
+    return Math.round(parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (unitMs[unit] ?? 0), 0));
+  throw bad(`${flag} ${value} is not a time`, 'Write it as 500ms, 30s or 1m30s');
+}
+
 /** Processors' worth of time: `0.5`, `2`. */
 export function parseCap(value: string, flag: string): number {
   if (/^\d*\.?\d+$/.test(value) && Number(value) > 0) return Number(value);

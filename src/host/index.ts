@@ -1,5 +1,17 @@
 /** The door of the host: machines in this process, their control sockets, guest images. */
 export {
+  type AgentEvent,
+  type AgentReport,
+  checkHealthOptions,
+  type HealthCheck,
+  type HealthOptions,
+  type HealthReport,
+  type HeartbeatReport,
+  type Installation,
+  installAgent,
+  uninstallAgent,
+} from './agent/index.ts';
+export {
   ControlServer,
   checkMachineName,
   connectMachine,
@@ -30,6 +42,7 @@ export {
   removeImage,
 } from './images/index.ts';
 export {
+  type AgentChoice,
   absoluteDrive,
   type BalloonReport,
   type CaptureOptions,

@@ -3,6 +3,7 @@ import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
   CID_FIRST_GUEST,
+  type ConsolePortOptions,
   type DeviceClock,
   type GuestMemory,
   type NetEvents,
@@ -47,6 +48,8 @@ export interface SlotParts {
   readonly onNetRestart?: () => void;
   /** The guest's context ID among sockets; CID_FIRST_GUEST by default. */
   readonly cid?: number;
+  /** Of the console device; its own default where there are none. */
+  readonly consolePorts?: readonly ConsolePortOptions[];
   readonly host: HostPorts;
 }
 
@@ -93,7 +96,10 @@ export class IoSlots {
   ): SlotDevice {
     switch (slot.kind) {
       case 'console':
-        return new VirtioConsole(wiring, io);
+        return new VirtioConsole(wiring, {
+          ...io,
+          ...(this.#parts.consolePorts === undefined ? {} : { ports: this.#parts.consolePorts }),
+        });
       case 'rng':
         return new VirtioRng(wiring, {
           ...io,

@@ -1,5 +1,6 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { agentOption, healthOptions, intervalMs } from './agent-shape.ts';
 import { driveOptions } from './drive-shape.ts';
 import { failback, netdevOptions } from './network-shape.ts';
 import { pciOptions } from './pci-shape.ts';
@@ -27,7 +28,9 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   mac: optional(text(17)),
   failback: optional(failback),
   publish: optional(listOf(text(256), 1024)),
-  agent: optional(truth),
+  agent: optional(agentOption),
+  heartbeatMs: optional(intervalMs),
+  health: optional(healthOptions),
   seed: optional(integer(0, 2 ** 32 - 1)),
   startPaused: optional(truth),
   shadows: optional(integer(1, 64)),

@@ -48,6 +48,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
     const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay, vsock, shares } = options;
+    const { heartbeatMs, health } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -58,6 +59,8 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(promotion === undefined ? {} : { promotion }),
       ...(vsock === undefined ? {} : { vsock }),
       ...(shares === undefined ? {} : { shares }),
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
+      ...(health === undefined ? {} : { health }),
       ...(processors === undefined ? {} : { processors }),
       ...(weight === undefined ? {} : { weight }),
       ...(cap === undefined ? {} : { cap }),
@@ -113,7 +116,11 @@ function twinName({ name, fork }: MachineInfo): string {
   return `${stem.slice(0, MOST_STEM)}-${randomBytes(3).toString('hex')}`;
 }
 
-async function forkMachine(original: LocalMachine, given: ForkOptions, launch: Launch): Promise<LocalMachine> {
+async function forkMachine(
+  original: LocalMachine,
+  { quiesce = false, ...given }: ForkOptions,
+  launch: Launch,
+): Promise<LocalMachine> {
   const drives = await twinDrives(original.drives);
   const shares = original.shares.map((share) => share.twin());
   try {
@@ -121,7 +128,10 @@ async function forkMachine(original: LocalMachine, given: ForkOptions, launch: L
     const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
     const { trapLog: ______, protectionLog: _______, startPaused: ________, seed, weight, cap, pin, ...same } = kept;
     const options = { ...same, ...(same.vsock === undefined ? {} : { vsock: withoutSocket(same.vsock) }), ...given };
-    return await LocalMachine.start({ options, from: original, drives, shares, ...others(launch) }, original.home);
+    return await LocalMachine.start(
+      { options, from: original, drives, shares, quiesce, ...others(launch) },
+      original.home,
+    );
   } catch (error) {
     for (const share of shares) share.close();
     await Promise.all(drives.map((drive) => drive.close()));
@@ -164,5 +174,6 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
 
 /** Whether the agent is to be put into an initramfs without it: where there is one, with no init of its own. */
 function mayNeedAgent({ agent, initrd, append, bios }: MachineOptions): boolean {
-  return agent !== false && initrd !== undefined && bios === undefined && !append?.includes('rdinit=');
+  const isOurs = agent !== false && agent !== 'off' && agent !== 'qemu';
+  return isOurs && initrd !== undefined && bios === undefined && !append?.includes('rdinit=');
 }

@@ -25,9 +25,20 @@ import type {
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+import type { AgentEvent, AgentReport, HealthOptions, HealthReport } from '../agent/index.ts';
 import type { ShareOptions } from '../shares/index.ts';
 
-export type { CaptureOptions, NetdevOptions, NetReport, PathEvent, ShareOptions };
+export type {
+  AgentEvent,
+  AgentReport,
+  CaptureOptions,
+  HealthOptions,
+  HealthReport,
+  NetdevOptions,
+  NetReport,
+  PathEvent,
+  ShareOptions,
+};
 
 /** A change of the table, or of what it names. */
 export interface NetChange {
@@ -87,6 +98,13 @@ export interface VsockOptions {
   readonly cid?: number;
 }
 
+/**
+ * `auto`: ours is put into an initrd that has none, and whichever of ours and QEMU's answers is used; `kagemusha`: ours
+ * alone; `qemu`: QEMU's alone (Debian: qemu-guest-agent), nothing is put into the guest; `off`: nothing is put into the
+ * guest, and no port is there for QEMU's.
+ */
+export type AgentChoice = 'auto' | 'kagemusha' | 'qemu' | 'off';
+
 export interface MachineOptions {
   /** Unique among the user's running machines; a made-up one by default. */
   readonly name?: string;
@@ -131,8 +149,12 @@ export interface MachineOptions {
   readonly pathFailover?: boolean;
   /** Published ports, `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`, of the user-mode network. */
   readonly publish?: readonly string[];
-  /** Puts the guest agent into the initrd, so that exec and shutdown work. Default true where there is an initrd. */
-  readonly agent?: boolean;
+  /** The guest's agent, by which exec and shutdown work. Default (and true): `auto`; false: `off`. */
+  readonly agent?: boolean | AgentChoice;
+  /** The guest's heart beats at this interval, and the host tells when it does not. Default 0: it does not beat. */
+  readonly heartbeatMs?: number;
+  /** Checks of the guest's health by a command in it, as docker's HEALTHCHECK. Default: none. */
+  readonly health?: HealthOptions;
   readonly clock?: 'real' | 'instructions';
   /** Seeds what is random in the machine; with `clock: 'instructions'` the same seed gives the same run. */
   readonly seed?: number;
@@ -259,6 +281,10 @@ export interface MachineInfo {
   readonly publish: readonly string[];
   /** Of a twin: whose, and how long that one stood still for it. */
   readonly fork?: { readonly of: string; readonly pausedMs: number };
+  /** The guest's agent and its heart. */
+  readonly agent?: AgentReport;
+  /** Where checks of health were asked for. */
+  readonly health?: HealthReport;
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
@@ -272,6 +298,8 @@ export interface ForkOptions {
   readonly weight?: number;
   readonly cap?: number;
   readonly pin?: readonly number[];
+  /** As a snapshot's. */
+  readonly quiesce?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -282,6 +310,11 @@ export interface SnapshotOptions {
   readonly stop?: boolean;
   /** Default true. Without, the file is three times as large, and is restored faster. */
   readonly compress?: boolean;
+  /**
+   * The guest's file systems are frozen meanwhile, so that the disks are as after a clean unmount. Default false. Rejects
+   * with OperatorError `not-quiesced` where the agent cannot, and takes none.
+   */
+  readonly quiesce?: boolean;
 }
 
 export interface SnapshotResult {
@@ -293,6 +326,8 @@ export interface SnapshotResult {
   readonly pages: number;
   /** How long the guest stood still. */
   readonly pausedMs: number;
+  /** With `quiesce`: how many file systems were frozen, and how many of those on disks could not be. */
+  readonly quiesced?: { readonly count: number; readonly left: number };
 }
 
 /** What of a restored machine may be other than in its snapshot. */
@@ -309,6 +344,8 @@ export type RestoreOptions = Pick<
   | 'weight'
   | 'cap'
   | 'pin'
+  | 'heartbeatMs'
+  | 'health'
   | 'gdbPort'
   | 'startPaused'
   | 'codeMemoryBytes'
@@ -348,6 +385,13 @@ export interface MachineHandle extends AsyncDisposable {
   fork(options?: ForkOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** From one beat of the guest's heart to the next from now on; 0: none. OperatorError `bad-heartbeat`. */
+  setHeartbeat(intervalMs: number): Promise<void>;
+  /**
+   * What happened to the guest as its agent tells (it answered, its heart, its health), behind the event of that number;
+   * if there is nothing, as soon as there is, or after `waitMs` (0).
+   */
+  agentEvents(since?: number, waitMs?: number, signal?: AbortSignal): Promise<readonly AgentEvent[]>;
   /** Asks the guest to shut down (agent), and ends the machine after the grace. */
   stop(options?: { graceMs?: number }): Promise<ExitStatus>;
   /** Ends the machine at once. */

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { formatMac, type NetworkSnapshot, readMac } from '../../network/index.ts';
-import type { AgentSession } from '../agent/index.ts';
+import type { GuestCare } from '../agent/index.ts';
 import type { Nic } from '../network/guest-network.ts';
 
 /** A guest that does not get that far may still be worth looking into. */
@@ -47,12 +47,15 @@ export class Readdressing {
   }
 
   /** The guest is asked as soon as its agent answers. */
-  begin(net: Pick<Nic, 'setLinkUp'>, session: Pick<AgentSession, 'run'>): void {
+  begin(net: Pick<Nic, 'setLinkUp'>, care: Pick<GuestCare, 'agent'>): void {
     this.#net = net;
     const argv = ['sh', '-c', script];
-    const env = { MAC: this.text, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+    const environment = { MAC: this.text, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
     // The guest may end first, or have no agent: its link stays down until its driver starts anew.
-    this.#ended = session.run({ argv, env, onStdout: () => this.done() }).catch(() => undefined);
+    this.#ended = care
+      .agent()
+      .then((agent) => agent.execute(argv, { environment, onStdout: () => this.done() }))
+      .catch(() => undefined);
   }
 
   /** Resolves when the guest has its address and sees its link, or will not: what it sends now is not lost. */

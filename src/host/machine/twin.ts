@@ -22,8 +22,8 @@ import type { UserNetwork } from '../../network/index.ts';
 import type { Nic } from '../network/guest-network.ts';
 import type { OpenShare } from '../shares/index.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
-import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';
+import type { GuestAgents } from './guest-agents.ts';
 import type { ForkOptions } from './machine-api.ts';
 import { moved, type Readdressing } from './readdressing.ts';
 
@@ -34,7 +34,7 @@ const SLICE_MS = 3;
 export interface Sibling {
   readonly board: Board;
   readonly io: IoThread;
-  readonly agent: AgentLink;
+  readonly agents: GuestAgents;
   readonly network: UserNetwork | undefined;
   /** Holds its carrier down, or lets it be as it is. */
   readonly carrier: Pick<Nic, 'setLinkUp'> | undefined;
@@ -58,11 +58,15 @@ export function twinConfig(
   return { ...same, share };
 }
 
-/** Resolves when the twin may run: how long the original stood still, in milliseconds. Both are held, or ended, if it rejects. */
+/**
+ * Resolves when the twin may run: how long the original stood still, in milliseconds. Both are held, or ended, if it rejects.
+ * `stands` is called when the original stands still, and nothing of it was taken yet.
+ */
 export async function becomeTwin(
   original: Sibling,
   twin: Sibling,
   readdressing: Readdressing | undefined,
+  stands?: () => void,
 ): Promise<number> {
   prepareFork(original.board, twin.board);
   original.board.world.hurries = true;
@@ -72,10 +76,11 @@ export async function becomeTwin(
   let connections: ReturnType<UserNetwork['save']> | undefined;
   try {
     release = holdAtOnce(original.board, original.io) ?? (await holdStill(original.board, original.io));
+    stands?.();
     forkBoard(original.board, twin.board);
     for (const drive of twin.drives) drive.freeze?.();
     for (const [i, share] of twin.shares.entries()) share.goOnFrom(must(original.shares[i]));
-    twin.agent.goOnFrom(original.agent.waiting);
+    twin.agents.link.goOnFrom(original.agents.link.waiting);
     connections = original.network?.save();
   } finally {
     release();
@@ -86,6 +91,6 @@ export async function becomeTwin(
     twin.network.restore(readdressing === undefined ? connections : moved(connections, readdressing.mac));
   twin.carrier?.setLinkUp(false);
   resumeBoard(twin.board);
-  if (twin.carrier !== undefined) readdressing?.begin(twin.carrier, twin.agent.session);
+  if (twin.carrier !== undefined) readdressing?.begin(twin.carrier, twin.agents.care);
   return pausedMs;
 }

@@ -4,6 +4,7 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { agentOption, healthOptions, intervalMs } from '../control/agent-shape.ts';
 import { driveOptions } from '../control/drive-shape.ts';
 import { failback, netdevOptions } from '../control/network-shape.ts';
 import { pciOptions } from '../control/pci-shape.ts';
@@ -52,6 +53,9 @@ const savedOptions = record({
   pathFailover: optional(truth),
   publish: optional(listOf(text(256), 1024)),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
+  agent: optional(agentOption),
+  heartbeatMs: optional(intervalMs),
+  health: optional(healthOptions),
   clock: optional(oneOf('real', 'instructions')),
   seed: optional(integer(0, 2 ** 32 - 1)),
   codeMemoryBytes: optional(integer(1, Number.MAX_SAFE_INTEGER)),

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -13,6 +14,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import promises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -92,6 +95,22 @@ describe('a machine that was a file for a while', () => {
   before(async () => {
     alone = await finish(await createMachine(options));
     assert.ok(alone.console.length > 130, alone.console);
+  });
+
+  test('that was to end with its snapshot goes on if that cannot be kept', async (t) => {
+    const file = path('not-kept.kage');
+    t.mock.method(promises, 'rename', async () => {
+      throw new Error('no room for a name');
+    });
+    syncBuiltinESMExports();
+    t.after(() => {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    });
+    const machine = await createMachine(options);
+    const run = await finish(machine, 40, () => assert.rejects(machine.snapshot(file, { stop: true }), /no room/));
+    assert.deepEqual(run, alone);
+    assert.ok(!existsSync(file));
   });
 
   for (const atByte of [2, 40, 99])

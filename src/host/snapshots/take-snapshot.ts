@@ -53,16 +53,18 @@ export interface SnapshotSubject {
 export async function takeSnapshot(
   subject: SnapshotSubject,
   path: string,
-  options: SnapshotOptions & { readonly lasts?: boolean } = {},
+  options: SnapshotOptions & { readonly lasts?: boolean; readonly stands?: () => void } = {},
 ): Promise<SnapshotResult> {
   const base = options.base === undefined ? undefined : openBase(subject, path, options.base);
   try {
     const writer = await SnapshotWriter.create(path, { compress: options.compress ?? true });
     try {
-      const result = await write(subject, writer, path, base, options.stop === true);
+      const result = await write(subject, writer, path, base, options);
       await writer.commit({ lasts: options.lasts ?? true });
       return { file: path, sizeBytes: writer.sizeBytes, ...result };
     } catch (error) {
+      // One that was to end with it goes on instead.
+      if (options.stop) subject.board.world.setHeld(false);
       await writer.abandon();
       throw error;
     }
@@ -76,12 +78,13 @@ async function write(
   writer: SnapshotWriter,
   path: string,
   base: SnapshotFile | undefined,
-  isLast: boolean,
+  { stop: isLast = false, stands }: { readonly stop?: boolean; readonly stands?: () => void },
 ): Promise<Omit<SnapshotResult, 'file' | 'sizeBytes'>> {
   const { board, io } = subject;
   const since = performance.now();
   const release = await holdStill(board, io);
   try {
+    stands?.();
     await Promise.all(subject.drives.map((drive) => drive.backend.flush()));
     const drives = await describeDrives(subject.drives);
     // From here to the end of the state nothing is awaited: what comes in from outside comes before or after.
@@ -125,8 +128,15 @@ function headOf(
   base: SnapshotFile | undefined,
 ): SnapshotHead {
   // What belongs to this process alone: who may end it, who debugs it, what it logs.
-  const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...most } = options;
-  const { protectionLog: _______, ...kept } = most;
+  const {
+    name: _,
+    signal: __,
+    gdbPort: ___,
+    startPaused: ____,
+    trapLog: _____,
+    protectionLog: ______,
+    ...kept
+  } = options;
   const files = absoluteDrives(options.drives);
   const shares = absoluteShares(options.shares);
   return {
