@@ -31,7 +31,7 @@ import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
 const NESTED = 'nested';
 const RELAY = 'relay';
 /** Of each machine of the relay's part, for each run: a round takes seconds. */
-const RELAY_ROUNDS = 3;
+const RELAY_ROUNDS = 5;
 
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
