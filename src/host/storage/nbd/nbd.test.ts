@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockBackend } from '../../../devices/index.ts';
 import { blockBackendSuite } from '../../../devices/virtio/block-backend.testing.ts';
 import { Random } from '../../../devices/virtio/random.testing.ts';
+import { ForkableDisk } from '../forkable-disk.ts';
 import { FakeNbdServer, type FakeOptions, words } from './fake-server.testing.ts';
 import { isNbdUri, openNbd } from './index.ts';
 import { CMD, REPLY, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './protocol.ts';
@@ -155,6 +156,32 @@ test('NBD: without a delay requests fail while the server is gone, and work when
     }
     await disk.flush();
     assert.equal(server.durable[0], 9);
+  });
+});
+
+test('NBD: a twin of such a disk begins with what is on it, and writes elsewhere', async () => {
+  await withDisk({}, 0, async (disk, server) => {
+    const first = new ForkableDisk(disk, async () => {});
+    await first.write(0, [new Uint8Array(512).fill(1)]);
+    const twin = await first.prepareTwin();
+    twin.freeze();
+    await first.write(0, [new Uint8Array(512).fill(2)]);
+    await twin.backend.write(512, [new Uint8Array(512).fill(3)]);
+    const seen = async (backend: BlockBackend) => {
+      const bytes = new Uint8Array(1024);
+      await backend.read(0, [bytes]);
+      return [bytes[0], bytes[512]];
+    };
+    assert.deepEqual(
+      [await seen(first), await seen(twin.backend)],
+      [
+        [2, 0],
+        [1, 3],
+      ],
+    );
+    await twin.close();
+    await first.flush();
+    assert.deepEqual([server.durable[0], server.durable[512]], [2, 0]);
   });
 });
 
