@@ -1,5 +1,6 @@
 /** From the rounds of relay-run.ts and relay-storm.ts to tables and bounds. */
 import type { Bound } from './nested-report.ts';
+import type { Setting } from './report.ts';
 import { geometricMean, median } from './results.ts';
 
 export interface RelayCase {
@@ -146,6 +147,18 @@ export function relayMarkdown({ rounds, storms }: RelayFigures): string {
     ({ holds, sentence }) => `- ${holds ? '' : 'not held: '}${sentence}`,
   );
   return [...table, '', ...bounds].join('\n');
+}
+
+/** How it was measured, for a document. */
+export function relayHead(
+  { date, command, permille, node, kernel, processor, loadPerCore }: Setting,
+  rounds: number,
+): string {
+  return [
+    `- ${date} UTC, \`${command}\`: medians of ${rounds} rounds in turns, ${permille / 10} % of the full size, one hart, 256 MiB each`,
+    `- ${node}; guests: ${kernel}`,
+    `- host: ${processor}; load per core ${loadPerCore.toFixed(1)} at the end`,
+  ].join('\n');
 }
 
 export function relayBounds({ rounds, storms }: RelayFigures): Bound[] {

@@ -21,7 +21,7 @@ import {
   type SideFigures,
 } from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
-import { type RelayFigures, relayBounds, relayMarkdown, relayReport } from './relay-report.ts';
+import { type RelayFigures, relayBounds, relayHead, relayMarkdown, relayReport } from './relay-report.ts';
 import { measureRelay } from './relay-run.ts';
 import { measureStorms } from './relay-storm.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
@@ -78,7 +78,7 @@ async function main(args: string[]): Promise<number> {
   if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
   const relay = options.only === undefined || options.only === RELAY ? await benchRelay(image, options) : undefined;
   if (relay !== undefined && options.document)
-    await writeDocument(`${head().join('')}\n${relayMarkdown(relay)}`, 'relay');
+    await writeDocument(`${relayHead(setting(), RELAY_ROUNDS * options.runs)}\n\n${relayMarkdown(relay)}`, 'relay');
   if (options.json !== undefined) {
     const whole = {
       setting: setting(),
