@@ -126,7 +126,7 @@ describe('two Debian guests whose functions share ports', requires('apt'), () =>
 
     test(`${wires}: a line of both; a storm; a guest that ends with its pin up`, { timeout: LIMIT_MS }, async (t) => {
       const own = await options('none');
-      const made = { ...own, processors: 2, relay, interruptRate: 2000, name: name('first') };
+      const made = { ...own, processors: 2, relay, interruptRate: 10_000, name: name('first') };
       await using first = await Guest.start({ ...made, room: { partitions: 3 } }, LIMIT_MS);
       await using second = Guest.of(await first.machine.createPartition({ ...own, name: name('second') }), LIMIT_MS);
       await bothWork(t, [first, second], relay);
