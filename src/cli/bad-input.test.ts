@@ -44,7 +44,7 @@ after(() => {
 async function kage(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'kage.ts'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, XDG_RUNTIME_DIR: runtime },
+    env: { ...process.env, XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: at('state') },
     timeout: 20_000,
     killSignal: 'SIGKILL',
   });

@@ -5,6 +5,12 @@ export class MessageQueue implements AsyncIterable<Message> {
   readonly #messages: Message[] = [];
   #isEnded = false;
   #wake: (() => void) | undefined;
+  /** Told of each that was taken. */
+  onTaken: () => void = () => {};
+
+  get length(): number {
+    return this.#messages.length;
+  }
 
   push(message: Message): void {
     this.#messages.push(message);
@@ -19,8 +25,10 @@ export class MessageQueue implements AsyncIterable<Message> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Message> {
     for (;;) {
       const message = this.#messages.shift();
-      if (message !== undefined) yield message;
-      else if (this.#isEnded) return;
+      if (message !== undefined) {
+        this.onTaken();
+        yield message;
+      } else if (this.#isEnded) return;
       else
         await new Promise<void>((resolve) => {
           this.#wake = resolve;

@@ -97,6 +97,26 @@ export const violations = z
 export const mostViolations = z.int().min(1).max(MOST_VIOLATIONS);
 
 const port = text(160);
+const traffic = {
+  framesOut: count,
+  bytesOut: count,
+  framesIn: count,
+  bytesIn: count,
+  droppedOut: count,
+  droppedIn: count,
+};
+const mappingCounters = z
+  .object({
+    ...traffic,
+    ...{ localIn: count, localOut: count, stormsOut: count, noPath: count, switches: count, announcements: count },
+  })
+  .meta({ id: 'MappingCounters', description: 'Out: from the guest; in: to it.' });
+const uplinkCounters = z
+  .object({
+    ...traffic,
+    ...{ stormsIn: count, reflected: count, duplicates: count, notInForce: count, failures: count },
+  })
+  .meta({ id: 'UplinkCounters', description: 'Out: to the segment; in: from it.' });
 export const netReport = z
   .object({
     failover: z.boolean(),
@@ -112,7 +132,7 @@ export const netReport = z
         failback: z.enum(['always', 'better', 'failure']),
         linkUp: z.boolean(),
         addresses: count,
-        counters,
+        counters: mappingCounters,
       }),
     ),
     uplinks: z.array(
@@ -125,7 +145,7 @@ export const netReport = z
         targets: z.array(text(15)),
         mtuBytes: count,
         interfaces: z.array(port).describe('Those that have it in force.'),
-        counters,
+        counters: uplinkCounters,
       }),
     ),
   })

@@ -28,6 +28,7 @@ import type {
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
   Violation,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
@@ -106,6 +107,15 @@ export class RemoteMachine implements AsyncDisposable {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return (await this.#call('hot', { most })).regions;
+  }
+
+  /** Switches of mechanisms, as MachineHandle.switches has them. */
+  async switches(): Promise<Switches> {
+    return await this.#call('switches', {});
+  }
+
+  async setSwitches(change: Switches): Promise<void> {
+    await this.#call('setSwitches', change);
   }
 
   /** The guest's balloon, as MachineHandle.balloon does. */

@@ -33,6 +33,7 @@ import type {
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
   Violation,
 } from '../machine/machine-api.ts';
 
@@ -86,6 +87,16 @@ export class FakeMachine implements MachineHandle {
 
   consoleHistory(): Uint8Array {
     return this.#history.bytes();
+  }
+
+  #promotion: NonNullable<Switches['promotion']> = 'auto';
+
+  async switches(): Promise<Switches> {
+    return { promotion: this.#promotion };
+  }
+
+  async setSwitches({ promotion = this.#promotion }: Switches): Promise<void> {
+    this.#promotion = promotion;
   }
 
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
