@@ -96,6 +96,7 @@ export function addDaemon(program: Command, io: Io, platform: Platform, end: (co
     .option('--listen <[host:]port>', 'listen on TCP, too; 127.0.0.1 and 7443 by default')
     .option('--tls-cert <file>', 'its certificate, PEM')
     .option('--tls-key <file>', "the certificate's key, PEM")
+    .option('--tls-self-signed', 'a certificate of its own making, in the state folder')
     .option('--token-file <file>', 'what callers must know; made where it is missing; by default in the state folder')
     .option('--allow-host <name>', 'another name by which it may be called', collect)
     .option('--guests-on-exit <leave|stop>', 'leave: guests go on without the daemon, by default')
@@ -116,4 +117,4 @@ Without it, every verb works, and nobody restarts what ended.
 Examples:
   kage serve                                      on a unix socket, for you alone
   kage serve --config partitions.yaml
-  kage serve --listen 7443 --tls-cert c.pem --tls-key k.pem`;
+  kage serve --listen 7443 --tls-self-signed      over TCP, for who knows the token`;

@@ -2,7 +2,15 @@
 import { join } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import type { Client } from '../client/index.ts';
-import { connectDaemon, Daemon, type DaemonOptions, readToken, stateFolder, type TcpOptions } from '../daemon/index.ts';
+import {
+  connectDaemon,
+  Daemon,
+  type DaemonOptions,
+  readToken,
+  selfSignedFiles,
+  stateFolder,
+  type TcpOptions,
+} from '../daemon/index.ts';
 import { failureLine } from './failure.ts';
 import type { Io, Platform } from './io.ts';
 import { localOptions, withApi } from './partition-api.ts';
@@ -15,6 +23,7 @@ export interface ServeFlags {
   readonly listen?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly tlsSelfSigned?: boolean;
   readonly tokenFile?: string;
   readonly allowHost?: readonly string[];
   readonly guestsOnExit?: string;
@@ -62,27 +71,32 @@ function daemonOptions(io: Io, platform: Platform, flags: ServeFlags): DaemonOpt
   };
 }
 
-function tcpOptions({ listen, tlsCert, tlsKey, tokenFile, allowHost = [] }: ServeFlags): TcpOptions | undefined {
+function tcpOptions(flags: ServeFlags): TcpOptions | undefined {
+  const { listen, tlsCert, tlsKey, tokenFile, allowHost = [] } = flags;
   if (listen === undefined) {
     const given = tlsCert ?? tlsKey ?? tokenFile ?? allowHost[0];
     if (given === undefined) return undefined;
     throw new OperatorError('bad-usage', 'a certificate and a token are for TCP', 'Say where with --listen HOST:PORT');
   }
-  if (tlsCert === undefined || tlsKey === undefined)
-    throw new OperatorError(
-      'bad-usage',
-      'over TCP the daemon speaks TLS alone',
-      'Give --tls-cert FILE and --tls-key FILE (docs/daemon.md says how to make them)',
-    );
   const [, host = '', port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)?$/.exec(listen) ?? [];
+  const where = host === '' ? '127.0.0.1' : host;
   return {
-    host: host === '' ? '127.0.0.1' : host,
+    host: where,
     port: port === undefined ? DEFAULT_PORT : parseCount(port, '--listen', 0, 65_535),
-    certificateFile: tlsCert,
-    keyFile: tlsKey,
+    ...tlsFiles(flags, [where, ...allowHost]),
     token: readToken(tokenFile ?? join(stateFolder(), 'token')),
     allowedHosts: allowHost,
   };
+}
+
+function tlsFiles({ tlsCert, tlsKey, tlsSelfSigned }: ServeFlags, hosts: readonly string[]) {
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certificateFile: tlsCert, keyFile: tlsKey };
+  if (tlsSelfSigned && tlsCert === undefined && tlsKey === undefined) return selfSignedFiles(stateFolder(), hosts);
+  throw new OperatorError(
+    'bad-usage',
+    'over TCP the daemon speaks TLS alone',
+    'Give --tls-cert FILE and --tls-key FILE, or --tls-self-signed',
+  );
 }
 
 /** A file that is wrong now leaves everything as it is. */

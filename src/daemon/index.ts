@@ -6,5 +6,5 @@ export { connectDaemon, type ReachedApi, reachApi } from './reach.ts';
 export { type CreateRequest, type Partition, type RestartPolicy, restartPolicy } from './schemas/partition.ts';
 export { type PartitionSpec, partitionSpec } from './schemas/spec.ts';
 export { stateFolder } from './store/index.ts';
-export { readToken } from './tls-files.ts';
+export { readToken, selfSignedFiles } from './tls-files.ts';
 export type { DaemonAddress } from './transports/node-transport.ts';

@@ -1,11 +1,13 @@
 /** Certificates, keys and tokens: files that the operator names, checked before anything listens. */
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { OperatorError } from '../base/errors.ts';
 import { hostName } from './api/guard.ts';
 import type { TcpOptions } from './daemon.ts';
+import { selfSigned } from './self-signed.ts';
 
 /** Errors: `bad-tls`. */
 export function readTls({ certificateFile, keyFile }: Pick<TcpOptions, 'certificateFile' | 'keyFile'>): {
@@ -53,12 +55,24 @@ export function readToken(file: string): string {
   return token;
 }
 
+/** Files of a certificate that signs itself, in that folder; made where they are missing. */
+export function selfSignedFiles(
+  folder: string,
+  hosts: readonly string[],
+): { certificateFile: string; keyFile: string } {
+  const files = { certificateFile: join(folder, 'tls-cert.pem'), keyFile: join(folder, 'tls-key.pem') };
+  if (existsSync(files.certificateFile) && existsSync(files.keyFile)) return files;
+  const own = ['localhost', '127.0.0.1', '::1', hostname()];
+  const { cert, key } = selfSigned([...new Set([...hosts, ...own])].filter((one) => one !== '0.0.0.0' && one !== '::'));
+  writeFileSync(files.keyFile, key, { mode: 0o600 });
+  writeFileSync(files.certificateFile, cert, { mode: 0o644 });
+  return files;
+}
+
 function makeToken(file: string): string {
   const token = randomBytes(32).toString('base64url');
   try {
-    const descriptor = openSync(file, 'wx', 0o600);
-    writeSync(descriptor, `${token}\n`);
-    closeSync(descriptor);
+    writeFileSync(file, `${token}\n`, { flag: 'wx', mode: 0o600 });
     return token;
   } catch (cause) {
     throw new OperatorError(
