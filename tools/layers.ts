@@ -68,7 +68,7 @@ export const rooms: readonly Room[] = [
     holds: 'partitions that people operate: store, supervisor, API',
     imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'host'],
     core: false,
-    packages: ['@hono/node-server', 'hono', 'hono/body-limit', 'ws', 'zod'],
+    packages: ['@hono/node-server', 'hono', 'ws', 'zod'],
   },
   {
     name: 'browser',

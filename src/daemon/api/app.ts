@@ -3,7 +3,6 @@
  * (listen.ts), and `kage` without a daemon asks it in its own process (in-process.ts).
  */
 import { Hono, type HonoRequest } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { AnyHandler } from './calls.ts';
 import { handlersOf } from './handlers.ts';
 import { badRequest, problemOf, RequestError } from './problem-of.ts';
@@ -17,14 +16,6 @@ const MOST_BODY = 4 << 20;
 export function createApp(service: Service): Hono {
   const app = new Hono();
   const handlers = handlersOf(service) as unknown as Readonly<Record<string, AnyHandler>>;
-  app.use(
-    bodyLimit({
-      maxSize: MOST_BODY,
-      onError: () => {
-        throw new RequestError(413, 'body-too-large', `a body of more than ${MOST_BODY} bytes`, 'Send less');
-      },
-    }),
-  );
   for (const [operation, route] of Object.entries<Route>(routes)) {
     if (route.answers === 'socket') continue;
     const handler = handlers[operation] as AnyHandler;
@@ -121,9 +112,22 @@ function checked(part: 'path' | 'query' | 'body', schema: Route['body'], value: 
   return read.data;
 }
 
+/** Whoever sends more is told so as soon as that is known. */
+async function boundedText({ raw: { body } }: HonoRequest): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body ?? []) {
+    bytes += piece.length;
+    if (bytes > MOST_BODY)
+      throw new RequestError(413, 'body-too-large', `a body of more than ${MOST_BODY} bytes`, 'Send less');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
 async function bodyOf({ body, bodyIsOptional }: Route, request: HonoRequest): Promise<object> {
   if (body === undefined) return {};
-  const text = await request.text();
+  const text = await boundedText(request);
   if (text === '' && bodyIsOptional) return {};
   // A page of another origin can send forms and text without asking; JSON it cannot.
   const type = request.header('content-type') ?? '';

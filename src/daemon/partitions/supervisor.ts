@@ -97,7 +97,7 @@ export class Supervisor implements Watcher, AsyncDisposable {
 
   #startIn(delayMs: number, { name }: Definition, failures: number): void {
     const at = new Date(Date.now() + delayMs).toISOString();
-    this.#partitions.store.add('restart-scheduled', name, { at, failures });
+    this.#partitions.store.add('restart-scheduled', name, { at, delayMs, failures });
     const timer = setTimeout(() => {
       void this.#startAgain(name, failures);
     }, delayMs);

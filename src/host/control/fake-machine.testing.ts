@@ -66,6 +66,9 @@ export class FakeMachine implements MachineHandle {
     this.exited.then(() => {
       this.#state = 'ended';
     });
+    // One that is told to ends soon after it has begun.
+    const [, code] = /ends=(\d+)/.exec(options.append ?? '') ?? [];
+    if (code !== undefined) setTimeout(() => this.end({ reason: 'failure', code: Number(code) }), 20);
   }
 
   get info(): MachineInfo {
@@ -116,6 +119,8 @@ export class FakeMachine implements MachineHandle {
     this.typed.push(bytes);
     this.say(Buffer.from(bytes).toString());
     if (Buffer.from(bytes).includes('poweroff')) this.end({ reason: 'poweroff', code: 0 });
+    const [, code] = /fail (\d+)/.exec(Buffer.from(bytes).toString()) ?? [];
+    if (code !== undefined) this.end({ reason: 'failure', code: Number(code) });
   }
 
   /** Never, where it has no agent. */
