@@ -289,7 +289,7 @@ describe('machines in the background', () => {
     assert.equal(cat.stdout, 'in');
     assert.match((await kage(['stats', 'web'])).stdout, /web +vcpus\.0\.exits\.mmio +7\n/);
     const stats = JSON.parse((await kage(['stats', '--format', 'json'])).stdout) as Record<string, unknown>;
-    assert.deepEqual(stats['web'], { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] });
+    assert.deepEqual(stats['web'], { vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }] });
 
     await kage(['pause', 'web']);
     assert.match((await kage(['ps'])).stdout, /web +paused/);

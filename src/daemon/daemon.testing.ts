@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before } from 'node:test';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../client/index.ts';
 import { type GuestImage, liveNames, runtimeFolder } from '../host/index.ts';
@@ -46,13 +46,14 @@ export interface Folders {
   readonly state: string;
 }
 
-/** Tests of a file have folders of their own for sockets and state. Behind them no machine of theirs runs. */
+/**
+ * Tests of a file have folders of their own for sockets and state. Behind them no machine of theirs runs: to be called when
+ * what ends them is registered.
+ */
 export function ownFolders(): Folders {
   const root = mkdtempSync(join(tmpdir(), 'kagemusha-daemon-'));
   const outer = { XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], XDG_STATE_HOME: process.env['XDG_STATE_HOME'] };
-  before(() => {
-    Object.assign(process.env, { XDG_RUNTIME_DIR: root, XDG_STATE_HOME: join(root, 'state') });
-  });
+  Object.assign(process.env, { XDG_RUNTIME_DIR: root, XDG_STATE_HOME: join(root, 'state') });
   after(async () => {
     try {
       assert.deepEqual(processesOf(root), [], 'a process was left behind');

@@ -199,7 +199,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async stats(): Promise<{ [name: string]: unknown }> {
-    return { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] };
+    return { vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }] };
   }
 
   /** Of hart 0 alone, which stands at 0x80200000: a loop there is translated, nothing else is mapped. */
