@@ -41,7 +41,8 @@ export function createApp(service: Service): Hono {
     }
     return failed(new RequestError(404, 'no-such-path', `there is no ${path}`, 'See /v1/openapi.json'), service);
   });
-  app.onError((error) => failed(error, service));
+  // Of a caller who left, what was begun for him is broken off: nobody reads the answer.
+  app.onError((error, { req }) => failed(req.raw.signal.aborted ? callerGone(error) : error, service));
   return app;
 }
 
@@ -112,15 +113,24 @@ function checked(part: 'path' | 'query' | 'body', schema: Route['body'], value: 
   return read.data;
 }
 
+function callerGone(cause: unknown): RequestError {
+  if (cause instanceof RequestError) return cause;
+  return new RequestError(400, 'caller-gone', 'the caller left before the answer', 'Wait for it');
+}
+
 /** Whoever sends more is told so as soon as that is known. */
 async function boundedText({ raw: { body } }: HonoRequest): Promise<string> {
   const pieces: Uint8Array[] = [];
   let bytes = 0;
-  for await (const piece of body ?? []) {
-    bytes += piece.length;
-    if (bytes > MOST_BODY)
-      throw new RequestError(413, 'body-too-large', `a body of more than ${MOST_BODY} bytes`, 'Send less');
-    pieces.push(piece);
+  try {
+    for await (const piece of body ?? []) {
+      bytes += piece.length;
+      if (bytes > MOST_BODY)
+        throw new RequestError(413, 'body-too-large', `a body of more than ${MOST_BODY} bytes`, 'Send less');
+      pieces.push(piece);
+    }
+  } catch (error) {
+    throw callerGone(error);
   }
   return Buffer.concat(pieces).toString('utf8');
 }
