@@ -125,7 +125,7 @@ export async function kage(
 }
 
 /** Tests of a file have folders of their own for sockets and for state; that of sockets is empty behind each. */
-export function ownRuntimeFolder(): void {
+export function ownRuntimeFolder({ isEmptyBehindEach = true } = {}): void {
   const folder = mkdtempSync(join(tmpdir(), 'kagemusha-cli-'));
   const state = mkdtempSync(join(tmpdir(), 'kagemusha-state-'));
   const outer = { XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], XDG_STATE_HOME: process.env['XDG_STATE_HOME'] };
@@ -138,9 +138,10 @@ export function ownRuntimeFolder(): void {
       else process.env[name] = value;
     for (const path of [folder, state]) rmSync(path, { recursive: true, force: true });
   });
-  afterEach(async () => {
-    await until(() => readdirSync(folder).flatMap((name) => readdirSync(join(folder, name))).length === 0);
-  });
+  if (isEmptyBehindEach)
+    afterEach(async () => {
+      await until(() => readdirSync(folder).flatMap((name) => readdirSync(join(folder, name))).length === 0);
+    });
 }
 
 export async function until(condition: () => boolean): Promise<void> {

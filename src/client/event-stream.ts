@@ -9,8 +9,11 @@ export async function* eventData(body: AsyncIterable<Uint8Array>): AsyncGenerato
   let rest = '';
   let data: string[] = [];
   for await (const bytes of body) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split(/\r\n|\n|\r/);
-    rest = lines.pop() ?? '';
+    const text = rest + decoder.decode(bytes, { stream: true });
+    // The second half of an end of line may be on its way.
+    const whole = text.endsWith('\r') ? text.slice(0, -1) : text;
+    const lines = whole.split(/\r\n|\n|\r/);
+    rest = (lines.pop() ?? '') + text.slice(whole.length);
     if (rest.length > MOST_CHARACTERS) throw new Error('an event is longer than an event can be');
     for (const line of lines) {
       if (line.startsWith('data:')) data.push(line.slice(line.startsWith('data: ') ? 6 : 5));
