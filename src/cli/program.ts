@@ -52,6 +52,8 @@ export async function main(argv: readonly string[], io: Io, platform: Platform):
       code = result;
     });
     await program.parseAsync(words, { from: 'user' });
+    // To end when it is told to is what a daemon is for.
+    if (words[0] === 'serve') return code;
     return io.signal.aborted && typeof io.signal.reason === 'number' ? io.signal.reason : code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;

@@ -1,4 +1,5 @@
 /** The door of the daemon: what operates partitions, alone or for others. */
+export { ApiError, Client } from '../client/index.ts';
 export type { ImageShelf } from './api/service.ts';
 export { Daemon, type DaemonOptions, type TcpOptions } from './daemon.ts';
 export type { LocalOptions } from './local.ts';

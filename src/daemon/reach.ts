@@ -25,7 +25,10 @@ export async function reachApi(options: LocalOptions): Promise<ReachedApi> {
   };
 }
 
-/** A client of a daemon at that address; its calls reject with OperatorError `no-daemon` where none listens. */
-export function connectDaemon(address: DaemonAddress): Client {
+/**
+ * A client of this user's daemon, or of one at an address; its calls reject with ApiError for what the daemon refuses, with
+ * OperatorError `no-daemon` where none listens.
+ */
+export function connectDaemon(address: DaemonAddress = { kind: 'user' }): Client {
   return new Client(new Caller(nodeTransport(address)));
 }

@@ -17,7 +17,11 @@ import { debianImage } from './guest.testing.ts';
 
 const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const folder = mkdtempSync(join(tmpdir(), 'kage-cli-'));
-const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(folder, name)) as [string, string, string];
+const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(folder, name)) as [
+  string,
+  string,
+  string,
+];
 for (const path of [runtime, state, temporary]) mkdirSync(path, { mode: 0o700 });
 
 const started: ChildProcess[] = [];
@@ -35,7 +39,13 @@ interface Said {
 /** `kage ARGS`, without a terminal; `input` is its stdin. */
 async function kage(args: readonly string[], input = ''): Promise<Said> {
   const child = spawn(process.execPath, [entry, ...args], {
-    env: { ...process.env, XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: state, TMPDIR: temporary, NODE_TEST_CONTEXT: undefined },
+    env: {
+      ...process.env,
+      XDG_RUNTIME_DIR: runtime,
+      XDG_STATE_HOME: state,
+      TMPDIR: temporary,
+      NODE_TEST_CONTEXT: undefined,
+    },
     timeout: 180_000,
   });
   started.push(child);

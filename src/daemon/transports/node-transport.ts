@@ -1,18 +1,25 @@
 /** The client's calls from Node: over the daemon's unix socket, or over TLS with a token, and a certificate of one's own. */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import { apiError, MessageQueue, SOCKET_PROTOCOL, type Socket, type Transport } from '../../client/index.ts';
+import { daemonSocketName, runtimeFolder } from '../../host/index.ts';
 
 export type DaemonAddress =
+  /** The socket of this user's daemon. */
+  | { readonly kind: 'user' }
   | { readonly kind: 'unix'; readonly path: string }
   /** `ca`: what its certificate is checked against, in place of the system's authorities. */
   | { readonly kind: 'tls'; readonly url: string; readonly token: string; readonly ca?: string };
 
-export function nodeTransport(address: DaemonAddress): Transport {
+type Reachable = Exclude<DaemonAddress, { readonly kind: 'user' }>;
+
+export function nodeTransport(given: DaemonAddress): Transport {
   return {
     request: async ({ method, path, headers, body, signal }) => {
+      const address = await found(given);
       const options = {
         method,
         headers: { ...headers, ...authorization(address) },
@@ -26,11 +33,16 @@ export function nodeTransport(address: DaemonAddress): Transport {
       });
       return { status: answer.statusCode ?? 0, body: answer };
     },
-    connect: async (path, options) => await openSocket(address, path, options?.signal),
+    connect: async (path, options) => await openSocket(await found(given), path, options?.signal),
   };
 }
 
-function begin(address: DaemonAddress, path: string, options: RequestOptions): ClientRequest {
+async function found(address: DaemonAddress): Promise<Reachable> {
+  if (address.kind !== 'user') return address;
+  return { kind: 'unix', path: join(await runtimeFolder(), `${daemonSocketName}.sock`) };
+}
+
+function begin(address: Reachable, path: string, options: RequestOptions): ClientRequest {
   if (address.kind === 'unix') return httpRequest({ ...options, socketPath: address.path, path, agent: false });
   return httpsRequest(new URL(path, address.url), {
     ...options,
@@ -39,11 +51,11 @@ function begin(address: DaemonAddress, path: string, options: RequestOptions): C
   });
 }
 
-function authorization(address: DaemonAddress): Record<string, string> {
+function authorization(address: Reachable): Record<string, string> {
   return address.kind === 'unix' ? {} : { authorization: `Bearer ${address.token}` };
 }
 
-async function openSocket(address: DaemonAddress, path: string, signal: AbortSignal | undefined): Promise<Socket> {
+async function openSocket(address: Reachable, path: string, signal: AbortSignal | undefined): Promise<Socket> {
   signal?.throwIfAborted();
   const url =
     address.kind === 'unix'
@@ -77,7 +89,7 @@ async function openSocket(address: DaemonAddress, path: string, signal: AbortSig
   };
 }
 
-function unreachable(address: DaemonAddress, cause: Error): Error {
+function unreachable(address: Reachable, cause: Error): Error {
   const where = address.kind === 'unix' ? address.path : address.url;
   const code = 'code' in cause ? cause.code : '';
   if (code === 'ECONNREFUSED' || code === 'ENOENT')
