@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -26,6 +26,11 @@ for (const path of [runtime, state, temporary]) mkdirSync(path, { mode: 0o700 })
 /** The smallest Debian, which starts where an earlier one had booted. */
 const spec: PartitionSpec = { image: 'debian', memoryBytes: 64 << 20, network: false, bootSnapshot: true };
 
+function environment(): NodeJS.ProcessEnv {
+  const folders = { XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: state, TMPDIR: temporary };
+  return { ...process.env, ...folders, NODE_TEST_CONTEXT: undefined };
+}
+
 interface Served {
   readonly process: ChildProcess;
   readonly client: Client;
@@ -34,13 +39,7 @@ interface Served {
 /** A daemon as a user starts it; resolves when it is ready. */
 async function serve(): Promise<Served> {
   const child = spawn(process.execPath, [entry, 'serve'], {
-    env: {
-      ...process.env,
-      XDG_RUNTIME_DIR: runtime,
-      XDG_STATE_HOME: state,
-      TMPDIR: temporary,
-      NODE_TEST_CONTEXT: undefined,
-    },
+    env: environment(),
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const client = connectDaemon({ kind: 'unix', path: join(runtime, 'kagemusha/daemon.sock') });
@@ -140,6 +139,22 @@ describe('kage serve', requires('apt'), () => {
     await until(async () => (await client.getStats('web')).promotion?.bytes === 0);
     await said(client, 'web', 'sh', '-c', busy);
     assert.equal((await client.getStats('web')).promotion?.bytes, 0);
+  });
+
+  test("the README's program, with the typed client", async () => {
+    const page = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const program = /^```ts\n(.*?)^```/ms.exec(page)?.[1] ?? '';
+    assert.match(program, /from 'kagemusha\/daemon'/);
+    const path = join(folder, 'readme.ts');
+    const door = new URL('../../src/daemon/index.ts', import.meta.url).href;
+    writeFileSync(path, program.replace("'kagemusha/daemon'", `'${door}'`));
+    const child = spawn(process.execPath, [path], { env: environment(), stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout?.on('data', (bytes: Buffer) => {
+      printed += bytes.toString();
+    });
+    assert.equal(await new Promise((resolve) => child.once('close', resolve)), 0);
+    assert.equal(printed, '0 Linux riscv64\n');
   });
 
   test('fifty partitions, made, used and removed by ten clients at once: nothing of them stays', async () => {
