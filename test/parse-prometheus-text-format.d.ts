@@ -1,4 +1,4 @@
-/** The package brings no types. */
+/** Types of the package parse-prometheus-text-format, as far as tests use it: it brings none. */
 declare module 'parse-prometheus-text-format' {
   interface Family {
     readonly name: string;

@@ -39,6 +39,8 @@ export function clientSource({ paths, components }: Document): string {
   return `/**
  * The types and calls of the daemon's API, made of its OpenAPI document by tools/api-client.ts: not to be edited.
  * \`npm test -- test/api-client.test.ts --accept\` writes it.
+ *
+ * Long: one document, one file.
  */
 import type { Caller, CallOptions, Socket } from './caller.ts';
 

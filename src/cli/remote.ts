@@ -16,7 +16,7 @@ export async function exec(io: Io, name: string, argv: readonly string[], flags:
   const environment = parseEnvironment(flags.env, io.environment);
   const waitSeconds = parseWait(flags.wait);
   await using machine = await connectMachine(name);
-  await readyWithin(waitSeconds, machine.ready());
+  await readyWithin(waitSeconds, machine.ready(), io.signal);
   const { code } = await machine.exec(argv, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),

@@ -167,7 +167,7 @@ async function runCommand(
     throw new OperatorError('machine-ended', 'the machine ended before the command did', fix);
   });
   gone.catch(() => {}); // the race below tells
-  const done = readyWithin(waitSeconds, machine.ready(io.signal)).then(() =>
+  const done = readyWithin(waitSeconds, machine.ready(io.signal), io.signal).then(() =>
     machine.exec(argv, {
       ...where,
       stdin: io.stdin,
@@ -183,8 +183,12 @@ async function runCommand(
   return code;
 }
 
-/** Waits for the guest's agent, for so long; throws `agent-not-ready` after that. */
-export async function readyWithin(seconds: number | undefined, ready: Promise<void>): Promise<void> {
+/** Waits for the guest's agent, for so long; throws `agent-not-ready` after that. Told to end, it waits no more. */
+export async function readyWithin(
+  seconds: number | undefined,
+  ready: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const late = Promise.withResolvers<void>();
   const timer =
     seconds === undefined
@@ -194,7 +198,14 @@ export async function readyWithin(seconds: number | undefined, ready: Promise<vo
           const message = `the guest's agent did not answer within ${seconds} s`;
           late.reject(new OperatorError('agent-not-ready', message, fix));
         }, seconds * 1000);
-  await Promise.race([ready, late.promise]).finally(() => clearTimeout(timer));
+  const onAbort = (): void => late.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  ready.catch(() => {}); // whoever is late has been told
+  await Promise.race([ready, late.promise]).finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  });
 }
 
 /** The exit code of a machine that ended; throws where the platform failed. */

@@ -1,6 +1,8 @@
 /**
  * The types and calls of the daemon's API, made of its OpenAPI document by tools/api-client.ts: not to be edited.
  * `npm test -- test/api-client.test.ts --accept` writes it.
+ *
+ * Long: one document, one file.
  */
 import type { Caller, CallOptions, Socket } from './caller.ts';
 
@@ -247,6 +249,22 @@ export interface Machine {
   };
 }
 
+/** Out: from the guest; in: to it. */
+export interface MappingCounters {
+  readonly framesOut: number;
+  readonly bytesOut: number;
+  readonly framesIn: number;
+  readonly bytesIn: number;
+  readonly droppedOut: number;
+  readonly droppedIn: number;
+  readonly localIn: number;
+  readonly localOut: number;
+  readonly stormsOut: number;
+  readonly noPath: number;
+  readonly switches: number;
+  readonly announcements: number;
+}
+
 /** A moment in UTC. */
 export type Moment = string;
 
@@ -278,7 +296,7 @@ export interface NetReport {
     readonly failback: 'always' | 'better' | 'failure';
     readonly linkUp: boolean;
     readonly addresses: number;
-    readonly counters: { readonly [name: string]: number };
+    readonly counters: MappingCounters;
   }[];
   readonly uplinks: readonly {
     readonly name: string;
@@ -290,7 +308,7 @@ export interface NetReport {
     readonly mtuBytes: number;
     /** Those that have it in force. */
     readonly interfaces: readonly string[];
-    readonly counters: { readonly [name: string]: number };
+    readonly counters: UplinkCounters;
   }[];
 }
 
@@ -632,6 +650,21 @@ export interface Switches {
 
 export interface UpdateRequest {
   readonly restartPolicy: RestartPolicy;
+}
+
+/** Out: to the segment; in: from it. */
+export interface UplinkCounters {
+  readonly framesOut: number;
+  readonly bytesOut: number;
+  readonly framesIn: number;
+  readonly bytesIn: number;
+  readonly droppedOut: number;
+  readonly droppedIn: number;
+  readonly stormsIn: number;
+  readonly reflected: number;
+  readonly duplicates: number;
+  readonly notInForce: number;
+  readonly failures: number;
 }
 
 /** The daemon. */

@@ -119,7 +119,7 @@ describe('kage run', requires('apt'), () => {
 describe('a machine in the background', requires('apt'), () => {
   // Of a test that fails nothing stays, either: those behind it would find it.
   afterEach(async () => {
-    await kage(['kill', 'x']);
+    await kage(['rm', '-f', 'x']);
     await nothingIsLeft();
   });
 

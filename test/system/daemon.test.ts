@@ -23,8 +23,8 @@ const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(f
 ];
 for (const path of [runtime, state, temporary]) mkdirSync(path, { mode: 0o700 });
 
-/** The smallest Debian, which starts where an earlier one had booted. */
-const spec: PartitionSpec = { image: 'debian', memoryBytes: 64 << 20, network: false, bootSnapshot: true };
+/** A small Debian, which starts where an earlier one had booted. */
+const spec: PartitionSpec = { image: 'debian', memoryBytes: 128 << 20, network: false, bootSnapshot: true };
 
 function environment(): NodeJS.ProcessEnv {
   const folders = { XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: state, TMPDIR: temporary };
@@ -106,11 +106,11 @@ describe('kage serve', requires('apt'), () => {
 
   test('killed by -9: guests go on, and the next daemon adopts them', async () => {
     await served.client.createPartition({ name: 'web', spec, restartPolicy: { name: 'always' }, start: true });
-    await said(served.client, 'web', 'sh', '-c', 'echo still here > /root/mark');
+    await said(served.client, 'web', 'sh', '-c', 'echo still here > /tmp/mark');
     const before = await served.client.getPartition('web');
     await end(served, 'SIGKILL');
     served = await serve();
-    assert.equal(await said(served.client, 'web', 'cat', '/root/mark'), 'still here\n');
+    assert.equal(await said(served.client, 'web', 'cat', '/tmp/mark'), 'still here\n');
     const { state: now, machine, restarts } = await served.client.getPartition('web');
     assert.deepEqual([now, machine?.pid, restarts], ['running', before.machine?.pid, 0]);
   });
@@ -121,7 +121,7 @@ describe('kage serve', requires('apt'), () => {
     process.kill(machine.pid, 'SIGKILL');
     await until(async () => ((await served.client.getPartition('web')).machine?.pid ?? machine.pid) !== machine.pid);
     assert.equal(
-      (await served.client.exec('web', { argv: ['cat', '/root/mark'], waitMs: 120_000 })).code,
+      (await served.client.exec('web', { argv: ['cat', '/tmp/mark'], waitMs: 120_000 })).code,
       1,
       'another life',
     );

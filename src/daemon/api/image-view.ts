@@ -1,4 +1,4 @@
-/** A guest image as it is shown. */
+/** A guest image as the API shows it: where its files are, and which release it is made of. */
 import type * as z from 'zod';
 import type { GuestImage } from '../../host/index.ts';
 import type { image } from '../schemas/problem.ts';
