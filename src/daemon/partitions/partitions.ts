@@ -313,6 +313,19 @@ export class Partitions {
     else this.#watcher?.ended(definition, exit, Date.parse(exit.at) - Date.parse(definition.startedAt ?? exit.at));
   }
 
+  /**
+   * Writes down which process runs it, as who started it may have died before that was done. Whether it was declared. The lock
+   * is held.
+   */
+  async adopt(name: string): Promise<boolean> {
+    const definition = this.store.get(name);
+    if (definition === undefined) return false;
+    const info = await this.machines.info(name);
+    if (info !== undefined && info.pid !== definition.pid)
+      this.store.update(name, { pid: info.pid, startedAt: info.startedAt, exit: undefined });
+    return true;
+  }
+
   isStarting(name: string): boolean {
     return this.#starting.has(name);
   }
