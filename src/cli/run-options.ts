@@ -140,7 +140,7 @@ export function machineOptions(flags: RunFlags, base = process.cwd()): MachineOp
     ...(flags.append === undefined ? {} : { append: flags.append }),
     ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
     ...(drives.length === 0 ? {} : { drives }),
-    ...(flags.volume === undefined ? {} : { shares: flags.volume.map((value) => parseVolume(value)) }),
+    ...(flags.volume === undefined ? {} : { shares: flags.volume.map((value) => parseVolume(value, base)) }),
     ...(isOnline ? {} : { network: false }),
     ...(isPlain ? {} : { netdevs: uplinks }),
     ...(flags.mac === undefined ? {} : { mac: flags.mac }),

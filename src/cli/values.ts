@@ -202,7 +202,7 @@ export function parseVsock(value: string, base = process.cwd()): { socket: strin
 }
 
 /** `HOST:GUEST[:ro]`, as docker has it: a folder here, and where the guest finds it. */
-export function parseVolume(value: string): ShareOptions {
+export function parseVolume(value: string, base = process.cwd()): ShareOptions {
   const [host = '', guest, access = 'rw', ...more] = value.split(':');
   const example = 'Write it as -v $PWD:/work, or -v $PWD:/work:ro';
   if (host === '' || guest === undefined || guest === '' || more.length > 0)
@@ -214,7 +214,7 @@ export function parseVolume(value: string): ShareOptions {
     throw bad(`-v ${value} names no folder here: there are no named volumes`, `Write a folder as ./${host}`);
   if (!guest.startsWith('/'))
     throw bad(`-v ${value}: ${guest} is no absolute path in the guest`, `Write it as /${guest}`);
-  return { host: resolve(host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
+  return { host: resolve(base, host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
 }
 
 /** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */
