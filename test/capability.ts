@@ -32,6 +32,8 @@ const detections = {
       ? undefined
       : 'macvtap devices cannot be made here (iproute2, root)',
   dtc: () => (succeeds('dtc', ['--version']) ? undefined : 'there is no dtc on this machine (device-tree-compiler)'),
+  promtool: () =>
+    succeeds('promtool', ['--version']) ? undefined : 'there is no promtool on this machine (prometheus)',
   mke2fs: () => (succeeds('mke2fs', ['-V']) ? undefined : 'there is no mke2fs on this machine (package e2fsprogs)'),
   chromium: () => (succeeds('chromium', ['--version']) ? undefined : 'there is no chromium on this machine'),
 } satisfies Record<string, () => string | undefined>;

@@ -87,7 +87,7 @@ function lineOf({ at, kind, from, to }: AgentEvent): string {
 export async function agentInstall(io: Io, name: string, flags: InstallFlags, isOut: boolean): Promise<number> {
   const waitSeconds = parseWait(flags.wait);
   await using machine = await connectMachine(name);
-  await readyWithin(waitSeconds, machine.ready());
+  await readyWithin(waitSeconds, machine.ready(), io.signal);
   const state = await (isOut ? uninstallAgent(machine) : installAgent(machine));
   io.stdout.write(`${name}: ${state}\n`);
   return 0;

@@ -150,7 +150,7 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['run', '-n', '../x'], /cannot be the name/],
     [['exec', 'nobody', '--', 'ls'], /No machine named nobody is running/],
     [['exec', 'nobody'], /no command to run/],
-    [['stop', 'nobody'], /No machine named nobody/],
+    [['stop', 'nobody'], /There is no partition nobody/],
     [['stop'], /missing required argument/],
     [['explain'], /missing required argument 'pc'/],
     [['explain', '0x80200000'], /No machine is running\. Start one/],
@@ -332,7 +332,7 @@ describe('machines in the background', () => {
     assert.equal(cat.stdout, 'in');
     assert.match((await kage(['stats', 'web'])).stdout, /web +vcpus\.0\.exits\.mmio +7\n/);
     const stats = JSON.parse((await kage(['stats', '--format', 'json'])).stdout) as Record<string, unknown>;
-    assert.deepEqual(stats['web'], { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] });
+    assert.deepEqual(stats['web'], { vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }] });
 
     await kage(['pause', 'web']);
     assert.match((await kage(['ps'])).stdout, /web +paused/);

@@ -1,13 +1,12 @@
 /** `kage snapshot` and `kage restore`: a machine into a file, and out of it again. */
 import { resolve } from 'node:path';
-import { connectMachine, inspectSnapshot, launchRestored, type RestoreOptions } from '../host/index.ts';
-import { startDetached } from './detach.ts';
+import { inspectSnapshot, launchRestored, type RestoreOptions } from '../host/index.ts';
 import type { CareFlags } from './health-flags.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, sizeText } from './output.ts';
 import { commandOf, live } from './run.ts';
 import { machineOptions, type RunFlags } from './run-options.ts';
-import { parseEnvironment, parseWait } from './values.ts';
+import { parseEnvironment, parseRestart, parseWait } from './values.ts';
 
 export interface SnapshotFlags {
   readonly base?: string;
@@ -17,14 +16,23 @@ export interface SnapshotFlags {
   readonly format: Format;
 }
 
-export async function snapshot(io: Io, name: string, file: string, flags: SnapshotFlags): Promise<number> {
-  await using machine = await connectMachine(name);
-  const result = await machine.snapshot(file, {
-    ...(flags.base === undefined ? {} : { base: flags.base }),
-    ...(flags.stop ? { stop: true } : {}),
-    ...(flags.compress ? {} : { compress: false }),
-    ...(flags.quiesce ? { quiesce: true } : {}),
-  });
+export async function snapshot(
+  io: Io,
+  platform: Platform,
+  name: string,
+  file: string,
+  flags: SnapshotFlags,
+): Promise<number> {
+  const { withApi } = await import('./partition-api.ts');
+  const result = await withApi(io, platform, (client) =>
+    client.snapshotPartition(name, {
+      file: resolve(file),
+      ...(flags.base === undefined ? {} : { base: resolve(flags.base) }),
+      ...(flags.stop ? { stop: true } : {}),
+      ...(flags.compress ? {} : { compress: false }),
+      ...(flags.quiesce ? { quiesce: true } : {}),
+    }),
+  );
   const { sizeBytes, pages, pausedMs, quiesced } = result;
   const frozen =
     quiesced === undefined
@@ -51,6 +59,8 @@ export type RestoreFlags = Pick<
   | 'failback'
   | 'pathFailover'
   | 'detach'
+  | 'restart'
+  | 'rm'
   | 'quiet'
   | 'exec'
   | 'env'
@@ -80,8 +90,14 @@ export async function restore(
   const options: RestoreOptions = machineOptions(flags);
   const life = { environment: parseEnvironment(flags.env, io.environment), waitSeconds: parseWait(flags.wait) };
   const file = resolve(given);
+  if (flags.detach) {
+    const { createPartition } = await import('./partition-api.ts');
+    const { restart, rm: removeAtEnd = false, name = inspectSnapshot(file).name, quiet = false } = flags;
+    const restartPolicy = restart === undefined ? undefined : parseRestart(restart);
+    const partition = { name, image: undefined, options, restoreFrom: file, restartPolicy, removeAtEnd, start: true };
+    return await createPartition(io, platform, partition, quiet);
+  }
   return await live(io, flags, argv, life, {
-    startDetached: () => startDetached(platform.detachedEntry, { kind: 'restore', file, options }, io.signal),
     launch: () => launchRestored(platform.restoreMachine, file, options),
     keeps: () => ({ ...inspectSnapshot(file), ...options }),
   });

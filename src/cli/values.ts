@@ -1,6 +1,7 @@
 /** What the values of flags mean: sizes, disks, networks, environment. Each parser's error says what would do. */
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
+import type { RestartPolicy } from '../client/index.ts';
 import type { DriveOptions, MachineOptions, NetdevOptions, ShareOptions } from '../host/index.ts';
 import { parseNetdevOptions, parseUserNetdev } from '../network/index.ts';
 
@@ -186,12 +187,12 @@ export function parseFailback(value: string): Failback {
 }
 
 /** `socket=/tmp/web.vsock,cid=3`, as cloud-hypervisor spells it, or just the path. In a path, a comma is doubled. */
-export function parseVsock(value: string): { socket: string; cid?: number } {
+export function parseVsock(value: string, base = process.cwd()): { socket: string; cid?: number } {
   let vsock: { socket: string; cid?: number } = { socket: '' };
   for (const part of value.replaceAll(',,', '\0').split(',')) {
     const [, key = '', given = ''] = /^([a-z_-]+)=(.*)$/s.exec(part) ?? ['', 'socket', part];
     const text = given.replaceAll('\0', ',');
-    if (key === 'socket' || key === 'uds_path') vsock = { ...vsock, socket: text === '' ? '' : resolve(text) };
+    if (key === 'socket' || key === 'uds_path') vsock = { ...vsock, socket: text === '' ? '' : resolve(base, text) };
     else if (key === 'cid' || key === 'guest_cid' || key === 'guest-cid')
       vsock = { ...vsock, cid: parseCount(text, '--vsock cid', 3, 0xffff_fffe) };
     else if (key !== 'id') throw bad(`--vsock does not know ${key}`, 'It takes socket=PATH and cid=N');
@@ -201,7 +202,7 @@ export function parseVsock(value: string): { socket: string; cid?: number } {
 }
 
 /** `HOST:GUEST[:ro]`, as docker has it: a folder here, and where the guest finds it. */
-export function parseVolume(value: string): ShareOptions {
+export function parseVolume(value: string, base = process.cwd()): ShareOptions {
   const [host = '', guest, access = 'rw', ...more] = value.split(':');
   const example = 'Write it as -v $PWD:/work, or -v $PWD:/work:ro';
   if (host === '' || guest === undefined || guest === '' || more.length > 0)
@@ -213,7 +214,7 @@ export function parseVolume(value: string): ShareOptions {
     throw bad(`-v ${value} names no folder here: there are no named volumes`, `Write a folder as ./${host}`);
   if (!guest.startsWith('/'))
     throw bad(`-v ${value}: ${guest} is no absolute path in the guest`, `Write it as /${guest}`);
-  return { host: resolve(host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
+  return { host: resolve(base, host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
 }
 
 /** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */
@@ -230,4 +231,13 @@ export function parseEnvironment(
     if (value !== undefined) out[name] = value;
   }
   return out;
+}
+
+/** `no`, `on-failure`, `on-failure:3`, `always`, `unless-stopped`: docker's restart policies. */
+export function parseRestart(value: string): RestartPolicy {
+  const [, name, most] = /^(no|on-failure|always|unless-stopped)(?::(\d{1,6}))?$/.exec(value) ?? [];
+  if (most !== undefined && name === 'on-failure' && Number(most) > 0) return { name, most: Number(most) };
+  if (most === undefined && (name === 'no' || name === 'on-failure' || name === 'always' || name === 'unless-stopped'))
+    return { name };
+  throw bad(`--restart ${value} is not possible`, 'Choose no, on-failure, on-failure:COUNT, always or unless-stopped');
 }

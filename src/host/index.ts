@@ -15,13 +15,25 @@ export {
   ControlServer,
   checkMachineName,
   connectMachine,
+  type DetachedMachine,
+  type DetachedProgram,
+  type DetachedStart,
+  daemonSocketName,
+  type ExitRecord,
+  followLog,
+  isAlive,
   launchMachine,
   launchRestored,
   listMachines,
+  liveNames,
+  ownDetachedMachine,
   RemoteMachine,
+  readExitRecord,
+  readLogTail,
   runtimeFolder,
+  startDetached,
 } from './control/index.ts';
-export type { Progress, ProgressListener, WorkOptions } from './debian/index.ts';
+export { type Progress, type ProgressListener, type WorkOptions, withLock } from './debian/index.ts';
 export { type DemoOptions, type DemoServer, demoPort, startDemo } from './demo/index.ts';
 export {
   type BootPlan,
@@ -31,6 +43,8 @@ export {
   findImage,
   type GuestImage,
   type ImageManifest,
+  type Images,
+  imageFor,
   isPulled,
   listImages,
   type PulledName,
@@ -40,6 +54,8 @@ export {
   pullImage,
   pullNestedImage,
   removeImage,
+  withBootSnapshot,
+  withImage,
 } from './images/index.ts';
 export {
   type AgentChoice,
@@ -82,6 +98,7 @@ export {
   type SlotAction,
   type SnapshotOptions,
   type SnapshotResult,
+  type Switches,
   type Violation,
   type VsockOptions,
 } from './machine/index.ts';

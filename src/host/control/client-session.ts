@@ -84,6 +84,11 @@ export class ClientSession {
       return {};
     },
     violations: async (machine, { most }) => ({ violations: await machine.violations(most) }),
+    switches: async (machine) => await machine.switches(),
+    setSwitches: async (machine, change) => {
+      await machine.setSwitches(change);
+      return {};
+    },
     balloon: async (machine) => await machine.balloon(),
     setBalloon: async (machine, { memoryBytes }) => {
       await machine.setBalloon(memoryBytes);

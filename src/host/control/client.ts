@@ -29,6 +29,7 @@ import type {
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
   Violation,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
@@ -107,6 +108,15 @@ export class RemoteMachine implements AsyncDisposable {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return (await this.#call('hot', { most })).regions;
+  }
+
+  /** Switches of mechanisms, as MachineHandle.switches has them. */
+  async switches(): Promise<Switches> {
+    return await this.#call('switches', {});
+  }
+
+  async setSwitches(change: Switches): Promise<void> {
+    await this.#call('setSwitches', change);
   }
 
   /** The guest's balloon, as MachineHandle.balloon does. */

@@ -34,7 +34,9 @@ describe('a machine on its control socket', () => {
     {
       await using remote = await connectMachine('web', folder);
       assert.deepEqual(await remote.info(), machines[0]?.info);
-      assert.deepEqual(await remote.stats(), { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] });
+      assert.deepEqual(await remote.stats(), {
+        vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }],
+      });
       await remote.ready();
       await remote.pause();
       assert.equal((await remote.info()).state, 'paused');

@@ -34,6 +34,7 @@ import type {
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
   Violation,
 } from '../machine/machine-api.ts';
 
@@ -68,6 +69,9 @@ export class FakeMachine implements MachineHandle {
     this.exited.then(() => {
       this.#state = 'ended';
     });
+    // One that is told to ends soon after it has begun.
+    const [, code] = /ends=(\d+)/.exec(options.append ?? '') ?? [];
+    if (code !== undefined) setTimeout(() => this.end({ reason: 'failure', code: Number(code) }), 20);
   }
 
   get info(): MachineInfo {
@@ -95,6 +99,16 @@ export class FakeMachine implements MachineHandle {
     return this.#history.bytes();
   }
 
+  #promotion: NonNullable<Switches['promotion']> = 'auto';
+
+  async switches(): Promise<Switches> {
+    return { promotion: this.#promotion };
+  }
+
+  async setSwitches({ promotion = this.#promotion }: Switches): Promise<void> {
+    this.#promotion = promotion;
+  }
+
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
     this.calls.push(`snapshot ${file} ${JSON.stringify(options)}`);
     if (file.endsWith('.full')) throw new OperatorError('snapshot-not-written', 'the disk is full', 'Make room');
@@ -113,6 +127,8 @@ export class FakeMachine implements MachineHandle {
     this.typed.push(bytes);
     this.say(Buffer.from(bytes).toString());
     if (Buffer.from(bytes).includes('poweroff')) this.end({ reason: 'poweroff', code: 0 });
+    const [, code] = /fail (\d+)/.exec(Buffer.from(bytes).toString()) ?? [];
+    if (code !== undefined) this.end({ reason: 'failure', code: Number(code) });
   }
 
   /** Never, where it has no agent. */
@@ -202,7 +218,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async stats(): Promise<{ [name: string]: unknown }> {
-    return { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] };
+    return { vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }] };
   }
 
   /** Of hart 0 alone, which stands at 0x80200000: a loop there is translated, nothing else is mapped. */

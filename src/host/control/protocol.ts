@@ -10,7 +10,8 @@
  * Input is a request, answered when the guest has taken it: so a client cannot fill this process's memory.
  * The version is raised when something that was said before changes its meaning; additions do not raise it.
  */
-import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
+import { PROMOTION_MODES } from '../../machine/index.ts';
+import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.ts';
 import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
@@ -59,6 +60,8 @@ const machineInfo: Shape<MachineInfo> = record({
   health: optional(healthReport),
 });
 
+const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
+
 /** Requests of the client: the shapes of their parameters and of their results. */
 export const requests = {
   info: { params: nothing, result: machineInfo },
@@ -74,6 +77,9 @@ export const requests = {
   protection: { params: nothing, result: protectionReport },
   protect: { params: protectionChange, result: nothing },
   violations: { params: mostViolations, result: violations },
+  /** Switches that can be thrown while it runs: as they stand; those to throw. */
+  switches: { params: nothing, result: switches },
+  setSwitches: { params: switches, result: nothing },
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },

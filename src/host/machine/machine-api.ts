@@ -22,6 +22,7 @@ import type {
   ProtectionRule,
   ShadowModel,
   SlotAction,
+  Switches,
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
@@ -67,6 +68,7 @@ export type {
   ProtectionReport,
   ProtectionRule,
   SlotAction,
+  Switches,
   Violation,
 };
 
@@ -438,6 +440,10 @@ export interface MachineHandle extends AsyncDisposable {
   protect(change: ProtectionChange): Promise<void>;
   /** The latest accesses that tables forbade, at most `most` (100 by default). */
   violations(most?: number): Promise<readonly Violation[]>;
+  /** Switches of mechanisms that can be thrown while the machine runs, as they stand. */
+  switches(): Promise<Switches>;
+  /** Throws those that are named, for the whole machine. Rejects with OperatorError where it has no such switch. */
+  setSwitches(change: Switches): Promise<void>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */

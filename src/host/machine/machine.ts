@@ -43,8 +43,10 @@ import {
   type SlotAction,
   setBalloon,
   slotLayout,
+  switchesOf,
   TICKS_PER_MS,
   TIMEBASE_HZ,
+  throwSwitches,
   type Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../network/index.ts';
@@ -76,6 +78,7 @@ import type {
   PartitionOptions,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
 } from './machine-api.ts';
 import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
@@ -516,6 +519,16 @@ export class LocalMachine implements MachineHandle, Member {
       );
     this.#explainer ??= new CodeExplainer(this.board, this.home.parts.signatures);
     return this.#explainer.explain({ hart, ...where });
+  }
+
+  async switches(): Promise<Switches> {
+    this.#checkStays();
+    return switchesOf(this.board);
+  }
+
+  async setSwitches(change: Switches): Promise<void> {
+    this.#checkStays();
+    throwSwitches(this.board, change);
   }
 
   async balloon(): Promise<BalloonReport> {
