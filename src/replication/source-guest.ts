@@ -1,0 +1,49 @@
+/** What replication asks of the machine whose guest is replicated, and of the connection and the host around it. */
+import type { JournalDisk } from './journal-disk.ts';
+import type { OutputGate } from './output-gate.ts';
+
+export interface PageBatch {
+  /** Runs of page numbers (machine/snapshot/runs.ts). */
+  readonly meta: Uint8Array;
+  /** The bytes of those that hold something. */
+  readonly data: Uint8Array;
+}
+
+export interface SourceGuest {
+  /**
+   * Brings it to where nothing of it changes by itself; what it returns lets it go on. Rejects when it has ended.
+   */
+  hold(): Promise<() => void>;
+  /** Numbers of pages that changed since the last sweep, in rising order: at first, of all that hold something. Held. */
+  sweep(): Uint32Array;
+  /** What these pages hold at this moment: copies. While it runs, pages that change meanwhile are of the next sweep. */
+  read(pages: Uint32Array): PageBatch;
+  /** All else that the guest is made of, as JSON. Held. */
+  state(): Uint8Array;
+  readonly gate: OutputGate;
+  readonly disks: readonly SourceDisk[];
+  /** Nobody sweeps any more. */
+  endSweeps(): void;
+  /** The share of a processor that each vCPU may have at most while it is migrated; undefined: as ever. */
+  throttle(cap: number | undefined): void;
+}
+
+export interface SourceDisk {
+  readonly journal: JournalDisk;
+  /**
+   * `layer`: what the guest writes is with this process alone, and is copied; `shared`: the peer will open the very disk;
+   * `read-only`: nothing happens to it.
+   */
+  readonly role: 'layer' | 'shared' | 'read-only';
+  /** Of a layer: what was written to it so far, piece by piece; while the guest runs. */
+  contents?(): AsyncIterable<
+    { readonly offset: number; readonly bytes: Uint8Array } | { readonly offset: number; readonly zeroBytes: number }
+  >;
+}
+
+export interface ReplicationPorts {
+  /** Monotonic, in milliseconds. */
+  nowMs(): number;
+  /** The function returned takes it back. */
+  after(delayMs: number, callback: () => void): () => void;
+}
