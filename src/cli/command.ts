@@ -6,6 +6,7 @@ import {
   findImage,
   listImages,
   pullImage,
+  receiveMachine,
   removeImage,
   restoreMachine,
   startDemo,
@@ -16,6 +17,7 @@ import { main } from './program.ts';
 const platform: Platform = {
   createMachine,
   restoreMachine,
+  receiveMachine,
   startDemo,
   detachedEntry: new URL('../cli/detached.ts', import.meta.url),
   images: { pull: pullImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },

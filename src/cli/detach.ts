@@ -2,7 +2,7 @@
  * A machine in a process of its own (`kage run -d`): the parent hands over the options, and leaves when the machine
  * answers on its control socket or has said why it did not start.
  *
- *   parent: {kind: 'start', options} | {kind: 'restore', file, options} -> child
+ *   parent: {kind: 'start', options} | {kind: 'restore', file, options} | {kind: 'receive', options} -> child
  *   child:  {kind: 'started', name} | {kind: 'failed', code, message, fix} -> parent, which disconnects
  */
 import { fork } from 'node:child_process';
@@ -11,8 +11,11 @@ import {
   type CreateMachine,
   connectMachine,
   launchMachine,
+  launchReceiver,
   launchRestored,
   type MachineOptions,
+  type ReceiveMachine,
+  type ReceiveOptions,
   type RestoreMachine,
   type RestoreOptions,
 } from '../host/index.ts';
@@ -20,7 +23,8 @@ import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from './machine-flags.ts';
 
 export type ToChild =
   | { readonly kind: 'start'; readonly options: MachineOptions }
-  | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions };
+  | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions }
+  | { readonly kind: 'receive'; readonly options: ReceiveOptions };
 export type ToParent =
   | { readonly kind: 'started'; readonly name: string }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly fix?: string };
@@ -64,13 +68,24 @@ export async function startDetached(entry: URL, start: ToChild, signal: AbortSig
 }
 
 /** The child's side: owns the machine until it ends, then ends this process. */
-export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachine): void {
+export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachine, receive: ReceiveMachine): void {
   let hasStarted = false;
   process.once('disconnect', () => {
     if (!hasStarted) process.exit(1); // nobody would ever know of this machine
   });
   process.once('message', async (start: ToChild) => {
     try {
+      if (start.kind === 'receive') {
+        const { name, receiver, close } = await launchReceiver(receive, start.options);
+        for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
+        receiver.machine.then(
+          (machine) => machine.exited.then(({ code }) => process.exit(code)),
+          () => process.exit(0),
+        );
+        hasStarted = true;
+        await say({ kind: 'started', name });
+        return;
+      }
       const machine =
         start.kind === 'start'
           ? await launchMachine(create, start.options)

@@ -4,7 +4,7 @@ import { keepCompiledModules } from './code-cache.ts';
 
 keepCompiledModules();
 startProcessorAhead();
-const { createMachine, restoreMachine } = await import('../host/index.ts');
+const { createMachine, receiveMachine, restoreMachine } = await import('../host/index.ts');
 const { ownDetachedMachine } = await import('./detach.ts');
 
-ownDetachedMachine(createMachine, restoreMachine);
+ownDetachedMachine(createMachine, restoreMachine, receiveMachine);

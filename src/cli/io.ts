@@ -7,6 +7,7 @@ import type {
   DemoServer,
   GuestImage,
   PulledName,
+  ReceiveMachine,
   RestoreMachine,
   WorkOptions,
 } from '../host/index.ts';
@@ -34,6 +35,7 @@ export interface Io {
 export interface Platform {
   readonly createMachine: CreateMachine;
   readonly restoreMachine: RestoreMachine;
+  readonly receiveMachine: ReceiveMachine;
   /** The entry of a process that owns a detached machine. */
   readonly detachedEntry: URL;
   /** Serves the demo page. */

@@ -191,6 +191,8 @@ export const headerLayout = struct('header', {
   sharersLock: 'i32',
   /** Frames that were copied because a page of theirs was written. */
   framesCopied: 'u32',
+  /** Of a machine that stood in for another: what its clock shows besides what it would, in milliseconds. */
+  clockShiftMs: 'f64',
 });
 
 export const PLAN = {

@@ -1,7 +1,7 @@
 /** The door of replication: the checkpoint stream of one guest, for hot standby, warm checkpoints and live migration. */
 
 export type { DriveChange } from './disk-lists.ts';
-export { type Disk, type DiskChange, type DiskEpoch, JournalDisk } from './journal-disk.ts';
+export { applyChanges, type Disk, type DiskChange, type DiskEpoch, JournalDisk } from './journal-disk.ts';
 export type { Distribution, ReplicationMeasures } from './measures.ts';
 export { badStream, type Message, type Refusal } from './messages.ts';
 export { Migration, type MigrationPorts, type MigrationResult, Undecided } from './migration.ts';

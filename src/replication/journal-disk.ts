@@ -40,7 +40,7 @@ export class JournalDisk implements Disk {
   readonly readOnly: boolean;
   readonly discard?: (offset: number, sizeBytes: number) => Promise<void> | void;
   readonly writeZeroes?: (offset: number, sizeBytes: number) => Promise<void> | void;
-  readonly #disk: Disk;
+  #disk: Disk;
   #mode: JournalMode = 'through';
   #changes: DiskChange[] = [];
   #flushes = false;
@@ -56,6 +56,11 @@ export class JournalDisk implements Disk {
     this.readOnly = disk.readOnly;
     if (disk.discard) this.discard = (offset, sizeBytes) => this.#change({ kind: 'discard', offset, sizeBytes });
     if (disk.writeZeroes) this.writeZeroes = (offset, sizeBytes) => this.#change({ kind: 'zeroes', offset, sizeBytes });
+  }
+
+  /** The disk was opened anew. Nothing is under way, and nothing waits. */
+  replace(disk: Disk): void {
+    this.#disk = disk;
   }
 
   get mode(): JournalMode {

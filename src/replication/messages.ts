@@ -8,7 +8,7 @@
  *     source                                     target
  *     hello {mode, head, ticks}              ->
  *                                            <-  welcome {} | refusal {code, message, fix}
- *     pages*, disk*, round {number, ...}     ->                                    while the guest runs: no state yet
+ *     pages*, disk*, round {number, ticks}   ->                                    while the guest runs: no state yet
  *     pages*, disk*, state, round            ->  all of it is here: it counts       the guest stood still
  *                                            <-  ack {number}
  *     applied {number}                       ->  disk writes up to there need not be kept

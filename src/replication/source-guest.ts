@@ -18,6 +18,8 @@ export interface SourceGuest {
   sweep(): Uint32Array;
   /** What these pages hold at this moment: copies. While it runs, pages that change meanwhile are of the next sweep. */
   read(pages: Uint32Array): PageBatch;
+  /** The machine's clock. */
+  ticks(): number;
   /** All else that the guest is made of, as JSON. Held. */
   state(): Uint8Array;
   readonly gate: OutputGate;

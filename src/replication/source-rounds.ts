@@ -69,7 +69,12 @@ export class SourceRounds {
   async end(counts: { readonly pages: number; readonly disks: number }, state?: Uint8Array): Promise<void> {
     const number = ++this.#number;
     if (state !== undefined) await this.#peer.writer.send('state', new Uint8Array(0), state);
-    await this.#peer.writer.say('round', { number, ...counts, isWhole: state !== undefined });
+    await this.#peer.writer.say('round', {
+      number,
+      ...counts,
+      isWhole: state !== undefined,
+      ticks: Math.floor(this.#guest.ticks()),
+    });
     await this.#acknowledgement(number);
   }
 

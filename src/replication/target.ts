@@ -27,6 +27,8 @@ export interface TargetMachine {
   putDisks(changes: readonly DriveChange[]): void;
   /** Writes of rounds up to this one are on the drives: what waited need not any more. */
   applied(number: number): void;
+  /** The source's clock a moment ago. */
+  heardClock(ticks: number): void;
   /** All of the guest is here, as of that round; the state in JSON. Throws OperatorError where it does not fit. */
   whole(number: number, state: Uint8Array): void;
   /** It runs from here on. Rejects with an OperatorError where it cannot; then it never will. */
@@ -42,7 +44,7 @@ export interface TargetEvents {
   changed(state: TargetState, why: string): void;
 }
 
-export type TargetState = 'greeted' | 'filling' | 'ready' | 'running' | 'orphaned' | 'discarded';
+export type TargetState = 'greeted' | 'filling' | 'ready' | 'starting' | 'running' | 'orphaned' | 'discarded';
 
 /** Of a round's messages besides pages. */
 const MOST_ROUND_DISK_BYTES = 512 << 20;
@@ -161,7 +163,7 @@ export class Target {
     const machine = this.#machine;
     if (!isHandover) this.#peer?.close();
     this.#gathered = nothing();
-    this.#state = 'running';
+    this.#state = 'starting';
     this.#running = machine.run();
     try {
       await this.#running;
@@ -175,8 +177,15 @@ export class Target {
   }
 
   /** Whether it runs here; if not, it never will from now on. */
-  outcome(): 'running' | 'never' {
-    if (this.#state === 'running') return 'running';
+  async outcome(): Promise<'running' | 'never'> {
+    try {
+      if (this.#running !== undefined) {
+        await this.#running;
+        return 'running';
+      }
+    } catch {
+      // Then it does not.
+    }
     this.#discard('the source goes on with it');
     return 'never';
   }
@@ -236,6 +245,7 @@ export class Target {
       (this.#whole > 0 && !isWhole)
     )
       throw badStream('the parts of a round do not fit together');
+    machine.heardClock(countOf(round, 'ticks'));
     for (const { meta, data } of gathered.pages) machine.putPages(meta, data);
     if (gathered.changes.length > 0) machine.putDisks(gathered.changes);
     if (gathered.state !== undefined) machine.whole(number, gathered.state);

@@ -18,6 +18,8 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  MigrateOptions,
+  MigrationResult,
   NetChange,
   NetReport,
   PartitionOptions,
@@ -25,6 +27,8 @@ import type {
   PciReport,
   ProtectionChange,
   ProtectionReport,
+  ReplicateOptions,
+  ReplicationReport,
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
@@ -93,6 +97,27 @@ export class RemoteMachine implements AsyncDisposable {
 
   async info(): Promise<MachineInfo> {
     return await this.#call('info', {});
+  }
+
+  async replicate(options: ReplicateOptions): Promise<void> {
+    await this.#call('replicate', options);
+  }
+
+  async unreplicate(): Promise<void> {
+    await this.#call('unreplicate', {});
+  }
+
+  async replication(): Promise<ReplicationReport> {
+    return await this.#call('replication', {});
+  }
+
+  /** Of a machine that stands by: the guest runs there from now on. */
+  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
+    return await this.#call('promote', {});
+  }
+
+  async migrate(options: MigrateOptions): Promise<MigrationResult> {
+    return await this.#call('migrate', options);
   }
 
   async stats(): Promise<MachineStats> {

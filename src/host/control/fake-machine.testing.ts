@@ -20,6 +20,8 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  MigrateOptions,
+  MigrationResult,
   NetChange,
   NetReport,
   PartitionOptions,
@@ -29,6 +31,8 @@ import type {
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
+  ReplicateOptions,
+  ReplicationReport,
   RestoreMachine,
   SlotAction,
   SnapshotOptions,
@@ -57,6 +61,7 @@ export class FakeMachine implements MachineHandle {
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #history = new ConsoleHistory();
   #state: MachineInfo['state'] = 'running';
+  #peer: string | undefined;
 
   constructor(options: MachineOptions) {
     this.options = options;
@@ -261,6 +266,36 @@ export class FakeMachine implements MachineHandle {
     return [fakeViolation].slice(0, most);
   }
 
+  async replicate({ to }: ReplicateOptions): Promise<void> {
+    if (to === 'unix:/nobody') throw new OperatorError('peer-unreachable', 'nobody can be reached there', 'Start one');
+    this.calls.push(`replicate ${to}`);
+    this.#peer = to;
+  }
+
+  async unreplicate(): Promise<void> {
+    this.calls.push('unreplicate');
+    this.#peer = undefined;
+  }
+
+  async replication(): Promise<ReplicationReport> {
+    const state = this.#peer === undefined ? 'unprotected' : 'protected';
+    const role = this.#peer === undefined ? 'none' : 'active';
+    return { role, state, epoch: 7, ...(this.#peer === undefined ? {} : { peer: this.#peer }), events: [] };
+  }
+
+  async migrate({ to }: MigrateOptions): Promise<MigrationResult> {
+    this.calls.push(`migrate ${to}`);
+    return {
+      downtimeMs: 12.5,
+      tookMs: 800,
+      rounds: 3,
+      pages: 4096,
+      bytes: 16 << 20,
+      throttles: 0,
+      why: 'little is left',
+    };
+  }
+
   end(status: ExitStatus): void {
     this.#exit.resolve(status);
   }
@@ -385,4 +420,9 @@ export function fakeCreate(): { create: CreateMachine; restore: RestoreMachine; 
       return machine;
     },
   };
+}
+
+/** Standbys are not among what is faked. */
+export function noReceiver(): Promise<never> {
+  return Promise.reject(new OperatorError('cannot-listen', 'nobody stands by here', 'Use the real one'));
 }

@@ -1,6 +1,7 @@
 /** Joins the guest agent's session to its virtio-console port: order kept, back-pressure held, closings noticed. */
 import { randomBytes } from 'node:crypto';
 import type { ConsolePort } from '../../devices/index.ts';
+import type { OutputGate } from '../../replication/index.ts';
 import { AgentSession } from '../agent/index.ts';
 
 /** What a snapshot says of the conversation that it cut. */
@@ -19,8 +20,15 @@ export class AgentLink {
   readonly #port: ConsolePort;
   #waiting: Uint8Array[] = [];
 
-  /** `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to. */
-  constructor(port: ConsolePort, saved?: SavedConversation, { isRestored = false } = {}) {
+  /**
+   * `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to; one that is
+   * the `same` has its time and its random numbers. What it says passes the gate.
+   */
+  constructor(
+    port: ConsolePort,
+    saved: SavedConversation | undefined,
+    { isRestored, isSame, gate }: { readonly isRestored: boolean; readonly isSame: boolean; readonly gate: OutputGate },
+  ) {
     this.#port = port;
     if (saved !== undefined && saved.waiting.length > 0) this.#waiting.push(saved.waiting);
     this.session = new AgentSession(
@@ -28,7 +36,8 @@ export class AgentLink {
       {
         nonce: randomBytes(12).toString('hex'),
         ...(isRestored ? { firstHelloMs: RESTORED_HELLO_MS } : {}),
-        ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: () => [restored()] }),
+        ...(saved === undefined ? {} : { firstId: saved.nextId }),
+        ...(saved === undefined || isSame ? {} : { firstWords: () => [restored()] }),
         clock: {
           after: (delayMs, callback) => {
             const timer = setTimeout(callback, delayMs);
@@ -38,8 +47,11 @@ export class AgentLink {
         },
       },
     );
-    if (saved !== undefined) this.#tellTimeAgain();
-    port.onData = (bytes) => this.session.onData(bytes.slice());
+    if (saved !== undefined && !isSame) this.#tellTimeAgain();
+    port.onData = (bytes) => {
+      const copy = bytes.slice();
+      gate.send(copy.length, () => this.session.onData(copy));
+    };
     port.onDrain = () => this.#flush();
     port.onOpen = () => {
       this.#flush();

@@ -25,8 +25,19 @@ import type {
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+import type { MigrationResult } from '../../replication/index.ts';
+import type { MigrateOptions, ReplicateOptions, ReplicationReport } from '../replication/index.ts';
 
-export type { CaptureOptions, NetdevOptions, NetReport, PathEvent };
+export type {
+  CaptureOptions,
+  MigrateOptions,
+  MigrationResult,
+  NetdevOptions,
+  NetReport,
+  PathEvent,
+  ReplicateOptions,
+  ReplicationReport,
+};
 
 /** A change of the table, or of what it names. */
 export interface NetChange {
@@ -232,7 +243,8 @@ export interface ExecResult {
 export interface MachineInfo {
   readonly name: string;
   readonly pid: number;
-  readonly state: 'running' | 'paused' | 'ended';
+  /** `standby`: it has a guest that runs elsewhere, or waits for one. */
+  readonly state: 'running' | 'paused' | 'standby' | 'ended';
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly startedAt: string;
@@ -374,6 +386,17 @@ export interface MachineHandle extends AsyncDisposable {
   protect(change: ProtectionChange): Promise<void>;
   /** The latest accesses that tables forbade, at most `most` (100 by default). */
   violations(most?: number): Promise<readonly Violation[]>;
+  /**
+   * Gives the guest a hot standby, which listens there (docs/replication.md): resolves when it has all of the guest. From
+   * then on what the guest tells the world leaves when the standby has the state behind it. Rejects with OperatorError, and
+   * the guest goes on as before.
+   */
+  replicate(options: ReplicateOptions): Promise<void>;
+  /** The guest goes on without its standby; also one that stands still because that is lost. */
+  unreplicate(): Promise<void>;
+  replication(): Promise<ReplicationReport>;
+  /** Moves the guest to whoever listens there, while it runs; this machine ends then. Rejects where it stays. */
+  migrate(options: MigrateOptions): Promise<MigrationResult>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */
