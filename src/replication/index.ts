@@ -9,7 +9,7 @@ export { OutputGate } from './output-gate.ts';
 export { Peer, type PeerOptions, SILENCE_MS, type Wire } from './peer.ts';
 export { PRE_COPY, type PreCopyLimits } from './pre-copy.ts';
 export { Protection, type ProtectionOptions, type ProtectionState } from './protection.ts';
-export type { PageBatch, ReplicationPorts, SourceDisk, SourceGuest } from './source-guest.ts';
+export type { Hold, PageBatch, ReplicationPorts, SourceDisk, SourceGuest } from './source-guest.ts';
 export { SourceRounds } from './source-rounds.ts';
 export type { StreamCodecs } from './stream.ts';
 export { Target, type TargetMachine, type TargetState } from './target.ts';

@@ -15,7 +15,7 @@ import { OperatorError } from '../base/errors.ts';
 import type { DiskEpoch } from './journal-disk.ts';
 import type { Peer } from './peer.ts';
 import { decide, type PreCopyLimits, type Round } from './pre-copy.ts';
-import type { ReplicationPorts, SourceGuest } from './source-guest.ts';
+import type { Hold, ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface MigrationPorts extends ReplicationPorts {
@@ -92,8 +92,8 @@ export class Migration {
       this.#giveUp();
       throw error;
     }
-    const heldMs = this.#ports.nowMs();
-    const release = await this.#guest.hold();
+    const hold = await this.#guest.hold();
+    const heldMs = hold.sinceMs;
     this.#guest.throttle(undefined);
     let isLetGo = false;
     try {
@@ -102,10 +102,10 @@ export class Migration {
       await this.#ports.letGo();
       if (this.#error !== undefined) throw this.#error;
     } catch (error) {
-      await this.#stay(isLetGo, release);
+      await this.#stay(isLetGo, hold);
       throw error;
     }
-    await this.#handOver(release);
+    await this.#handOver(hold);
     const endMs = this.#ports.nowMs();
     this.#peer.close();
     return {
@@ -153,12 +153,12 @@ export class Migration {
   #changes: (DiskEpoch | undefined)[] = [];
 
   async #sweep({ isFirst }: { readonly isFirst: boolean }): Promise<Uint32Array> {
-    const release = await this.#guest.hold();
+    const hold = await this.#guest.hold();
     const layers = this.#guest.disks;
     if (isFirst) for (const { role, journal } of layers) if (role === 'layer') journal.setMode('recorded');
     const pages = this.#guest.sweep();
     this.#changes = layers.map(({ role, journal }) => (role === 'layer' ? journal.take() : undefined));
-    release();
+    hold.release();
     return pages;
   }
 
@@ -177,7 +177,7 @@ export class Migration {
     await this.#rounds.end({ pages: pages.length, disks: messages }, state);
   }
 
-  async #handOver(release: () => void): Promise<void> {
+  async #handOver(hold: Hold): Promise<void> {
     try {
       await this.#rounds.ask('handover', {});
       return;
@@ -192,7 +192,7 @@ export class Migration {
           'See whether it runs there. If it does, end it here (kage kill); if it never will, let it go on here (kage resume).',
           { cause: error },
         );
-      await this.#stay(true, release);
+      await this.#stay(true, hold);
       throw error;
     }
   }
@@ -207,10 +207,10 @@ export class Migration {
     return undefined;
   }
 
-  async #stay(isLetGo: boolean, release: () => void): Promise<void> {
+  async #stay(isLetGo: boolean, hold: Hold): Promise<void> {
     if (isLetGo) await this.#ports.takeBack();
     this.#giveUp();
-    release();
+    hold.release();
   }
 
   #giveUp(): void {

@@ -38,7 +38,9 @@ export class Peer {
   readonly #silenceMs: number;
   #heardMs: number;
   #stopBeats = (): void => {};
+  /** Nothing is heard any more; nothing can be said. */
   #isLost = false;
+  #isShut = false;
 
   constructor(wire: Wire, codecs: StreamCodecs, ports: ReplicationPorts, options: PeerOptions, events: PeerEvents) {
     this.#wire = wire;
@@ -48,7 +50,7 @@ export class Peer {
     this.#reader = new MessageReader(codecs);
     this.#heardMs = ports.nowMs();
     this.writer = new MessageWriter(
-      { write: (pieces) => (this.#isLost ? Promise.reject(gone()) : wire.write(pieces)) },
+      { write: (pieces) => (this.#isShut ? Promise.reject(gone()) : wire.write(pieces)) },
       codecs,
       options,
     );
@@ -75,8 +77,11 @@ export class Peer {
       }
     } catch (error) {
       // What it did wrong, it is told; what it refused, it knows.
-      if (!(error instanceof Refused)) this.say('refusal', refusalOf(error));
-      this.fail(asError(error));
+      if (error instanceof Refused) this.fail(error);
+      else {
+        this.refuse(error);
+        this.#events.lost(asError(error));
+      }
     }
   }
 
@@ -94,8 +99,11 @@ export class Peer {
 
   /** Tells the peer why it ends, and ends it. */
   refuse(error: unknown): void {
-    this.say('refusal', refusalOf(error));
-    this.close();
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.#stopBeats();
+    const shut = (): void => this.#shut();
+    this.writer.say('refusal', refusalOf(error)).then(shut, shut);
   }
 
   /** Ends it without a word. */
@@ -106,6 +114,11 @@ export class Peer {
   #end(): void {
     this.#isLost = true;
     this.#stopBeats();
+    this.#shut();
+  }
+
+  #shut(): void {
+    this.#isShut = true;
     this.#wire.close();
   }
 

@@ -16,7 +16,7 @@
 import type { DiskEpoch } from './journal-disk.ts';
 import { Meter, type ReplicationMeasures } from './measures.ts';
 import type { Peer } from './peer.ts';
-import type { ReplicationPorts, SourceGuest } from './source-guest.ts';
+import type { Hold, ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { cancelled, SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface ProtectionOptions {
@@ -57,7 +57,7 @@ export class Protection {
   /** Ends what waits for the next epoch to begin. */
   #hurry = (): void => {};
   #endHeard = (): void => {};
-  #release: (() => void) | undefined;
+  #held: Hold | undefined;
   #error: Error | undefined;
 
   constructor(
@@ -111,7 +111,7 @@ export class Protection {
   async stop(): Promise<void> {
     if (this.#state === 'waiting') {
       await this.#openAll();
-      this.#release?.();
+      this.#held?.release();
       this.#set('unprotected', 'told to go on');
       return;
     }
@@ -143,12 +143,12 @@ export class Protection {
   async #sync(): Promise<void> {
     let left = Number.POSITIVE_INFINITY;
     for (let round = 0; round < MOST_SYNC_ROUNDS; round++) {
-      const release = await this.#guest.hold();
+      const hold = await this.#guest.hold();
       if (round === 0)
         for (const { role, journal } of this.#guest.disks) if (role === 'layer') journal.setMode('recorded');
       const pages = this.#guest.sweep();
       const disks = this.#guest.disks.map(({ role, journal }) => (role === 'layer' ? journal.take() : undefined));
-      release();
+      hold.release();
       let messages = round === 0 ? await sendLayers(this.#rounds, this.#guest) : 0;
       messages += await this.#rounds.sendDisks(disks);
       await this.#rounds.sendPages(pages);
@@ -171,8 +171,7 @@ export class Protection {
   async #checkpoint(isFirst: boolean): Promise<void> {
     const { gate, disks } = this.#guest;
     const sentBefore = this.#peer.writer.sentBytes;
-    const sinceMs = this.#ports.nowMs();
-    const release = await this.#guest.hold();
+    const hold = await this.#guest.hold();
     let batches: { readonly meta: Uint8Array; readonly data: Uint8Array }[];
     let state: Uint8Array;
     let epochs: (DiskEpoch | undefined)[];
@@ -186,15 +185,15 @@ export class Protection {
       if (!isFirst) gate.mark();
       batches = this.#copy(pages);
       if (this.#heldBytes <= this.#options.mostHeldBytes) {
-        release();
+        hold.release();
         isReleased = true;
       }
     } catch (error) {
-      release();
+      hold.release();
       throw error;
     }
     const atMs = this.#ports.nowMs();
-    this.#meter.checkpoint({ pages: pages.length, pauseMs: atMs - sinceMs, atMs });
+    this.#meter.checkpoint({ pages: pages.length, pauseMs: atMs - hold.sinceMs, atMs });
     try {
       const messages = await this.#rounds.sendDisks(epochs);
       for (const { meta, data } of batches) await this.#peer.writer.send('pages', meta, data);
@@ -203,7 +202,7 @@ export class Protection {
     } finally {
       if (!isReleased) {
         this.#meter.stalls++;
-        release();
+        hold.release();
       }
     }
     const ackMs = this.#ports.nowMs() - atMs;
@@ -276,8 +275,8 @@ export class Protection {
       await Promise.race([over, hurried]).catch(() => {});
       if (isOver || this.#heldBytes <= this.#options.mostHeldBytes) continue;
       this.#meter.stalls++;
-      const release = await this.#guest.hold();
-      await over.finally(release);
+      const hold = await this.#guest.hold();
+      await over.finally(() => hold.release());
     }
     await acknowledged;
   }
@@ -315,7 +314,7 @@ export class Protection {
     this.#peer.close();
     const why = error instanceof Error ? error.message : String(error);
     if (wasProtected && this.#options.onLoss === 'wait' && this.#error?.message !== cancelled().message) {
-      this.#release = await this.#guest.hold().catch(() => undefined);
+      this.#held = await this.#guest.hold().catch(() => undefined);
       this.#set('waiting', why);
       return;
     }

@@ -9,11 +9,17 @@ export interface PageBatch {
   readonly data: Uint8Array;
 }
 
+/** A guest that stands still. */
+export interface Hold {
+  /** When it began to. */
+  readonly sinceMs: number;
+  /** It goes on. */
+  release(): void;
+}
+
 export interface SourceGuest {
-  /**
-   * Brings it to where nothing of it changes by itself; what it returns lets it go on. Rejects when it has ended.
-   */
-  hold(): Promise<() => void>;
+  /** Brings it to where nothing of it changes by itself. Rejects when it has ended. */
+  hold(): Promise<Hold>;
   /** Numbers of pages that changed since the last sweep, in rising order: at first, of all that hold something. Held. */
   sweep(): Uint32Array;
   /** What these pages hold at this moment: copies. While it runs, pages that change meanwhile are of the next sweep. */

@@ -168,7 +168,7 @@ export class Target {
     try {
       await this.#running;
     } catch (error) {
-      if (isHandover) this.#peer?.fail(error instanceof Error ? error : new Error(String(error)));
+      if (isHandover) this.#peer?.refuse(error);
       this.#discard(error instanceof Error ? error.message : String(error));
       throw error;
     }

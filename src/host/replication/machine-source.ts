@@ -2,7 +2,7 @@
 import { must } from '../../base/assert.ts';
 import { FRAME_BYTES } from '../../engine/index.ts';
 import { encodeRuns, RUN, RunList } from '../../machine/index.ts';
-import type { OutputGate, PageBatch, SourceDisk, SourceGuest } from '../../replication/index.ts';
+import type { Hold, OutputGate, PageBatch, SourceDisk, SourceGuest } from '../../replication/index.ts';
 import { holdAtOnce, holdStill, type SnapshotSubject, stateOf } from '../snapshots/index.ts';
 
 /** Within so long, slices that had begun are over, and short ones follow. */
@@ -35,15 +35,19 @@ export class MachineSource implements SourceGuest {
     this.#words = memory.u32;
   }
 
-  async hold(): Promise<() => void> {
+  async hold(): Promise<Hold> {
     const { board, io } = this.#parts.subject;
     board.world.hurries = true;
     await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
+    const sinceMs = performance.now();
     try {
       const release = holdAtOnce(board, io) ?? (await holdStill(board, io));
-      return () => {
-        board.world.hurries = false;
-        release();
+      return {
+        sinceMs,
+        release: () => {
+          board.world.hurries = false;
+          release();
+        },
       };
     } catch (error) {
       board.world.hurries = false;
