@@ -71,12 +71,15 @@ export function markdownReport(results: Results, setting: Setting): string {
   return lines.join('\n');
 }
 
-/** The parts of docs/PERFORMANCE.md that scripts write, each between two marks of its name. */
-export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory';
+/** The parts of documents that scripts write, each between two marks of its name. */
+export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'replication';
 
-/** Puts the report between the marks of docs/PERFORMANCE.md. */
+/** Of docs/: where a part is, if not in PERFORMANCE.md. */
+const DOCUMENTS: Partial<Record<DocumentPart, string>> = { replication: 'replication.md' };
+
+/** Puts the report between the part's marks. */
 export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {
-  const path = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
+  const path = fileURLToPath(new URL(`../docs/${DOCUMENTS[part] ?? 'PERFORMANCE.md'}`, import.meta.url));
   const text = await readFile(path, 'utf8');
   await writeFile(path, replaceBetweenMarks(text, report, part));
 }
@@ -86,7 +89,10 @@ export function replaceBetweenMarks(text: string, report: string, part: Document
   const marks = [`<!-- ${part}:begin -->`, `<!-- ${part}:end -->`] as const;
   const [from, to] = marks.map((mark) => text.indexOf(mark));
   if (from === undefined || to === undefined || from < 0 || to < from) {
-    throw new HostError('bench-document', `docs/PERFORMANCE.md lacks its marks ${marks.join(' and ')}`);
+    throw new HostError(
+      'bench-document',
+      `docs/${DOCUMENTS[part] ?? 'PERFORMANCE.md'} lacks its marks ${marks.join(' and ')}`,
+    );
   }
   return `${text.slice(0, from + marks[0].length)}\n${report}\n${text.slice(to)}`;
 }

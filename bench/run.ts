@@ -21,24 +21,29 @@ import {
   type SideFigures,
 } from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
+import { measureReplication, type ReplicationFigures, replicationMarkdown } from './replication-run.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
 
-/** The word of `--only` for nested.ts's part. */
+/** The words of `--only` for parts of their own. */
 const NESTED = 'nested';
+const REPLICATION = 'replication';
+/** Of each workload of the last, in full size. */
+const REPLICATION_SECONDS = 4;
 
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing
-                      else; io (network, block): network and disk, and nothing else
+                      else; io (network, block): network and disk, and nothing else;
+                      replication: what a hot standby costs, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
-  --document          write the table of docs/PERFORMANCE.md
+  --document          write the tables of docs/PERFORMANCE.md and docs/replication.md
 `;
 
 async function main(args: string[]): Promise<number> {
@@ -60,7 +65,8 @@ async function main(args: string[]): Promise<number> {
       kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
     });
   const ioWanted = await ioWorkloads(options.only ?? 'io');
-  const isFlat = options.only === undefined || (options.only !== NESTED && ioWanted === undefined);
+  const isPart = options.only === NESTED || options.only === REPLICATION || ioWanted !== undefined;
+  const isFlat = options.only === undefined || !isPart;
   const flat = isFlat ? await benchFlat(image, options, setting) : undefined;
   const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
   const head = () => settingLines(setting()).map((line) => `- ${line}\n`);
@@ -68,12 +74,17 @@ async function main(args: string[]): Promise<number> {
     await writeDocument(`${head().join('')}\n${nestedMarkdown(nested)}`, 'nested');
   const io = ioWanted === undefined ? undefined : await benchIo(image, ioWanted, options);
   if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
+  const isReplication = options.only === undefined || options.only === REPLICATION;
+  const replication = isReplication ? await benchReplication(image, options) : undefined;
+  if (replication !== undefined && options.document)
+    await writeDocument(`${head().join('')}\n${replicationMarkdown(replication)}`, 'replication');
   if (options.json !== undefined) {
     const whole = {
       setting: setting(),
       ...flat,
       nested: nested && Object.fromEntries(nested),
       io: io && Object.fromEntries(io),
+      replication,
     };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
   }
@@ -107,6 +118,14 @@ async function benchIo(
   process.stdout.write(`${ioReport(results)}\n`);
   tellBounds(ioBounds(results));
   return results;
+}
+
+/** What a hot standby costs. */
+async function benchReplication(image: GuestImage, { permille }: Options): Promise<ReplicationFigures> {
+  const seconds = Math.max(1, (REPLICATION_SECONDS * permille) / 1000);
+  const figures = await measureReplication(image, { seconds, say });
+  process.stdout.write(replicationMarkdown(figures));
+  return figures;
 }
 
 function tellBounds(bounds: readonly Bound[]): void {
