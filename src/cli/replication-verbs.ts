@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { Io, Platform } from './io.ts';
 import type { Format } from './output.ts';
 import {
+  type CheckpointFlags,
+  checkpoint,
   type MigrateFlags,
   migrate,
   migrateHelp,
@@ -53,6 +55,15 @@ export function addReplication(program: Command, io: Io, platform: Platform, end
     .argument('<name>', 'the machine')
     .addOption(formatOption())
     .action(async (name: string, flags: { format: Format }) => end(await replication(io, name, flags.format)));
+  verb(program, 'checkpoint', 'take snapshots of a machine into a folder, one after the other: a warm standby')
+    .argument('<name>', 'the machine; it goes on')
+    .argument('[folder]', 'where they are; restore FOLDER/latest')
+    .option('--every <seconds>', 'from one to the next; 10 by default')
+    .option('--keep <count>', 'so many are kept; 2 by default')
+    .option('--stop', 'take no more')
+    .action(async (name: string, folder: string | undefined, flags: CheckpointFlags) =>
+      end(await checkpoint(name, folder, flags)),
+    );
   verb(program, 'promote', 'let the guest of a standby run there, as of the last checkpoint')
     .argument('<name>', 'the standby')
     .addOption(formatOption())

@@ -17,6 +17,15 @@ test('a standby is given, told of, and taken away', async () => {
   await kage(['kill', 'web']);
 });
 
+test('snapshots into a folder, one after the other; told of, and ended', async () => {
+  await kage(['run', '-q', '-d', '-n', 'web']);
+  assert.equal((await kage(['checkpoint', 'web', '/srv/warm', '--every', '5s', '--keep', '3'])).code, 0);
+  assert.match((await kage(['replication', 'web'])).stdout, /3 snapshots into \/srv\/warm, the latest 1M, 40 ms\n/);
+  assert.equal((await kage(['checkpoint', 'web', '--stop'])).code, 0);
+  assert.equal((await kage(['checkpoint', 'web'])).code, 125);
+  await kage(['kill', 'web']);
+});
+
 test('a guest moves: how long it stood still is told', async () => {
   await kage(['run', '-q', '-d', '-n', 'web']);
   const moved = await kage(['migrate', 'web', 'tcp:127.0.0.1:4711', '--downtime', '20', '--no-throttle']);

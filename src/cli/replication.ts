@@ -88,6 +88,26 @@ export async function replication(io: Io, name: string, format: Format): Promise
   return 0;
 }
 
+export interface CheckpointFlags {
+  readonly every?: string;
+  readonly keep?: string;
+  readonly stop?: boolean;
+}
+
+export async function checkpoint(name: string, folder: string | undefined, flags: CheckpointFlags): Promise<number> {
+  const { every = '10', keep, stop } = flags;
+  if ((folder === undefined) !== (stop === true))
+    throw new OperatorError('bad-usage', 'a folder is named, or --stop', `Write "kage checkpoint ${name} FOLDER"`);
+  await using machine = await connectMachine(name);
+  if (folder === undefined) await machine.endCheckpoints();
+  else
+    await machine.checkpoint({
+      ...{ folder, everyMs: parseCount(every.replace(/s$/, ''), '--every', 1, 86_400) * 1000 },
+      ...(keep === undefined ? {} : { keep: parseCount(keep, '--keep', 1, 1000) }),
+    });
+  return 0;
+}
+
 export async function promote(io: Io, name: string, format: Format): Promise<number> {
   await using machine = await connectMachine(name);
   const result = await machine.promote();
@@ -111,7 +131,7 @@ export async function migrate(io: Io, name: string, to: string, flags: MigrateFl
   return 0;
 }
 
-function reportText({ role, state, peer, epoch, measures, events }: ReplicationReport): string {
+function reportText({ role, state, peer, epoch, measures, warm, events }: ReplicationReport): string {
   const lines = [`${role}: ${state}${peer === undefined ? '' : `, ${peer}`}; checkpoint ${epoch}`];
   if (measures !== undefined) {
     const { pauseMs, ackMs, pagesEach, bytesEach, dirtyPagesPerSecond, heldPeakBytes, stalls } = measures;
@@ -120,6 +140,11 @@ function reportText({ role, state, peer, epoch, measures, events }: ReplicationR
       `${pagesEach.p50} pages, ${sizeText(bytesEach.p50)} each (99 %: ${pagesEach.p99}, ${sizeText(bytesEach.p99)}); ${dirtyPagesPerSecond} pages a second`,
       `held at most: ${sizeText(heldPeakBytes)}; stalls: ${stalls}`,
     );
+  }
+  if (warm !== undefined) {
+    const { folder, taken, failed, pausedMs = 0, sizeBytes = 0 } = warm;
+    const lost = failed === 0 ? '' : `; ${failed} could not be taken`;
+    lines.push(`${taken} snapshots into ${folder}, the latest ${sizeText(sizeBytes)}, ${msText(pausedMs)}${lost}`);
   }
   const latest = events.slice(0, 5).map(({ atMs, what, why }) => `${new Date(atMs).toISOString()} ${what}: ${why}`);
   return `${[...lines, ...latest].join('\n')}\n`;

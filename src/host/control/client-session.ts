@@ -166,6 +166,14 @@ export class ClientSession {
     promote: async () => {
       throw new OperatorError('not-a-standby', 'the machine runs its guest', 'Name one that stands by (kage ps).');
     },
+    checkpoint: async (machine, options) => {
+      await machine.checkpoint(options);
+      return {};
+    },
+    endCheckpoints: async (machine) => {
+      await machine.endCheckpoints();
+      return {};
+    },
     migrate: async (machine, options) => await machine.migrate(options),
   };
 

@@ -33,6 +33,7 @@ import type {
   SnapshotOptions,
   SnapshotResult,
   Violation,
+  WarmOptions,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -114,6 +115,15 @@ export class RemoteMachine implements AsyncDisposable {
   /** Of a machine that stands by: the guest runs there from now on. */
   async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
     return await this.#call('promote', {});
+  }
+
+  /** The folder is found from where this process is. */
+  async checkpoint(options: WarmOptions): Promise<void> {
+    await this.#call('checkpoint', { ...options, folder: resolve(options.folder) });
+  }
+
+  async endCheckpoints(): Promise<void> {
+    await this.#call('endCheckpoints', {});
   }
 
   async migrate(options: MigrateOptions): Promise<MigrationResult> {

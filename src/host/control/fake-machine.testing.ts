@@ -38,6 +38,7 @@ import type {
   SnapshotOptions,
   SnapshotResult,
   Violation,
+  WarmOptions,
 } from '../machine/machine-api.ts';
 
 const encoder = new TextEncoder();
@@ -62,6 +63,7 @@ export class FakeMachine implements MachineHandle {
   readonly #history = new ConsoleHistory();
   #state: MachineInfo['state'] = 'running';
   #peer: string | undefined;
+  #warm: string | undefined;
 
   constructor(options: MachineOptions) {
     this.options = options;
@@ -280,7 +282,22 @@ export class FakeMachine implements MachineHandle {
   async replication(): Promise<ReplicationReport> {
     const state = this.#peer === undefined ? 'unprotected' : 'protected';
     const role = this.#peer === undefined ? 'none' : 'active';
-    return { role, state, epoch: 7, ...(this.#peer === undefined ? {} : { peer: this.#peer }), events: [] };
+    return {
+      ...{ role, state, epoch: 7, events: [] },
+      ...(this.#peer === undefined ? {} : { peer: this.#peer }),
+      ...(this.#warm === undefined
+        ? {}
+        : { warm: { folder: this.#warm, taken: 3, failed: 0, pausedMs: 40, sizeBytes: 1 << 20 } }),
+    };
+  }
+
+  async checkpoint({ folder, everyMs, keep }: WarmOptions): Promise<void> {
+    this.calls.push(`checkpoint ${folder} ${everyMs} ${keep}`);
+    this.#warm = folder;
+  }
+
+  async endCheckpoints(): Promise<void> {
+    this.#warm = undefined;
   }
 
   async migrate({ to }: MigrateOptions): Promise<MigrationResult> {

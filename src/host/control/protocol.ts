@@ -23,6 +23,7 @@ import {
   promotion,
   replicateOptions,
   replicationReport,
+  warmOptions,
 } from './replication-shape.ts';
 import {
   data,
@@ -135,6 +136,9 @@ export const requests = {
   replication: { params: nothing, result: replicationReport },
   /** Of a machine that stands by: the guest runs here from now on. */
   promote: { params: nothing, result: promotion },
+  /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
+  checkpoint: { params: warmOptions, result: nothing },
+  endCheckpoints: { params: nothing, result: nothing },
   /** Moves the guest; answered when it runs there. */
   migrate: { params: migrateOptions, result: migrationResult },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */

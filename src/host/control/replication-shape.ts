@@ -1,6 +1,7 @@
 /** Replication on the control socket: what is asked for, and what is told of it. */
 import type { Distribution, ReplicationMeasures } from '../../replication/index.ts';
 import type { MigrationResult, ReplicationReport } from '../machine/machine-api.ts';
+import type { WarmReport } from '../replication/index.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const any = number(0, Number.MAX_SAFE_INTEGER);
@@ -40,13 +41,31 @@ const measures: Shape<ReplicationMeasures> = record({
   stalls: count,
 });
 
+const warm: Shape<WarmReport> = record({
+  folder: text(),
+  taken: count,
+  failed: count,
+  file: optional(text()),
+  takenAtMs: optional(any),
+  pausedMs: optional(any),
+  sizeBytes: optional(count),
+  why: optional(text()),
+});
+
 export const replicationReport: Shape<ReplicationReport> = record({
   role: oneOf('none', 'active', 'standby', 'source', 'target'),
   state: text(64),
   peer: optional(text(512)),
   epoch: count,
   measures: optional(measures),
+  warm: optional(warm),
   events: listOf(record({ atMs: any, what: text(64), why: text(4096) }), 1000),
+});
+
+export const warmOptions = record({
+  folder: text(),
+  everyMs: integer(100, 86_400_000),
+  keep: optional(integer(1, 1000)),
 });
 
 export const promotion = record({ epoch: count, tookMs: any });

@@ -26,7 +26,7 @@ import type {
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
 import type { MigrationResult } from '../../replication/index.ts';
-import type { MigrateOptions, ReplicateOptions, ReplicationReport } from '../replication/index.ts';
+import type { MigrateOptions, ReplicateOptions, ReplicationReport, WarmOptions } from '../replication/index.ts';
 
 export type {
   CaptureOptions,
@@ -37,6 +37,7 @@ export type {
   PathEvent,
   ReplicateOptions,
   ReplicationReport,
+  WarmOptions,
 };
 
 /** A change of the table, or of what it names. */
@@ -395,6 +396,13 @@ export interface MachineHandle extends AsyncDisposable {
   /** The guest goes on without its standby; also one that stands still because that is lost. */
   unreplicate(): Promise<void>;
   replication(): Promise<ReplicationReport>;
+  /**
+   * Warm standby: a snapshot every so often, in a folder from which it can be restored (FOLDER/latest). Resolves when the
+   * first is there. Rejects with OperatorError: `warm-disk`, `replicated-already`, and those of snapshots.
+   */
+  checkpoint(options: WarmOptions): Promise<void>;
+  /** No more of them are taken. */
+  endCheckpoints(): Promise<void>;
   /** Moves the guest to whoever listens there, while it runs; this machine ends then. Rejects where it stays. */
   migrate(options: MigrateOptions): Promise<MigrationResult>;
 }

@@ -62,6 +62,8 @@ import {
   type ReplicateOptions,
   type ReplicationReport,
   sourceDisks,
+  WarmCheckpoints,
+  type WarmOptions,
 } from '../replication/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
@@ -136,6 +138,7 @@ export class LocalMachine implements MachineHandle, Member {
   /** Where what the guest says passes, to leave at once or when a standby has it. */
   readonly #outputs: GuestOutputs;
   readonly #replication: MachineReplication;
+  #warm: WarmCheckpoints | undefined;
   #vsock: VsockSockets | undefined;
   #network: GuestNetwork | undefined;
   readonly #slots: IoSlots;
@@ -441,7 +444,32 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async replication(): Promise<ReplicationReport> {
-    return this.#replication.report();
+    const report = this.#replication.report();
+    return this.#warm === undefined ? report : { ...report, warm: this.#warm.report() };
+  }
+
+  async checkpoint(options: WarmOptions): Promise<void> {
+    this.#checkReplicable();
+    if (this.#warm !== undefined)
+      throw new OperatorError(
+        'replicated-already',
+        `checkpoints are taken already, into ${this.#warm.report().folder}`,
+        'End that with "kage checkpoint NAME --stop".',
+      );
+    const { name } = this.info;
+    const snapshot = (file: string, how: SnapshotOptions): Promise<SnapshotResult> => this.snapshot(file, how);
+    const after = (ms: number, act: () => void): (() => void) => this.#host.after(ms, act);
+    const warm = new WarmCheckpoints({ name, drives: this.#options.drives ?? [], snapshot, after }, options);
+    this.#warm = warm;
+    await warm.begin().catch((error: unknown) => {
+      this.#warm = undefined;
+      throw error;
+    });
+  }
+
+  async endCheckpoints(): Promise<void> {
+    this.#warm?.end();
+    this.#warm = undefined;
   }
 
   async migrate(options: MigrateOptions): Promise<MigrationResult> {
@@ -761,6 +789,7 @@ export class LocalMachine implements MachineHandle, Member {
     void serving
       .catch((error: unknown) => this.failed(error))
       .then(async () => {
+        this.#warm?.end();
         await this.#replication.guestEnded();
         await this.home.leave(this);
         this.#io.serve();

@@ -11,3 +11,4 @@ export {
 } from './machine-replication.ts';
 export { type MakeUnderstudy, type ReceiveOptions, Receiver } from './receiver.ts';
 export { Replica, type Understudy } from './replica.ts';
+export { WarmCheckpoints, type WarmOptions, type WarmReport } from './warm.ts';

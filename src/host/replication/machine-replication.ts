@@ -19,6 +19,7 @@ import type { Hello } from './hello.ts';
 import { MachineSource } from './machine-source.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
 import { askOutcome } from './outcome.ts';
+import type { WarmReport } from './warm.ts';
 import { connectStream, isSlow, parseAddress, wireOf } from './wire.ts';
 
 export interface ReplicateOptions {
@@ -64,6 +65,8 @@ export interface ReplicationReport {
   /** The round that counts: acknowledged by the standby, or whole here. */
   readonly epoch: number;
   readonly measures?: ReplicationMeasures;
+  /** Snapshots that are taken every so often. */
+  readonly warm?: WarmReport;
   /** The latest first. */
   readonly events: readonly ReplicationEvent[];
 }
