@@ -257,10 +257,11 @@ export class FakeGuest implements SourceGuest {
     return this.version;
   }
 
-  state(): Uint8Array {
+  state(): () => Uint8Array {
     assert.ok(this.isHeld);
     this.moments.set(this.version, this.moment());
-    return new TextEncoder().encode(JSON.stringify({ version: this.version }));
+    const { version } = this;
+    return () => new TextEncoder().encode(JSON.stringify({ version }));
   }
 
   moment(): Moment {

@@ -174,7 +174,7 @@ export class Migration {
     const messages = (await this.#rounds.sendDisks(before)) + (await this.#rounds.sendDisks(changes));
     for (const { meta, data } of batches) await this.#peer.writer.send('pages', meta, data);
     this.#pages += pages.length;
-    await this.#rounds.end({ pages: pages.length, disks: messages }, state);
+    await this.#rounds.end({ pages: pages.length, disks: messages }, state());
   }
 
   async #handOver(hold: Hold): Promise<void> {

@@ -173,7 +173,7 @@ export class Protection {
     const sentBefore = this.#peer.writer.sentBytes;
     const hold = await this.#guest.hold();
     let batches: { readonly meta: Uint8Array; readonly data: Uint8Array }[];
-    let state: Uint8Array;
+    let state: () => Uint8Array;
     let epochs: (DiskEpoch | undefined)[];
     let pages: Uint32Array;
     let isReleased = false;
@@ -197,7 +197,7 @@ export class Protection {
     try {
       const messages = await this.#rounds.sendDisks(epochs);
       for (const { meta, data } of batches) await this.#peer.writer.send('pages', meta, data);
-      const acknowledged = this.#rounds.end({ pages: pages.length, disks: messages }, state);
+      const acknowledged = this.#rounds.end({ pages: pages.length, disks: messages }, state());
       await this.#unlessTooMuch(acknowledged);
     } finally {
       if (!isReleased) {

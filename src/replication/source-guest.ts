@@ -26,8 +26,8 @@ export interface SourceGuest {
   read(pages: Uint32Array): PageBatch;
   /** The machine's clock. */
   ticks(): number;
-  /** All else that the guest is made of, as JSON. Held. */
-  state(): Uint8Array;
+  /** All else that the guest is made of; held. What it returns makes JSON of it, for which the guest need not stand still. */
+  state(): () => Uint8Array;
   readonly gate: OutputGate;
   readonly disks: readonly SourceDisk[];
   /** Nobody sweeps any more. */

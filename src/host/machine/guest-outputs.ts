@@ -6,19 +6,18 @@ import type { VsockEvents } from '../../devices/index.ts';
 import { JournalDisk, OutputGate } from '../../replication/index.ts';
 import type { GuestNetwork } from '../network/guest-network.ts';
 import type { VsockDoor } from '../vsock/index.ts';
+import { ConsoleHistory } from './console-history.ts';
 import type { OpenedDrive } from './drives.ts';
 
 /** What a piece of output counts for besides its bytes. */
 const PIECE_BYTES = 128;
-/** Of the console, for a standby that has not been given it yet. */
-const MOST_CONSOLE_BYTES = 256 << 10;
 
 export class GuestOutputs {
   readonly gate = new OutputGate();
   readonly disks: readonly JournalDisk[];
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
-  #said: Uint8Array[] = [];
-  #saidBytes = 0;
+  /** Of the console, for a standby that has not been given it yet: the end of it. */
+  #said = new ConsoleHistory();
 
   constructor(drives: readonly OpenedDrive[]) {
     this.disks = drives.map(({ backend }) => new JournalDisk(backend));
@@ -27,9 +26,6 @@ export class GuestOutputs {
   /** The console's bytes, from the guest. */
   console(bytes: Uint8Array): void {
     this.#said.push(bytes);
-    this.#saidBytes += bytes.length;
-    while (this.#saidBytes > MOST_CONSOLE_BYTES && this.#said.length > 1)
-      this.#saidBytes -= this.#said.shift()?.length ?? 0;
     this.gate.send(bytes.length + PIECE_BYTES, () => {
       for (const listener of this.#listeners) listener(bytes);
     });
@@ -42,10 +38,9 @@ export class GuestOutputs {
 
   /** What the console said since this was last called, the end of it at least. */
   takeConsole(): Uint8Array {
-    const said = Buffer.concat(this.#said);
-    this.#said = [];
-    this.#saidBytes = 0;
-    return new Uint8Array(said);
+    const said = this.#said.bytes();
+    this.#said = new ConsoleHistory();
+    return said;
   }
 
   /** The network's other end as the device has it, whichever that is by then. */

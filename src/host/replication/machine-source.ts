@@ -88,10 +88,11 @@ export class MachineSource implements SourceGuest {
     return this.#parts.subject.ticks();
   }
 
-  state(): Uint8Array {
+  state(): () => Uint8Array {
     const { subject } = this.#parts;
-    const console = Buffer.from(this.#parts.takeConsole()).toString('base64');
-    return Buffer.from(JSON.stringify({ ...stateOf(subject), console, addresses: this.#parts.addresses() }));
+    const said = Buffer.from(this.#parts.takeConsole());
+    const state = { ...stateOf(subject), addresses: this.#parts.addresses() };
+    return () => Buffer.from(JSON.stringify({ ...state, console: said.toString('base64') }));
   }
 
   endSweeps(): void {
