@@ -170,6 +170,7 @@ export class ClientSession {
       await machine.checkpoint(options);
       return {};
     },
+    writeRate: async (machine, { overMs }) => await machine.writeRate(overMs),
     endCheckpoints: async (machine) => {
       await machine.endCheckpoints();
       return {};

@@ -34,6 +34,7 @@ import type {
   SnapshotResult,
   Violation,
   WarmOptions,
+  WriteRate,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -120,6 +121,10 @@ export class RemoteMachine implements AsyncDisposable {
   /** The folder is found from where this process is. */
   async checkpoint(options: WarmOptions): Promise<void> {
     await this.#call('checkpoint', { ...options, folder: resolve(options.folder) });
+  }
+
+  async writeRate(overMs?: number): Promise<WriteRate> {
+    return await this.#call('writeRate', overMs === undefined ? {} : { overMs });
   }
 
   async endCheckpoints(): Promise<void> {

@@ -39,6 +39,7 @@ import type {
   SnapshotResult,
   Violation,
   WarmOptions,
+  WriteRate,
 } from '../machine/machine-api.ts';
 
 const encoder = new TextEncoder();
@@ -294,6 +295,10 @@ export class FakeMachine implements MachineHandle {
   async checkpoint({ folder, everyMs, keep }: WarmOptions): Promise<void> {
     this.calls.push(`checkpoint ${folder} ${everyMs} ${keep}`);
     this.#warm = folder;
+  }
+
+  async writeRate(overMs = 1000): Promise<WriteRate> {
+    return { pagesPerSecond: overMs, pauseMs: 2 };
   }
 
   async endCheckpoints(): Promise<void> {

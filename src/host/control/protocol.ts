@@ -24,6 +24,7 @@ import {
   replicateOptions,
   replicationReport,
   warmOptions,
+  writeRate,
 } from './replication-shape.ts';
 import {
   data,
@@ -139,6 +140,8 @@ export const requests = {
   /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
   checkpoint: { params: warmOptions, result: nothing },
   endCheckpoints: { params: nothing, result: nothing },
+  /** How fast the guest writes to memory. */
+  writeRate: { params: record({ overMs: optional(integer(1, 60_000)) }), result: writeRate },
   /** Moves the guest; answered when it runs there. */
   migrate: { params: migrateOptions, result: migrationResult },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */

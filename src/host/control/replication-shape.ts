@@ -1,6 +1,6 @@
 /** Replication on the control socket: what is asked for, and what is told of it. */
 import type { Distribution, ReplicationMeasures } from '../../replication/index.ts';
-import type { MigrationResult, ReplicationReport } from '../machine/machine-api.ts';
+import type { MigrationResult, ReplicationReport, WriteRate } from '../machine/machine-api.ts';
 import type { WarmReport } from '../replication/index.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
@@ -68,6 +68,7 @@ export const warmOptions = record({
   keep: optional(integer(1, 1000)),
 });
 
+export const writeRate: Shape<WriteRate> = record({ pagesPerSecond: any, pauseMs: any });
 export const promotion = record({ epoch: count, tookMs: any });
 
 export const migrationResult: Shape<MigrationResult> = record({

@@ -26,7 +26,13 @@ import type {
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
 import type { MigrationResult } from '../../replication/index.ts';
-import type { MigrateOptions, ReplicateOptions, ReplicationReport, WarmOptions } from '../replication/index.ts';
+import type {
+  MigrateOptions,
+  ReplicateOptions,
+  ReplicationReport,
+  WarmOptions,
+  WriteRate,
+} from '../replication/index.ts';
 
 export type {
   CaptureOptions,
@@ -38,6 +44,7 @@ export type {
   ReplicateOptions,
   ReplicationReport,
   WarmOptions,
+  WriteRate,
 };
 
 /** A change of the table, or of what it names. */
@@ -401,6 +408,8 @@ export interface MachineHandle extends AsyncDisposable {
    * first is there. Rejects with OperatorError: `warm-disk`, `replicated-already`, and those of snapshots.
    */
   checkpoint(options: WarmOptions): Promise<void>;
+  /** How fast the guest writes to memory, watched for so long (a second by default): what a hot standby would have to be sent. */
+  writeRate(overMs?: number): Promise<WriteRate>;
   /** No more of them are taken. */
   endCheckpoints(): Promise<void>;
   /** Moves the guest to whoever listens there, while it runs; this machine ends then. Rejects where it stays. */

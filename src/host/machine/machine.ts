@@ -64,6 +64,7 @@ import {
   sourceDisks,
   WarmCheckpoints,
   type WarmOptions,
+  type WriteRate,
 } from '../replication/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
@@ -465,6 +466,11 @@ export class LocalMachine implements MachineHandle, Member {
       this.#warm = undefined;
       throw error;
     });
+  }
+
+  async writeRate(overMs = 1000): Promise<WriteRate> {
+    this.#checkReplicable();
+    return await this.#replication.writeRate(overMs);
   }
 
   async endCheckpoints(): Promise<void> {

@@ -8,6 +8,7 @@ export {
   type ReplicationEvent,
   type ReplicationParts,
   type ReplicationReport,
+  type WriteRate,
 } from './machine-replication.ts';
 export { type MakeUnderstudy, type ReceiveOptions, Receiver } from './receiver.ts';
 export { Replica, type Understudy } from './replica.ts';

@@ -50,6 +50,14 @@ export interface MigrateOptions {
   readonly silenceMs?: number;
 }
 
+/** What a planner wants to know before there is a standby. */
+export interface WriteRate {
+  /** Pages of 4 KiB that were written, each once, over the time that was watched. */
+  readonly pagesPerSecond: number;
+  /** How long the guest stood still to look. */
+  readonly pauseMs: number;
+}
+
 export interface ReplicationEvent {
   readonly atMs: number;
   readonly what: string;
@@ -95,6 +103,7 @@ export class MachineReplication {
   /** Names the guest to others, as long as it lives in this process. */
   readonly #guest = randomUUID();
   #protection: Protection | undefined;
+  /** Migrating, or watched: somebody else sweeps. */
   #isMigrating = false;
   #to: string | undefined;
   /** Lets a guest go on that stands still, as nobody knows whether it runs elsewhere. */
@@ -202,6 +211,32 @@ export class MachineReplication {
     }
   }
 
+  /** How fast the guest writes to memory: of a guest without a standby, watched for so long. */
+  async writeRate(overMs: number): Promise<WriteRate> {
+    if (this.isBusy && this.#protection !== undefined) {
+      const { dirtyPagesPerSecond, pauseMs } = this.#protection.measures();
+      return { pagesPerSecond: dirtyPagesPerSecond, pauseMs: pauseMs.p50 };
+    }
+    this.#checkFree();
+    this.#isMigrating = true;
+    const source = this.#source();
+    try {
+      const first = await source.hold();
+      source.sweep();
+      const since = performance.now();
+      const pauseMs = since - first.sinceMs;
+      first.release();
+      await new Promise((resolve) => setTimeout(resolve, overMs));
+      const second = await source.hold();
+      const pages = source.sweep().length;
+      second.release();
+      return { pagesPerSecond: Math.round((pages * 1000) / (second.sinceMs - since)), pauseMs };
+    } finally {
+      source.endSweeps();
+      this.#isMigrating = false;
+    }
+  }
+
   /** The operator says that the guest runs nowhere else. */
   settle(): boolean {
     const stuck = this.#stuck;
@@ -236,15 +271,16 @@ export class MachineReplication {
     stream.on('data', (bytes: Buffer) => peer.push(bytes));
     stream.on('error', (error) => peer.disconnected(error));
     stream.on('close', () => peer.disconnected());
+    return { peer, source: this.#source(), events };
+  }
+
+  #source(): MachineSource {
     const { subject, gate, disks } = this.#parts;
-    const source = new MachineSource({
-      subject: subject(),
-      gate,
-      disks: disks(),
+    return new MachineSource({
+      ...{ subject: subject(), gate, disks: disks() },
       takeConsole: () => this.#parts.takeConsole(),
       addresses: () => this.#parts.addresses(),
     });
-    return { peer, source, events };
   }
 
   async #hello(mode: Hello['mode']): Promise<unknown> {
