@@ -37,19 +37,18 @@ export interface ReplicationFigures {
 }
 
 const PORT = 7000;
-const timed = (setUp: string, step: string): string =>
-  `use Time::HiRes 'time'; ${setUp}; my $n = 0; my $end = time + SECONDS; while (time < $end) { ${step}; $n++ } printf "%d\\n", $n / SECONDS`;
-const perl: Readonly<Record<Exclude<Work, 'requests'>, string>> = {
-  count: timed('my $s = 0', 'for my $i (1..2000) { $s += $i }'),
-  memory: timed(
-    'my $m = "a" x (16 << 20); my $at = 0',
-    'substr($m, $at, 65536) = "b" x 65536; $at = ($at + 65536) % (16 << 20)',
-  ),
-  programs: timed('', 'system("/bin/true")'),
+/** What is done so many times, of a shell of busybox. */
+const scripts: Readonly<Record<Exclude<Work, 'requests'>, (count: number) => string>> = {
+  count: (count) => `awk 'BEGIN { for (i = 0; i < ${count * 1000}; i++) s += i }'`,
+  memory: (count) => times(count, 'dd if=/dev/zero of=/memory bs=1M count=16 conv=notrunc 2> /dev/null'),
+  programs: (count) => times(count, 'busybox true'),
 };
-const server = `use Socket; socket(my $l, PF_INET, SOCK_STREAM, 0); setsockopt($l, SOL_SOCKET, SO_REUSEADDR, 1);
-bind($l, sockaddr_in(${PORT}, INADDR_ANY)) or die; listen($l, 5); print "serving\\n";
-while (accept(my $c, $l)) { while (sysread($c, my $line, 64)) { syswrite($c, $line) } }`;
+/** To find out how many times a second. */
+const FEW = { count: 100, memory: 4, programs: 20 } as const;
+
+function times(count: number, command: string): string {
+  return `i=0; while [ $i -lt ${count} ]; do ${command}; i=$((i + 1)); done`;
+}
 
 export async function measureReplication(
   image: GuestImage,
@@ -65,13 +64,14 @@ export async function measureReplication(
   });
   let standby: ChildProcess | undefined;
   try {
-    await told(machine, `cat > /server.pl <<'END'\n${server}\nEND\n(setsid perl /server.pl > /server.log 2>&1 &)`);
-    await told(machine, 'while ! grep -q serving /server.log; do sleep 0.1; done');
+    await told(machine, `(setsid nc -ll -p ${PORT} -e cat > /dev/null 2>&1 &)`);
+    const listens = `grep -q ':${PORT.toString(16).toUpperCase()} '`;
+    await told(machine, `until cat /proc/net/tcp* | ${listens}; do sleep 0.1; done`);
     const all = async (): Promise<{ done: Record<Work, number>; measures: Record<Work, ReplicationMeasures> }> => {
       const done: Partial<Record<Work, number>> = {};
       const measures: Partial<Record<Work, ReplicationMeasures>> = {};
       for (const work of WORKS) {
-        done[work] = work === 'requests' ? await requests(port, seconds) : await counted(machine, perl[work], seconds);
+        done[work] = work === 'requests' ? await requests(port, seconds) : await counted(machine, work, seconds);
         const { measures: told } = await machine.replication();
         if (told !== undefined) measures[work] = told;
       }
@@ -113,10 +113,14 @@ async function told(machine: MachineHandle, script: string): Promise<string> {
   return Buffer.from(stdout).toString().trim();
 }
 
-async function counted(machine: MachineHandle, program: string, seconds: number): Promise<number> {
-  return Number(
-    await told(machine, `perl -e '${program.replaceAll("'", '"').replaceAll('SECONDS', String(seconds))}'`),
-  );
+/** How often in a second, by the guest's own clock. */
+async function counted(machine: MachineHandle, work: Exclude<Work, 'requests'>, seconds: number): Promise<number> {
+  const rate = async (count: number): Promise<number> => {
+    const time = "cut -d' ' -f1 /proc/uptime";
+    const [from, to] = (await told(machine, `${time}; ${scripts[work](count)}; ${time}`)).split('\n').map(Number);
+    return count / Math.max((to ?? 0) - (from ?? 0), 0.01);
+  };
+  return await rate(Math.ceil((await rate(FEW[work])) * seconds));
 }
 
 async function requests(port: number, seconds: number): Promise<number> {

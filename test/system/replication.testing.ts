@@ -22,27 +22,18 @@ const run = promisify(execFile);
 const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const DISK_BYTES = 8 << 20;
 const RECORD_BYTES = 512;
+/** On which the server in the guest listens. */
+const PORT = 7000;
 /** Records of a client that were not answered yet. */
 const MOST_UNDER_WAY = 4;
 
 /** Each line is a number: written to the sector of that number, with how often it came, flushed, and only then answered. */
-const server = String.raw`
-use strict; use Fcntl; use IO::Handle; use Socket;
-$| = 1; my %seen;
-socket(my $listen, PF_INET, SOCK_STREAM, 0); setsockopt($listen, SOL_SOCKET, SO_REUSEADDR, 1);
-bind($listen, sockaddr_in(7000, INADDR_ANY)) or die "bind $!"; listen($listen, 5);
-sysopen(my $disk, "/dev/vda", O_RDWR) or die "disk $!";
-print "serving\n";
-while (accept(my $client, $listen)) {
-  $client->autoflush(1);
-  while (my $line = <$client>) {
-    my $n = int($line); $seen{$n}++;
-    sysseek($disk, $n * ${RECORD_BYTES}, 0); syswrite($disk, pack("a${RECORD_BYTES}", "record $n $seen{$n}\n"));
-    $disk->sync or die "sync $!";
-    print $client "ok $n $seen{$n}\n";
-  }
-}
-`;
+const server = `
+while read n; do
+  eval "c=\\$((\\\${s$n:-0} + 1)); s$n=\\$c"
+  printf 'record %s %s\\n' $n $c | dd of=/dev/vda bs=${RECORD_BYTES} seek=$n conv=notrunc,sync,fsync 2> /dev/null
+  echo "ok $n $c"
+done`;
 
 export class RecordWorld implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'kagemusha-replication-'));
@@ -69,7 +60,7 @@ export class RecordWorld implements AsyncDisposable {
     writeFileSync(this.disk, new Uint8Array(DISK_BYTES));
     this.#port = await freePort();
     const path = join(this.folder, 'switch');
-    const user = `hostfwd=tcp:127.0.0.1:${this.#port}-:7000`;
+    const user = `hostfwd=tcp:127.0.0.1:${this.#port}-:${PORT}`;
     this.#switch = await HostSwitch.start({ listen: { path }, netdevs: [{ kind: 'user', user }] });
     const { kernel, initrd, commandLine } = await debianImage();
     this.active = this.#name();
@@ -79,14 +70,11 @@ export class RecordWorld implements AsyncDisposable {
       ...['--drive', `file=${this.disk},format=raw`, '--netdev', `stream,id=lan,addr.type=unix,addr.path=${path}`],
     );
     await this.#note(this.active);
-    await this.exec(
-      `modprobe virtio_blk; cat > /server.pl <<'END'\n${server}\nEND\n(setsid perl /server.pl > /server.log 2>&1 &)`,
-    );
-    await this.exec('while ! grep -q serving /server.log; do sleep 0.1; done');
+    await this.exec(`cat > /server.sh <<'END'\n${server}\nEND`);
+    await this.exec(`(setsid nc -l -p ${PORT} -e sh /server.sh > /dev/null 2>&1 &)`);
+    await this.exec(`until cat /proc/net/tcp* | grep -q ':${PORT.toString(16).toUpperCase()} '; do sleep 0.1; done`);
     // It has an address by now, and says where it is.
-    await this.exec(
-      'while ! ip -4 address show dev eth0 | grep -q 10.0.2; do sleep 0.1; done; ping -c 1 -W 5 10.0.2.2 > /dev/null',
-    );
+    await this.exec('until ping -c 1 -W 2 10.0.2.2 > /dev/null; do sleep 0.2; done');
   }
 
   /** `kage` as a user has it, in a world of its own. */
