@@ -79,7 +79,12 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
         const { name, receiver, close } = await launchReceiver(receive, start.options);
         for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
         receiver.machine.then(
-          (machine) => machine.exited.then(({ code }) => process.exit(code)),
+          // What clients asked last is answered yet; then nothing holds this process.
+          (machine) =>
+            machine.exited.then(async ({ code }) => {
+              process.exitCode = code;
+              await receiver.close();
+            }),
           () => process.exit(0),
         );
         hasStarted = true;

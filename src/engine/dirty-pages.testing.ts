@@ -194,6 +194,17 @@ export function dirtyPagesSuite(width: 32 | 64, translate?: BareHartOptions['tra
     assert.notEqual(map.frame(BASE / FRAME_BYTES + DATA), twin.frame(BASE / FRAME_BYTES + DATA));
   });
 
+  test('pages are told in rising order, whichever range was declared first', () => {
+    const swept = new Swept(width, translate);
+    const { map } = swept.hart;
+    map.declare(0x1000_0000, FRAME_BYTES, { readOnly: true });
+    map.host(0x1000_0000 / FRAME_BYTES, 'setup');
+    map.host(BASE / FRAME_BYTES + DATA, 'write');
+    const pages: number[] = [];
+    map.sweep(new Uint8Array(map.pages), (page) => pages.push(page));
+    assert.deepEqual(pages, [0x1000_0000 / FRAME_BYTES, BASE / FRAME_BYTES + DATA]);
+  });
+
   test('when nobody sweeps any more, nothing is clean', () => {
     const swept = new Swept(width, translate);
     swept.program('sd x11, 0(x10)');

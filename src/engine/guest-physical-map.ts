@@ -47,6 +47,7 @@ export class GuestPhysicalMap {
     assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
     this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
     this.#ranges.push({ first, end: first + sizeBytes / FRAME_BYTES });
+    this.#ranges.sort((a, b) => a.first - b.first);
   }
 
   /**
