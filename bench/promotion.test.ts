@@ -37,6 +37,7 @@ test('a guest sees the same whatever is promoted, and what is promoted does not 
   const phases = { sites: 300, often: 40_000, heavy: 20_000 };
   const off = await run(phases, 'off');
   assert.deepEqual(off.stats.promotion, {
+    mode: 'off',
     promoted: 0,
     demoted: 0,
     bytes: 0,

@@ -72,10 +72,13 @@ export function markdownReport(results: Results, setting: Setting): string {
 }
 
 /** The parts of documents that scripts write, each between two marks of its name. */
-export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'replication';
+export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'relay' | 'replication';
 
 /** Of docs/: where a part is, if not in PERFORMANCE.md. */
-const DOCUMENTS: Partial<Record<DocumentPart, string>> = { replication: 'replication.md' };
+const DOCUMENTS: Partial<Record<DocumentPart, string>> = {
+  relay: 'mechanisms/interrupt-relay.md',
+  replication: 'replication.md',
+};
 
 /** Puts the report between the part's marks. */
 export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {
@@ -89,10 +92,7 @@ export function replaceBetweenMarks(text: string, report: string, part: Document
   const marks = [`<!-- ${part}:begin -->`, `<!-- ${part}:end -->`] as const;
   const [from, to] = marks.map((mark) => text.indexOf(mark));
   if (from === undefined || to === undefined || from < 0 || to < from) {
-    throw new HostError(
-      'bench-document',
-      `docs/${DOCUMENTS[part] ?? 'PERFORMANCE.md'} lacks its marks ${marks.join(' and ')}`,
-    );
+    throw new HostError('bench-document', `the document lacks its marks ${marks.join(' and ')}`);
   }
   return `${text.slice(0, from + marks[0].length)}\n${report}\n${text.slice(to)}`;
 }

@@ -30,7 +30,7 @@ const runs = Number(values.runs);
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const kage = kageProgram(say);
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-restore-'));
-const env = { ...process.env, XDG_RUNTIME_DIR: folder };
+const env = { ...process.env, XDG_RUNTIME_DIR: folder, XDG_STATE_HOME: join(folder, 'state') };
 const answer = 'the answer';
 type Who = 'shell' | 'command' | 'program';
 const machine = ['-m', `${values.memory}M`, '-q'];

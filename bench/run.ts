@@ -21,13 +21,19 @@ import {
   type SideFigures,
 } from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
+import { type RelayFigures, relayBounds, relayHead, relayMarkdown, relayReport } from './relay-report.ts';
+import { measureRelay } from './relay-run.ts';
+import { measureStorms } from './relay-storm.ts';
 import { measureReplication, type ReplicationFigures, replicationMarkdown } from './replication-run.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
 
-/** The words of `--only` for parts of their own. */
+/** Words of `--only` for parts of their own. */
 const NESTED = 'nested';
+const RELAY = 'relay';
 const REPLICATION = 'replication';
+/** Of each machine of the relay's part, for each run: a round takes seconds. */
+const RELAY_ROUNDS = 5;
 /** Of each workload of the last, in full size. */
 const REPLICATION_SECONDS = 4;
 
@@ -36,6 +42,7 @@ const usage = `usage: npm run bench -- [OPTIONS]
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing
                       else; io (network, block): network and disk, and nothing else;
+                      relay: what the interrupt relay is worth to a guest, and nothing else;
                       replication: what a hot standby costs, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
@@ -43,7 +50,7 @@ const usage = `usage: npm run bench -- [OPTIONS]
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
-  --document          write the tables of docs/PERFORMANCE.md and docs/replication.md
+  --document          write the tables of docs/PERFORMANCE.md, docs/mechanisms/interrupt-relay.md and docs/replication.md
 `;
 
 async function main(args: string[]): Promise<number> {
@@ -65,7 +72,7 @@ async function main(args: string[]): Promise<number> {
       kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
     });
   const ioWanted = await ioWorkloads(options.only ?? 'io');
-  const isPart = options.only === NESTED || options.only === REPLICATION || ioWanted !== undefined;
+  const isPart = [NESTED, RELAY, REPLICATION].includes(options.only ?? '') || ioWanted !== undefined;
   const isFlat = options.only === undefined || !isPart;
   const flat = isFlat ? await benchFlat(image, options, setting) : undefined;
   const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
@@ -74,6 +81,9 @@ async function main(args: string[]): Promise<number> {
     await writeDocument(`${head().join('')}\n${nestedMarkdown(nested)}`, 'nested');
   const io = ioWanted === undefined ? undefined : await benchIo(image, ioWanted, options);
   if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
+  const relay = options.only === undefined || options.only === RELAY ? await benchRelay(image, options) : undefined;
+  if (relay !== undefined && options.document)
+    await writeDocument(`${relayHead(setting(), RELAY_ROUNDS * options.runs)}\n\n${relayMarkdown(relay)}`, 'relay');
   const isReplication = options.only === undefined || options.only === REPLICATION;
   const replication = isReplication ? await benchReplication(image, options) : undefined;
   if (replication !== undefined && options.document)
@@ -84,6 +94,7 @@ async function main(args: string[]): Promise<number> {
       ...flat,
       nested: nested && Object.fromEntries(nested),
       io: io && Object.fromEntries(io),
+      relay,
       replication,
     };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
@@ -93,6 +104,7 @@ async function main(args: string[]): Promise<number> {
         ...(flat === undefined ? [] : brokenBounds(flat.results)),
         ...broke(nested === undefined ? [] : nestedBounds(nested)),
         ...broke(io === undefined ? [] : ioBounds(io)),
+        ...broke(relay === undefined ? [] : relayBounds(relay)),
       ]
     : [];
   for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
@@ -118,6 +130,15 @@ async function benchIo(
   process.stdout.write(`${ioReport(results)}\n`);
   tellBounds(ioBounds(results));
   return results;
+}
+
+/** Interrupts of PCI Express functions, with relays and with plain wires. */
+async function benchRelay(image: GuestImage, { runs, permille }: Options): Promise<RelayFigures> {
+  const size = { rounds: RELAY_ROUNDS * runs, permille, say };
+  const figures = { rounds: await measureRelay(image, size), storms: await measureStorms(image, size) };
+  process.stdout.write(`${relayReport(figures)}\n`);
+  tellBounds(relayBounds(figures));
+  return figures;
 }
 
 /** What a hot standby costs. */

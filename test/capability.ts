@@ -17,6 +17,7 @@ const MACVTAP =
 /** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
 const detections = {
   qemu: () => toolMissing('qemu'),
+  disks: () => toolMissing('disks'),
   gdb: () => toolMissing('gdb'),
   cross: () => toolMissing('cross'),
   sessions: () => toolMissing('sessions'),
@@ -31,6 +32,8 @@ const detections = {
       ? undefined
       : 'macvtap devices cannot be made here (iproute2, root)',
   dtc: () => (succeeds('dtc', ['--version']) ? undefined : 'there is no dtc on this machine (device-tree-compiler)'),
+  promtool: () =>
+    succeeds('promtool', ['--version']) ? undefined : 'there is no promtool on this machine (prometheus)',
   mke2fs: () => (succeeds('mke2fs', ['-V']) ? undefined : 'there is no mke2fs on this machine (package e2fsprogs)'),
   chromium: () => (succeeds('chromium', ['--version']) ? undefined : 'there is no chromium on this machine'),
 } satisfies Record<string, () => string | undefined>;

@@ -49,6 +49,7 @@ await bundle(
   values.program.map((program) => programPath(program)),
 );
 for (const line of left) process.stderr.write(`${line}\n`);
+writeLicences();
 const command = join(dist, 'cli/kage.js');
 if (existsSync(command)) chmodSync(command, 0o755);
 process.exit(left.length > 0 ? 1 : 0);
@@ -83,6 +84,16 @@ function copyPages(): void {
   cpSync(join(terminal, 'LICENSE'), join(vendor, 'xterm.LICENSE'));
   const code = readFileSync(join(terminal, 'lib/xterm.mjs'), 'utf8');
   writeFileSync(join(vendor, 'xterm.mjs'), code.replace(/^\/\/# sourceMappingURL=.*$/m, ''));
+}
+
+/** Of packages whose code is joined to ours. */
+function writeLicences(): void {
+  const texts = ['hono', '@hono/node-server', 'zod'].map((name) => {
+    const folder = join(root, 'node_modules', name);
+    const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string };
+    return `${name} ${version}\n\n${readFileSync(join(folder, 'LICENSE'), 'utf8').trim()}\n`;
+  });
+  writeFileSync(join(dist, 'LICENSES'), texts.join(`\n${'-'.repeat(80)}\n\n`));
 }
 
 function withPublishedAddresses(code: string): string {

@@ -11,12 +11,18 @@ import { globSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { rooms } from './layers.ts';
+import { root } from './repository.ts';
 
 const ENTRIES = [
-  ...['index.js', 'cli/kage.js', 'cli/detached.js'],
+  ...['index.js', 'daemon/index.js', 'cli/kage.js', 'cli/detached.js'],
   ...['host/machine/processor-worker.js', 'host/machine/translation-worker.js'],
 ];
 const CHUNKS = 'chunks';
+/** They lie in the package's own node_modules (`bundleDependencies`); all others that modules import are joined to them. */
+const PACKAGES = Object.keys(
+  (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> })
+    .dependencies,
+);
 const pages = rooms.filter((room) => room.web).map((room) => `${room.name}/`);
 const isOfPage = (path: string): boolean => pages.some((folder) => path.startsWith(folder));
 
@@ -29,7 +35,7 @@ export async function bundle(dist: string, programs: readonly string[] = []): Pr
   await build({
     entryPoints: [...entries].map((path) => join(dist, path)),
     ...{ outdir: dist, outbase: dist, chunkNames: `${CHUNKS}/[hash]`, allowOverwrite: true },
-    ...{ bundle: true, splitting: true, packages: 'external', format: 'esm', platform: 'node', target: 'node24' },
+    ...{ bundle: true, splitting: true, external: PACKAGES, format: 'esm', platform: 'node', target: 'node24' },
     ...{ define: { KAGEMUSHA_BUILD: JSON.stringify(digestOf(dist, modules)) }, logLevel: 'warning' },
   });
   for (const path of modules) if (!isOfPage(path) && !entries.has(path)) rmSync(join(dist, path));

@@ -66,6 +66,20 @@ export const rooms: readonly Room[] = [
     core: false,
   },
   {
+    name: 'client',
+    holds: "typed client of the daemon's API, in pages and in Node",
+    imports: [],
+    core: false,
+    web: true,
+  },
+  {
+    name: 'daemon',
+    holds: 'partitions that people operate: store, supervisor, API',
+    imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'host'],
+    core: false,
+    packages: ['@hono/node-server', 'hono', 'ws', 'zod'],
+  },
+  {
     name: 'browser',
     holds: 'the same in a web page: workers, fetched images, a demo',
     imports: ['base', 'isa', 'wasm', 'engine', 'hypervisor', 'devices', 'network', 'machine'],
@@ -76,9 +90,9 @@ export const rooms: readonly Room[] = [
   {
     name: 'cli',
     holds: 'the command `kage`',
-    imports: ['base', 'isa', 'hypervisor', 'devices', 'network', 'machine', 'host'],
+    imports: ['base', 'isa', 'hypervisor', 'devices', 'network', 'machine', 'host', 'client', 'daemon'],
     core: false,
-    packages: ['commander'],
+    packages: ['commander', 'yaml'],
   },
 ];
 

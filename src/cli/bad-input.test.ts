@@ -24,7 +24,7 @@ let port = 0;
 let server: Server;
 
 before(async () => {
-  mkdirSync(runtime, { mode: 0o700 });
+  for (const path of [runtime, at('state')]) mkdirSync(path, { mode: 0o700 });
   writeFileSync(at('good'), linuxImage());
   writeFileSync(at('large'), linuxImage({ imageSize: 64n << 20n }));
   writeFileSync(at('truncated'), linuxImage().subarray(0, 60));
@@ -44,7 +44,7 @@ after(() => {
 async function kage(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'kage.ts'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, XDG_RUNTIME_DIR: runtime },
+    env: { ...process.env, XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: at('state') },
     timeout: 20_000,
     killSignal: 'SIGKILL',
   });

@@ -12,6 +12,7 @@ import {
   startDemo,
 } from '../host/index.ts';
 import type { Platform } from './io.ts';
+import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from './machine-flags.ts';
 import { main } from './program.ts';
 
 const platform: Platform = {
@@ -19,13 +20,21 @@ const platform: Platform = {
   restoreMachine,
   receiveMachine,
   startDemo,
-  detachedEntry: new URL('../cli/detached.ts', import.meta.url),
+  program: {
+    entry: new URL('../cli/detached.ts', import.meta.url),
+    flags: MACHINE_FLAGS,
+    environment: MACHINE_ENVIRONMENT,
+  },
   images: { pull: pullImage, build: buildDebianDisk, find: findImage, list: listImages, remove: removeImage },
 };
 
 const ending = new AbortController();
+const hangUps = new Set<() => void>();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => ending.abort(128 + constants.signals[name]));
+  process.on(name, () => {
+    if (name === 'SIGHUP' && hangUps.size > 0) for (const listener of hangUps) listener();
+    else ending.abort(128 + constants.signals[name]);
+  });
 }
 
 const { stdin, stdout, stderr, env } = process;
@@ -34,7 +43,13 @@ stdout.on('error', () => ending.abort(128 + constants.signals.SIGPIPE));
 stderr.on('error', () => {});
 const code = await main(
   process.argv.slice(2),
-  { stdin, stdout, stderr, environment: env, signal: ending.signal },
+  {
+    ...{ stdin, stdout, stderr, environment: env, signal: ending.signal },
+    onHangUp: (listener) => {
+      hangUps.add(listener);
+      return () => hangUps.delete(listener);
+    },
+  },
   platform,
 );
 // A stdin that is still open, or a worker on its way out, must not hold the process; output must be out.

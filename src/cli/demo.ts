@@ -1,8 +1,8 @@
 /** `kage demo`: serves the demo page (docs/browser.md) until it is told to end. */
 import { OperatorError } from '../base/errors.ts';
+import { imageFor } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
-import { imageFor } from './run-options.ts';
 import { parseCount } from './values.ts';
 
 /** As commander hands them over. */
@@ -16,7 +16,7 @@ export interface DemoFlags {
 export async function demo(io: Io, platform: Platform, named: string | undefined, flags: DemoFlags): Promise<number> {
   const port = flags.port === undefined ? undefined : parseCount(flags.port, '--port', 0, 65535);
   const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const image = await imageFor(named, {}, platform, { progress: progress.show, signal: io.signal }).finally(() =>
+  const image = await imageFor(named, {}, platform.images, { progress: progress.show, signal: io.signal }).finally(() =>
     progress.finish(),
   );
   if (image === undefined) throw new OperatorError('image-not-found', 'there is no image', 'Name one');

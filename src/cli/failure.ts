@@ -1,10 +1,13 @@
 /** The one place where an error becomes the line that an operator reads: `kage: MESSAGE. FIX`. */
 import { CommanderError } from 'commander';
 import { HostError, OperatorError } from '../base/errors.ts';
+import { ApiError } from '../client/index.ts';
 
 /** The line, without its newline. A bug of ours keeps its stack where `debug` is set. */
 export function failureLine(error: unknown, debug = false): string {
   if (error instanceof OperatorError) return line(error.message, error.fix);
+  if (error instanceof ApiError && error.code !== 'bug')
+    return line(error.message, error.fix ?? 'Try again; "kage ps" shows what runs');
   if (error instanceof CommanderError) {
     const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n');
     const hint = more.join(' ').replace(/^\((.*)\)$/, '$1');

@@ -13,14 +13,14 @@ test('twins of a machine that has room for them: their names, a line each', asyn
   const json = await kage(['fork', 'web', '-p', '8081:80', '--weight', '256', '--format', 'json']);
   const [twin] = JSON.parse(json.stdout) as { name: string; pausedMs: number }[];
   assert.ok(twin && /^twin-/.test(twin.name) && twin.pausedMs >= 0);
-  await kage(['kill', 'web']);
+  await kage(['rm', '-f', 'web']);
 });
 
 test('what cannot be is one line with a way out', async () => {
   await kage(['run', '-q', '-d', '-n', 'alone']);
   for (const [args, says] of [
     [['alone'], /^kage: the machine has no room for a twin. Start it with/],
-    [['nobody'], /^kage: No machine named nobody is running/],
+    [['nobody'], /^kage: There is no partition nobody/],
     [['alone', '--count', '2', '-p', '8081:80'], /^kage: twins cannot have a port in common/],
     [['alone', '--count', '0'], /^kage: /],
     [['alone', '-n', 'a b'], /^kage: /],
@@ -29,7 +29,7 @@ test('what cannot be is one line with a way out', async () => {
     assert.deepEqual([code, stdout], [125, '']);
     assert.match(stderr, says);
   }
-  await kage(['kill', 'alone']);
+  await kage(['rm', '-f', 'alone']);
 });
 
 test('room for twins is asked for with the machine', async () => {

@@ -1,8 +1,7 @@
 /** `kage fork`: twins of a machine that runs. */
 import { OperatorError } from '../base/errors.ts';
-import { connectMachine } from '../host/index.ts';
-import type { Io } from './io.ts';
-import { type Format, print } from './output.ts';
+import type { Io, Platform } from './io.ts';
+import type { Format } from './output.ts';
 import { machineOptions } from './run-options.ts';
 import { parseCount } from './values.ts';
 
@@ -13,25 +12,31 @@ export interface ForkFlags {
   readonly weight?: string;
   readonly cap?: string;
   readonly pin?: string;
+  readonly quiesce?: boolean;
   readonly format: Format;
 }
 
 /** At a time; a machine has room for fewer, most likely. */
 const MOST_TWINS = 255;
 
-export async function fork(io: Io, name: string, flags: ForkFlags): Promise<number> {
+export async function fork(io: Io, platform: Platform, name: string, flags: ForkFlags): Promise<number> {
   const count = flags.count === undefined ? 1 : parseCount(flags.count, '--count', 1, MOST_TWINS);
   if (count > 1 && flags.publish !== undefined)
     throw new OperatorError('bad-usage', 'twins cannot have a port in common', 'Fork them one by one, a port each');
-  const { name: given, ...options } = machineOptions({ ...pickClaims(flags), agent: true });
-  await using machine = await connectMachine(name);
-  const twins: { readonly name: string; readonly pausedMs: number }[] = [];
-  for (let i = 1; i <= count; i++) {
-    const twin = given === undefined ? {} : { name: count === 1 ? given : `${given}-${i}` };
-    twins.push(await machine.fork({ ...options, ...twin }));
-  }
-  print(io, flags.format, twins, () => twins.map((twin) => `${twin.name}\n`).join(''));
-  return 0;
+  const { name: given, publish, weight, cap, pin } = machineOptions(pickClaims(flags));
+  const options = {
+    ...(publish === undefined ? {} : { publish }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(cap === undefined ? {} : { cap }),
+    ...(pin === undefined ? {} : { pin }),
+    ...(flags.quiesce ? { quiesce: true } : {}),
+  };
+  const twins = Array.from({ length: count }, (_, i) => ({
+    ...options,
+    ...(given === undefined ? {} : { name: count === 1 ? given : `${given}-${i + 1}` }),
+  }));
+  const api = await import('./partition-api.ts');
+  return await api.fork(io, platform, name, twins, flags.format);
 }
 
 function pickClaims({ name, publish, weight, cap, pin }: ForkFlags) {

@@ -5,6 +5,7 @@ import type {
   CreateMachine,
   DemoOptions,
   DemoServer,
+  DetachedProgram,
   GuestImage,
   PulledName,
   ReceiveMachine,
@@ -29,6 +30,8 @@ export interface Io {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Aborts when this process is told to end. */
   readonly signal: AbortSignal;
+  /** Has hang-ups (SIGHUP) call `listener`, in place of ending this process; returns its removal. */
+  onHangUp?(listener: () => void): () => void;
 }
 
 /** What the verbs act upon. */
@@ -36,8 +39,10 @@ export interface Platform {
   readonly createMachine: CreateMachine;
   readonly restoreMachine: RestoreMachine;
   readonly receiveMachine: ReceiveMachine;
-  /** The entry of a process that owns a detached machine. */
-  readonly detachedEntry: URL;
+  /** The program that owns a detached machine. */
+  readonly program: DetachedProgram;
+  /** A folder with the files of the daemon's console; undefined where there is none. */
+  readonly consolePages?: string;
   /** Serves the demo page. */
   startDemo(options: DemoOptions): Promise<DemoServer>;
   readonly images: {

@@ -18,12 +18,12 @@ test('what cannot join a machine is one line with a way out', async () => {
     assert.deepEqual([code, stdout], [125, '']);
     assert.match(stderr, says);
   }
-  await kage(['kill', 'alone']);
+  await kage(['rm', '-f', 'alone']);
 });
 
 test('a guest joins the machine of another one', async () => {
   await kage(['run', '-q', '-d', '-n', 'web', '--forks', '2']);
   const joined = await kage(['run', '-q', '-d', '--machine', 'web', '-n', 'batch', '--weight', '256']);
   assert.deepEqual(joined, { code: 0, stdout: 'batch\n', stderr: '' });
-  await kage(['kill', 'web']);
+  await kage(['rm', '-f', 'web']);
 });

@@ -2,20 +2,20 @@
  * `kage run --machine NAME`: a guest beside another one, in its machine and its process. What this terminal shows of it goes
  * over the control socket.
  */
-import { resolve } from 'node:path';
 import {
   connectMachine,
-  keepsWrites,
+  endAfterCommand,
+  imageFor,
   type MachineOptions,
-  type PartitionOptions,
   type RemoteMachine,
+  withImage,
 } from '../host/index.ts';
 import { checkPartition } from '../machine/index.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
 import { attach, exec } from './remote.ts';
 import { commandOf } from './run.ts';
-import { imageFor, machineOptions, type RunFlags, withImage } from './run-options.ts';
+import { machineOptions, type RunFlags, withPaths } from './run-options.ts';
 import { parseEnvironment, parseWait } from './values.ts';
 
 /** Runs to the guest's end, or, detached, until it has begun; returns the exit code. */
@@ -33,10 +33,10 @@ export async function joinMachine(
   parseWait(flags.wait);
   await using machine = await connectMachine(flags.machine);
   const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
-    progress.finish(),
+  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
+    () => progress.finish(),
   );
-  const options = withImage(asked, found);
+  const { signal: _, ...options } = withImage(asked, found);
   const name = await machine.createPartition(withPaths(options));
   if (flags.detach) {
     io.stdout.write(`${name}\n`);
@@ -58,30 +58,9 @@ export async function joinMachine(
 /** The guest of a command goes with it; disks that outlive it want their file systems closed. One of a console may go on. */
 async function endGuest(
   guest: RemoteMachine,
-  { drives }: MachineOptions,
+  options: MachineOptions,
   { isOurs }: { readonly isOurs: boolean },
 ): Promise<void> {
   if (!isOurs) return;
-  await (keepsWrites(drives) ? guest.stop() : guest.kill()).catch(() => {}); // it may have ended by itself
-}
-
-/** The machine's process has a folder of its own. */
-function withPaths({ signal: _, ...options }: MachineOptions): Omit<PartitionOptions, 'signal'> {
-  const { kernel, initrd, bios, protectionLog, drives } = options;
-  return {
-    ...options,
-    ...(kernel === undefined ? {} : { kernel: resolve(kernel) }),
-    ...(initrd === undefined ? {} : { initrd: resolve(initrd) }),
-    ...(bios === undefined || bios === 'none' ? {} : { bios: resolve(bios) }),
-    ...(protectionLog === undefined ? {} : { protectionLog: resolve(protectionLog) }),
-    ...(drives === undefined
-      ? {}
-      : {
-          drives: drives.map((drive) => ({
-            ...drive,
-            file: resolve(drive.file),
-            ...(typeof drive.overlay === 'string' ? { overlay: resolve(drive.overlay) } : {}),
-          })),
-        }),
-  };
+  await endAfterCommand(guest, options).catch(() => {}); // it may have ended by itself
 }

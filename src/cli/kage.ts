@@ -7,7 +7,7 @@ import { startWithMachineFlags } from './machine-flags.ts';
 const [, , verb, ...rest] = process.argv;
 const owns = verb === 'run' || verb === 'restore';
 // To start anew with them takes as long as Node's own start, for which who restores a guest does not wait. One that is
-// restored into the background has them (detach.ts).
+// restored into the background has them (host/control/detached-process.ts).
 if (verb === 'run') startWithMachineFlags(process);
 keepCompiledModules();
 // Ahead of what the flags say: a machine in the background belongs to another process, help to none. A thread that is

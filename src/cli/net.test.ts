@@ -36,7 +36,7 @@ describe('kage net', () => {
     assert.ok(events.some((line) => /all-paths-lost +web\/net0 from lan0: unmapped by the operator$/.test(line)));
     const wrong = await kage(['net', 'map', 'web', 'net0', 'lan7']);
     assert.deepEqual([wrong.code, wrong.stderr], [125, 'kage: There is no uplink lan7. Those that are: lan0, lan1.\n']);
-    await kage(['kill', 'web']);
+    await kage(['rm', '-f', 'web']);
   });
 
   test('events are followed, and frames captured, until the machine ends', async () => {
@@ -49,7 +49,7 @@ describe('kage net', () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     await kage(['net', 'prefer', 'web', 'net0', 'lan1']);
     await new Promise((resolve) => setTimeout(resolve, 500));
-    await kage(['kill', 'web']);
+    await kage(['rm', '-f', 'web']);
     const lines = (await following).stdout.trim().split('\n');
     assert.equal((JSON.parse(lines.at(-1) ?? '{}') as { kind: string }).kind, 'switched');
     const captured = await capturing;
@@ -62,7 +62,7 @@ describe('kage net', () => {
   test('of a port that is not there nothing is captured', async () => {
     await kage(['run', '-q', '-d', '-n', 'web']);
     assert.match((await kage(['net', 'capture', 'web', 'lan9'])).stderr, /no interface or uplink lan9/);
-    await kage(['kill', 'web']);
+    await kage(['rm', '-f', 'web']);
   });
 });
 

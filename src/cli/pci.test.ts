@@ -22,6 +22,6 @@ describe('kage pci', () => {
     assert.deepEqual([wrong.code, wrong.stderr], [125, 'kage: there is no such port. Name rp0.\n']);
     assert.match((await pci('eject', 'rp0')).stderr, /eject is nothing to do with a slot\. Say plug, unplug, pull\./);
     assert.match((await pci('plug')).stderr, /which slot is not said\. Name a root port/);
-    await kage(['kill', 'web']);
+    await kage(['rm', '-f', 'web']);
   });
 });

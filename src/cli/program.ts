@@ -2,16 +2,16 @@
  * The verbs and flags of `kage`, as data for commander, and what each does. Spelling follows docker; `kage run` takes
  * QEMU's too (qemu-arguments.ts). What stands behind the first `--` is the guest's command and never looked at.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
+import { addAgent } from './agent-verbs.ts';
 import { balloon, balloonHelp } from './balloon.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type ForkFlags, fork, forkHelp } from './fork.ts';
+import { addCare } from './health-flags.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
@@ -28,16 +28,19 @@ import {
   setFailover,
 } from './net.ts';
 import type { Format } from './output.ts';
+import { addDaemon, addPartitions } from './partition-verbs.ts';
 import { pci, pciHelp } from './pci.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
-import { attach, type ExecFlags, each, exec, logs, ps, stats } from './remote.ts';
+import { attach, type ExecFlags, exec, stats } from './remote.ts';
 import { addReplication } from './replication-verbs.ts';
-import { run } from './run.ts';
+import { create, run } from './run.ts';
 import type { RunFlags } from './run-options.ts';
+import { addCreate, addLife, addMachine } from './run-verbs.ts';
 import { type RestoreFlags, restore, type SnapshotFlags, snapshot } from './snapshots.ts';
-import { parseCount } from './values.ts';
 import { collect, formatOption, verb } from './verb.ts';
+
+import { version } from './version.ts';
 
 /** Runs one command line to its end and returns the exit code. Whatever fails is one line on stderr. */
 export async function main(argv: readonly string[], io: Io, platform: Platform): Promise<number> {
@@ -52,6 +55,8 @@ export async function main(argv: readonly string[], io: Io, platform: Platform):
       code = result;
     });
     await program.parseAsync(words, { from: 'user' });
+    // To end when it is told to is what a daemon is for.
+    if (words[0] === 'serve') return code;
     return io.signal.aborted && typeof io.signal.reason === 'number' ? io.signal.reason : code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
@@ -75,7 +80,8 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     if (machine === undefined) return run(io, platform, image, flags, command);
     return joinMachine(io, platform, image, { ...flags, machine }, command);
   };
-  addRun(program, start, end);
+  addMachine(program, start, end);
+  addCreate(program, (image, flags) => create(io, platform, image, flags, command), end);
 
   program
     .command('exec')
@@ -99,32 +105,8 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
       end(await exec(io, name, whole, flags));
     });
 
-  verb(program, 'ps', 'list the machines that run')
-    .addOption(formatOption())
-    .option('-q, --quiet', 'names alone')
-    .action(async (flags: { format: Format; quiet?: boolean }) =>
-      end(await ps(io, flags.format, flags.quiet === true)),
-    );
-
-  verb(program, 'stop', 'ask guests to shut down, and end what does not')
-    .argument('<name...>', 'the machines')
-    .option('-t, --time <seconds>', 'how long a guest may take')
-    .action(async (names: readonly string[], flags: { time?: string }) => {
-      const options = flags.time === undefined ? {} : { graceMs: parseCount(flags.time, '--time', 0, 3600) * 1000 };
-      end(await each(io, names, (machine) => machine.stop(options)));
-    });
-
-  const simple = [
-    ['kill', 'end machines at once', (machine) => machine.kill()],
-    ['pause', 'halt the processors of machines', (machine) => machine.pause()],
-    ['resume', 'let paused machines go on', (machine) => machine.resume()],
-  ] as const satisfies readonly (readonly [string, string, Parameters<typeof each>[2]])[];
-  for (const [name, summary, action] of simple) {
-    verb(program, name, summary)
-      .argument('<name...>', 'the machines')
-      .action(async (names: readonly string[]) => end(await each(io, names, action)));
-  }
-
+  addPartitions(program, io, platform, end);
+  addDaemon(program, io, platform, end);
   addSnapshots(program, io, platform, command, end);
 
   addReplication(program, io, platform, end);
@@ -137,9 +119,10 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .option('--weight <shares>', 'its claim where harts wait')
     .option('--cap <processors>', "processors' worth of time that it may use")
     .option('--pin <processors>', 'the processors that may run its harts')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .addOption(formatOption())
     .addHelpText('after', forkHelp)
-    .action(async (name: string, flags: ForkFlags) => end(await fork(io, name, flags)));
+    .action(async (name: string, flags: ForkFlags) => end(await fork(io, platform, name, flags)));
 
   verb(program, 'stats', 'show the counters of machines')
     .argument('[name...]', 'the machines; all of them by default')
@@ -191,15 +174,11 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .addHelpText('after', protectHelp)
     .action(async (name: string, flags: ProtectFlags) => end(await protect(io, name, flags)));
 
-  verb(program, 'logs', 'show what a console said lately')
-    .argument('<name>', 'the machine')
-    .option('-f, --follow', 'go on until the machine ends')
-    .action(async (name: string, flags: { follow?: boolean }) => end(await logs(io, name, flags.follow === true)));
-
   verb(program, 'attach', "join the terminal to a machine's console; Ctrl-a d leaves it")
     .argument('<name>', 'the machine')
     .action(async (name: string) => end(await attach(io, name)));
 
+  addAgent(program, io, end);
   addNet(program, io, end);
   addImages(program, io, platform, end);
 
@@ -210,95 +189,6 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .option('-q, --quiet', 'no progress and no hints')
     .action(async (image: string | undefined, flags: DemoFlags) => end(await demo(io, platform, image, flags)));
   return program;
-}
-
-function addRun(
-  program: Command,
-  act: (image: string | undefined, flags: RunFlags) => Promise<number>,
-  end: (code: number) => void,
-): void {
-  const run = program
-    .command('run')
-    .summary('start a machine, with its console on the terminal')
-    .description(
-      'Starts a machine. By default its console is on the terminal (Ctrl-a x ends it); with a command, the command ' +
-        'runs in the guest, and its output and exit code are yours.',
-    )
-    .usage('[options] [IMAGE] [-- COMMAND...]')
-    .argument('[image]', 'a guest image; debian by default, fetched at first use')
-    .option('-n, --name <name>', 'the name by which the other verbs know it')
-    .option('-c, --cpus <count>', 'harts, 1 to 16 (-smp)')
-    .option('-m, --memory <size>', 'guest memory: 512M, 2G; a bare number counts MiB')
-    .option('--processors <count>', 'threads that run the harts; one for each by default, as far as the host has them')
-    .option(
-      '--cap <processors>',
-      "processors' worth of time that the guest may use: 0.5 is half of one (docker: --cpus)",
-    )
-    .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
-    .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
-    .option('--forks <count>', 'leave room for so many twins (kage fork) or other guests (--machine), 1 to 255')
-    .option('--machine <name>', 'in the machine of that guest, which was started with --forks: on its processors')
-    .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect);
-  addLife(run)
-    .option('--kernel <file>', 'a kernel of your own (-kernel)')
-    .option('--initrd <file>', 'its initial file system (-initrd)')
-    .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
-    .option('--bios <file>', 'firmware for machine mode, ELF or raw: OpenSBI, U-Boot (-bios)')
-    .option('--drive <file=...>', 'a raw disk: file=F[,readonly=on][,snapshot=on][,overlay=F] (-drive)', collect)
-    .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
-    .option(
-      '--netdev <kind[,key=value...]>',
-      'an uplink: user[,hostfwd=...], macvtap,ifname=..., stream,...; or none. Several: the preferred one first (-netdev)',
-      collect,
-    )
-    .option('--mac <address>', "the guest's hardware address (-device virtio-net-device,mac=...)")
-    .option('--failback <always|better|failure>', 'when a preferred uplink is well again; always by default')
-    .option('--path-failover <on|off>', 'off: stay with the first uplink, whatever becomes of it')
-    .option('--network <none|user>', 'the same, as docker spells it')
-    .option('--vsock <socket=PATH[,cid=N]>', 'sockets between guest and host, as Firecracker has them')
-    .option('--cpu <extensions>', 'extensions off, or emulated: rv64,zba=off,zbb=emulate')
-    .option('--clock <real|instructions>', 'instructions: time follows what the guest executes')
-    .option('--seed <number>', 'what is random in the machine follows from it')
-    .option('--gdb <port>', 'listen for gdb on this port (-s: 1234)')
-    .option('--start-paused', 'wait for gdb, or for "kage resume" (-S)')
-    .option('--translate <on|off>', 'off: interpret everything; on by default')
-    .option('--hot-threshold <count>', 'translate what was reached this often; 12000 by default')
-    .option('--promotion <off|auto|always>', 'sensitive instructions in translated code; auto: the frequent ones')
-    .option('--shadows <count>', 'shadow page tables of each hart, 1 (no cache of roots) to 64; 32 by default')
-    .option('--shadow-model <fence|tracked>', 'what drops translations: fences (default), or writes to page tables')
-    .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
-    .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
-    .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
-    .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
-    .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
-    .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
-    .option(
-      '--pci <on|off>',
-      'on: devices are PCI Express functions behind root ports, not virtio-mmio; off by default',
-    )
-    .option('--balloon <on|off>', 'a balloon, by which the guest gives memory back; on with --forks')
-    .option('--overlay <on|off>', 'off: emulate and trap without code overlays; on by default')
-    .option('--trap <instruction>', 'count and log every execution: wfi, fence.i, rdtime, or a CSR: satp', collect)
-    .option('--trap-log <file>', 'a line for each of these executions')
-    .option('--protection <on|off>', 'off: no protection tables, for measuring; on by default')
-    .option('--protection-log <file>', 'a line for each access that "kage protect" forbade')
-    .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
-    .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew')
-    .option('--no-agent', 'put no guest agent into the initrd')
-    .option('--rm', 'accepted: a machine always goes when it ends')
-    .addHelpText('after', runExamples)
-    .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
-}
-
-/** How a machine's life is to be lived: in the background, or for a command. */
-function addLife(command: Command): Command {
-  return command
-    .option('-d, --detach', 'run it in the background and print its name')
-    .option('-q, --quiet', 'no progress and no hints')
-    .option('--exec <command>', 'run this in a shell of the guest, then end the machine')
-    .option('-e, --env <NAME=VALUE>', 'a variable for the command', collect)
-    .option('-w, --workdir <folder>', 'where the command runs')
-    .option('--wait <seconds>', "how long the guest's agent may take to answer; without end by default");
 }
 
 function addSnapshots(
@@ -313,10 +203,13 @@ function addSnapshots(
     .argument('<file>', 'where to; what is there is replaced if it is a snapshot')
     .option('--base <file>', 'an earlier snapshot: write only memory that differs from it')
     .option('--stop', 'end the machine with its snapshot')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .option('--no-compress', 'three times as large, and restored faster')
     .addOption(formatOption())
     .addHelpText('after', snapshotExamples)
-    .action(async (name: string, file: string, flags: SnapshotFlags) => end(await snapshot(io, name, file, flags)));
+    .action(async (name: string, file: string, flags: SnapshotFlags) =>
+      end(await snapshot(io, platform, name, file, flags)),
+    );
 
   const restored = program
     .command('restore')
@@ -329,11 +222,12 @@ function addSnapshots(
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
     .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('-v, --volume <host:guest[:ro]>', 'other folders of the host, in place of those that it had', collect)
     .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had')
     .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
     .option('--failback <always|better|failure>', 'when a preferred uplink is well again')
     .option('--path-failover <on|off>', 'off: stay with the first uplink');
-  addLife(restored)
+  addCare(addLife(restored))
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
     .option('--translate <on|off>', 'off: interpret everything')
@@ -405,14 +299,15 @@ function addImages(program: Command, io: Io, platform: Platform, end: (code: num
   verb(images, 'ls', 'list the images', { isDefault: true })
     .addOption(formatOption())
     .action(async (flags: { format: Format }) => end(await listImages(io, platform, flags.format)));
-  verb(images, 'pull', "make an image from Debian's archive")
-    .argument('[image]', 'debian, or nested: a hypervisor and a guest for it (run it with --nested)', 'debian')
-    .option('-q, --quiet', 'no progress')
-    .option('--refresh', 'ask the archive for newer packages')
-    .addOption(formatOption())
-    .action(async (name: string, flags: { quiet?: boolean; refresh?: boolean; format: Format }) =>
-      end(await pullImage(io, platform, name, flags)),
-    );
+  for (const parent of [images, program])
+    verb(parent, 'pull', "make an image from Debian's archive")
+      .argument('[image]', 'debian, or nested: a hypervisor and a guest for it (run it with --nested)', 'debian')
+      .option('-q, --quiet', 'no progress')
+      .option('--refresh', 'ask the archive for newer packages')
+      .addOption(formatOption())
+      .action(async (name: string, flags: { quiet?: boolean; refresh?: boolean; format: Format }) =>
+        end(await pullImage(io, platform, name, flags)),
+      );
   verb(images, 'build', 'make a full Debian disk, with packages of your choice')
     .argument('<name>', 'what to call it')
     .option('--package <name,...>', 'packages on top of the base system', collect)
@@ -428,13 +323,6 @@ function addImages(program: Command, io: Io, platform: Platform, end: (code: num
   verb(images, 'rm', 'remove images')
     .argument('<image...>', 'which ones')
     .action(async (names: readonly string[]) => end(await removeImages(io, platform, names)));
-}
-
-/** Ours, from the package's manifest: it lies two folders above, in the sources as in what is published. */
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'));
-  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
-  return isManifest ? String(manifest.version) : 'unknown';
 }
 
 const examples = `
@@ -454,12 +342,3 @@ Examples:
   kage snapshot web later.kage --base web.kage   what changed since
   kage restore web.kage -n twin -d               in the background, under another name
   kage restore web.kage -- uname -a              one command in it`;
-
-const runExamples = `
-Examples:
-  kage run                                       Debian, to a shell
-  kage run --exec 'uname -a'                     one shell command
-  kage run -c 4 -m 2G -p 127.0.0.1:8080:80       four harts, a published port
-  kage run -kernel Image -initrd rd.cpio -append console=ttyS0
-  kage run -bios fw_jump.elf -drive file=disk.img,snapshot=on
-  kage run -s -S -kernel Image                   wait for gdb: target remote :1234`;

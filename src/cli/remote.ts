@@ -1,33 +1,10 @@
 /** Verbs on machines of other processes, through their control sockets. Each returns the exit code. */
-import { connectMachine, listMachines, type RemoteMachine } from '../host/index.ts';
+import { connectMachine, listMachines } from '../host/index.ts';
 import { joinTerminal } from './console.ts';
 import type { Io } from './io.ts';
-import { type Format, flatten, print, sizeText, table } from './output.ts';
+import { type Format, flatten, print, table } from './output.ts';
 import { exitCode, readyWithin } from './run.ts';
 import { parseEnvironment, parseWait } from './values.ts';
-
-export async function ps(io: Io, format: Format, quiet: boolean): Promise<number> {
-  const machines = await listMachines();
-  if (quiet) {
-    io.stdout.write(machines.map((one) => `${one.name}\n`).join(''));
-    return 0;
-  }
-  print(io, format, machines, () =>
-    table(
-      ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid'],
-      machines.map((one) => [
-        one.name,
-        one.state,
-        String(one.cpus),
-        sizeText(one.memoryBytes),
-        one.startedAt,
-        one.publish.join(' '),
-        String(one.pid),
-      ]),
-    ),
-  );
-  return 0;
-}
 
 export interface ExecFlags {
   readonly env?: readonly string[];
@@ -39,7 +16,7 @@ export async function exec(io: Io, name: string, argv: readonly string[], flags:
   const environment = parseEnvironment(flags.env, io.environment);
   const waitSeconds = parseWait(flags.wait);
   await using machine = await connectMachine(name);
-  await readyWithin(waitSeconds, machine.ready());
+  await readyWithin(waitSeconds, machine.ready(), io.signal);
   const { code } = await machine.exec(argv, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
@@ -49,20 +26,6 @@ export async function exec(io: Io, name: string, argv: readonly string[], flags:
     signal: io.signal,
   });
   return code;
-}
-
-/** Applies `action` to each machine in turn and prints its name, as docker does. */
-export async function each(
-  io: Io,
-  names: readonly string[],
-  action: (machine: RemoteMachine) => Promise<unknown>,
-): Promise<number> {
-  for (const name of names) {
-    await using machine = await connectMachine(name);
-    await action(machine);
-    io.stdout.write(`${name}\n`);
-  }
-  return 0;
 }
 
 export async function stats(io: Io, names: readonly string[], format: Format): Promise<number> {
@@ -78,13 +41,6 @@ export async function stats(io: Io, names: readonly string[], format: Format): P
       Object.entries(all).flatMap(([name, counters]) => flatten(counters).map((row) => [name, ...row])),
     ),
   );
-  return 0;
-}
-
-export async function logs(io: Io, name: string, follows: boolean): Promise<number> {
-  await using machine = await connectMachine(name);
-  if (follows) await machine.attach((bytes) => io.stdout.write(bytes), io.signal);
-  else io.stdout.write(await machine.consoleHistory());
   return 0;
 }
 

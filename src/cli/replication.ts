@@ -1,7 +1,12 @@
 /** `kage receive`, `replicate`, `promote`, `migrate`: a guest in two processes, and which of them runs it. */
 import { OperatorError } from '../base/errors.ts';
-import { connectMachine, launchReceiver, type ReceiveOptions, type ReplicationReport } from '../host/index.ts';
-import { startDetached } from './detach.ts';
+import {
+  connectMachine,
+  launchReceiver,
+  type ReceiveOptions,
+  type ReplicationReport,
+  startDetached,
+} from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, sizeText } from './output.ts';
 import { exitCode } from './run.ts';
@@ -47,7 +52,8 @@ export async function receive(io: Io, platform: Platform, address: string, flags
     machine: machineOptions({ ...given, agent: true }),
   };
   if (detach) {
-    io.stdout.write(`${await startDetached(platform.detachedEntry, { kind: 'receive', options }, io.signal)}\n`);
+    const standby = await startDetached(platform.program, { kind: 'receive', options }, io.signal);
+    io.stdout.write(`${standby.name}\n`);
     return 0;
   }
   const { receiver, close, name: own } = await launchReceiver(platform.receiveMachine, options);

@@ -1,21 +1,11 @@
 /**
- * From the flags of `kage run` to the machine: which image, which kernel, which disks. The image gives what the
- * flags leave open; a kernel or a firmware of one's own stands without an image, unless one is named.
+ * From the flags of `kage run` to the machine: which kernel, which disks. The image gives what the flags leave open
+ * (host/images/image-options.ts); a kernel or a firmware of one's own stands without an image, unless one is named.
  */
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
-import {
-  checkMachineName,
-  debianImageName,
-  type GuestImage,
-  isPublished,
-  isPulled,
-  type MachineOptions,
-  type NetdevOptions,
-  type WorkOptions,
-  whyItBoots,
-} from '../host/index.ts';
-import type { Platform } from './io.ts';
+import { checkMachineName, type MachineOptions, type NetdevOptions } from '../host/index.ts';
+import { agentOption, type CareFlags, careOptions } from './health-flags.ts';
 import {
   parseAia,
   parseCap,
@@ -28,11 +18,12 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVolume,
   parseVsock,
 } from './values.ts';
 
 /** As commander hands them over. */
-export interface RunFlags {
+export interface RunFlags extends CareFlags {
   readonly machine?: string;
   readonly name?: string;
   readonly cpus?: string;
@@ -48,6 +39,7 @@ export interface RunFlags {
   readonly append?: string;
   readonly bios?: string;
   readonly drive?: readonly string[];
+  readonly volume?: readonly string[];
   readonly snapshot?: boolean;
   readonly netdev?: readonly string[];
   readonly network?: string;
@@ -74,13 +66,16 @@ export interface RunFlags {
   readonly nested?: string;
   readonly combinedShadows?: string;
   readonly relay?: string;
+  readonly interruptRate?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
   readonly protectionLog?: string;
   readonly hotThreshold?: string;
-  readonly agent: boolean;
+  readonly agent?: string | boolean;
   readonly bootSnapshot?: string;
+  readonly restart?: string;
+  readonly rm?: boolean;
   readonly exec?: string;
   readonly env?: readonly string[];
   readonly workdir?: string;
@@ -90,8 +85,8 @@ export interface RunFlags {
 }
 
 /** A socket's path as any process finds it. */
-function withPath(netdev: NetdevOptions): NetdevOptions {
-  return netdev.path === undefined ? netdev : { ...netdev, path: resolve(netdev.path) };
+function withPath(netdev: NetdevOptions, base: string): NetdevOptions {
+  return netdev.path === undefined ? netdev : { ...netdev, path: resolve(base, netdev.path) };
 }
 
 /** Address space is 4 GiB: with many twins, their blocks take a part of it. */
@@ -101,13 +96,13 @@ function roomForTwins(forks: number): NonNullable<MachineOptions['room']> {
   return { partitions: forks + 1, memoryBytes: forks > ROOM.manyTwins ? ROOM.many : ROOM.few };
 }
 
-/** What the flags alone say; throws OperatorError before anything is fetched or started. */
-export function machineOptions(flags: RunFlags): MachineOptions {
+/** What the flags alone say; throws OperatorError before anything is fetched or started. `base`: of paths of sockets. */
+export function machineOptions(flags: RunFlags, base = process.cwd()): MachineOptions {
   if (flags.name !== undefined) checkMachineName(flags.name);
   const netdevs = [...(flags.netdev ?? []), ...(flags.network === undefined ? [] : [flags.network])].map(parseNetdev);
   const publish = [...(flags.publish ?? []), ...netdevs.flatMap((one) => one.publish)];
   const isOnline = netdevs.every((one) => one.network);
-  const uplinks = netdevs.flatMap(({ netdev }) => (netdev === undefined ? [] : [withPath(netdev)]));
+  const uplinks = netdevs.flatMap(({ netdev }) => (netdev === undefined ? [] : [withPath(netdev, base)]));
   const isPlain = uplinks.every(
     ({ kind, network, user, mtuBytes }) => kind === 'user' && (network ?? user ?? mtuBytes) === undefined,
   );
@@ -145,13 +140,14 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.append === undefined ? {} : { append: flags.append }),
     ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
     ...(drives.length === 0 ? {} : { drives }),
+    ...(flags.volume === undefined ? {} : { shares: flags.volume.map((value) => parseVolume(value, base)) }),
     ...(isOnline ? {} : { network: false }),
     ...(isPlain ? {} : { netdevs: uplinks }),
     ...(flags.mac === undefined ? {} : { mac: flags.mac }),
     ...(flags.failback === undefined ? {} : { failback: parseFailback(flags.failback) }),
     ...(flags.pathFailover === undefined ? {} : { pathFailover: parseSwitch(flags.pathFailover, '--path-failover') }),
     ...(publish.length === 0 ? {} : { publish }),
-    ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock) }),
+    ...(flags.vsock === undefined ? {} : { vsock: parseVsock(flags.vsock, base) }),
     ...(flags.clock === undefined ? {} : { clock: flags.clock }),
     ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0, 2 ** 32 - 1) }),
     ...(flags.gdb === undefined ? {} : { gdbPort: parseCount(flags.gdb, '--gdb', 0, 65535) }),
@@ -169,6 +165,9 @@ export function machineOptions(flags: RunFlags): MachineOptions {
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
     ...(flags.relay === undefined ? {} : { relay: parseSwitch(flags.relay, '--relay') }),
+    ...(flags.interruptRate === undefined
+      ? {}
+      : { interruptRate: parseCount(flags.interruptRate, '--interrupt-rate', 100, 10_000_000) }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
     ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),
@@ -177,55 +176,35 @@ export function machineOptions(flags: RunFlags): MachineOptions {
     ...(flags.protection === undefined ? {} : { protection: parseSwitch(flags.protection, '--protection') }),
     ...(flags.protectionLog === undefined ? {} : { protectionLog: flags.protectionLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
-    ...(flags.agent ? {} : { agent: false }),
+    ...(flags.bootSnapshot === undefined ? {} : { bootSnapshot: parseSwitch(flags.bootSnapshot, '--boot-snapshot') }),
+    ...agentOption(flags.agent),
+    ...careOptions(flags),
   };
 }
 
-/**
- * Whether the machine may start where an earlier one had booted: by default where a published kage boots an image of its
- * own making. A clone, whose code changes under the same name, does it when asked.
- */
-export function withBootSnapshot(
-  options: MachineOptions,
-  flags: Pick<RunFlags, 'bootSnapshot'>,
-  image: GuestImage | undefined,
-): MachineOptions {
-  const { bootSnapshot } = flags;
-  const asked = bootSnapshot === undefined ? undefined : parseSwitch(bootSnapshot, '--boot-snapshot');
-  const why = whyItBoots(options);
-  if (asked === true && why !== undefined)
-    throw new OperatorError('bad-usage', `--boot-snapshot on does not go with ${why}`, 'Leave one of them out');
-  const isOn = asked ?? (isPublished && image !== undefined && why === undefined);
-  return isOn ? { ...options, bootSnapshot: true } : options;
-}
+/** A disk that a server exports (docs/disks.md). */
+const SERVER = /^nbds?(\+unix)?:/;
 
-/** The image that a run needs, if any: fetched where it is Debian's, else it must be there. */
-export async function imageFor(
-  named: string | undefined,
-  options: MachineOptions,
-  platform: Platform,
-  work: WorkOptions,
-): Promise<GuestImage | undefined> {
-  if (named === undefined && (options.kernel !== undefined || options.bios !== undefined)) return undefined;
-  const name = named ?? debianImageName;
-  if (isPulled(name)) return await platform.images.pull(name, work);
-  const image = await platform.images.find(name);
-  if (image !== undefined) return image;
-  const fix = 'See "kage images" for those that are; put -- before the guest\'s command';
-  throw new OperatorError('image-not-found', `there is no image ${name}`, fix);
-}
-
-/** The image's kernel, initrd and disk where the flags name none; its command line, with --append behind it. */
-export function withImage(options: MachineOptions, image: GuestImage | undefined): MachineOptions {
-  if (image === undefined) return options;
-  const usesItsKernel = options.kernel === undefined;
-  const append = [usesItsKernel ? image.commandLine : '', options.append ?? ''].filter((part) => part !== '').join(' ');
-  const disk = image.disk === undefined ? [] : [{ file: image.disk, overlay: true }];
+/** Files as any process finds them: the machine's has a folder of its own. */
+export function withPaths<O extends MachineOptions>(options: O, base = process.cwd()): O {
+  const { kernel, initrd, bios, protectionLog, trapLog, drives, shares } = options;
+  const at = (path: string): string => resolve(base, path);
   return {
     ...options,
-    kernel: options.kernel ?? image.kernel,
-    initrd: options.initrd ?? image.initrd,
-    ...(append === '' ? {} : { append }),
-    drives: [...disk, ...(options.drives ?? [])],
+    ...(kernel === undefined ? {} : { kernel: at(kernel) }),
+    ...(initrd === undefined ? {} : { initrd: at(initrd) }),
+    ...(bios === undefined || bios === 'none' ? {} : { bios: at(bios) }),
+    ...(protectionLog === undefined ? {} : { protectionLog: at(protectionLog) }),
+    ...(trapLog === undefined ? {} : { trapLog: at(trapLog) }),
+    ...(shares === undefined ? {} : { shares: shares.map((share) => ({ ...share, host: at(share.host) })) }),
+    ...(drives === undefined
+      ? {}
+      : {
+          drives: drives.map((drive) => ({
+            ...drive,
+            file: SERVER.test(drive.file) ? drive.file : at(drive.file),
+            ...(typeof drive.overlay === 'string' ? { overlay: at(drive.overlay) } : {}),
+          })),
+        }),
   };
 }

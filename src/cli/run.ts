@@ -3,13 +3,21 @@
  * a process of its own. However it ends, nothing of it is left.
  */
 import { HostError, OperatorError } from '../base/errors.ts';
-import { type ExitStatus, keepsWrites, launchMachine, type MachineHandle, type MachineOptions } from '../host/index.ts';
+import {
+  type ExitStatus,
+  endAfterCommand,
+  imageFor,
+  launchMachine,
+  type MachineHandle,
+  type MachineOptions,
+  withBootSnapshot,
+  withImage,
+} from '../host/index.ts';
 import { joinTerminal } from './console.ts';
-import { startDetached } from './detach.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
-import { imageFor, machineOptions, type RunFlags, withBootSnapshot, withImage } from './run-options.ts';
-import { parseEnvironment, parseWait } from './values.ts';
+import { machineOptions, type RunFlags, withPaths } from './run-options.ts';
+import { parseEnvironment, parseRestart, parseWait } from './values.ts';
 
 /** Runs to the end and returns the exit code. `command`: what stood behind `--`. */
 export async function run(
@@ -24,35 +32,67 @@ export async function run(
   const environment = parseEnvironment(flags.env, io.environment);
   const waitSeconds = parseWait(flags.wait);
   const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform, { progress: progress.show, signal: io.signal }).finally(() =>
-    progress.finish(),
+  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
+    () => progress.finish(),
   );
-  const options = withBootSnapshot(withImage(asked, found), flags, found);
+  // Of one in the background its declaration is kept, which names the image; what that gives is found at each start.
+  if (flags.detach) return await declare(io, platform, found?.name, asked, flags, { start: true });
+  const options = withBootSnapshot(withImage(asked, found), found);
   return await live(
     io,
     flags,
     argv,
     { environment, waitSeconds },
     {
-      startDetached: () => startDetached(platform.detachedEntry, { kind: 'start', options }, io.signal),
       launch: () => launchMachine(platform.createMachine, options),
-      drives: () => options.drives,
+      keeps: () => options,
     },
   );
 }
 
-/** What of its flags a machine's life in this process needs. */
-export type LifeFlags = Pick<RunFlags, 'detach' | 'quiet' | 'workdir'>;
-
-export interface Birth {
-  /** In a process of its own; its name. */
-  startDetached(): Promise<string>;
-  launch(): Promise<MachineHandle>;
-  /** Its disks; asked when a command is to run. */
-  drives(): MachineOptions['drives'];
+/** `kage create`: a partition that is there, and does not run. */
+export async function create(
+  io: Io,
+  platform: Platform,
+  image: string | undefined,
+  flags: RunFlags,
+  command: readonly string[],
+): Promise<number> {
+  if (command.length > 0)
+    throw new OperatorError('bad-usage', 'a partition holds no command', 'Use "kage exec" when it has started');
+  const asked = machineOptions(flags);
+  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
+  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
+    () => progress.finish(),
+  );
+  return await declare(io, platform, found?.name, asked, flags, { start: false });
 }
 
-/** From a machine's start to its end: in the background, with its console on the terminal, or for one command. */
+async function declare(
+  io: Io,
+  platform: Platform,
+  image: string | undefined,
+  options: MachineOptions,
+  flags: Pick<RunFlags, 'name' | 'restart' | 'rm' | 'quiet'>,
+  { start }: { readonly start: boolean },
+): Promise<number> {
+  const { createPartition } = await import('./partition-api.ts');
+  const { name, restart, rm = false, quiet = false } = flags;
+  const restartPolicy = restart === undefined ? undefined : parseRestart(restart);
+  const given = { name, image, options: withPaths(options), restartPolicy, removeAtEnd: rm, start };
+  return await createPartition(io, platform, given, quiet);
+}
+
+/** What of its flags a machine's life in this process needs. */
+export type LifeFlags = Pick<RunFlags, 'quiet' | 'workdir'>;
+
+export interface Birth {
+  launch(): Promise<MachineHandle>;
+  /** Where what it writes may be kept; asked when a command is to run. */
+  keeps(): Pick<MachineOptions, 'drives' | 'shares'>;
+}
+
+/** From a machine's start to its end: with its console on the terminal, or for one command. */
 export async function live(
   io: Io,
   flags: LifeFlags,
@@ -60,26 +100,24 @@ export async function live(
   { environment, waitSeconds }: { environment: Record<string, string>; waitSeconds: number | undefined },
   birth: Birth,
 ): Promise<number> {
-  if (flags.detach) {
-    io.stdout.write(`${await birth.startDetached()}\n`);
-    return 0;
-  }
-  const drives = argv === undefined ? undefined : birth.drives();
+  const keeps = argv === undefined ? {} : birth.keeps();
   await using machine = await birth.launch();
   const onAbort = (): void => void machine.kill();
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
-  return await runCommand(io, machine, argv, drives, waitSeconds, {
+  return await runCommand(io, machine, argv, keeps, waitSeconds, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
   });
 }
 
 export function commandOf(
-  flags: Pick<RunFlags, 'exec' | 'detach'>,
+  flags: Pick<RunFlags, 'exec' | 'detach'> & Pick<RunFlags, 'restart'>,
   command: readonly string[],
 ): readonly string[] | undefined {
+  if (flags.restart !== undefined && flags.restart !== 'no' && !flags.detach)
+    throw new OperatorError('bad-usage', 'a machine of this terminal ends with it', 'Add -d, or leave out --restart');
   if (flags.exec !== undefined && command.length > 0) {
     throw new OperatorError('bad-usage', '--exec and a command behind -- are two commands', 'Give one of them');
   }
@@ -119,7 +157,7 @@ async function runCommand(
   io: Io,
   machine: MachineHandle,
   argv: readonly string[],
-  drives: MachineOptions['drives'],
+  keeps: ReturnType<Birth['keeps']>,
   waitSeconds: number | undefined,
   where: { environment: Record<string, string>; workingFolder?: string },
 ): Promise<number> {
@@ -129,7 +167,7 @@ async function runCommand(
     throw new OperatorError('machine-ended', 'the machine ended before the command did', fix);
   });
   gone.catch(() => {}); // the race below tells
-  const done = readyWithin(waitSeconds, machine.ready(io.signal)).then(() =>
+  const done = readyWithin(waitSeconds, machine.ready(io.signal), io.signal).then(() =>
     machine.exec(argv, {
       ...where,
       stdin: io.stdin,
@@ -140,13 +178,16 @@ async function runCommand(
   );
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
-  // Disks that outlive the machine want their file systems closed; all else may just go.
-  await (keepsWrites(drives) ? machine.stop() : machine.kill());
+  await endAfterCommand(machine, keeps);
   return code;
 }
 
-/** Waits for the guest's agent, for so long; throws `agent-not-ready` after that. */
-export async function readyWithin(seconds: number | undefined, ready: Promise<void>): Promise<void> {
+/** Waits for the guest's agent, for so long; throws `agent-not-ready` after that. Told to end, it waits no more. */
+export async function readyWithin(
+  seconds: number | undefined,
+  ready: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const late = Promise.withResolvers<void>();
   const timer =
     seconds === undefined
@@ -156,7 +197,14 @@ export async function readyWithin(seconds: number | undefined, ready: Promise<vo
           const message = `the guest's agent did not answer within ${seconds} s`;
           late.reject(new OperatorError('agent-not-ready', message, fix));
         }, seconds * 1000);
-  await Promise.race([ready, late.promise]).finally(() => clearTimeout(timer));
+  const onAbort = (): void => late.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  ready.catch(() => {}); // whoever is late has been told
+  await Promise.race([ready, late.promise]).finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  });
 }
 
 /** The exit code of a machine that ended; throws where the platform failed. */

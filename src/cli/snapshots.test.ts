@@ -22,7 +22,7 @@ describe('snapshots', () => {
     assert.deepEqual(full, { code: 125, stdout: '', stderr: 'kage: the disk is full. Make room.\n' });
     assert.equal((await kage(['snapshot', 'web', '/tmp/web.kage', '--stop'])).code, 0);
     assert.equal((await kage(['ps', '-q'])).stdout, '');
-    assert.match((await kage(['snapshot', 'web', '/tmp/web.kage'])).stderr, /^kage: No machine named web is running/);
+    assert.match((await kage(['snapshot', 'web', '/tmp/web.kage'])).stderr, /^kage: The partition web does not run/);
   });
 
   test('restored: in the background, or with its console here', async () => {

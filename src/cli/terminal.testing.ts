@@ -91,7 +91,7 @@ export function fakePlatform(): {
           closed.push(image.name);
         },
       }),
-      detachedEntry: new URL('./detached-fake.testing.ts', import.meta.url),
+      program: { entry: new URL('./detached-fake.testing.ts', import.meta.url), flags: [], environment: {} },
       images: {
         pull: async (name, { progress }) => {
           progress?.({ step: 'fetching the kernel', done: 1, total: 4 });
@@ -125,21 +125,24 @@ export async function kage(
   return { code, stdout: terminal.printed, stderr: terminal.complained };
 }
 
-/** Tests of a file have a runtime folder of their own, which is empty behind each. */
-export function ownRuntimeFolder(): void {
+/** Tests of a file have folders of their own for sockets and for state; that of sockets is empty behind each. */
+export function ownRuntimeFolder({ isEmptyBehindEach = true } = {}): void {
   const folder = mkdtempSync(join(tmpdir(), 'kagemusha-cli-'));
-  const outer = process.env['XDG_RUNTIME_DIR'];
+  const state = mkdtempSync(join(tmpdir(), 'kagemusha-state-'));
+  const outer = { XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], XDG_STATE_HOME: process.env['XDG_STATE_HOME'] };
   before(() => {
-    process.env['XDG_RUNTIME_DIR'] = folder;
+    Object.assign(process.env, { XDG_RUNTIME_DIR: folder, XDG_STATE_HOME: state });
   });
   after(() => {
-    if (outer === undefined) delete process.env['XDG_RUNTIME_DIR'];
-    else process.env['XDG_RUNTIME_DIR'] = outer;
-    rmSync(folder, { recursive: true, force: true });
+    for (const [name, value] of Object.entries(outer))
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    for (const path of [folder, state]) rmSync(path, { recursive: true, force: true });
   });
-  afterEach(async () => {
-    await until(() => readdirSync(folder).flatMap((name) => readdirSync(join(folder, name))).length === 0);
-  });
+  if (isEmptyBehindEach)
+    afterEach(async () => {
+      await until(() => readdirSync(folder).flatMap((name) => readdirSync(join(folder, name))).length === 0);
+    });
 }
 
 export async function until(condition: () => boolean): Promise<void> {

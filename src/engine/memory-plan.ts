@@ -159,6 +159,8 @@ export const headerLayout = struct('header', {
   sitesDemoted: 'u32',
   promotionBytes: 'u32',
   promotionPeak: 'u32',
+  /** Which sensitive instructions are promoted from now on (translator/promotion-mode.ts); 0: as the machine was made. */
+  promotionMode: 'u32',
   /** 1: there was no room for a region, so that all code is to be dropped. */
   regionsFull: 'u32',
   /** Moves when code was queued for a thread that translates: where that one waits (translator/hot-queue.ts). */

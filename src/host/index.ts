@@ -1,16 +1,40 @@
 /** The door of the host: machines in this process, their control sockets, guest images. */
 export {
+  type AgentEvent,
+  type AgentReport,
+  checkHealthOptions,
+  type HealthCheck,
+  type HealthOptions,
+  type HealthReport,
+  type HeartbeatReport,
+  type Installation,
+  installAgent,
+  uninstallAgent,
+} from './agent/index.ts';
+export {
   ControlServer,
   checkMachineName,
   connectMachine,
+  type DetachedMachine,
+  type DetachedProgram,
+  type DetachedStart,
+  daemonSocketName,
+  type ExitRecord,
+  followLog,
+  isAlive,
   launchMachine,
   launchReceiver,
   launchRestored,
   listMachines,
+  liveNames,
+  ownDetachedMachine,
   RemoteMachine,
+  readExitRecord,
+  readLogTail,
   runtimeFolder,
+  startDetached,
 } from './control/index.ts';
-export type { Progress, ProgressListener, WorkOptions } from './debian/index.ts';
+export { type Progress, type ProgressListener, type WorkOptions, withLock } from './debian/index.ts';
 export { type DemoOptions, type DemoServer, demoPort, startDemo } from './demo/index.ts';
 export {
   type BootPlan,
@@ -20,6 +44,8 @@ export {
   findImage,
   type GuestImage,
   type ImageManifest,
+  type Images,
+  imageFor,
   isPulled,
   listImages,
   type PulledName,
@@ -29,8 +55,12 @@ export {
   pullImage,
   pullNestedImage,
   removeImage,
+  withBootSnapshot,
+  withImage,
 } from './images/index.ts';
 export {
+  type AgentChoice,
+  absoluteDrive,
   type BalloonReport,
   type CaptureOptions,
   type CodeExplanation,
@@ -41,6 +71,7 @@ export {
   type ExecOptions,
   type ExecResult,
   type ExitStatus,
+  endAfterCommand,
   type ForkOptions,
   type HotRegion,
   keepsWrites,
@@ -72,12 +103,15 @@ export {
   type RestoreOptions,
   receiveMachine,
   restoreMachine,
+  type ShareOptions,
   type SlotAction,
   type SnapshotOptions,
   type SnapshotResult,
+  type Switches,
   type Violation,
   type VsockOptions,
 } from './machine/index.ts';
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { createQcow2, type NewQcow2 } from './storage/index.ts';

@@ -26,6 +26,8 @@ const stopKinds: readonly Stop['kind'][] = ['breakpoint', 'step', 'interrupt'];
 export class World {
   readonly block: WorldBlock;
   readonly vcpus: readonly Vcpu[];
+  /** On the I/O thread: what it does where it rings itself, as it need not be woken. */
+  onOwnRing: (() => void) | undefined;
   readonly #words: Int32Array;
   readonly #at: number;
 
@@ -36,7 +38,7 @@ export class World {
     this.#at = at;
   }
 
-  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped' | 'hurries'): number {
+  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped' | 'hurries' | 'servesApart'): number {
     return (this.#at + worldBlock.offset[field]) / 4;
   }
 
@@ -70,6 +72,15 @@ export class World {
   /** Slices are short from now on, so that all stand still soon after a hold; until it is taken back. */
   set hurries(hurries: boolean) {
     Atomics.store(this.#words, this.#index('hurries'), hurries ? 1 : 0);
+  }
+
+  /** Requests are done by the I/O thread alone, not by the threads of vCPUs that make them: where their order counts. */
+  set servesApart(apart: boolean) {
+    Atomics.store(this.#words, this.#index('servesApart'), apart ? 1 : 0);
+  }
+
+  get servesApart(): boolean {
+    return Atomics.load(this.#words, this.#index('servesApart')) === 1;
   }
 
   get hurries(): boolean {
@@ -116,7 +127,9 @@ export class World {
   /** Marks a device for service and wakes the I/O thread if it does not know yet. */
   ring(device: number): void {
     const bit = 1 << device;
-    if ((Atomics.or(this.#words, this.#index('doorbells'), bit) & bit) === 0) this.ringIo();
+    if ((Atomics.or(this.#words, this.#index('doorbells'), bit) & bit) !== 0) return;
+    if (this.onOwnRing === undefined) this.ringIo();
+    else this.onOwnRing();
   }
 
   takeDoorbells(): number {

@@ -14,7 +14,7 @@ import {
   shadowStats,
 } from '../engine/index.ts';
 import { EXIT_KINDS, type Vcpu } from '../hypervisor/index.ts';
-import { ModuleLog } from '../translator/index.ts';
+import { ModuleLog, type PromotionMode, promotionMode } from '../translator/index.ts';
 import type { Board } from './board.ts';
 import type { FabricStats } from './interrupts/index.ts';
 import { type NestedStats, nestedStats } from './nested-stats.ts';
@@ -52,6 +52,8 @@ export interface OverlayStats extends OverlayCounters {
 
 /** Sensitive instructions and what became of them (docs/mechanisms/promotion.md). */
 export interface PromotionStats {
+  /** Which of them are promoted, at the moment. */
+  readonly mode: PromotionMode;
   /** Sites promoted and demoted so far; bytes of promotion code now, and at most so far. */
   readonly promoted: number;
   readonly demoted: number;
@@ -179,13 +181,14 @@ function protectionStats(board: Board): ProtectionStats {
   return { changes, rules: rules.length, tables, domains: violations };
 }
 
-function promotionStats({ memory, vcpus }: Board): PromotionStats {
+function promotionStats({ memory, vcpus, config }: Board): PromotionStats {
   const { header, u32 } = memory;
   const sum = (of: (vcpu: Vcpu) => number): number => vcpus.reduce((all, vcpu) => all + of(vcpu), 0);
   let executions = 0;
   for (let number = 1; number < Math.min(header.siteNext, SITES); number++)
     executions += u32[(PLAN.sites + number * SITE_BYTES) / 4] ?? 0;
   return {
+    mode: config.translation === undefined ? 'off' : promotionMode(memory, config.translation.promotion),
     promoted: header.sitesPromoted,
     demoted: header.sitesDemoted,
     bytes: header.promotionBytes,

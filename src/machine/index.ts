@@ -59,6 +59,7 @@ export {
 } from './protection-report.ts';
 export { bareSlot, slotLayout } from './slots.ts';
 export * from './snapshot/index.ts';
+export { PROMOTION_MODES, type Switches, switchesOf, throwSwitches } from './switches.ts';
 export { runTranslation, type TranslationThreadPorts } from './translation-thread.ts';
 export { type LoggedBoard, TrapLog, type TrappedExecution, trapLine } from './trap-log.ts';
 export { TurnLoop, type TurnParts } from './turn-loop.ts';

@@ -13,6 +13,7 @@ export type { CodeDecoders } from './instruction.ts';
 export { ModuleLog } from './module-log.ts';
 export { DEFAULT_TRANSLATION, type PromotionMode, type RegionLimits, type TranslatorOptions } from './options.ts';
 export { siteAt } from './promotion.ts';
+export { promotionMode, setPromotionMode } from './promotion-mode.ts';
 export type { GuestCode } from './region-maker.ts';
 export { type RegionText, regionText } from './region-text.ts';
 export { TranslationService } from './translation-service.ts';

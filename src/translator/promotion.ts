@@ -26,6 +26,7 @@ import {
   type VcpuState,
 } from '../engine/index.ts';
 import type { PromotionMode } from './options.ts';
+import { promotionMode } from './promotion-mode.ts';
 
 interface Site {
   readonly number: number;
@@ -51,7 +52,8 @@ const PATIENT_SWEEPS = 2;
 const MOST_THRESHOLD = 65_535;
 
 export class Promotion {
-  readonly mode: PromotionMode;
+  readonly #made: PromotionMode;
+  #swept: PromotionMode;
   readonly #memory: MachineMemory;
   readonly #limitBytes: number;
   readonly #sites = new Map<number, Site>();
@@ -59,11 +61,21 @@ export class Promotion {
   readonly #free: number[] = [];
   #regionNs = REGION_NS;
 
-  /** `limitBytes`: of promotion code at a time, where more sites are demoted. */
-  constructor(memory: MachineMemory, mode: PromotionMode, limitBytes: number) {
+  /** `made`: what the machine was made with; `limitBytes`: of promotion code at a time, where more sites are demoted. */
+  constructor(memory: MachineMemory, made: PromotionMode, limitBytes: number) {
     this.#memory = memory;
-    this.mode = mode;
+    this.#made = made;
+    this.#swept = made;
     this.#limitBytes = limitBytes;
+  }
+
+  get mode(): PromotionMode {
+    return promotionMode(this.#memory, this.#made);
+  }
+
+  /** The mode was changed, and vCPUs and sites are still as they were with another. */
+  get isDue(): boolean {
+    return this.mode !== this.#swept;
   }
 
   /** What a region cost to make. */
@@ -93,10 +105,22 @@ export class Promotion {
     for (const number of sites) this.#byNumber.get(number)?.regions.add(region);
   }
 
-  /** Now and then, as the vCPUs execute: demotes what cooled down. The regions with it, which are to be dropped. */
+  /**
+   * Now and then, as the vCPUs execute, and when the mode was changed: demotes what cooled down, or everything. The regions
+   * with it, which are to be dropped.
+   */
   sweep(states: readonly VcpuState[]): readonly number[] {
-    if (this.mode === 'off') return [];
-    for (const state of states) setSiteThresholds(state, this.mode, this.#regionNs);
+    const { mode } = this;
+    if (mode === 'off' && !this.isDue) return [];
+    this.#swept = mode;
+    for (const state of states) setSiteThresholds(state, mode, this.#regionNs);
+    const demoted: Site[] = mode === 'off' ? [...this.#sites.values()] : this.#cooled();
+    for (const site of demoted) this.#demote(site);
+    return demoted.flatMap((site) => [...site.regions]);
+  }
+
+  /** Sites with few executions lately; and, over the budget, the colder half of the others. */
+  #cooled(): Site[] {
     const demoted: Site[] = [];
     const rates: { site: Site; executed: number }[] = [];
     for (const site of this.#sites.values()) {
@@ -106,13 +130,11 @@ export class Promotion {
       if (site.cold >= PATIENT_SWEEPS) demoted.push(site);
       else rates.push({ site, executed });
     }
-    // Over budget: the colder half goes.
     if (this.#memory.header.promotionBytes > this.#limitBytes) {
       rates.sort((a, b) => a.executed - b.executed);
       for (const { site } of rates.slice(0, Math.ceil(rates.length / 2))) demoted.push(site);
     }
-    for (const site of demoted) this.#demote(site);
-    return demoted.flatMap((site) => [...site.regions]);
+    return demoted;
   }
 
   /** All code was dropped. */

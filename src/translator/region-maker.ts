@@ -150,7 +150,7 @@ export class RegionMaker {
   sweep(states: readonly VcpuState[], { log }: ModuleTable): void {
     let steps = 0n;
     for (const state of states) if (state.steps > steps) steps = state.steps;
-    if (steps < this.#nextSweep) return;
+    if (steps < this.#nextSweep && !this.#promotion.isDue) return;
     this.#nextSweep = steps + SWEEP_STEPS;
     // Under the lock code is not dropped, and sites stay what they were made for.
     withLock(this.#memory.i32, 'sourceLock', () => this.#sweep(states, log));

@@ -12,6 +12,7 @@ import { type HotCode, HotQueue, ringHotBell } from './hot-queue.ts';
 import { ModuleTable } from './module-table.ts';
 import { DEFAULT_TRANSLATION, SWEEP_STEPS, type TranslatorOptions } from './options.ts';
 import { setSiteThresholds } from './promotion.ts';
+import { promotionMode } from './promotion-mode.ts';
 import { type FoundRegion, type GuestCode, RegionMaker } from './region-maker.ts';
 
 export interface Translator {
@@ -31,10 +32,10 @@ function firstArrivals(memory: MachineMemory, options: TranslatorOptions): First
   return options.threshold === 1 ? new FirstArrivals(memory, options.secondThreshold) : undefined;
 }
 
-function setThresholds(state: VcpuState, options: TranslatorOptions): void {
+function setThresholds(memory: MachineMemory, state: VcpuState, options: TranslatorOptions): void {
   state.hotThreshold = options.threshold;
   state.hotterThreshold = options.secondThreshold;
-  setSiteThresholds(state, options.promotion);
+  setSiteThresholds(state, promotionMode(memory, options.promotion));
 }
 
 /** What a vCPU was told of, if its fetch buffer knows the place, and it is to be translated now. */
@@ -79,7 +80,7 @@ export class LocalTranslator implements Translator {
   }
 
   start(state: VcpuState): void {
-    setThresholds(state, this.#options);
+    setThresholds(this.#memory, state, this.#options);
     this.#states.push(state);
   }
 
@@ -136,7 +137,7 @@ export class RemoteTranslator implements Translator {
   }
 
   start(state: VcpuState): void {
-    setThresholds(state, this.#options);
+    setThresholds(this.#memory, state, this.#options);
     this.#queues.set(state, new HotQueue(state));
   }
 

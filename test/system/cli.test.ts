@@ -17,8 +17,12 @@ import { debianImage } from './guest.testing.ts';
 
 const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const folder = mkdtempSync(join(tmpdir(), 'kage-cli-'));
-const [runtime, temporary] = [join(folder, 'run'), join(folder, 'tmp')];
-for (const path of [runtime, temporary]) mkdirSync(path, { mode: 0o700 });
+const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(folder, name)) as [
+  string,
+  string,
+  string,
+];
+for (const path of [runtime, state, temporary]) mkdirSync(path, { mode: 0o700 });
 
 const started: ChildProcess[] = [];
 after(() => {
@@ -35,7 +39,13 @@ interface Said {
 /** `kage ARGS`, without a terminal; `input` is its stdin. */
 async function kage(args: readonly string[], input = ''): Promise<Said> {
   const child = spawn(process.execPath, [entry, ...args], {
-    env: { ...process.env, XDG_RUNTIME_DIR: runtime, TMPDIR: temporary, NODE_TEST_CONTEXT: undefined },
+    env: {
+      ...process.env,
+      XDG_RUNTIME_DIR: runtime,
+      XDG_STATE_HOME: state,
+      TMPDIR: temporary,
+      NODE_TEST_CONTEXT: undefined,
+    },
     timeout: 180_000,
   });
   started.push(child);
@@ -109,7 +119,7 @@ describe('kage run', requires('apt'), () => {
 describe('a machine in the background', requires('apt'), () => {
   // Of a test that fails nothing stays, either: those behind it would find it.
   afterEach(async () => {
-    await kage(['kill', 'x']);
+    await kage(['rm', '-f', 'x']);
     await nothingIsLeft();
   });
 

@@ -102,6 +102,11 @@ export class ClientSession {
       return {};
     },
     violations: async (machine, { most }) => ({ violations: await machine.violations(most) }),
+    switches: async (machine) => await machine.switches(),
+    setSwitches: async (machine, change) => {
+      await machine.setSwitches(change);
+      return {};
+    },
     balloon: async (machine) => await machine.balloon(),
     setBalloon: async (machine, { memoryBytes }) => {
       await machine.setBalloon(memoryBytes);
@@ -123,6 +128,13 @@ export class ClientSession {
       await machine.ready(this.#left.signal);
       return {};
     },
+    heartbeat: async (machine, params) => {
+      await machine.setHeartbeat(params.intervalMs);
+      return {};
+    },
+    agentEvents: async (machine, { since, waitMs }) => ({
+      events: await machine.agentEvents(since, waitMs, this.#left.signal),
+    }),
     pause: async (machine) => {
       await machine.pause();
       return {};

@@ -7,6 +7,7 @@ import { OperatorError } from '../../base/errors.ts';
 import { NetworkPaths } from '../../network/index.ts';
 import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
+  AgentEvent,
   BalloonReport,
   CaptureOptions,
   CodeExplanation,
@@ -37,6 +38,7 @@ import type {
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
+  Switches,
   Violation,
   WarmOptions,
   WriteRate,
@@ -53,6 +55,8 @@ export class FakeMachine implements MachineHandle {
   readonly options: MachineOptions;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
+  /** Commands, in order. */
+  readonly ran: (readonly string[])[] = [];
   balloonTarget = 1 << 29;
   hasCard = true;
   readonly typed: Uint8Array[] = [];
@@ -73,6 +77,9 @@ export class FakeMachine implements MachineHandle {
     this.exited.then(() => {
       this.#state = 'ended';
     });
+    // One that is told to ends soon after it has begun.
+    const [, code] = /ends=(\d+)/.exec(options.append ?? '') ?? [];
+    if (code !== undefined) setTimeout(() => this.end({ reason: 'failure', code: Number(code) }), 20);
   }
 
   get info(): MachineInfo {
@@ -84,6 +91,10 @@ export class FakeMachine implements MachineHandle {
       memoryBytes: this.options.memoryBytes ?? 512 << 20,
       startedAt: '2026-01-01T00:00:00.000Z',
       publish: this.options.publish ?? [],
+      ...(this.options.health === undefined
+        ? {}
+        : { health: { status: 'healthy', failingStreak: 0, log: [fakeCheck] } }),
+      agent: { kind: 'kagemusha', version: '1', heartbeat: { state: 'off', intervalMs: 0, heard: 0, missed: 0 } },
     };
   }
 
@@ -96,11 +107,22 @@ export class FakeMachine implements MachineHandle {
     return this.#history.bytes();
   }
 
+  #promotion: NonNullable<Switches['promotion']> = 'auto';
+
+  async switches(): Promise<Switches> {
+    return { promotion: this.#promotion };
+  }
+
+  async setSwitches({ promotion = this.#promotion }: Switches): Promise<void> {
+    this.#promotion = promotion;
+  }
+
   async snapshot(file: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
     this.calls.push(`snapshot ${file} ${JSON.stringify(options)}`);
     if (file.endsWith('.full')) throw new OperatorError('snapshot-not-written', 'the disk is full', 'Make room');
     if (options.stop) await this.kill();
-    return { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+    const result = { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+    return options.quiesce ? { ...result, quiesced: { count: 2, left: 1 } } : result;
   }
 
   /** What the guest prints. */
@@ -113,6 +135,8 @@ export class FakeMachine implements MachineHandle {
     this.typed.push(bytes);
     this.say(Buffer.from(bytes).toString());
     if (Buffer.from(bytes).includes('poweroff')) this.end({ reason: 'poweroff', code: 0 });
+    const [, code] = /fail (\d+)/.exec(Buffer.from(bytes).toString()) ?? [];
+    if (code !== undefined) this.end({ reason: 'failure', code: Number(code) });
   }
 
   /** Never, where it has no agent. */
@@ -121,6 +145,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    this.ran.push(argv);
     const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
     const out = (bytes: Uint8Array): unknown =>
       options.onStdout ? options.onStdout(bytes) : collected.stdout.push(bytes);
@@ -168,6 +193,16 @@ export class FakeMachine implements MachineHandle {
     return this.paths.capture(options, write);
   }
 
+  async setHeartbeat(intervalMs: number): Promise<void> {
+    this.calls.push(`heartbeat ${intervalMs}`);
+  }
+
+  /** Its agent answered, and it was found to be well. */
+  async agentEvents(since = 0, waitMs = 0): Promise<readonly AgentEvent[]> {
+    this.calls.push(`agentEvents ${since} ${waitMs}`);
+    return fakeEvents.filter(({ number }) => number > since);
+  }
+
   async pause(): Promise<void> {
     this.calls.push('pause');
     this.#state = 'paused';
@@ -191,7 +226,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async stats(): Promise<{ [name: string]: unknown }> {
-    return { vcpus: [{ instructions: 42, exits: { mmio: 7 } }] };
+    return { vcpus: [{ id: 0, instructions: 42, translated: 30, exits: { mmio: 7 } }] };
   }
 
   /** Of hart 0 alone, which stands at 0x80200000: a loop there is translated, nothing else is mapped. */
@@ -380,6 +415,13 @@ function fakePaths(name: string): NetworkPaths {
   paths.addInterface({ name: `${name}/net0`, mac: 0x525400123456, uplinks: ['lan0', 'lan1'] }, link);
   return paths;
 }
+
+const at = '2026-01-01T00:00:00.000Z';
+const fakeCheck = { start: at, end: at, exitCode: 0, output: 'well\n' } as const;
+const fakeEvents: readonly AgentEvent[] = [
+  { number: 1, at, kind: 'agent', from: 'none', to: 'kagemusha' },
+  { number: 2, at, kind: 'health', from: 'starting', to: 'healthy' },
+];
 
 const fakeRegion = { at: '0x80200000', number: 3, instructions: 2, entered: 12, module: 1 };
 

@@ -15,14 +15,18 @@ import type {
 import { inspectSnapshot } from '../snapshots/index.ts';
 import { ControlServer } from './server.ts';
 
+/** Told of the machine before anybody else can reach it. */
+export type Made = (machine: MachineHandle) => void;
+
 export async function launchMachine(
   create: CreateMachine,
   options: MachineOptions,
   folder?: string,
+  made?: Made,
 ): Promise<MachineHandle> {
   const name = options.name ?? `kage-${randomBytes(3).toString('hex')}`;
   const another: Launch = (make, given) => launchMachine(make, given, folder);
-  return await launch(name, () => create({ ...options, name }, another), folder);
+  return await launch(name, () => create({ ...options, name }, another), folder, made);
 }
 
 /** The same with a machine that is made of a snapshot: by the name that it had, unless another is given. */
@@ -31,9 +35,10 @@ export async function launchRestored(
   file: string,
   options: RestoreOptions,
   folder?: string,
+  made?: Made,
 ): Promise<MachineHandle> {
   const name = options.name ?? inspectSnapshot(file).name;
-  return await launch(name, () => restore(file, { ...options, name }), folder);
+  return await launch(name, () => restore(file, { ...options, name }), folder, made);
 }
 
 /** A machine that stands by, under a name of its own: what waits for its guest; it is served as any other once that runs. */
@@ -77,10 +82,12 @@ async function launch(
   name: string,
   make: () => Promise<MachineHandle>,
   folder: string | undefined,
+  made: Made | undefined,
 ): Promise<MachineHandle> {
   const server = await ControlServer.claim(name, folder);
   try {
     const machine = await make();
+    made?.(machine);
     server.serve(machine);
     return machine;
   } catch (error) {

@@ -10,7 +10,9 @@
  * Input is a request, answered when the guest has taken it: so a client cannot fill this process's memory.
  * The version is raised when something that was said before changes its meaning; additions do not raise it.
  */
-import type { ExitStatus, MachineInfo } from '../machine/machine-api.ts';
+import { PROMOTION_MODES } from '../../machine/index.ts';
+import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.ts';
+import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
 import { netChange, netEvents, netReport } from './network-shape.ts';
@@ -63,7 +65,11 @@ const machineInfo: Shape<MachineInfo> = record({
   image: optional(text()),
   publish: listOf(text(256), 1024),
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
+  agent: optional(agentReport),
+  health: optional(healthReport),
 });
+
+const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
 
 /** Requests of the client: the shapes of their parameters and of their results. */
 export const requests = {
@@ -80,6 +86,9 @@ export const requests = {
   protection: { params: nothing, result: protectionReport },
   protect: { params: protectionChange, result: nothing },
   violations: { params: mostViolations, result: violations },
+  /** Switches that can be thrown while it runs: as they stand; those to throw. */
+  switches: { params: nothing, result: switches },
+  setSwitches: { params: switches, result: nothing },
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
@@ -96,6 +105,9 @@ export const requests = {
     result: nothing,
   },
   ready: { params: nothing, result: nothing },
+  /** The guest's heart beats at this interval from now on (0: not at all); what happened as its agent tells. */
+  heartbeat: { params: record({ intervalMs }), result: nothing },
+  agentEvents: { params: agentEventsQuery, result: agentEvents },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },
   stop: { params: record({ graceMs: optional(integer(0, 3_600_000)) }), result: exitStatus },
@@ -128,6 +140,7 @@ export const requests = {
       weight: optional(integer(2, 262_144)),
       cap: optional(number(0, 32)),
       pin: optional(listOf(integer(0, 31), 32)),
+      quiesce: optional(truth),
     }),
     result: record({ name: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) }),
   },
@@ -146,13 +159,22 @@ export const requests = {
   migrate: { params: migrateOptions, result: migrationResult },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
   snapshot: {
-    params: record({ file: text(), base: optional(text()), stop: optional(truth), compress: optional(truth) }),
+    params: record({
+      file: text(),
+      base: optional(text()),
+      stop: optional(truth),
+      compress: optional(truth),
+      quiesce: optional(truth),
+    }),
     result: record({
       id: text(64),
       file: text(),
       sizeBytes: integer(0, Number.MAX_SAFE_INTEGER),
       pages: integer(0, Number.MAX_SAFE_INTEGER),
       pausedMs: number(0, Number.MAX_SAFE_INTEGER),
+      quiesced: optional(
+        record({ count: integer(0, Number.MAX_SAFE_INTEGER), left: integer(0, Number.MAX_SAFE_INTEGER) }),
+      ),
     }),
   },
 } as const satisfies Record<string, { params: Shape<unknown>; result: Shape<unknown> }>;

@@ -39,8 +39,13 @@ export async function runtimeFolder(environment: NodeJS.ProcessEnv = process.env
   return path;
 }
 
+/** The socket of `kage serve` lies with those of the machines, so that no machine can be called so. */
+export const daemonSocketName = 'daemon';
+
 /** Throws OperatorError `bad-name` unless a machine may be called so. */
 export function checkMachineName(name: string): void {
+  if (name === daemonSocketName)
+    throw new OperatorError('bad-name', `"${name}" is the name of the daemon's socket`, 'Choose another');
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(name)) {
     const fix = 'Use up to 63 letters, digits, "-", "_" and ".", with a letter or a digit in front';
     throw new OperatorError('bad-name', `"${name.slice(0, 80)}" cannot be the name of a machine`, fix);

@@ -3,6 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { withLock } from '../debian/index.ts';
+import { daemonSocketName } from './runtime-folder.ts';
 
 /** Whether somebody listens on the socket. */
 export async function isAlive(path: string): Promise<boolean> {
@@ -23,7 +24,10 @@ export async function isAlive(path: string): Promise<boolean> {
 
 /** Names of the machines whose sockets answer, sorted; removes sockets that were left behind. */
 export async function liveNames(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((file) => file.endsWith('.sock')).map((file) => file.slice(0, -5));
+  const names = (await readdir(folder))
+    .filter((file) => file.endsWith('.sock'))
+    .map((file) => file.slice(0, -5))
+    .filter((name) => name !== daemonSocketName);
   const live = await Promise.all(
     names.map(async (name) => {
       const path = join(folder, `${name}.sock`);

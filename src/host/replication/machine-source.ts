@@ -57,6 +57,8 @@ export class MachineSource implements SourceGuest {
 
   sweep(): Uint32Array {
     const { board } = this.#parts.subject;
+    // The guest's writes to disks are to be seen here from now on.
+    board.world.servesApart = true;
     const pages: number[] = [];
     board.map.sweep(this.#held, (page, host) => {
       this.#held[page] = host === 0 ? 0 : 1;
@@ -97,6 +99,7 @@ export class MachineSource implements SourceGuest {
 
   endSweeps(): void {
     this.#parts.subject.board.map.endSweeps();
+    this.#parts.subject.board.world.servesApart = false;
     this.#held.fill(0);
   }
 

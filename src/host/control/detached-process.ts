@@ -6,37 +6,54 @@
  *   child:  {kind: 'started', name} | {kind: 'failed', code, message, fix} -> parent, which disconnects
  */
 import { fork } from 'node:child_process';
-import { HostError, OperatorError } from '../base/errors.ts';
-import {
-  type CreateMachine,
-  connectMachine,
-  launchMachine,
-  launchReceiver,
-  launchRestored,
-  type MachineOptions,
-  type ReceiveMachine,
-  type ReceiveOptions,
-  type RestoreMachine,
-  type RestoreOptions,
-} from '../host/index.ts';
-import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from './machine-flags.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
+import type { ReceiveMachine, ReceiveOptions } from '../machine/index.ts';
+import type {
+  CreateMachine,
+  MachineHandle,
+  MachineOptions,
+  RestoreMachine,
+  RestoreOptions,
+} from '../machine/machine-api.ts';
+import { connectMachine } from './client.ts';
+import { launchMachine, launchReceiver, launchRestored } from './launch.ts';
+import { keepRecord } from './machine-record.ts';
 
-export type ToChild =
+/** `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts). */
+export type DetachedStart = (
   | { readonly kind: 'start'; readonly options: MachineOptions }
   | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions }
-  | { readonly kind: 'receive'; readonly options: ReceiveOptions };
-export type ToParent =
+  | { readonly kind: 'receive'; readonly options: ReceiveOptions }
+) & { readonly home?: string };
+
+/** The program of such a process, and how Node is to run it. */
+export interface DetachedProgram {
+  readonly entry: URL;
+  readonly flags: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface DetachedMachine {
+  readonly name: string;
+  readonly pid: number;
+}
+
+type ToParent =
   | { readonly kind: 'started'; readonly name: string }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly fix?: string };
 
 /** How long a guest may take to shut down when its process is told to end. */
 const graceMs = 10_000;
 
-/** Starts `entry` as a process that outlives this one; resolves with the machine's name when it answers. */
-export async function startDetached(entry: URL, start: ToChild, signal: AbortSignal): Promise<string> {
+/** Starts the program as a process that outlives this one; resolves when its machine answers. */
+export async function startDetached(
+  { entry, flags, environment }: DetachedProgram,
+  start: DetachedStart,
+  signal: AbortSignal,
+): Promise<DetachedMachine> {
   signal.throwIfAborted();
-  const execArgv = [...new Set([...process.execArgv, ...MACHINE_FLAGS])];
-  const env = { ...MACHINE_ENVIRONMENT, ...process.env };
+  const execArgv = [...new Set([...process.execArgv, ...flags])];
+  const env = { ...environment, ...process.env };
   const child = fork(entry, [], { detached: true, execArgv, env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
   const onAbort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
@@ -54,8 +71,8 @@ export async function startDetached(entry: URL, start: ToChild, signal: AbortSig
       child.send(start);
     });
     await using machine = await connectMachine(name);
-    await machine.info();
-    return name;
+    const { pid } = await machine.info();
+    return { name, pid };
   } catch (error) {
     child.kill('SIGKILL');
     signal.throwIfAborted();
@@ -73,7 +90,7 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
   process.once('disconnect', () => {
     if (!hasStarted) process.exit(1); // nobody would ever know of this machine
   });
-  process.once('message', async (start: ToChild) => {
+  process.once('message', async (start: DetachedStart) => {
     try {
       if (start.kind === 'receive') {
         const { name, receiver, close } = await launchReceiver(receive, start.options);
@@ -91,10 +108,12 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
         await say({ kind: 'started', name });
         return;
       }
+      const { home } = start;
+      const made = home === undefined ? undefined : (machine: MachineHandle) => keepRecord(machine, home);
       const machine =
         start.kind === 'start'
-          ? await launchMachine(create, start.options)
-          : await launchRestored(restore, start.file, start.options);
+          ? await launchMachine(create, start.options, undefined, made)
+          : await launchRestored(restore, start.file, start.options, undefined, made);
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
         process.on(name, () => void machine.stop({ graceMs }));
       }

@@ -1,0 +1,4 @@
+/** The door of the verbs on partitions, and of their supervisor. */
+export { pushed } from './attached.ts';
+export { Partitions, type PartitionsOptions } from './partitions.ts';
+export { Supervisor } from './supervisor.ts';
