@@ -221,6 +221,10 @@ export class FakeGuest implements SourceGuest {
     if (this.random(2) === 0) this.gate.send(100, () => this.world.push(version));
   }
 
+  get hasEnded(): boolean {
+    return !this.isRunning;
+  }
+
   async hold(): Promise<Hold> {
     if (!this.isRunning) throw new Error('it has ended');
     this.isHeld = true;

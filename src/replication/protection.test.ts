@@ -145,6 +145,8 @@ test('the guest ends: its last words leave, and nobody stands in for it', async 
   await link.live(25);
   link.guest.gate.send(4, () => link.guest.world.push(-1));
   link.guest.isRunning = false;
+  // Checkpoints that come before it is told find no guest to hold.
+  await link.live(30);
   const ended = protection.guestEnded();
   await link.live(50);
   await ended;

@@ -308,7 +308,8 @@ export class Protection {
   }
 
   async #lose(error: unknown): Promise<void> {
-    if (this.#isOver) return;
+    // Its end is told by itself; to the standby, too, or that would go on with a guest that has ended.
+    if (this.#isOver || this.#guest.hasEnded) return;
     this.#isOver = true;
     const wasProtected = this.#state === 'protected';
     this.#peer.close();

@@ -18,6 +18,8 @@ export interface Hold {
 }
 
 export interface SourceGuest {
+  /** It has ended by itself: `hold` rejects from now on, and whoever replicates it is told soon (Protection.guestEnded). */
+  readonly hasEnded: boolean;
   /** Brings it to where nothing of it changes by itself. Rejects when it has ended. */
   hold(): Promise<Hold>;
   /** Numbers of pages that changed since the last sweep, in rising order: at first, of all that hold something. Held. */

@@ -1,6 +1,7 @@
 /** The guest of a machine as replication takes it: still for a moment, its written pages, its state, its disks. */
 import { must } from '../../base/assert.ts';
 import { FRAME_BYTES } from '../../engine/index.ts';
+import { RUN as WORLD } from '../../hypervisor/index.ts';
 import { encodeRuns, RUN, RunList } from '../../machine/index.ts';
 import type { Hold, OutputGate, PageBatch, SourceDisk, SourceGuest } from '../../replication/index.ts';
 import { holdAtOnce, holdStill, type SnapshotSubject, stateOf } from '../snapshots/index.ts';
@@ -25,6 +26,7 @@ export class MachineSource implements SourceGuest {
   /** By page: 1 where the other side has something of it. */
   readonly #held: Uint8Array;
   readonly #words: Uint32Array;
+  #isTold = false;
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
@@ -33,6 +35,10 @@ export class MachineSource implements SourceGuest {
     const { map, memory } = parts.subject.board;
     this.#held = new Uint8Array(map.pages);
     this.#words = memory.u32;
+  }
+
+  get hasEnded(): boolean {
+    return this.#parts.subject.board.world.run !== WORLD.running;
   }
 
   async hold(): Promise<Hold> {
@@ -92,7 +98,10 @@ export class MachineSource implements SourceGuest {
 
   state(): () => Uint8Array {
     const { subject } = this.#parts;
-    const said = Buffer.from(this.#parts.takeConsole());
+    const since = this.#parts.takeConsole();
+    // Whoever gets the first has nothing yet.
+    const said = Buffer.from(this.#isTold ? since : subject.console());
+    this.#isTold = true;
     const state = { ...stateOf(subject), addresses: this.#parts.addresses() };
     return () => Buffer.from(JSON.stringify({ ...state, console: said.toString('base64') }));
   }

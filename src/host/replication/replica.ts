@@ -13,6 +13,7 @@ import {
   type DriveChange,
   type TargetMachine,
 } from '../../replication/index.ts';
+import { ConsoleHistory } from '../machine/console-history.ts';
 import { type OpenedDrive, openDrives } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
 import { checkDrives, checkKind } from '../snapshots/index.ts';
@@ -46,7 +47,7 @@ export class Replica implements TargetMachine {
   readonly #late = new Map<number, LateDisk>();
   #machine: Understudy | undefined;
   #stateBytes: Uint8Array | undefined;
-  readonly #console: Uint8Array[] = [];
+  readonly #console = new ConsoleHistory();
   #isWhole = false;
   /** Writes to layers, one behind the other. */
   #layers: Promise<void> = Promise.resolve();
@@ -179,7 +180,7 @@ export class Replica implements TargetMachine {
     for (const [i, late] of this.#late) await this.#openLate(i, late);
     // Never behind what the guest has seen of time.
     const least = Number(read.state.ticks) - machine.ticks();
-    await machine.standIn({ ...read, console: Buffer.concat(this.#console) }, Math.max(this.#aheadTicks, least));
+    await machine.standIn({ ...read, console: this.#console.bytes() }, Math.max(this.#aheadTicks, least));
   }
 
   discard(why: string): void {

@@ -94,6 +94,7 @@ test('promoted: it goes on from a checkpoint, behind everything that was heard',
   assert.equal((await machine.replication()).state, 'protected');
   const from = said().length;
   await until(() => said().length > from + 30, 'what it says comes through');
+  while (((await machine.replication()).measures?.checkpoints ?? 0) < 4) await sleep(5);
   const { epoch } = await receiver.promote();
   const heard = said();
   const twin = await receiver.machine;
@@ -174,7 +175,8 @@ test('the guest ends: its standby waits for another; a source that dies is stood
 });
 
 test('how fast it writes, before it has a standby; nobody to reach', async () => {
-  const { machine } = await talker();
+  const { machine, said } = await talker();
+  await until(() => said().length > 10, 'it talks');
   const { pagesPerSecond, pauseMs } = await machine.writeRate(200);
   assert.ok(pagesPerSecond > 0 && pauseMs >= 0);
   await assert.rejects(machine.replicate({ to: `unix:${join(folder, 'nobody')}` }), { code: 'peer-unreachable' });
