@@ -71,13 +71,18 @@ export function markdownReport(results: Results, setting: Setting): string {
   return lines.join('\n');
 }
 
-/** The parts of documents that scripts write, each between two marks of its name: of docs/PERFORMANCE.md, but for `relay`. */
-export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'relay';
+/** The parts of documents that scripts write, each between two marks of its name. */
+export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'relay' | 'replication';
 
-/** Puts the report between the marks of its document. */
+/** Of docs/: where a part is, if not in PERFORMANCE.md. */
+const DOCUMENTS: Partial<Record<DocumentPart, string>> = {
+  relay: 'mechanisms/interrupt-relay.md',
+  replication: 'replication.md',
+};
+
+/** Puts the report between the part's marks. */
 export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {
-  const document = part === 'relay' ? 'mechanisms/interrupt-relay.md' : 'PERFORMANCE.md';
-  const path = fileURLToPath(new URL(`../docs/${document}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../docs/${DOCUMENTS[part] ?? 'PERFORMANCE.md'}`, import.meta.url));
   const text = await readFile(path, 'utf8');
   await writeFile(path, replaceBetweenMarks(text, report, part));
 }

@@ -24,28 +24,33 @@ import { measureNested } from './nested-run.ts';
 import { type RelayFigures, relayBounds, relayHead, relayMarkdown, relayReport } from './relay-report.ts';
 import { measureRelay } from './relay-run.ts';
 import { measureStorms } from './relay-storm.ts';
+import { measureReplication, type ReplicationFigures, replicationMarkdown } from './replication-run.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
 
 /** Words of `--only` for parts of their own. */
 const NESTED = 'nested';
 const RELAY = 'relay';
+const REPLICATION = 'replication';
 /** Of each machine of the relay's part, for each run: a round takes seconds. */
 const RELAY_ROUNDS = 5;
+/** Of each workload of the last, in full size. */
+const REPLICATION_SECONDS = 4;
 
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing
                       else; io (network, block): network and disk, and nothing else;
-                      relay: what the interrupt relay is worth to a guest, and nothing else
+                      relay: what the interrupt relay is worth to a guest, and nothing else;
+                      replication: what a hot standby costs, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
-  --document          write the tables of docs/PERFORMANCE.md and docs/mechanisms/interrupt-relay.md
+  --document          write the tables of docs/PERFORMANCE.md, docs/mechanisms/interrupt-relay.md and docs/replication.md
 `;
 
 async function main(args: string[]): Promise<number> {
@@ -67,8 +72,8 @@ async function main(args: string[]): Promise<number> {
       kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
     });
   const ioWanted = await ioWorkloads(options.only ?? 'io');
-  const isFlat =
-    options.only === undefined || (options.only !== NESTED && options.only !== RELAY && ioWanted === undefined);
+  const isPart = [NESTED, RELAY, REPLICATION].includes(options.only ?? '') || ioWanted !== undefined;
+  const isFlat = options.only === undefined || !isPart;
   const flat = isFlat ? await benchFlat(image, options, setting) : undefined;
   const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
   const head = () => settingLines(setting()).map((line) => `- ${line}\n`);
@@ -79,6 +84,10 @@ async function main(args: string[]): Promise<number> {
   const relay = options.only === undefined || options.only === RELAY ? await benchRelay(image, options) : undefined;
   if (relay !== undefined && options.document)
     await writeDocument(`${relayHead(setting(), RELAY_ROUNDS * options.runs)}\n\n${relayMarkdown(relay)}`, 'relay');
+  const isReplication = options.only === undefined || options.only === REPLICATION;
+  const replication = isReplication ? await benchReplication(image, options) : undefined;
+  if (replication !== undefined && options.document)
+    await writeDocument(`${head().join('')}\n${replicationMarkdown(replication)}`, 'replication');
   if (options.json !== undefined) {
     const whole = {
       setting: setting(),
@@ -86,6 +95,7 @@ async function main(args: string[]): Promise<number> {
       nested: nested && Object.fromEntries(nested),
       io: io && Object.fromEntries(io),
       relay,
+      replication,
     };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
   }
@@ -128,6 +138,14 @@ async function benchRelay(image: GuestImage, { runs, permille }: Options): Promi
   const figures = { rounds: await measureRelay(image, size), storms: await measureStorms(image, size) };
   process.stdout.write(`${relayReport(figures)}\n`);
   tellBounds(relayBounds(figures));
+  return figures;
+}
+
+/** What a hot standby costs. */
+async function benchReplication(image: GuestImage, { permille }: Options): Promise<ReplicationFigures> {
+  const seconds = Math.max(1, (REPLICATION_SECONDS * permille) / 1000);
+  const figures = await measureReplication(image, { seconds, say });
+  process.stdout.write(replicationMarkdown(figures));
   return figures;
 }
 

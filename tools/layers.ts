@@ -50,9 +50,18 @@ export const rooms: readonly Room[] = [
     core: true,
   },
   {
+    name: 'replication',
+    holds: 'checkpoint streams: hot standby, output commit, live migration',
+    imports: ['base', 'machine'],
+    core: true,
+  },
+  {
     name: 'host',
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
-    imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
+    imports: [
+      ...['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
+      'replication',
+    ],
     early: 'machine/processor-worker-start.ts',
     core: false,
   },

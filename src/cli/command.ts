@@ -6,6 +6,7 @@ import {
   findImage,
   listImages,
   pullImage,
+  receiveMachine,
   removeImage,
   restoreMachine,
   startDemo,
@@ -17,6 +18,7 @@ import { main } from './program.ts';
 const platform: Platform = {
   createMachine,
   restoreMachine,
+  receiveMachine,
   startDemo,
   program: {
     entry: new URL('../cli/detached.ts', import.meta.url),

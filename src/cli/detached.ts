@@ -4,6 +4,6 @@ import { keepCompiledModules } from './code-cache.ts';
 
 keepCompiledModules();
 startProcessorAhead();
-const { createMachine, ownDetachedMachine, restoreMachine } = await import('../host/index.ts');
+const { createMachine, ownDetachedMachine, receiveMachine, restoreMachine } = await import('../host/index.ts');
 
-ownDetachedMachine(createMachine, restoreMachine);
+ownDetachedMachine(createMachine, restoreMachine, receiveMachine);

@@ -8,6 +8,7 @@ import type {
   DetachedProgram,
   GuestImage,
   PulledName,
+  ReceiveMachine,
   RestoreMachine,
   WorkOptions,
 } from '../host/index.ts';
@@ -37,6 +38,7 @@ export interface Io {
 export interface Platform {
   readonly createMachine: CreateMachine;
   readonly restoreMachine: RestoreMachine;
+  readonly receiveMachine: ReceiveMachine;
   /** The program that owns a detached machine. */
   readonly program: DetachedProgram;
   /** A folder with the files of the daemon's console; undefined where there is none. */

@@ -33,6 +33,7 @@ import { pci, pciHelp } from './pci.ts';
 import { type ProtectFlags, protect, protectHelp } from './protect.ts';
 import { withoutQemuSpellings } from './qemu-arguments.ts';
 import { attach, type ExecFlags, exec, stats } from './remote.ts';
+import { addReplication } from './replication-verbs.ts';
 import { create, run } from './run.ts';
 import type { RunFlags } from './run-options.ts';
 import { addCreate, addLife, addMachine } from './run-verbs.ts';
@@ -107,6 +108,8 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
   addPartitions(program, io, platform, end);
   addDaemon(program, io, platform, end);
   addSnapshots(program, io, platform, command, end);
+
+  addReplication(program, io, platform, end);
 
   verb(program, 'fork', 'make twins of a machine, which share its memory until they write')
     .argument('<name>', 'the machine; it goes on')

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after, afterEach, before } from 'node:test';
-import { fakeCreate } from '../host/control/fake-machine.testing.ts';
+import { fakeCreate, noReceiver } from '../host/control/fake-machine.testing.ts';
 import type { GuestImage, MachineOptions } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
 import { main } from './program.ts';
@@ -84,6 +84,7 @@ export function fakePlatform(): {
     platform: {
       createMachine: create,
       restoreMachine: restore,
+      receiveMachine: noReceiver,
       startDemo: async ({ image, port, isolation }) => ({
         address: `${image.name} ${port} ${isolation}`,
         [Symbol.asyncDispose]: async () => {

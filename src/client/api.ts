@@ -141,7 +141,7 @@ export interface ExecResult {
 /** How a partition ended. */
 export interface Exit {
   /** `lost`: its process was gone without a word. */
-  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'error' | 'lost';
+  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'migrated' | 'error' | 'lost';
   readonly code: number;
   readonly message?: string;
   readonly at: Moment;

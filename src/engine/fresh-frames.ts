@@ -45,6 +45,12 @@ function defineSettle(f: FunctionBuilder, handed: FunctionRef, copy: FunctionRef
   const tell = (frame: I32, page: I32): void => tellHanded(f, handed, vcpu, frame, page);
   f.loop((again) => {
     const old = f.let(f.atomicLoad('i32', entry, 0));
+    // Whatever else becomes of the page, it is written from now on (dirty-pages.ts).
+    const isStore = i32.ne(f.param<I32>(2).get, i32.const(0));
+    f.if(i32.and(isStore, i32.eq(i32.and(old, i32.const(GPA.clean | GPA.readOnly)), i32.const(GPA.clean))), () => {
+      f.atomicCompareExchange(entry, 0, 4, old, i32.and(old, i32.const(~GPA.clean)));
+      f.br(again);
+    });
     f.if(i32.and(old, i32.const(GPA.present)), () => {
       f.if(i32.and(old, i32.const(GPA.shared)), () =>
         settleShared(f, { entry, old, isStore: f.param<I32>(2).get, again, copy, tell }),

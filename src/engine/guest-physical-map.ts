@@ -1,5 +1,6 @@
 /** A partition's guest-physical memory: which pages there are, and which frame each of them has. */
 import { assert, must } from '../base/assert.ts';
+import { countWritten, endSweeps, type PageRange, sweepPages } from './dirty-pages.ts';
 import type { MachineMemory } from './machine-memory.ts';
 import { FRAME_BYTES, GPA, headerLayout, PLAN } from './memory-plan.ts';
 
@@ -29,7 +30,7 @@ export class GuestPhysicalMap {
   rights: FrameRights | undefined;
   /** How a frame that others have too is copied once it was read; where partitions fork. */
   copySeen: CopySeen | undefined;
-  readonly #ranges: { readonly first: number; readonly end: number }[] = [];
+  readonly #ranges: PageRange[] = [];
 
   /** `at`: a block of `4 * pages` bytes. */
   constructor(memory: MachineMemory, at: number, pages: number) {
@@ -46,6 +47,7 @@ export class GuestPhysicalMap {
     assert(first + sizeBytes / FRAME_BYTES <= this.pages, 'the map is too small');
     this.#entries.fill(GPA.ram | (options.readOnly ? GPA.readOnly : 0), first, first + sizeBytes / FRAME_BYTES);
     this.#ranges.push({ first, end: first + sizeBytes / FRAME_BYTES });
+    this.#ranges.sort((a, b) => a.first - b.first);
   }
 
   /**
@@ -72,6 +74,26 @@ export class GuestPhysicalMap {
     }
   }
 
+  /**
+   * Tells what was written since this was last called (at first: whatever has a frame), and that it is clean from now on.
+   * `held`: by page, 1 where the listener has something of it. Calls `written(page, linear address of its frame)` in rising
+   * order, with address 0 for a page that has no frame any more, and so holds zeros. No vCPU runs, no device has anything
+   * under way, and vCPUs drop their write translations before they run.
+   */
+  sweep(held: Uint8Array, written: (page: number, host: number) => void): void {
+    for (const range of this.#ranges) sweepPages(this.#entries, range, held, written);
+  }
+
+  /** How many pages were written since the last sweep; of a guest that runs, about. */
+  countWritten(): number {
+    return this.#ranges.reduce((sum, range) => sum + countWritten(this.#entries, range), 0);
+  }
+
+  /** Nobody sweeps any more: writes are not noticed. At any time. */
+  endSweeps(): void {
+    for (const range of this.#ranges) endSweeps(this.#entries, range);
+  }
+
   /** Has the host provide memory for the map itself, of which no page has a frame. */
   provide(): void {
     for (const { first, end } of this.#ranges) this.#entries.fill(this.#entries[first] ?? 0, first, end);
@@ -95,6 +117,8 @@ export class GuestPhysicalMap {
     if (page >= this.pages) return 0;
     let entry = Atomics.load(this.#entries, page);
     if ((entry & GPA.ram) === 0 || (access === 'write' && (entry & GPA.readOnly) !== 0)) return 0;
+    if (access !== 'read' && (entry & GPA.clean) !== 0)
+      entry = (Atomics.and(this.#entries, page, ~GPA.clean) & ~GPA.clean) >>> 0;
     while ((entry & (GPA.present | GPA.fresh)) !== GPA.present) {
       if ((entry & GPA.present) === 0) {
         const { rights } = this;

@@ -7,7 +7,7 @@ export { type EngineCode, type Exit, generateEngine, Processor, type Signature }
 export { EVERY_GUEST, guestScope, HOST_SCOPE } from './fence-scope.ts';
 export { hostFusesMultiplyAdd } from './float/index.ts';
 export { type FrameRights, GuestPhysicalMap } from './guest-physical-map.ts';
-export { MachineMemory, type MemoryOptions, type MemoryShape } from './machine-memory.ts';
+export { MachineMemory, type MemoryOptions, type MemoryShape, machineHeader } from './machine-memory.ts';
 export {
   DECODED_COVER,
   DECODED_HEADER_BYTES,

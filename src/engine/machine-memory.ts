@@ -52,6 +52,11 @@ export interface MemoryShape {
   readonly sizeBytes: number;
 }
 
+/** What all threads of a machine share, for those that have no more of it. */
+export function machineHeader(buffer: ArrayBufferLike): View<typeof headerLayout.fields> {
+  return headerLayout.view(buffer, PLAN.header);
+}
+
 export class MachineMemory {
   readonly memory: WebAssembly.Memory;
   readonly shape: MemoryShape;
@@ -110,7 +115,7 @@ export class MachineMemory {
     this.i32 = new Int32Array(memory.buffer);
     this.u64 = new BigUint64Array(memory.buffer);
     this.#codeLock = new SharedLock(this.i32, (PLAN.header + headerLayout.offset.codeLock) / 4);
-    this.header = headerLayout.view(memory.buffer, PLAN.header);
+    this.header = machineHeader(memory.buffer);
     this.overlays = new Overlays(memory.buffer);
   }
 

@@ -193,6 +193,8 @@ export const headerLayout = struct('header', {
   sharersLock: 'i32',
   /** Frames that were copied because a page of theirs was written. */
   framesCopied: 'u32',
+  /** Of a machine that stood in for another: what its clock shows besides what it would, in milliseconds. */
+  clockShiftMs: 'f64',
 });
 
 export const PLAN = {
@@ -232,8 +234,9 @@ export const PLAN = {
  * Guest-physical map entries: frame number << 8 | flags. `fresh` stands only with `present`: one vCPU alone was given
  * the frame, to write to it, and may give it back if it holds nothing but zeros (fresh-frames.ts). `shared`: others may
  * have the frame too, so that it is copied before it is written; `seen`: it may have been read there since (shared-frames.ts).
+ * `clean`: nobody has written to the page since its map was last swept (dirty-pages.ts).
  */
-export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8, shared: 16, seen: 32 } as const;
+export const GPA = { ram: 1, readOnly: 2, present: 4, fresh: 8, shared: 16, seen: 32, clean: 64 } as const;
 
 /** Kinds of access, as generated functions are told. */
 export const ACCESS = { fetch: 0, load: 1, store: 2 } as const;

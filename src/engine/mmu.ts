@@ -101,8 +101,10 @@ export function defineMmu(module: ModuleBuilder, library: Library, handed: Funct
     const entry = f.let(f.ptr.add(map, f.ptr.op('shl', f.ptr.from64(page), f.ptr.const(2))));
     const value = f.local('i32');
     f.set(value, i32.load(entry));
-    // First touch, or one by somebody else than the page's first user; a frame that others have too.
-    f.if(i32.ne(i32.and(value.get, i32.const(GPA.present | GPA.fresh | GPA.shared)), i32.const(GPA.present)), () => {
+    // First touch, or one by somebody else than the page's first user; a frame that others have too; a first write.
+    const isWrite = i32.ne(f.param<I32>(2).get, i32.const(0));
+    const looked = i32.or(i32.const(GPA.present | GPA.fresh | GPA.shared), i32.mul(isWrite, i32.const(GPA.clean)));
+    f.if(i32.ne(i32.and(value.get, looked), i32.const(GPA.present)), () => {
       f.set(value, f.call(settle, vcpu(f), entry, f.param<I32>(2).get) as I32);
       f.if(i32.eqz(value.get), () => f.return(f.ptr.const(0)));
     });

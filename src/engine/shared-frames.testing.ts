@@ -19,7 +19,7 @@ const MPRV_AS_SUPERVISOR = (1n << 17n) | (1n << 11n);
 const MENVCFG_ADUE = 1n << 61n;
 const MENVCFG_CBZE = 1n << 7n;
 
-interface Writer {
+export interface Writer {
   readonly name: string;
   /** x10 is the address, x11 the value; x14 to x17 are its own. */
   readonly code: string;

@@ -86,6 +86,8 @@ export const worldBlock = struct('world', {
   paused: 'i32',
   /** 1: it is about to be held, so that slices are short. */
   hurries: 'i32',
+  /** 1: queues are served by the I/O thread alone. */
+  servesApart: 'i32',
 });
 export type WorldBlock = View<typeof worldBlock.fields>;
 

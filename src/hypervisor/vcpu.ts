@@ -234,6 +234,11 @@ export class Vcpu {
     emptyFetchBuffer(this.#memory, this.state);
   }
 
+  /** The same of what writes go through alone. */
+  forgetWriteTranslations(): void {
+    dropWriteTranslations(this.state);
+  }
+
   /**
    * If decoded code was dropped, some or all, what is known of it is forgotten. Where all was, marks that this vCPU has not
    * seen yet name pages of it, whose places other code takes: what they ask for is done herewith.

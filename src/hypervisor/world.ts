@@ -38,7 +38,7 @@ export class World {
     this.#at = at;
   }
 
-  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped' | 'hurries'): number {
+  #index(field: 'run' | 'ioBell' | 'doorbells' | 'paused' | 'stopped' | 'hurries' | 'servesApart'): number {
     return (this.#at + worldBlock.offset[field]) / 4;
   }
 
@@ -72,6 +72,15 @@ export class World {
   /** Slices are short from now on, so that all stand still soon after a hold; until it is taken back. */
   set hurries(hurries: boolean) {
     Atomics.store(this.#words, this.#index('hurries'), hurries ? 1 : 0);
+  }
+
+  /** Requests are done by the I/O thread alone, not by the threads of vCPUs that make them: where their order counts. */
+  set servesApart(apart: boolean) {
+    Atomics.store(this.#words, this.#index('servesApart'), apart ? 1 : 0);
+  }
+
+  get servesApart(): boolean {
+    return Atomics.load(this.#words, this.#index('servesApart')) === 1;
   }
 
   get hurries(): boolean {

@@ -1,9 +1,9 @@
 /** How a machine ended, from the world's run state. */
 import { RUN, type World } from '../hypervisor/index.ts';
 
-/** `code`: 0 after poweroff, the test device's code after failure, 125 where the platform failed. */
+/** `migrated`: the guest goes on elsewhere. `code`: 0 after poweroff, the test device's code after failure, 125 where the platform failed. */
 export interface ExitStatus {
-  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'error';
+  readonly reason: 'poweroff' | 'reboot' | 'failure' | 'killed' | 'migrated' | 'error';
   readonly code: number;
   readonly message?: string;
 }

@@ -1,6 +1,7 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
 
 export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
+export { machineHeader } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';
 export { type BalloonReport, balloonReport, setBalloon } from './balloon.ts';
 export { Board, DOORBELL } from './board.ts';

@@ -38,6 +38,7 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
         spans: (gpa, sizeBytes, access) => dma().spans(gpa, sizeBytes, access),
       },
       run: (act) => {
+        if (board().world.servesApart) return false;
         const { lock, func } = place();
         if (!lock.tryAcquire()) return false;
         try {

@@ -10,7 +10,7 @@ import type { MemoryShape } from '../../src/engine/index.ts';
 import type { MachineHandle } from '../../src/host/machine/index.ts';
 import { LocalMachine } from '../../src/host/machine/machine.ts';
 import { ticksSince } from '../../src/host/machine/thread-clock.ts';
-import { Board, type BoardConfig, bareSlot, Commons, slotLayout } from '../../src/machine/index.ts';
+import { Board, type BoardConfig, bareSlot, Commons, machineHeader, slotLayout } from '../../src/machine/index.ts';
 
 const AT = { pulses: 0, stop: 1 } as const;
 const AT_ONCE = 64;
@@ -60,7 +60,7 @@ export class Storm implements AsyncDisposable {
 }
 
 function storm({ config, memory, shape, epoch, partition, id, words }: Start): void {
-  const ticks = ticksSince(epoch);
+  const ticks = ticksSince(epoch, machineHeader(memory.buffer));
   const clock = { ticks: () => BigInt(Math.floor(ticks())), wallMs: () => Date.now() };
   const commons = Commons.attach(config, memory, shape);
   const boards = commons.partitions.map((one) => Board.attach(commons, one, { clock, slot: bareSlot, slotLayout }));

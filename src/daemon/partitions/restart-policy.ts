@@ -18,7 +18,7 @@ export type Decision =
 export interface Ended {
   readonly policy: RestartPolicy;
   readonly wanted: 'running' | 'stopped';
-  readonly exit: Pick<ExitRecord, 'code'>;
+  readonly exit: Pick<ExitRecord, 'code'> & Partial<Pick<ExitRecord, 'reason'>>;
   /** Restarts in a row so far. */
   readonly failures: number;
   readonly ranMs: number;
@@ -27,6 +27,8 @@ export interface Ended {
 /** While the daemon runs. */
 export function afterEnd({ policy, wanted, exit, failures, ranMs }: Ended): Decision {
   if (wanted === 'stopped' || policy.name === 'no') return { kind: 'stay' };
+  // The guest runs elsewhere: another here would be a second one.
+  if (exit.reason === 'migrated') return { kind: 'stay' };
   if (policy.name === 'on-failure' && exit.code === 0) return { kind: 'stay' };
   const before = ranMs >= STEADY_MS ? 0 : failures;
   if (policy.name === 'on-failure' && policy.most !== undefined && before >= policy.most)
@@ -40,6 +42,7 @@ export function atDaemonStart({
   wanted,
   exit,
 }: Pick<Ended, 'policy' | 'wanted'> & { exit?: Ended['exit'] | undefined }): boolean {
+  if (exit?.reason === 'migrated') return false;
   if (policy.name === 'always') return exit !== undefined || wanted === 'running';
   if (wanted === 'stopped') return false;
   if (policy.name === 'unless-stopped') return true;

@@ -28,7 +28,8 @@ export function viewOf(definition: Definition, info: MachineInfo | undefined, do
 }
 
 function stateOf({ startedAt }: Definition, info: MachineInfo | undefined, doing: Doing): Partition['state'] {
-  if (info !== undefined && info.state !== 'ended') return info.state;
+  // Who stands by has no guest of its own to be paused.
+  if (info !== undefined && info.state !== 'ended') return info.state === 'standby' ? 'running' : info.state;
   if (doing.isStarting) return 'starting';
   if (doing.restartAt !== undefined) return 'restarting';
   return startedAt === undefined ? 'created' : 'exited';

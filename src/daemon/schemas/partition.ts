@@ -19,7 +19,7 @@ export type RestartPolicy = z.infer<typeof restartPolicy>;
 export const exitRecord = z
   .object({
     reason: z
-      .enum(['poweroff', 'reboot', 'failure', 'killed', 'error', 'lost'])
+      .enum(['poweroff', 'reboot', 'failure', 'killed', 'migrated', 'error', 'lost'])
       .describe('`lost`: its process was gone without a word.'),
     code: z.int().min(0).max(255),
     message: text(1 << 16).exactOptional(),

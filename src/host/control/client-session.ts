@@ -3,8 +3,14 @@
  * then asks the machine. A client that leaves takes its commands and attachments with it.
  */
 import type { Duplex } from 'node:stream';
-import { HostError } from '../../base/errors.ts';
-import type { CaptureOptions, MachineHandle } from '../machine/machine-api.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
+import type {
+  CaptureOptions,
+  ExitStatus,
+  MachineHandle,
+  MachineInfo,
+  ReplicationReport,
+} from '../machine/machine-api.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { Connection, UnknownMethod } from './connection.ts';
 import {
@@ -24,6 +30,16 @@ import { encodeData } from './shape.ts';
 export interface Served {
   readonly name: string;
   readonly machine: Promise<MachineHandle>;
+  /** It stands by: what can be asked before there is a machine. Not any more when it runs. */
+  standby?: ServedStandby | undefined;
+}
+
+/** A machine that stands by, as its clients see it. */
+export interface ServedStandby {
+  readonly info: MachineInfo;
+  report(): ReplicationReport;
+  promote(): Promise<{ readonly epoch: number; readonly tookMs: number }>;
+  kill(): Promise<ExitStatus>;
 }
 
 interface Stream {
@@ -68,6 +84,8 @@ export class ClientSession {
 
   async #call<M extends Method>(method: M, params: unknown): Promise<Wire<Result<M>>> {
     const checked = requests[method].params(params, 'params') as Params<M>;
+    const { standby } = this.#served;
+    if (standby !== undefined) return (await standbyAnswer(standby, method)) as Wire<Result<M>>;
     const machine = await this.#served.machine;
     return await this.#answers[method](machine, checked);
   }
@@ -148,6 +166,28 @@ export class ClientSession {
       return { name, pausedMs: fork?.pausedMs ?? 0 };
     },
     snapshot: async (machine, { file, ...options }) => await machine.snapshot(file, options),
+    replicate: async (machine, options) => {
+      await machine.replicate(options);
+      return {};
+    },
+    unreplicate: async (machine) => {
+      await machine.unreplicate();
+      return {};
+    },
+    replication: async (machine) => await machine.replication(),
+    promote: async () => {
+      throw new OperatorError('not-a-standby', 'the machine runs its guest', 'Name one that stands by (kage ps).');
+    },
+    checkpoint: async (machine, options) => {
+      await machine.checkpoint(options);
+      return {};
+    },
+    writeRate: async (machine, { overMs }) => await machine.writeRate(overMs),
+    endCheckpoints: async (machine) => {
+      await machine.endCheckpoints();
+      return {};
+    },
+    migrate: async (machine, options) => await machine.migrate(options),
   };
 
   async #exec(machine: MachineHandle, params: Params<'exec'>): Promise<Result<'exec'>> {
@@ -208,5 +248,26 @@ export class ClientSession {
     for (const piece of pieces(bytes)) {
       this.#connection.notify('output', { stream, channel, data: encodeData(piece) });
     }
+  }
+}
+
+/** What is asked of a machine that only stands by. */
+async function standbyAnswer(standby: ServedStandby, method: Method): Promise<unknown> {
+  switch (method) {
+    case 'info':
+      return standby.info;
+    case 'replication':
+      return standby.report();
+    case 'promote':
+      return await standby.promote();
+    case 'stop':
+    case 'kill':
+      return await standby.kill();
+    default:
+      throw new OperatorError(
+        'machine-stands-by',
+        'the guest does not run here: this machine stands by for it',
+        'Ask the machine that runs it, or promote this one (kage promote).',
+      );
   }
 }

@@ -19,6 +19,8 @@ import type {
   HotRegion,
   MachineInfo,
   MachineStats,
+  MigrateOptions,
+  MigrationResult,
   NetChange,
   NetReport,
   PartitionOptions,
@@ -26,11 +28,15 @@ import type {
   PciReport,
   ProtectionChange,
   ProtectionReport,
+  ReplicateOptions,
+  ReplicationReport,
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
   Switches,
   Violation,
+  WarmOptions,
+  WriteRate,
 } from '../machine/machine-api.ts';
 import { Connection } from './connection.ts';
 import {
@@ -95,6 +101,40 @@ export class RemoteMachine implements AsyncDisposable {
 
   async info(): Promise<MachineInfo> {
     return await this.#call('info', {});
+  }
+
+  async replicate(options: ReplicateOptions): Promise<void> {
+    await this.#call('replicate', options);
+  }
+
+  async unreplicate(): Promise<void> {
+    await this.#call('unreplicate', {});
+  }
+
+  async replication(): Promise<ReplicationReport> {
+    return await this.#call('replication', {});
+  }
+
+  /** Of a machine that stands by: the guest runs there from now on. */
+  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
+    return await this.#call('promote', {});
+  }
+
+  /** The folder is found from where this process is. */
+  async checkpoint(options: WarmOptions): Promise<void> {
+    await this.#call('checkpoint', { ...options, folder: resolve(options.folder) });
+  }
+
+  async writeRate(overMs?: number): Promise<WriteRate> {
+    return await this.#call('writeRate', overMs === undefined ? {} : { overMs });
+  }
+
+  async endCheckpoints(): Promise<void> {
+    await this.#call('endCheckpoints', {});
+  }
+
+  async migrate(options: MigrateOptions): Promise<MigrationResult> {
+    return await this.#call('migrate', options);
   }
 
   async stats(): Promise<MachineStats> {

@@ -2,11 +2,12 @@
  * A machine in a process of its own (`kage run -d`): the parent hands over the options, and leaves when the machine
  * answers on its control socket or has said why it did not start.
  *
- *   parent: {kind: 'start', options} | {kind: 'restore', file, options} -> child
+ *   parent: {kind: 'start', options} | {kind: 'restore', file, options} | {kind: 'receive', options} -> child
  *   child:  {kind: 'started', name} | {kind: 'failed', code, message, fix} -> parent, which disconnects
  */
 import { fork } from 'node:child_process';
 import { HostError, OperatorError } from '../../base/errors.ts';
+import type { ReceiveMachine, ReceiveOptions } from '../machine/index.ts';
 import type {
   CreateMachine,
   MachineHandle,
@@ -15,13 +16,14 @@ import type {
   RestoreOptions,
 } from '../machine/machine-api.ts';
 import { connectMachine } from './client.ts';
-import { launchMachine, launchRestored } from './launch.ts';
+import { launchMachine, launchReceiver, launchRestored } from './launch.ts';
 import { keepRecord } from './machine-record.ts';
 
 /** `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts). */
 export type DetachedStart = (
   | { readonly kind: 'start'; readonly options: MachineOptions }
   | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions }
+  | { readonly kind: 'receive'; readonly options: ReceiveOptions }
 ) & { readonly home?: string };
 
 /** The program of such a process, and how Node is to run it. */
@@ -83,13 +85,29 @@ export async function startDetached(
 }
 
 /** The child's side: owns the machine until it ends, then ends this process. */
-export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachine): void {
+export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachine, receive: ReceiveMachine): void {
   let hasStarted = false;
   process.once('disconnect', () => {
     if (!hasStarted) process.exit(1); // nobody would ever know of this machine
   });
   process.once('message', async (start: DetachedStart) => {
     try {
+      if (start.kind === 'receive') {
+        const { name, receiver, close } = await launchReceiver(receive, start.options);
+        for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
+        receiver.machine.then(
+          // What clients asked last is answered yet; then nothing holds this process.
+          (machine) =>
+            machine.exited.then(async ({ code }) => {
+              process.exitCode = code;
+              await receiver.close();
+            }),
+          () => process.exit(0),
+        );
+        hasStarted = true;
+        await say({ kind: 'started', name });
+        return;
+      }
       const { home } = start;
       const made = home === undefined ? undefined : (machine: MachineHandle) => keepRecord(machine, home);
       const machine =

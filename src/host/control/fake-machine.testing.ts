@@ -21,6 +21,8 @@ import type {
   MachineHandle,
   MachineInfo,
   MachineOptions,
+  MigrateOptions,
+  MigrationResult,
   NetChange,
   NetReport,
   PartitionOptions,
@@ -30,12 +32,16 @@ import type {
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
+  ReplicateOptions,
+  ReplicationReport,
   RestoreMachine,
   SlotAction,
   SnapshotOptions,
   SnapshotResult,
   Switches,
   Violation,
+  WarmOptions,
+  WriteRate,
 } from '../machine/machine-api.ts';
 
 const encoder = new TextEncoder();
@@ -61,6 +67,8 @@ export class FakeMachine implements MachineHandle {
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #history = new ConsoleHistory();
   #state: MachineInfo['state'] = 'running';
+  #peer: string | undefined;
+  #warm: string | undefined;
 
   constructor(options: MachineOptions) {
     this.options = options;
@@ -296,6 +304,55 @@ export class FakeMachine implements MachineHandle {
     return [fakeViolation].slice(0, most);
   }
 
+  async replicate({ to }: ReplicateOptions): Promise<void> {
+    if (to === 'unix:/nobody') throw new OperatorError('peer-unreachable', 'nobody can be reached there', 'Start one');
+    this.calls.push(`replicate ${to}`);
+    this.#peer = to;
+  }
+
+  async unreplicate(): Promise<void> {
+    this.calls.push('unreplicate');
+    this.#peer = undefined;
+  }
+
+  async replication(): Promise<ReplicationReport> {
+    const state = this.#peer === undefined ? 'unprotected' : 'protected';
+    const role = this.#peer === undefined ? 'none' : 'active';
+    return {
+      ...{ role, state, epoch: 7, events: [] },
+      ...(this.#peer === undefined ? {} : { peer: this.#peer }),
+      ...(this.#warm === undefined
+        ? {}
+        : { warm: { folder: this.#warm, taken: 3, failed: 0, pausedMs: 40, sizeBytes: 1 << 20 } }),
+    };
+  }
+
+  async checkpoint({ folder, everyMs, keep }: WarmOptions): Promise<void> {
+    this.calls.push(`checkpoint ${folder} ${everyMs} ${keep}`);
+    this.#warm = folder;
+  }
+
+  async writeRate(overMs = 1000): Promise<WriteRate> {
+    return { pagesPerSecond: overMs, pauseMs: 2 };
+  }
+
+  async endCheckpoints(): Promise<void> {
+    this.#warm = undefined;
+  }
+
+  async migrate({ to }: MigrateOptions): Promise<MigrationResult> {
+    this.calls.push(`migrate ${to}`);
+    return {
+      downtimeMs: 12.5,
+      tookMs: 800,
+      rounds: 3,
+      pages: 4096,
+      bytes: 16 << 20,
+      throttles: 0,
+      why: 'little is left',
+    };
+  }
+
   end(status: ExitStatus): void {
     this.#exit.resolve(status);
   }
@@ -427,4 +484,9 @@ export function fakeCreate(): { create: CreateMachine; restore: RestoreMachine; 
       return machine;
     },
   };
+}
+
+/** Standbys are not among what is faked. */
+export function noReceiver(): Promise<never> {
+  return Promise.reject(new OperatorError('cannot-listen', 'nobody stands by here', 'Use the real one'));
 }

@@ -7,7 +7,7 @@ export {
   ownDetachedMachine,
   startDetached,
 } from './detached-process.ts';
-export { launchMachine, launchRestored } from './launch.ts';
+export { launchMachine, launchReceiver, launchRestored } from './launch.ts';
 export { type ExitRecord, followLog, readExitRecord, readLogTail } from './machine-record.ts';
 export { protocolVersion } from './protocol.ts';
 export { checkMachineName, daemonSocketName, runtimeFolder } from './runtime-folder.ts';

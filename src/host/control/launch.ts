@@ -3,6 +3,7 @@
  * `createMachine` of the library is this, over the machine proper.
  */
 import { randomBytes } from 'node:crypto';
+import type { ReceiveMachine, ReceiveOptions, Receiver } from '../machine/index.ts';
 import type {
   CreateMachine,
   Launch,
@@ -38,6 +39,43 @@ export async function launchRestored(
 ): Promise<MachineHandle> {
   const name = options.name ?? inspectSnapshot(file).name;
   return await launch(name, () => restore(file, { ...options, name }), folder, made);
+}
+
+/** A machine that stands by, under a name of its own: what waits for its guest; it is served as any other once that runs. */
+export async function launchReceiver(
+  receive: ReceiveMachine,
+  options: ReceiveOptions,
+  folder?: string,
+): Promise<{ readonly name: string; readonly receiver: Receiver; close(): Promise<void> }> {
+  const name = options.machine.name ?? `kage-${randomBytes(3).toString('hex')}`;
+  const server = await ControlServer.claim(name, folder);
+  try {
+    const receiver = await receive({ ...options, machine: { ...options.machine, name } });
+    const startedAt = new Date().toISOString();
+    const close = async (): Promise<void> => {
+      await receiver.close();
+      await server.close();
+    };
+    server.serveStandby({
+      get info() {
+        return { name, pid: process.pid, state: 'standby' as const, ...receiver.info, startedAt, publish: [] };
+      },
+      report: () => receiver.report(),
+      promote: async () => await receiver.promote(),
+      kill: async () => {
+        await receiver.close();
+        return { reason: 'killed', code: 137 };
+      },
+    });
+    receiver.machine.then(
+      (machine) => server.serve(machine),
+      () => void server.close(),
+    );
+    return { name, receiver, close };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
 }
 
 async function launch(

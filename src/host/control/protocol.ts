@@ -20,6 +20,15 @@ import { partitionOptions } from './partition-shape.ts';
 import { pciReport, slotChange } from './pci-report-shape.ts';
 import { mostViolations, protectionChange, protectionReport, violations } from './protection-shape.ts';
 import {
+  migrateOptions,
+  migrationResult,
+  promotion,
+  replicateOptions,
+  replicationReport,
+  warmOptions,
+  writeRate,
+} from './replication-shape.ts';
+import {
   data,
   integer,
   limits,
@@ -41,7 +50,7 @@ const streamNumber = integer(0, 2 ** 31 - 1);
 const nothing = record({});
 
 const exitStatus: Shape<ExitStatus> = record({
-  reason: oneOf('poweroff', 'reboot', 'failure', 'killed', 'error'),
+  reason: oneOf('poweroff', 'reboot', 'failure', 'killed', 'migrated', 'error'),
   code: integer(0, 255),
   message: optional(text(limits.messageBytes)),
 });
@@ -49,7 +58,7 @@ const exitStatus: Shape<ExitStatus> = record({
 const machineInfo: Shape<MachineInfo> = record({
   name: text(64),
   pid: integer(1, 2 ** 31 - 1),
-  state: oneOf('running', 'paused', 'ended'),
+  state: oneOf('running', 'paused', 'standby', 'ended'),
   cpus: integer(1, 4096),
   memoryBytes: integer(0, Number.MAX_SAFE_INTEGER),
   startedAt: text(64),
@@ -135,6 +144,19 @@ export const requests = {
     }),
     result: record({ name: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) }),
   },
+  /** Hot standby: give the guest one (answered when it is protected), take it away, ask. */
+  replicate: { params: replicateOptions, result: nothing },
+  unreplicate: { params: nothing, result: nothing },
+  replication: { params: nothing, result: replicationReport },
+  /** Of a machine that stands by: the guest runs here from now on. */
+  promote: { params: nothing, result: promotion },
+  /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
+  checkpoint: { params: warmOptions, result: nothing },
+  endCheckpoints: { params: nothing, result: nothing },
+  /** How fast the guest writes to memory. */
+  writeRate: { params: record({ overMs: optional(integer(1, 60_000)) }), result: writeRate },
+  /** Moves the guest; answered when it runs there. */
+  migrate: { params: migrateOptions, result: migrationResult },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
   snapshot: {
     params: record({

@@ -9,7 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import { withLock } from '../debian/index.ts';
 import type { MachineHandle } from '../machine/machine-api.ts';
-import { ClientSession, type Served } from './client-session.ts';
+import { ClientSession, type Served, type ServedStandby } from './client-session.ts';
 import { runtimeFolder, socketPath } from './runtime-folder.ts';
 import { isAlive } from './sockets.ts';
 
@@ -47,8 +47,14 @@ export class ControlServer implements AsyncDisposable {
     return server;
   }
 
+  /** What clients can ask of a machine that stands by, until it is served. */
+  serveStandby(standby: ServedStandby): void {
+    this.#served.standby = standby;
+  }
+
   /** Serves the machine to all clients until it ends. */
   serve(machine: MachineHandle): void {
+    this.#served.standby = undefined;
     this.#machine.resolve(machine);
     machine.exited.then(() => this.close());
   }

@@ -1,6 +1,7 @@
 /** Joins the guest agent's session to its virtio-console port: order kept, back-pressure held, closings noticed. */
 import { randomBytes } from 'node:crypto';
 import type { ConsolePort } from '../../devices/index.ts';
+import type { OutputGate } from '../../replication/index.ts';
 import { AgentSession, KagemushaAgent } from '../agent/index.ts';
 import { nodeClock } from './node-clock.ts';
 import { PortWriter } from './port-writer.ts';
@@ -21,21 +22,30 @@ export class AgentLink {
   readonly agent: KagemushaAgent;
   readonly #writer: PortWriter;
 
-  /** `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to. */
-  constructor(port: ConsolePort, saved?: SavedConversation, { isRestored = false } = {}) {
+  /**
+   * `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to; one that is
+   * the `same` has its time and its random numbers. What it says passes the gate.
+   */
+  constructor(
+    port: ConsolePort,
+    saved: SavedConversation | undefined,
+    { isRestored, isSame, gate }: { readonly isRestored: boolean; readonly isSame: boolean; readonly gate: OutputGate },
+  ) {
     this.#writer = new PortWriter(port);
     if (saved !== undefined) this.#writer.waiting = [saved.waiting];
     this.session = new AgentSession(this.#writer, {
       nonce: randomBytes(12).toString('hex'),
       ...(isRestored ? { firstHelloMs: RESTORED_HELLO_MS } : {}),
-      ...(saved === undefined
-        ? {}
-        : { firstId: saved.nextId, firstWords: () => [{ verb: 'restored', ...restoredNow() } as const] }),
+      ...(saved === undefined ? {} : { firstId: saved.nextId }),
+      ...(saved === undefined || isSame ? {} : { firstWords: () => [{ verb: 'restored', ...restoredNow() } as const] }),
       clock: nodeClock,
     });
     this.agent = new KagemushaAgent(this.session);
-    if (saved !== undefined) this.#tellTimeAgain();
-    port.onData = (bytes) => this.session.onData(bytes.slice());
+    if (saved !== undefined && !isSame) this.#tellTimeAgain();
+    port.onData = (bytes) => {
+      const copy = bytes.slice();
+      gate.send(copy.length, () => this.session.onData(copy));
+    };
     port.onDrain = () => this.#writer.flush();
     port.onOpen = () => {
       this.#writer.flush();

@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, type ConsolePortOptions, DEFAULT_CONSOLE_PORTS } from '../../devices/index.ts';
+import type { OutputGate } from '../../replication/index.ts';
 import { checkHealthOptions, checkHeartbeat, type GuestAgent, GuestCare, QemuAgent } from '../agent/index.ts';
 import { AgentLink, restoredNow, type SavedConversation } from './agent-link.ts';
 import type { AgentChoice, MachineOptions } from './machine-api.ts';
@@ -41,6 +42,10 @@ export interface GuestAgentsOptions {
   readonly ports: readonly ConsolePort[];
   readonly saved: SavedConversation | undefined;
   readonly isRestored: boolean;
+  /** The same guest as before, in another process. */
+  readonly isSame: boolean;
+  /** What agents say waits here while the guest is replicated. */
+  readonly gate: OutputGate;
   readonly standsStill: () => boolean;
 }
 
@@ -50,11 +55,11 @@ export class GuestAgents {
   readonly care: GuestCare;
   readonly #qemu: QemuAgent | undefined;
 
-  constructor({ options, ports, saved, isRestored, standsStill }: GuestAgentsOptions) {
+  constructor({ options, ports, saved, isRestored, isSame, gate, standsStill }: GuestAgentsOptions) {
     const ours = must(ports.find((port) => !port.isConsole));
-    this.link = new AgentLink(ours, saved, { isRestored });
+    this.link = new AgentLink(ours, saved, { isRestored, isSame, gate });
     const port = ports.find(({ name }) => name === QEMU_PORT);
-    if (port !== undefined) this.#qemu = qemuAgent(port, saved !== undefined);
+    if (port !== undefined) this.#qemu = qemuAgent(port, saved !== undefined && !isSame, gate);
     const choice = agentChoice(options);
     const agents: GuestAgent[] = choice === 'qemu' ? [] : [this.link.agent];
     if (this.#qemu !== undefined) agents.push(this.#qemu);
@@ -76,7 +81,7 @@ export class GuestAgents {
   }
 }
 
-function qemuAgent(port: ConsolePort, goesOn: boolean): QemuAgent {
+function qemuAgent(port: ConsolePort, goesOn: boolean, gate: OutputGate): QemuAgent {
   const writer = new PortWriter(port);
   const agent = new QemuAgent(writer, {
     clock: nodeClock,
@@ -84,7 +89,10 @@ function qemuAgent(port: ConsolePort, goesOn: boolean): QemuAgent {
     ...(goesOn ? { restored: restoredNow } : {}),
   });
   const { conversation } = agent;
-  port.onData = (bytes) => conversation.onData(bytes);
+  port.onData = (bytes) => {
+    const copy = bytes.slice();
+    gate.send(copy.length, () => conversation.onData(copy));
+  };
   port.onDrain = () => writer.flush();
   port.onOpen = () => conversation.opened();
   port.onClose = () => {

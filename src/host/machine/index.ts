@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { agentOverlay, agentOverlayWords } from '../images/index.ts';
+import { type ReceiveOptions, Receiver } from '../replication/index.ts';
 import { type OpenShare, openShares } from '../shares/index.ts';
 import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, SavedMachine } from '../snapshots/index.ts';
 import { readBootFiles } from './boot-files.ts';
@@ -19,9 +20,11 @@ import type {
 } from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
 
+export type { ReceiveOptions, Receiver } from '../replication/index.ts';
 export { absoluteDrive, keepsWrites } from './drives.ts';
 export { endAfterCommand } from './end-after-command.ts';
 export type * from './machine-api.ts';
+export type ReceiveMachine = (options: ReceiveOptions) => Promise<Receiver>;
 
 /** Of a made-up name, as far as it is its original's: names are bounded. */
 const MOST_STEM = 56;
@@ -171,6 +174,20 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
     await saved.close();
   }
 }
+
+/** Waits for a guest that runs elsewhere, to stand in for it. Rejects with OperatorError where it cannot listen. */
+export const receiveMachine: ReceiveMachine = async (options) =>
+  await Receiver.listen(options, async (replica) => {
+    const { options: own, drives } = replica;
+    return await LocalMachine.start({
+      options: own,
+      from: replica,
+      drives,
+      shares: [],
+      another: roomless,
+      twin: roomless,
+    });
+  });
 
 /** Whether the agent is to be put into an initramfs without it: where there is one, with no init of its own. */
 function mayNeedAgent({ agent, initrd, append, bios }: MachineOptions): boolean {

@@ -26,7 +26,15 @@ import type {
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+import type { MigrationResult } from '../../replication/index.ts';
 import type { AgentEvent, AgentReport, HealthOptions, HealthReport } from '../agent/index.ts';
+import type {
+  MigrateOptions,
+  ReplicateOptions,
+  ReplicationReport,
+  WarmOptions,
+  WriteRate,
+} from '../replication/index.ts';
 import type { ShareOptions } from '../shares/index.ts';
 
 export type {
@@ -35,10 +43,16 @@ export type {
   CaptureOptions,
   HealthOptions,
   HealthReport,
+  MigrateOptions,
+  MigrationResult,
   NetdevOptions,
   NetReport,
   PathEvent,
+  ReplicateOptions,
+  ReplicationReport,
   ShareOptions,
+  WarmOptions,
+  WriteRate,
 };
 
 /** A change of the table, or of what it names. */
@@ -275,7 +289,8 @@ export interface ExecResult {
 export interface MachineInfo {
   readonly name: string;
   readonly pid: number;
-  readonly state: 'running' | 'paused' | 'ended';
+  /** `standby`: it has a guest that runs elsewhere, or waits for one. */
+  readonly state: 'running' | 'paused' | 'standby' | 'ended';
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly startedAt: string;
@@ -444,6 +459,26 @@ export interface MachineHandle extends AsyncDisposable {
   switches(): Promise<Switches>;
   /** Throws those that are named, for the whole machine. Rejects with OperatorError where it has no such switch. */
   setSwitches(change: Switches): Promise<void>;
+  /**
+   * Gives the guest a hot standby, which listens there (docs/replication.md): resolves when it has all of the guest. From
+   * then on what the guest tells the world leaves when the standby has the state behind it. Rejects with OperatorError, and
+   * the guest goes on as before.
+   */
+  replicate(options: ReplicateOptions): Promise<void>;
+  /** The guest goes on without its standby; also one that stands still because that is lost. */
+  unreplicate(): Promise<void>;
+  replication(): Promise<ReplicationReport>;
+  /**
+   * Warm standby: a snapshot every so often, in a folder from which it can be restored (FOLDER/latest). Resolves when the
+   * first is there. Rejects with OperatorError: `warm-disk`, `replicated-already`, and those of snapshots.
+   */
+  checkpoint(options: WarmOptions): Promise<void>;
+  /** How fast the guest writes to memory, watched for so long (a second by default): what a hot standby would have to be sent. */
+  writeRate(overMs?: number): Promise<WriteRate>;
+  /** No more of them are taken. */
+  endCheckpoints(): Promise<void>;
+  /** Moves the guest to whoever listens there, while it runs; this machine ends then. Rejects where it stays. */
+  migrate(options: MigrateOptions): Promise<MigrationResult>;
 }
 
 /** `createMachine(options)` starts a machine in this process; the promise rejects with OperatorError on bad input. */

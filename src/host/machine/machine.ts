@@ -39,6 +39,8 @@ import {
   partitionConfig,
   pciReport,
   protectionReport,
+  restoreBoard,
+  resumeBoard,
   SLICE_STEPS,
   type SlotAction,
   setBalloon,
@@ -50,18 +52,32 @@ import {
   type Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../network/index.ts';
+import type { MigrationResult } from '../../replication/index.ts';
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import type { GuestNetwork } from '../network/guest-network.ts';
 import { MachineNetworks } from '../network/machine-networks.ts';
+import {
+  type GuestState,
+  MachineReplication,
+  type MigrateOptions,
+  Replica,
+  type ReplicateOptions,
+  type ReplicationReport,
+  sourceDisks,
+  WarmCheckpoints,
+  type WarmOptions,
+  type WriteRate,
+} from '../replication/index.ts';
 import type { OpenShare } from '../shares/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
-import { type OpenedDrive, quickPlaces } from './drives.ts';
+import { type OpenedDrive, openDrives, quickPlaces } from './drives.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { checkCare, consolePorts, GuestAgents } from './guest-agents.ts';
+import { GuestOutputs } from './guest-outputs.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
 import type {
@@ -83,7 +99,7 @@ import type {
 import { MachineHome, type Member } from './machine-home.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
-import { changeNet, guestNetworkOptions } from './net-change.ts';
+import { changeNet, guestNetworkOptions, macBytes } from './net-change.ts';
 import { nodePorts, whileItLasts } from './node-ports.ts';
 import { OneByOne } from './one-by-one.ts';
 import { endProcessorAhead } from './processor-worker-start.ts';
@@ -105,8 +121,8 @@ export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
   readonly shares: readonly OpenShare[];
-  /** What it boots from (given back when the guest has its copy), or the snapshot or the guest that it goes on from. */
-  readonly from: BootFiles | SavedMachine | LocalMachine;
+  /** What it boots from (given back when the guest has its copy), or the snapshot or the guest, here or elsewhere, that it goes on from. */
+  readonly from: BootFiles | SavedMachine | LocalMachine | Replica;
   /** A twin's original is to freeze its file systems first. */
   readonly quiesce?: boolean;
   /** Makes another partition of the machine; a twin of one that there is. */
@@ -126,10 +142,14 @@ export class LocalMachine implements MachineHandle, Member {
   #forked: MachineInfo['fork'];
   readonly #io: IoThread;
   readonly #agents: GuestAgents;
-  readonly #drives: readonly OpenedDrive[];
+  readonly #drives: OpenedDrive[];
+  /** Where what the guest says passes, to leave at once or when a standby has it. */
+  readonly #outputs: GuestOutputs;
+  readonly #replication: MachineReplication;
+  #warm: WarmCheckpoints | undefined;
   readonly shares: readonly OpenShare[];
   #vsock: VsockSockets | undefined;
-  readonly #network: GuestNetwork | undefined;
+  #network: GuestNetwork | undefined;
   readonly #slots: IoSlots;
   readonly home: MachineHome;
   readonly #end = Promise.withResolvers<ExitStatus>();
@@ -143,6 +163,8 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #logs: LogFiles;
   #failure: string | undefined;
   #wasKilled = false;
+  /** To where it went on. */
+  #wentTo: string | undefined;
   /** What there was to say of it when it left a machine that goes on. */
   #last: { readonly stats: MachineStats; readonly status: ExitStatus } | undefined;
   #isTouched = false;
@@ -173,18 +195,18 @@ export class LocalMachine implements MachineHandle, Member {
     let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
     try {
-      if (options.network !== false)
+      // Who stands by joins its network when the guest comes.
+      const isReplica = from instanceof Replica;
+      if (options.network !== false && !isReplica)
         network = await networks.attach(
           guestNetworkOptions(options, from instanceof LocalMachine ? from.#network : undefined),
         );
-      if (options.vsock?.socket !== undefined) vsock = await VsockSockets.listen(options.vsock.socket);
+      if (options.vsock?.socket !== undefined && !isReplica) vsock = await VsockSockets.listen(options.vsock.socket);
       machine = new LocalMachine(parts, config, { network, networks }, home ?? threads);
       machine.#vsock = vsock;
-      const door = machine.board.virtioDevices.find((device) => device instanceof VirtioVsock);
-      if (door) vsock?.attach(door);
+      machine.#attachVsock();
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
-      const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
-      if (net) network?.connect(net);
+      machine.#connectNic();
       if (from instanceof LocalMachine) await machine.#goOnFrom(from, parts.quiesce === true);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
       machine.#run();
@@ -215,31 +237,42 @@ export class LocalMachine implements MachineHandle, Member {
   ) {
     const { options, from } = parts;
     const saved = from instanceof SavedMachine ? from : undefined;
+    const replica = from instanceof Replica ? from : undefined;
     this.#options = options;
     this.#another = parts.another;
     this.#makeTwin = parts.twin;
     const original = from instanceof LocalMachine ? from : undefined;
     if (original !== undefined && network !== undefined) this.#readdressing = new Readdressing(network.macBytes);
-    this.#drives = parts.drives;
+    this.#drives = [...parts.drives];
     this.shares = parts.shares;
     this.#network = network;
     this.exited = this.#end.promise;
     const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
     this.#host = host;
+    this.#outputs = new GuestOutputs(parts.drives);
+    const mac = network?.mac ?? replica?.options.mac;
+    const hasNetwork = network !== undefined || (replica?.mtuBytes ?? 0) > 0;
+    const mtuBytes = network?.mtuBytes ?? replica?.mtuBytes ?? 0;
     this.#slots = new IoSlots({
       board: () => this.board,
-      backends: parts.drives.map((drive) => drive.backend),
+      backends: this.#outputs.disks,
       shares: parts.shares.map((share) => share.session),
-      network,
-      ...(network === undefined ? {} : { mac: network.macBytes }),
+      network: hasNetwork ? this.#outputs.network(() => this.#network, mtuBytes) : undefined,
+      ...(mac === undefined ? {} : { mac: macBytes(mac) }),
       ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
       ...(this.#readdressing === undefined ? {} : { onNetRestart: () => this.#readdressing?.done() }),
       consolePorts: consolePorts(options),
       host,
     });
     const home = where instanceof MachineHome ? where : undefined;
-    const epoch = home?.parts.epoch ?? clockEpoch() - (saved?.ticks ?? 0n) * NS_PER_TICK;
-    const realTicks = ticksSince(epoch);
+    const epoch = home?.parts.epoch ?? clockEpoch() - (saved?.ticks ?? replica?.ticks ?? 0n) * NS_PER_TICK;
+    // Of the machine's memory, when there is one.
+    let shared = { clockShiftMs: 0 };
+    const realTicks = ticksSince(epoch, {
+      get clockShiftMs() {
+        return shared.clockShiftMs;
+      },
+    });
     const isReal = config.clock === 'real';
     const ticks = (): number => (isReal ? realTicks() : this.#steppedTicks());
     this.#ticks = ticks;
@@ -257,26 +290,33 @@ export class LocalMachine implements MachineHandle, Member {
     this.board = home
       ? Board.join(home.parts.commons, config, boardPorts, { isTwin })
       : Board.create(config, boardPorts);
+    shared = this.board.memory.header;
     try {
       // What takes time and needs nothing of what follows: guest memory is read, threads get ready.
       saved?.readMemory(this.board);
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks, networks });
       if (!home && isReal) this.home.start(config.room === undefined ? quickPlaces(parts.drives) : {});
       this.#io = new IoThread(this.board, host);
-      this.#io.onConsole((bytes) => this.#history.push(bytes));
+      this.#io.onConsole((bytes) => this.#outputs.console(bytes));
+      this.#outputs.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));
       this.#agents = new GuestAgents({
         options,
         ports: console.ports,
-        saved: saved?.agent ?? original?.nextConversation,
+        saved:
+          saved?.agent ??
+          original?.nextConversation ??
+          (replica && { nextId: replica.nextCommand, waiting: new Uint8Array() }),
         isRestored: saved !== undefined,
+        isSame: replica !== undefined,
+        gate: this.#outputs.gate,
         standsStill: () => this.board.world.paused,
       });
       this.#config = config;
       if (from instanceof SavedMachine) {
         from.loadState(this.board, network?.user);
         this.#history.push(from.console);
-      } else if (!(from instanceof LocalMachine)) this.#boot(from);
+      } else if (!(from instanceof LocalMachine) && !(from instanceof Replica)) this.#boot(from);
       // Last of what an operator can get wrong, and before the first hart runs.
       this.#logs = new LogFiles(this.board, options);
     } catch (error) {
@@ -285,8 +325,9 @@ export class LocalMachine implements MachineHandle, Member {
     }
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
-    if (saved || isTwin) this.board.world.setHeld(true);
+    if (saved || isTwin || replica) this.board.world.setHeld(true);
     else this.#renewGeneration({ tells: false });
+    this.#replication = this.#replicator();
     this.home.join(this);
     if (isReal) this.board.schedule();
     else {
@@ -370,7 +411,7 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   onConsole(listener: (bytes: Uint8Array) => void): () => void {
-    return this.#io.onConsole(listener);
+    return this.#outputs.onConsole(listener);
   }
 
   writeConsole(bytes: Uint8Array): void {
@@ -414,7 +455,167 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async resume(): Promise<void> {
+    if (this.#replication.settle()) return;
     this.#setPaused(false);
+  }
+
+  /** Resolves when the guest has a standby (docs/replication.md). */
+  async replicate(options: ReplicateOptions): Promise<void> {
+    this.#checkReplicable();
+    await this.#replication.protect(options);
+  }
+
+  async unreplicate(): Promise<void> {
+    await this.#replication.stop();
+  }
+
+  async replication(): Promise<ReplicationReport> {
+    const report = this.#replication.report();
+    return this.#warm === undefined ? report : { ...report, warm: this.#warm.report() };
+  }
+
+  async checkpoint(options: WarmOptions): Promise<void> {
+    this.#checkReplicable();
+    if (this.#warm !== undefined)
+      throw new OperatorError(
+        'replicated-already',
+        `checkpoints are taken already, into ${this.#warm.report().folder}`,
+        'End that with "kage checkpoint NAME --stop".',
+      );
+    const { name } = this.info;
+    const snapshot = (file: string, how: SnapshotOptions): Promise<SnapshotResult> => this.snapshot(file, how);
+    const after = (ms: number, act: () => void): (() => void) => this.#host.after(ms, act);
+    const warm = new WarmCheckpoints({ name, drives: this.#options.drives ?? [], snapshot, after }, options);
+    this.#warm = warm;
+    await warm.begin().catch((error: unknown) => {
+      this.#warm = undefined;
+      throw error;
+    });
+  }
+
+  async writeRate(overMs = 1000): Promise<WriteRate> {
+    this.#checkReplicable();
+    return await this.#replication.writeRate(overMs);
+  }
+
+  async endCheckpoints(): Promise<void> {
+    this.#warm?.end();
+    this.#warm = undefined;
+  }
+
+  async migrate(options: MigrateOptions): Promise<MigrationResult> {
+    this.#checkReplicable();
+    return await this.#replication.migrate(options);
+  }
+
+  #checkReplicable(): void {
+    this.#checkStays();
+    if (this.home.config.room !== undefined || this.#config.clock !== 'real' || this.shares.length > 0)
+      throw new OperatorError(
+        'not-replicable',
+        'only a machine with one guest, with the real clock and without shared folders, is replicated',
+        'Start it without --forks, -v and --clock instructions.',
+      );
+  }
+
+  #replicator(): MachineReplication {
+    return new MachineReplication({
+      subject: () => this.#subject,
+      gate: this.#outputs.gate,
+      disks: () => sourceDisks(this.#drives, this.#outputs.disks),
+      takeConsole: () => this.#outputs.takeConsole(),
+      addresses: () => this.#network?.addresses ?? [],
+      mtuBytes: () => this.#network?.mtuBytes ?? 0,
+      letGo: async () => await this.#letGo(),
+      takeBack: async () => await this.#takeBack(),
+      gone: (to) => {
+        this.#wentTo = to;
+        this.board.world.finish(RUN.crashed, 0);
+      },
+      broken: (error) => this.failed(error),
+    });
+  }
+
+  /** What the guest has of the host that another process is to have: its disks, its ports. It stands still. */
+  async #letGo(): Promise<void> {
+    for (const [i, drive] of this.#drives.entries()) {
+      if (drive.options.readOnly || drive.temporary !== undefined) continue;
+      await drive.backend.flush();
+      await drive.close();
+      this.#drives[i] = { ...drive, close: async () => {} };
+    }
+    this.#connections = this.#userNetwork?.save();
+    this.#network?.close();
+    this.#network = undefined;
+    this.#vsock?.close();
+    this.#vsock = undefined;
+  }
+
+  #connections: ReturnType<UserNetwork['save']> | undefined;
+
+  async #takeBack(): Promise<void> {
+    for (const [i, { options, temporary }] of this.#drives.entries()) {
+      if (options.readOnly || temporary !== undefined) continue;
+      const opened = must((await openDrives([options], { forkable: false, quick: true }))[0]);
+      this.#drives[i] = opened;
+      this.#outputs.disks[i]?.replace(opened.backend);
+    }
+    await this.#joinNetwork([]);
+    if (this.#connections !== undefined) this.#userNetwork?.restore(this.#connections);
+    this.#connectNic();
+    this.board.world.hurries = false;
+    this.#io.release();
+    this.board.world.setHeld(false);
+  }
+
+  async #joinNetwork(addresses: GuestState['addresses']): Promise<void> {
+    const options = this.#options;
+    if (options.network !== false)
+      this.#network = await this.home.networks.attach({ ...guestNetworkOptions(options, undefined), addresses });
+    if (options.vsock?.socket !== undefined) this.#vsock = await VsockSockets.listen(options.vsock.socket);
+    this.#attachVsock();
+  }
+
+  #attachVsock(): void {
+    const door = this.board.virtioDevices.find((device) => device instanceof VirtioVsock);
+    if (door) this.#vsock?.attach(this.#outputs.vsock(door));
+  }
+
+  #connectNic(): void {
+    const net = this.board.virtioDevices.find((device) => device instanceof VirtioNet);
+    if (net) this.#network?.connect(net);
+  }
+
+  /** The machine's clock, in ticks. */
+  ticks(): number {
+    return this.#ticks();
+  }
+
+  /** A guest that was elsewhere goes on here: the same one, with the same numbers, names and time. It was held until now. */
+  async standIn({ state, console, addresses }: GuestState, shiftTicks: number): Promise<void> {
+    this.#checkStays();
+    await this.#joinNetwork(addresses);
+    const { board } = this;
+    board.memory.header.clockShiftMs = shiftTicks / TICKS_PER_MS;
+    restoreBoard(board, state.board, 'that is received');
+    if (state.network !== undefined) this.#userNetwork?.restore(state.network);
+    for (const vcpu of board.vcpus) this.processor.contextChanged(vcpu.at);
+    this.#agents.link.goOnFrom([state.agent.waiting]);
+    this.#history.push(console);
+    this.#io.writeConsole(state.input);
+    for (const { domain, start, end, denied } of state.rules) {
+      const change = {
+        action: 'deny',
+        domains: [domain],
+        start: Number(start),
+        end: Number(end),
+        rights: denied,
+      } as const;
+      await changeProtection(board, change);
+    }
+    resumeBoard(board);
+    this.#connectNic();
+    board.world.setHeld(false);
   }
 
   async setHeartbeat(intervalMs: number): Promise<void> {
@@ -468,6 +669,12 @@ export class LocalMachine implements MachineHandle, Member {
         'snapshot-partitions',
         'the machine was made for several guests, and a snapshot is of a machine with one',
         'Make the machine without "room" for more partitions to take snapshots of it.',
+      );
+    if (this.#replication.isBusy)
+      throw new OperatorError(
+        'snapshot-replicated',
+        'the guest is replicated: what it wrote to its disks may not be on them yet',
+        'End that with "kage unreplicate", or take the snapshot without a standby.',
       );
     const { care } = this.#agents;
     const take = async (stands?: () => void): Promise<SnapshotResult> => {
@@ -640,6 +847,8 @@ export class LocalMachine implements MachineHandle, Member {
     void serving
       .catch((error: unknown) => this.failed(error))
       .then(async () => {
+        this.#warm?.end();
+        await this.#replication.guestEnded();
         await this.home.leave(this);
         this.#io.serve();
       })
@@ -678,6 +887,8 @@ export class LocalMachine implements MachineHandle, Member {
   #status(): ExitStatus {
     if (this.#last !== undefined) return this.#last.status;
     if (this.#failure !== undefined) return { reason: 'error', code: 125, message: this.#failure };
+    if (this.#wentTo !== undefined)
+      return { reason: 'migrated', code: 0, message: `the guest runs at ${this.#wentTo}` };
     if (this.#wasKilled) return { reason: 'killed', code: 137 };
     return exitStatus(this.board.world);
   }

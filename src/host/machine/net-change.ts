@@ -33,6 +33,11 @@ function defaultMac(netdevs: readonly NetdevOptions[], owner: string): string {
   return `52:54:00:${own.slice(0, 2)}:${own.slice(2, 4)}:${own.slice(4)}`;
 }
 
+/** Six bytes of a hardware address as text. */
+export function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (part) => Number.parseInt(part, 16));
+}
+
 /** Names without a guest's in front are this guest's. Rejects with OperatorError. */
 export async function changeNet(
   networks: MachineNetworks,

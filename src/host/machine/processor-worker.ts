@@ -1,6 +1,6 @@
 /** The worker thread of a processor: waits for its machine, runs vCPUs until that ends (src/machine/processor-thread.ts). */
 import { parentPort } from 'node:worker_threads';
-import { type ProcessorStart, runProcessor } from '../../machine/index.ts';
+import { machineHeader, type ProcessorStart, runProcessor } from '../../machine/index.ts';
 import { QuickFile, type QuickFilePlace } from '../storage/quick-file.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
@@ -19,7 +19,7 @@ export interface StoppedMessage {
 
 parentPort?.once('message', (start: WorkerStart) => {
   runProcessor(start, {
-    ticks: ticksSince(start.epoch),
+    ticks: ticksSince(start.epoch, machineHeader(start.memory.buffer)),
     wallMs: () => Date.now(),
     quickDisk: (id) => {
       const place = start.disks[id];

@@ -6,10 +6,13 @@ export function clockEpoch(): bigint {
   return process.hrtime.bigint();
 }
 
-/** `performance.now` is cheaper than hrtime, but counts from each thread's own start. */
-export function ticksSince(epoch: bigint): () => number {
+/**
+ * `performance.now` is cheaper than hrtime, but counts from each thread's own start. `header`: of the machine's memory; its
+ * clock is shifted once, when it stands in for another, before any vCPU runs.
+ */
+export function ticksSince(epoch: bigint, header: { readonly clockShiftMs: number }): () => number {
   const offsetMs = Number(offsetNs(process.hrtime.bigint, () => performance.now()) - epoch) / 1e6;
-  return () => (performance.now() + offsetMs) * TICKS_PER_MS;
+  return () => (performance.now() + offsetMs + header.clockShiftMs) * TICKS_PER_MS;
 }
 
 /** Two readings that have no more than this between them were not interrupted. */

@@ -4,7 +4,7 @@
  */
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
-import { runTranslation, type ThreadStart } from '../../machine/index.ts';
+import { machineHeader, runTranslation, type ThreadStart } from '../../machine/index.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { ticksSince } from './thread-clock.ts';
 
@@ -18,5 +18,8 @@ const NICE = 5;
 // On Linux it is the calling thread's alone.
 if (process.platform === 'linux') setPriority(0, NICE);
 parentPort?.once('message', (start: TranslationWorkerStart) => {
-  runTranslation(start, { ticks: ticksSince(start.epoch), collectGarbage: garbageCollector() });
+  runTranslation(start, {
+    ticks: ticksSince(start.epoch, machineHeader(start.memory.buffer)),
+    collectGarbage: garbageCollector(),
+  });
 });

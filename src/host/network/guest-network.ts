@@ -3,6 +3,7 @@ import { OperatorError } from '../../base/errors.ts';
 import {
   type Failback,
   type FrameOffload,
+  type GuestAddress,
   type GuestOffload,
   type InterfacePort,
   type Mac,
@@ -31,6 +32,8 @@ export interface GuestNetworkOptions {
   readonly failback?: Failback;
   /** Of the first user-mode network among them. */
   readonly publish?: readonly PublishRule[];
+  /** What the guest was known to answer to where it came from. */
+  readonly addresses?: readonly GuestAddress[];
 }
 
 /** An uplink that a guest has for itself, or shares with others. */
@@ -66,7 +69,7 @@ export class GuestNetwork {
 
   constructor(
     paths: NetworkPaths,
-    { owner, mac, failback }: GuestNetworkOptions,
+    { owner, mac, failback, addresses }: GuestNetworkOptions,
     uplinks: readonly SharedUplink[],
     release: () => void,
   ) {
@@ -85,6 +88,7 @@ export class GuestNetwork {
         mac: macOf(mac),
         uplinks: uplinks.map(({ name }) => name),
         ...(failback === undefined ? {} : { failback }),
+        ...(addresses === undefined ? {} : { addresses }),
       },
       {
         deliver: (frame, offload) => this.#nic?.receive(frame, offload) ?? false,
@@ -126,6 +130,11 @@ export class GuestNetwork {
 
   setGuestOffload(offload: GuestOffload): void {
     this.port.setGuestOffload(offload);
+  }
+
+  /** What the guest is known to answer to. */
+  get addresses(): readonly GuestAddress[] {
+    return this.#paths.guestAddresses(this.interface);
   }
 
   setGuestReady(ready: boolean): void {

@@ -18,7 +18,7 @@ import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
 import { isRefusal, type OpenShare } from '../shares/index.ts';
-import type { SnapshotState } from './contents.ts';
+import type { SnapshotHead, SnapshotState } from './contents.ts';
 import { SnapshotFile } from './snapshot-file.ts';
 
 export class SavedMachine {
@@ -43,14 +43,7 @@ export class SavedMachine {
 
   private constructor(file: SnapshotFile, options: RestoreOptions) {
     const { head } = file;
-    if (head.xlen !== 64 || head.harts !== head.options.cpus)
-      throw otherMachine(file.path, `${head.harts} harts of ${head.xlen} bits`);
-    const extensions = [...extensionsOf(head.options)].sort();
-    const other = [...new Set([...extensions, ...head.extensions])].find(
-      (name) => extensions.includes(name) !== head.extensions.includes(name),
-    );
-    if (other !== undefined)
-      throw otherMachine(file.path, `harts ${head.extensions.includes(other) ? 'with' : 'without'} ${other}`);
+    checkKind(head, file.path);
     const { state, console } = file.readState();
     this.#file = file;
     this.#state = state;
@@ -122,6 +115,18 @@ export class SavedMachine {
       throw damaged(this.#file.path, `is damaged: of its protection rules, ${error.message}`);
     }
   }
+}
+
+/** Throws OperatorError where a machine that is made here would be of another kind. */
+export function checkKind(head: SnapshotHead, path: string): void {
+  if (head.xlen !== 64 || head.harts !== head.options.cpus)
+    throw otherMachine(path, `${head.harts} harts of ${head.xlen} bits`);
+  const extensions = [...extensionsOf(head.options)].sort();
+  const other = [...new Set([...extensions, ...head.extensions])].find(
+    (name) => extensions.includes(name) !== head.extensions.includes(name),
+  );
+  if (other !== undefined)
+    throw otherMachine(path, `harts ${head.extensions.includes(other) ? 'with' : 'without'} ${other}`);
 }
 
 /** The guest knows its folders by where it has them. Throws OperatorError `share-changed`. */

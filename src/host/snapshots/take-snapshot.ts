@@ -121,12 +121,11 @@ async function writeMemory(board: Board, writer: SnapshotWriter, base: SnapshotF
   return count;
 }
 
-function headOf(
+/** What a machine is, for one that is to be the same. */
+export function describeMachine(
   { name, options, board }: SnapshotSubject,
-  path: string,
   drives: SnapshotHead['drives'],
-  base: SnapshotFile | undefined,
-): SnapshotHead {
+): Omit<SnapshotHead, 'base'> {
   // What belongs to this process alone: who may end it, who debugs it, what it logs.
   const {
     name: _,
@@ -156,12 +155,23 @@ function headOf(
     extensions: [...extensionsOf(options)].sort(),
     layouts: layoutDigests(board),
     drives,
+  };
+}
+
+function headOf(
+  subject: SnapshotSubject,
+  path: string,
+  drives: SnapshotHead['drives'],
+  base: SnapshotFile | undefined,
+): SnapshotHead {
+  return {
+    ...describeMachine(subject, drives),
     ...(base === undefined ? {} : { base: { id: base.head.id, path: relative(dirname(resolve(path)), base.path) } }),
   };
 }
 
-/** As JSON has it: bytes are base64, ticks are digits. */
-function stateOf({ board, io, network, shares, ticks, agent }: SnapshotSubject): {
+/** As JSON has it: bytes are base64, ticks are digits. The machine stands still. */
+export function stateOf({ board, io, network, shares, ticks, agent }: SnapshotSubject): {
   readonly [K in keyof SnapshotState]: unknown;
 } {
   const { nextId, waiting } = agent();

@@ -76,6 +76,25 @@ export function encodeChunkHeader(header: ChunkHeader, number: number, crc32: Sn
   return bytes;
 }
 
+/** What `encodeChunkHeader` wrote; `damaged`: a bit is wrong, `unsound`: it is no header of chunk `number`, or too large. */
+export function decodeChunkHeader(
+  bytes: Uint8Array,
+  number: number,
+  crc32: SnapshotCodecs['crc32'],
+): ChunkHeader | 'damaged' | 'unsound' {
+  const data = new DataView(bytes.buffer, bytes.byteOffset, CHUNK_HEADER_BYTES);
+  if (data.getUint32(28, true) !== crc32(bytes.subarray(0, 28))) return 'damaged';
+  const word = (i: number): number => data.getUint32(i * 4, true);
+  const [codec, metaBytes, storedBytes, dataBytes] = [word(2), word(3), word(4), word(5)];
+  const isSound =
+    word(1) === number &&
+    metaBytes <= MOST_META_BYTES &&
+    storedBytes <= MOST_CHUNK_BYTES + 4096 &&
+    dataBytes <= MOST_CHUNK_BYTES &&
+    (codec === CODEC.zstd || (codec === CODEC.none && storedBytes === dataBytes));
+  return isSound ? { kind: word(0), codec, metaBytes, storedBytes, dataBytes, checksum: word(6) } : 'unsound';
+}
+
 /** A snapshot that cannot be used, in words that go on from the file's name. */
 export function damaged(name: string, how: string): OperatorError {
   return new OperatorError(
@@ -127,25 +146,9 @@ export class ChunkReader {
   next(): ChunkHeader {
     const bytes = new Uint8Array(CHUNK_HEADER_BYTES);
     this.#fill(bytes);
-    const data = new DataView(bytes.buffer);
-    if (data.getUint32(28, true) !== this.#codecs.crc32(bytes.subarray(0, 28))) throw damaged(this.name, 'is damaged');
-    const word = (i: number): number => data.getUint32(i * 4, true);
-    const header = {
-      kind: word(0),
-      codec: word(2),
-      metaBytes: word(3),
-      storedBytes: word(4),
-      dataBytes: word(5),
-      checksum: word(6),
-    };
-    const { codec, metaBytes, storedBytes, dataBytes } = header;
-    const isSound =
-      word(1) === this.#number++ &&
-      metaBytes <= MOST_META_BYTES &&
-      storedBytes <= MOST_CHUNK_BYTES + 4096 &&
-      dataBytes <= MOST_CHUNK_BYTES &&
-      (codec === CODEC.zstd || (codec === CODEC.none && storedBytes === dataBytes));
-    if (!isSound) throw damaged(this.name, 'is damaged: its parts do not fit together');
+    const header = decodeChunkHeader(bytes, this.#number++, this.#codecs.crc32);
+    if (header === 'damaged') throw damaged(this.name, 'is damaged');
+    if (header === 'unsound') throw damaged(this.name, 'is damaged: its parts do not fit together');
     return header;
   }
 

@@ -3,11 +3,13 @@ export { checkLayouts, layoutDigests, restoreBoard, resumeBoard, type SavedBoard
 export {
   type ByteSource,
   CHUNK,
+  CHUNK_HEADER_BYTES,
   type ChunkHeader,
   type ChunkKind,
   ChunkReader,
   CODEC,
   damaged,
+  decodeChunkHeader,
   encodeChunkHeader,
   encodePrologue,
   MOST_CHUNK_BYTES,

@@ -29,6 +29,11 @@ export class GuestAddresses {
     return [...this.#addresses.values()];
   }
 
+  /** Known from elsewhere, as `list` has it. */
+  take(known: readonly GuestAddress[]): void {
+    for (const one of known) this.#keep(one);
+  }
+
   /** A frame of the guest's. */
   observe(frame: Uint8Array): void {
     const said = saidIn(frame);

@@ -5,6 +5,7 @@ export type { CaptureOptions } from './capture.ts';
 export type { Condition } from './choose.ts';
 export type { MappingCounters, UplinkCounters } from './counters.ts';
 export { PATH_EVENTS, type PathEvent, type PathEventKind } from './events.ts';
+export type { GuestAddress } from './guest-addresses.ts';
 export { NetworkPaths, type PathOptions } from './network-paths.ts';
 export type { MonitorSettings } from './path-monitor.ts';
 export { LONGEST_SNAP_BYTES } from './pcapng.ts';

@@ -11,6 +11,7 @@ import { Capture, type CaptureOptions } from './capture.ts';
 import { type Condition, choose, isUsable } from './choose.ts';
 import { type PathEvent, type PathEventKind, PathEvents } from './events.ts';
 import { Finisher } from './finish.ts';
+import type { GuestAddress } from './guest-addresses.ts';
 import { MappingTable, MOST_UPLINKS } from './mapping-table.ts';
 import { MONITOR_SETTINGS, type MonitorSettings, PathMonitor, type WatchedPath } from './path-monitor.ts';
 import type {
@@ -90,6 +91,7 @@ export class NetworkPaths {
     checkOneNetwork(name, network, uplinks);
     const row = this.#table.add(name, failback, this.#ports.wallMs());
     const one = new VirtualInterface({ name, mac, network }, row, link, this.#finisher);
+    one.addresses.take(options.addresses ?? []);
     const on = this.#switch(network);
     try {
       checkFree(on, one);
@@ -174,6 +176,11 @@ export class NetworkPaths {
 
   events(since = 0): PathEvent[] {
     return this.#events.since(since);
+  }
+
+  /** What the guest behind an interface is known to answer to. Errors: `no-such-interface`. */
+  guestAddresses(name: string): readonly GuestAddress[] {
+    return this.#interface(name).addresses.list();
   }
 
   report(): NetReport {

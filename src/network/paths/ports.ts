@@ -6,6 +6,7 @@
 import type { Ipv4, Mac } from '../addresses.ts';
 import type { GuestOffload } from '../guest-link.ts';
 import type { Clock, FrameOffload, Timers } from '../ports.ts';
+import type { GuestAddress } from './guest-addresses.ts';
 
 export interface PathPorts {
   readonly clock: Clock;
@@ -72,6 +73,8 @@ export interface InterfaceOptions {
   readonly uplinks: readonly string[];
   /** Default `always`. */
   readonly failback?: Failback;
+  /** What its guest was known to answer to elsewhere: it is announced here. */
+  readonly addresses?: readonly GuestAddress[];
 }
 
 /** A virtual interface as the switch sees it. */

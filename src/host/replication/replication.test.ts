@@ -1,0 +1,185 @@
+/**
+ * Machines of a bare program, replicated: what it says is a row of letters without a gap, so that whatever is lost or said twice
+ * shows. (With Debian, disks and hosts that die: test/system/replication.test.ts.)
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { assemble } from '../../isa/index.ts';
+import { createMachine, type MachineHandle, receiveMachine } from '../machine/index.ts';
+import type { Receiver } from './receiver.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'kagemusha-replicas-'));
+const bios = join(folder, 'program.bin');
+/** Says a to z, again and again, a letter for every 20,000 rounds of a loop, and writes each to one of 64 pages. */
+const program = `
+    li s0, 0x10000000
+    li s1, 97
+    li s2, 0x80100000
+    li s5, 0
+1:  li t0, 20000
+2:  addi t0, t0, -1
+    bnez t0, 2b
+3:  lb t1, 5(s0)
+    andi t1, t1, 32
+    beqz t1, 3b
+    sb s1, 0(s0)
+    andi t2, s5, 63
+    slli t2, t2, 12
+    add t2, t2, s2
+    sd s5, 0(t2)
+    addi s5, s5, 1
+    addi s1, s1, 1
+    li t1, 123
+    blt s1, t1, 1b
+    li s1, 97
+    j 1b`;
+
+/** Whatever a test leaves running. */
+const open: { kill?(): unknown; close?(): unknown }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0)) await (one.kill?.() ?? one.close?.());
+});
+before(() => writeFileSync(bios, assemble(program, 0x8000_0000n).bytes));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+let count = 0;
+async function standby(more: { onLoss?: 'promote' } = {}): Promise<Receiver> {
+  count += 1;
+  const receiver = await receiveMachine({
+    ...{ listen: `unix:${join(folder, `s${count}`)}`, machine: { name: `standby${count}` }, silenceMs: 20_000 },
+    ...more,
+  });
+  open.push(receiver);
+  receiver.machine.then(
+    (machine) => open.push(machine),
+    () => {},
+  );
+  return receiver;
+}
+
+async function talker(): Promise<{ machine: MachineHandle; said: () => string }> {
+  const machine = await createMachine({ bios, memoryBytes: 16 << 20, network: false, name: `talker${count}` });
+  open.push(machine);
+  let text = '';
+  machine.onConsole((bytes) => {
+    text += Buffer.from(bytes).toString('latin1');
+  });
+  return { machine, said: () => text };
+}
+
+const history = (machine: MachineHandle): string => Buffer.from(machine.consoleHistory()).toString('latin1');
+
+/** The row has no gap, and nothing twice. */
+function checkRow(text: string): void {
+  for (let i = 0; i < text.length; i++)
+    assert.equal(text.charCodeAt(i), 97 + (i % 26), `letter ${i} of ${text.length}`);
+}
+
+async function until(holds: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 2000 && !holds(); i++) await sleep(5);
+  assert.ok(holds(), what);
+}
+
+const fast = { epochMs: 20, silenceMs: 20_000 };
+
+test('promoted: it goes on from a checkpoint, behind everything that was heard', async () => {
+  const receiver = await standby();
+  const { machine, said } = await talker();
+  await until(() => said().length > 10, 'it talks');
+  await machine.replicate({ to: receiver.address, ...fast });
+  assert.equal((await machine.replication()).state, 'protected');
+  const from = said().length;
+  await until(() => said().length > from + 30, 'what it says comes through');
+  while (((await machine.replication()).measures?.checkpoints ?? 0) < 4) await sleep(5);
+  const { epoch } = await receiver.promote();
+  const heard = said();
+  const twin = await receiver.machine;
+  const known = history(twin);
+  assert.ok(epoch > 2 && known.startsWith(heard), 'nobody heard what it does not know');
+  await until(() => history(twin).length > known.length + 30, 'it goes on');
+  checkRow(history(twin));
+  await until(() => said().length > heard.length, 'the other goes on, too, without a standby');
+  const { state, events, measures } = await machine.replication();
+  assert.deepEqual([state, events[0]?.what], ['unprotected', 'unprotected']);
+  assert.ok(measures && measures.checkpoints > 2 && measures.pagesEach.p50 > 0 && measures.pauseMs.p50 > 0);
+  checkRow(said());
+  await Promise.all([machine.kill(), twin.kill()]);
+  await receiver.close();
+});
+
+test('moved: it goes on there, and here it has ended', async () => {
+  const receiver = await standby();
+  const { machine, said } = await talker();
+  await until(() => said().length > 10, 'it talks');
+  const { rounds, pages, downtimeMs } = await machine.migrate({ to: receiver.address, silenceMs: 20_000 });
+  assert.ok(rounds >= 2 && pages > 0 && downtimeMs > 0);
+  assert.equal((await machine.exited).reason, 'migrated');
+  const there = await receiver.machine;
+  assert.ok(history(there).startsWith(said()), 'all that was said here is known there');
+  const before = history(there).length;
+  await until(() => history(there).length > before + 30, 'it goes on');
+  checkRow(history(there));
+  // And on.
+  const next = await standby();
+  await there.migrate({ to: next.address, silenceMs: 20_000 });
+  const last = await next.machine;
+  const then = history(last).length;
+  await until(() => history(last).length > then + 30, 'it goes on');
+  checkRow(history(last));
+  await last.kill();
+  await Promise.all([receiver.close(), next.close()]);
+});
+
+test('the standby is lost: it waits, if it is told to, and then goes on; or another stands by', async () => {
+  const receiver = await standby();
+  const { machine, said } = await talker();
+  await machine.replicate({ to: receiver.address, ...fast, onLoss: 'wait' });
+  await assert.rejects(machine.replicate({ to: receiver.address }), { code: 'replicated-already' });
+  await assert.rejects(machine.snapshot(join(folder, 'x')), { code: 'snapshot-replicated' });
+  await receiver.close();
+  await assert.rejects(receiver.machine, { code: 'standby-ended' });
+  for (let i = 0; i < 400 && (await machine.replication()).state !== 'waiting'; i++) await sleep(5);
+  const before = said();
+  await sleep(60);
+  assert.equal(said(), before, 'it says nothing');
+  await machine.unreplicate();
+  await until(() => said().length > before.length + 10, 'it goes on');
+  const other = await standby();
+  await machine.replicate({ to: other.address, ...fast });
+  await machine.unreplicate();
+  await until(() => other.report().state === 'orphaned', 'the standby is told');
+  checkRow(said());
+  await machine.kill();
+  await other.close();
+});
+
+test('the guest ends: its standby waits for another; a source that dies is stood in for at once, if that is asked for', async () => {
+  const receiver = await standby({ onLoss: 'promote' });
+  const first = await talker();
+  await first.machine.replicate({ to: receiver.address, ...fast });
+  const second = await talker();
+  await assert.rejects(second.machine.replicate({ to: receiver.address, ...fast }), { code: 'standby-in-use' });
+  await first.machine.kill();
+  await until(() => receiver.report().state === 'discarded', 'there is nothing to stand in for');
+  await assert.rejects(receiver.promote(), { code: 'standby-not-ready' });
+  await second.machine.replicate({ to: receiver.address, ...fast });
+  await second.machine.unreplicate();
+  const machine = await receiver.machine;
+  checkRow(history(machine));
+  await Promise.all([machine.kill(), second.machine.kill()]);
+  await receiver.close();
+});
+
+test('how fast it writes, before it has a standby; nobody to reach', async () => {
+  const { machine, said } = await talker();
+  await until(() => said().length > 10, 'it talks');
+  const { pagesPerSecond, pauseMs } = await machine.writeRate(200);
+  assert.ok(pagesPerSecond > 0 && pauseMs >= 0);
+  await assert.rejects(machine.replicate({ to: `unix:${join(folder, 'nobody')}` }), { code: 'peer-unreachable' });
+  await assert.rejects(machine.migrate({ to: `unix:${join(folder, 'nobody')}` }), { code: 'peer-unreachable' });
+  await machine.kill();
+});
