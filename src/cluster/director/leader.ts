@@ -1,0 +1,140 @@
+/**
+ * What one host at a time does for all: plans takeovers, places standbys, tells hosts their duties, lets hosts out of
+ * quarantine. It looks at what there is and moves it towards what should be; so a new leader needs to know nothing of
+ * the one before. Each transaction compares the leader's key: who has been replaced changes nothing any more.
+ */
+import type { LeaderRecord } from '../model.ts';
+import { Flapping } from '../membership/flapping.ts';
+import { change } from '../membership/membership.ts';
+import type { Thought } from '../planner/replan.ts';
+import { MOST_OPERATIONS, type Transaction } from '../store/cluster-store.ts';
+import { keyOf, LEADER } from '../store/records.ts';
+import type { Desk } from './desk.ts';
+import { planDuties } from './plan-duties.ts';
+import { planPlacements } from './plan-placements.ts';
+import { planTakeovers } from './plan-takeovers.ts';
+import { View } from './view.ts';
+
+type Write = { readonly compare: { readonly key: string; readonly revision: number }; readonly value: string | undefined };
+
+/** After a change in the view, so long until it is looked at: changes come in flocks. */
+const SETTLE_MS = 10;
+
+export class Leader {
+  readonly #desk: Desk;
+  readonly record: LeaderRecord;
+  readonly #revision: number;
+  /** A host whose lease has not been renewed lately gets nothing. */
+  readonly #isFresh: (host: string) => boolean;
+  readonly view: View;
+  readonly #flapping: Flapping;
+  readonly #thoughts = new Map<string, Thought>();
+  readonly #onDoubt: () => void;
+  #isBusy = false;
+  #isWaiting = false;
+  #isClosed = false;
+  #placedMs = Number.NEGATIVE_INFINITY;
+  /** Placements written, and those that changed what is in force. */
+  readonly counters = { plans: 0, placements: 0, conflicts: 0 };
+
+  /** `onDoubt`: a write's outcome is unknown, and it may come late: only another term makes sure that it fails then. */
+  constructor(
+    desk: Desk,
+    { record, revision }: { readonly record: LeaderRecord; readonly revision: number },
+    isFresh: (host: string) => boolean,
+    onDoubt: () => void,
+  ) {
+    this.#desk = desk;
+    this.record = record;
+    this.#revision = revision;
+    this.#isFresh = isFresh;
+    this.#onDoubt = onDoubt;
+    this.#flapping = new Flapping(desk.settings);
+    this.view = new View(desk, () => this.#soon());
+    this.#tick();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.view.close();
+  }
+
+  #tick(): void {
+    if (this.#isClosed) return;
+    this.#desk.after(this.#desk.settings.planMs, () => this.#tick());
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#isWaiting || this.#isClosed) return;
+    this.#isWaiting = true;
+    this.#desk.after(SETTLE_MS, () => {
+      this.#isWaiting = false;
+      this.#look();
+    });
+  }
+
+  /** One step at a time, the most urgent first; the view's change, or the next tick, brings the next. */
+  #look(): void {
+    if (this.#isBusy || this.#isClosed || !this.view.isComplete) return;
+    const nowMs = this.#desk.nowMs();
+    const { settings } = this.#desk;
+    const takeovers = planTakeovers(this.view, this.record, settings, this.#isFresh);
+    if (takeovers !== undefined) {
+      this.counters.plans += 1;
+      this.#desk.tell({ kind: 'planned', host: takeovers.source, guests: takeovers.guests });
+      this.#write([takeovers.write], takeovers.compares);
+      return;
+    }
+    const host = this.#lookAtHosts(nowMs);
+    if (host !== undefined) {
+      this.#commit(host);
+      return;
+    }
+    if (nowMs - this.#placedMs >= settings.planMs) {
+      const placements = planPlacements(this.view, this.#thoughts, settings, nowMs, this.#isFresh, MOST_OPERATIONS - 1);
+      if (placements.length < MOST_OPERATIONS - 1) this.#placedMs = nowMs;
+      if (placements.length > 0) {
+        this.counters.placements += placements.length;
+        this.#write(placements);
+        return;
+      }
+    }
+    const duties = planDuties(this.view, MOST_OPERATIONS - 1);
+    if (duties.length > 0) this.#write(duties);
+  }
+
+  #lookAtHosts(nowMs: number): Transaction | undefined {
+    for (const { value, revision } of this.view.hosts.values()) {
+      const to = value === undefined ? undefined : this.#flapping.look(value, nowMs);
+      if (value !== undefined && to !== undefined) return change({ value, revision }, to);
+    }
+    return undefined;
+  }
+
+  #write(writes: readonly Write[], compares: readonly { key: string; revision: number }[] = []): void {
+    this.#commit({
+      compares: [...writes.map(({ compare }) => compare), ...compares],
+      puts: writes.flatMap(({ compare: { key }, value }) => (value === undefined ? [] : [{ key, value }])),
+      deletes: writes.flatMap(({ compare: { key }, value }) => (value === undefined ? [key] : [])),
+    });
+  }
+
+  #commit(transaction: Transaction): void {
+    this.#isBusy = true;
+    const compares = [{ key: keyOf(LEADER), revision: this.#revision }, ...transaction.compares];
+    this.#desk.commit({ ...transaction, compares }, this.#desk.settings.requestMs, (outcome) => {
+      this.#isBusy = false;
+      if (this.#isClosed) return;
+      if (outcome.kind === 'committed') {
+        this.view.wrote(transaction, outcome.revision);
+        this.#soon();
+      } else if (outcome.kind === 'conflict') {
+        this.counters.conflicts += 1;
+        this.view.doubt();
+      } else this.#onDoubt();
+    });
+  }
+}
+
+export type { Write };

@@ -1,0 +1,159 @@
+/**
+ * What must hold in the simulated world at every instant of true time, checked where it could break: when the store changes, when a
+ * machine starts, when a guest acts. The first violation ends the run; it says what happened and when.
+ */
+import { isIn } from '../membership/membership.ts';
+import type { Method, Owner } from '../model.ts';
+import type { Transaction } from '../store/cluster-store.ts';
+import type { MemoryState } from '../store/memory-state.ts';
+import { decode, HOST, keyOf, LEASE, nameIn, OWNER, PLACEMENT } from '../store/records.ts';
+import type { SimHost } from './sim-host.ts';
+import type { SimMachine } from './sim-machine.ts';
+import type { World } from './world.ts';
+
+export class Violation extends Error {
+  override name = 'Violation';
+}
+
+/** Fences of a host within this time that make it one that flaps. */
+const FLAP_WINDOW_MS = 60_000;
+
+export class Invariants {
+  readonly #world: World;
+  readonly #fencedMs = new Map<string, number[]>();
+  takeovers = 0;
+  pairTakeovers = 0;
+  /** Batches that were checked before a stop and left after it: at most one for each stop of a process. */
+  lateBatches = 0;
+  lastFaultMs = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  fail(what: string): never {
+    throw new Violation(`at ${this.#world.queue.nowMs.toFixed(1)} ms: ${what}`);
+  }
+
+  /** Before a transaction changes the store. */
+  committing({ puts = [] }: Transaction, state: MemoryState): void {
+    if (this.#world.store.isDown) this.fail('the store changed without a quorum');
+    for (const { key, value } of puts) {
+      const guest = nameIn(OWNER, key);
+      if (guest !== undefined) this.#owning(guest, decode(OWNER, state.get(key)?.value), decode(OWNER, value), state, puts);
+      const host = nameIn(LEASE, key);
+      if (host !== undefined && decode(LEASE, value)?.state === 'fenced') this.#fencing(host);
+      if (nameIn(PLACEMENT, key) !== undefined) this.#placing(nameIn(PLACEMENT, key) ?? '', state.get(key)?.value, value);
+    }
+  }
+
+  /** A lease is taken away: its holder must have come to its deadline, by its own clock. */
+  #fencing(name: string): void {
+    const host = this.#world.hosts.get(name);
+    const list = this.#fencedMs.get(name) ?? [];
+    list.push(this.#world.queue.nowMs);
+    this.#fencedMs.set(name, list);
+    if (host?.director?.isIn === true) this.fail(`${name} was fenced before its lease had expired`);
+    for (const machine of host?.machines.values() ?? [])
+      if (machine.mayAct()) this.fail(`${name} was fenced while its machine of ${machine.guest.spec.name} may act`);
+  }
+
+  #owning(guest: string, before: Owner | undefined, owner: Owner | undefined, state: MemoryState, puts: readonly unknown[]): void {
+    if (owner === undefined) this.fail(`the owner of ${guest} cannot be read`);
+    if (before !== undefined && owner.generation < before.generation) this.fail(`${guest} went back a generation`);
+    const isSame = before?.host === owner.host && before.incarnation === owner.incarnation;
+    if (isSame) return;
+    this.takeovers += 1;
+    if (before !== undefined && owner.generation === before.generation)
+      this.fail(`${guest} has another owner under the same generation`);
+    for (const machine of this.#machinesOf(guest))
+      if (machine.mayAct()) this.fail(`${guest} was taken over while its machine on ${machine.host.name} may act`);
+    const host = decode(HOST, state.get(keyOf(HOST, owner.host))?.value);
+    if (!isIn(host, owner.incarnation)) this.fail(`${owner.host} claimed ${guest}, and is not in (${puts.length})`);
+    this.#notFlapping(owner.host, guest);
+    this.#apart(guest, owner, state);
+  }
+
+  /** Who was fenced again and again is in quarantine, or was well for a long time since. */
+  #notFlapping(host: string, guest: string): void {
+    const { nowMs } = this.#world.queue;
+    const lately = (this.#fencedMs.get(host) ?? []).filter((ms) => nowMs - ms < FLAP_WINDOW_MS);
+    const most = this.#world.settings.quarantineMs >= FLAP_WINDOW_MS ? 3 : Number.POSITIVE_INFINITY;
+    if (lately.length >= most + 1) this.fail(`${host} flaps (${lately.length} fences in a minute), and got ${guest}`);
+  }
+
+  #apart(guest: string, owner: Owner, state: MemoryState): void {
+    const { group } = this.#world.guest(guest).spec;
+    if (group === undefined) return;
+    for (const other of this.#world.guests.values()) {
+      if (other.spec.group !== group || other.spec.name === guest) continue;
+      const held = decode(OWNER, state.get(keyOf(OWNER, other.spec.name))?.value);
+      const isThere = held?.phase === 'held' && held.host === owner.host && held.incarnation === owner.incarnation;
+      if (isThere) this.fail(`${guest} and ${other.spec.name} are of one group, and both on ${owner.host}`);
+    }
+  }
+
+  #placing(guest: string, before: string | undefined, after: string): void {
+    const [old, placement] = [decode(PLACEMENT, before)?.associations[0], decode(PLACEMENT, after)?.associations[0]];
+    if (old !== undefined && JSON.stringify(old) !== JSON.stringify(placement))
+      this.#world.guest(guest).changesInForce.push(this.#world.queue.nowMs);
+  }
+
+  started(machine: SimMachine, method: Method, epoch: number | undefined): void {
+    const { guest, host, generation } = machine;
+    const { name } = guest.spec;
+    if (method === 'pair') this.pairTakeovers += 1;
+    const owner = decode(OWNER, this.#world.store.state.get(keyOf(OWNER, name))?.value);
+    if (owner === undefined || owner.generation < generation) this.fail(`${name} starts under a generation that nobody recorded`);
+    if (owner.generation === generation && owner.host !== host.name) this.fail(`${name} starts on ${host.name}, which does not own it`);
+    if (method === 'hot' && (epoch ?? 0) < guest.lastOutput)
+      this.fail(`${name}: the hot standby on ${host.name} lacks output that has left (${epoch} < ${guest.lastOutput})`);
+    if (machine.mayAct())
+      for (const other of this.#machinesOf(name))
+        if (other !== machine && other.mayAct()) this.fail(`${name} may act on ${other.host.name} and on ${host.name}`);
+    this.memory(host);
+    const booting = [...host.machines.values()].filter((one) => one.isCold && one.isBooting && one.mayAct()).length;
+    if (booting > this.#world.settings.startsAtOnce + 1) this.fail(`${host.name} starts ${booting} machines at once`);
+  }
+
+  /** Memory and promised cores of a host. */
+  memory(host: SimHost): void {
+    const { real: capacity } = host;
+    let [memoryBytes, cores] = [0, 0];
+    for (const { guest } of host.machines.values()) {
+      memoryBytes += guest.spec.memoryBytes;
+      cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
+    }
+    for (const [name, { method }] of host.standbys)
+      if (method === 'hot' || method === 'pair') memoryBytes += this.#world.guest(name).spec.memoryBytes;
+    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it`);
+    if (cores > capacity.cores * (1 + 1e-9)) this.fail(`${host.name} has no cores for what was promised on it`);
+  }
+
+  /** A guest writes and sends: accepted writes, and what is sent, never go back to an older generation. */
+  acted({ guest, generation, host }: SimMachine, wasStopped: boolean): void {
+    const { name } = guest.spec;
+    const isOpen = this.#world.broken === 'gate';
+    if (isOpen || generation >= guest.least) {
+      if (generation < guest.wrote) this.fail(`${name}: a write of generation ${generation} from ${host.name} after ${guest.wrote}`);
+      guest.wrote = generation;
+      guest.writes += 1;
+    } else guest.refused += 1;
+    if (generation < guest.sent) {
+      if (!wasStopped) this.fail(`${name}: ${host.name} sends as generation ${generation} after ${guest.sent}`);
+      this.lateBatches += 1;
+      return;
+    }
+    guest.sent = generation;
+    guest.acted(this.#world.queue.nowMs);
+  }
+
+  #machinesOf(guest: string): SimMachine[] {
+    const machines: SimMachine[] = [];
+    for (const host of this.#world.hosts.values()) {
+      const machine = host.machines.get(guest);
+      if (machine !== undefined) machines.push(machine);
+    }
+    return machines;
+  }
+}
