@@ -110,11 +110,15 @@ export interface Duty {
   readonly everyMs: number;
 }
 
-/** One guest of a plan: `generation` is that of the owner that it is taken from (0: it never had one). */
+/**
+ * One guest of a plan: `generation` is that of the owner that it is taken from (0: it never had one). It is meant for one
+ * incarnation of the target: one that failed and came back does not claim it.
+ */
 export interface Assignment {
   readonly guest: string;
   readonly generation: number;
   readonly target: string;
+  readonly incarnation: number;
   readonly method: Method;
 }
 

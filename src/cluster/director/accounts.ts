@@ -1,6 +1,6 @@
 /** The ledger of all hosts, from the leader's view: who runs where, who is on the way there, whose standby is where. */
-import { isIn, takesGuests } from '../membership/membership.ts';
-import type { Assignment, GuestSpec, Placement } from '../model.ts';
+import { isIn } from '../membership/membership.ts';
+import type { Assignment, GuestSpec, HostState, Placement } from '../model.ts';
 import { activeNeeds, incomingNeeds, Ledger, standbyNeeds } from '../takeover/ledger.ts';
 import type { View } from './view.ts';
 
@@ -56,11 +56,12 @@ export class Accounts {
   }
 
   #takePending(assignment: Assignment): void {
-    const { guest, generation, target } = assignment;
+    const { guest, generation, target, incarnation } = assignment;
     const owner = this.#view.owners.get(guest)?.value;
     if ((owner?.generation ?? 0) !== generation) return;
-    // Who does not take guests any more, does not claim this one either: it compares its own record.
-    if (takesGuests(this.#view.hosts.get(target)?.value)) this.#pending.set(guest, assignment);
+    const host = this.#view.hosts.get(target)?.value;
+    // Who is not in any more, drains, or has come back since, does not claim it either: it compares its own record.
+    if (isIn(host, incarnation) && host?.state !== 'draining') this.#pending.set(guest, assignment);
   }
 
   #take(spec: GuestSpec): void {
@@ -73,8 +74,8 @@ export class Accounts {
   }
 }
 
-/** Hosts that may get guests now: let in, not draining or in quarantine, and with a lease that was renewed lately. */
-export function targetsIn(view: View, isFresh: (host: string) => boolean): string[] {
-  const hosts = [...view.hosts.values()].flatMap(({ value }) => (value !== undefined && takesGuests(value) ? [value.name] : []));
+/** Hosts in that state with a lease that was renewed lately, in a fixed order. */
+export function targetsIn(view: View, isFresh: (host: string) => boolean, state: HostState = 'active'): string[] {
+  const hosts = [...view.hosts.values()].flatMap(({ value }) => (value?.state === state ? [value.name] : []));
   return hosts.filter(isFresh).sort();
 }

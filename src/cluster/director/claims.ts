@@ -3,7 +3,7 @@
  * may start, while there is memory. A claim compares everything that it was decided on: the guest's owner, the plan, and this host's own
  * record; so that a host that was fenced meanwhile, a plan that was changed, or a second claim fails.
  */
-import { isIn, takesGuests } from '../membership/membership.ts';
+import { isIn } from '../membership/membership.ts';
 import type { Assignment, Method, Owner, TakeoverPlan } from '../model.ts';
 import type { StoreEntry, Transaction } from '../store/cluster-store.ts';
 import { decode, find, HOST, keyOf, OWNER, PLAN, put, SPEC } from '../store/records.ts';
@@ -68,7 +68,7 @@ export class Claims {
     const wanted: Wanted[] = [];
     for (const { plan } of this.#plans.values())
       for (const one of plan.assignments)
-        if (one.target === this.#desk.host) wanted.push({ ...one, source: plan.source });
+        if (one.target === this.#desk.host && one.incarnation === this.incarnation) wanted.push({ ...one, source: plan.source });
     return wanted;
   }
 
@@ -99,13 +99,13 @@ export class Claims {
     const plan = find(entries, PLAN, source);
     const self = find(entries, HOST, this.#desk.host);
     const holder = find(entries, HOST, source).value;
-    const still = plan.value?.assignments.find((one) => one.guest === guest && one.target === this.#desk.host);
+    const still = plan.value?.assignments.find((one) => one.guest === guest && one.target === this.#desk.host && one.incarnation === this.incarnation);
     if (spec === undefined || still === undefined || (owner.value?.generation ?? 0) !== generation) {
       this.change(keyOf(PLAN, source), plan.value === undefined ? undefined : JSON.stringify(plan.value), plan.revision);
       return false;
     }
     const isFree = owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
-    const isMine = self.value?.incarnation === this.incarnation && takesGuests(self.value);
+    const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
     if (!isFree || !isMine || !this.#limits.hasMemory(guest, spec.memoryBytes + this.#claimedBytes())) return false;
     this.#busy.set(guest, spec.memoryBytes);
     const next: Owner = { host: this.#desk.host, incarnation: this.incarnation, generation: generation + 1, phase: 'held' };

@@ -38,6 +38,8 @@ export function planTakeovers(
   const chosen = [...orphans.values()].flat().filter((orphan) => !isAgain(orphan, view) || mayCompare-- > 0);
   const targets = {
     hosts: targetsIn(view, isFresh),
+    lastResort: targetsIn(view, isFresh, 'quarantined'),
+    incarnationOf: (host: string) => view.hosts.get(host)?.value?.incarnation ?? 0,
     isReady: (guest: string, host: string) => view.status.get(host)?.value?.ready.includes(guest) === true,
     hasGroup: (host: string, group: string) => accounts.hasGroup(host, group),
     addToGroup: (host: string, group: string) => accounts.addToGroup(host, group),

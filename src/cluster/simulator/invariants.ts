@@ -79,7 +79,7 @@ export class Invariants {
     const { nowMs } = this.#world.queue;
     const lately = (this.#fencedMs.get(host) ?? []).filter((ms) => nowMs - ms < FLAP_WINDOW_MS);
     const most = this.#world.settings.quarantineMs >= FLAP_WINDOW_MS ? 3 : Number.POSITIVE_INFINITY;
-    if (lately.length >= most + 1) this.fail(`${host} flaps (${lately.length} fences in a minute), and got ${guest}`);
+    if (lately.length >= most + 1 && this.hasRoom(guest)) this.fail(`${host} flaps (${lately.length} fences in a minute), and got ${guest}`);
   }
 
   #apart(guest: string, owner: Owner, state: MemoryState): void {
@@ -126,7 +126,7 @@ export class Invariants {
     }
     for (const [name, { method }] of host.standbys)
       if (method === 'hot' || method === 'pair') memoryBytes += this.#world.guest(name).spec.memoryBytes;
-    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it`);
+    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it: ${[...host.machines.keys()]}, standbys ${JSON.stringify([...host.standbys])}`);
     if (cores > capacity.cores * (1 + 1e-9)) this.fail(`${host.name} has no cores for what was promised on it`);
   }
 
@@ -146,6 +146,25 @@ export class Invariants {
     }
     guest.sent = generation;
     guest.acted(this.#world.queue.nowMs);
+  }
+
+  /** Whether a host that takes guests has room for it, with as much again to spare, beside what runs and stands by there. */
+  hasRoom(name: string): boolean {
+    const { spec, actedMs } = this.#world.guest(name);
+    const fitting = [...this.#world.hosts.values()].filter((host) => {
+      const record = decode(HOST, this.#world.store.state.get(keyOf(HOST, host.name))?.value);
+      if (record?.state !== 'active' || !host.isUp) return false;
+      let [memoryBytes, cores] = [2 * spec.memoryBytes, 2 * spec.cores * spec.requirements.performanceFloor];
+      for (const { guest } of host.machines.values()) {
+        memoryBytes += guest.spec.memoryBytes;
+        cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
+        if (guest.spec.group !== undefined && guest.spec.group === spec.group) return false;
+      }
+      for (const standby of host.standbys.keys()) memoryBytes += this.#world.guest(standby).spec.memoryBytes;
+      return memoryBytes <= host.real.memoryBytes * 0.95 && cores <= host.real.cores * 0.95;
+    });
+    // A new guest is let in where a second host could take it; one that has run needs one.
+    return fitting.length > (actedMs > 0 || this.#world.hosts.size === 1 ? 0 : 1);
   }
 
   #machinesOf(guest: string): SimMachine[] {

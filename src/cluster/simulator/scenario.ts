@@ -2,11 +2,10 @@
  * A run of the simulator from one seed: its size, its guests, its faults, and what must be true when they are over. Most are
  * small, so that there can be many; some have dozens of hosts, a few more than a hundred.
  */
-import { takesGuests } from '../membership/membership.ts';
 import { type GuestSpec, METHODS, type Method } from '../model.ts';
 import type { Costs } from '../ports.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../settings.ts';
-import { decode, HOST, keyOf, OWNER, PLACEMENT } from '../store/records.ts';
+import { decode, keyOf, OWNER, PLACEMENT } from '../store/records.ts';
 import { FAULTS, type Fault, heal, strike } from './faults.ts';
 import { Violation } from './invariants.ts';
 import { Random } from './random.ts';
@@ -147,7 +146,7 @@ function finish(world: World): void {
     const owner = decode(OWNER, state.get(keyOf(OWNER, name))?.value);
     const machine = owner === undefined ? undefined : world.hosts.get(owner.host)?.machines.get(name);
     const isWell = machine?.generation === owner?.generation && machine !== undefined && machine.mayAct() && !machine.isBooting;
-    if (!isWell && hasRoom(world, name))
+    if (!isWell && world.invariants.hasRoom(name))
       world.invariants.fail(`${name} does not run, and there is room for it: ${JSON.stringify(owner)}`);
     const late = guest.changesInForce.filter((ms) => ms > settledMs).length;
     if (late > 1) world.invariants.fail(`${name}: its method in force changed ${late} times while nothing happened`);
@@ -160,24 +159,4 @@ function finish(world: World): void {
     if (!director.isIn) world.invariants.fail(`${name} did not come back into the cluster`);
     if (director.master.counters.beatsToStandby > 0) world.invariants.fail(`${name}: a standby's slave was sent heartbeats`);
   }
-}
-
-/** On a host that takes guests, beside what runs and stands by there, with as much again to spare. */
-function hasRoom(world: World, name: string): boolean {
-  const { spec } = world.guest(name);
-  const others = [...world.hosts.values()].filter((host) =>
-    takesGuests(decode(HOST, world.store.state.get(keyOf(HOST, host.name))?.value)),
-  );
-  const fitting = others.filter((host) => {
-    let [memoryBytes, cores] = [2 * spec.memoryBytes, 2 * spec.cores * spec.requirements.performanceFloor];
-    for (const { guest } of host.machines.values()) {
-      memoryBytes += guest.spec.memoryBytes;
-      cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
-      if (guest.spec.group !== undefined && guest.spec.group === spec.group) return false;
-    }
-    for (const standby of host.standbys.keys()) memoryBytes += world.guest(standby).spec.memoryBytes;
-    return memoryBytes <= host.real.memoryBytes * 0.95 && cores <= host.real.cores * 0.95;
-  });
-  // A new guest is let in where a second host could take it; one that has run needs one.
-  return fitting.length > (world.guest(name).actedMs > 0 || world.hosts.size === 1 ? 0 : 1);
 }

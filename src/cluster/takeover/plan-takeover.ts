@@ -16,8 +16,11 @@ export interface Orphan {
 }
 
 export interface Targets {
-  /** Hosts that may get guests now, the emptiest first among equals. */
+  /** Hosts that may get guests now. */
   readonly hosts: readonly string[];
+  /** Hosts in quarantine: for guests that would be down otherwise. */
+  readonly lastResort: readonly string[];
+  incarnationOf(host: string): number;
   /** Those where a standby could take over, by guest. */
   isReady(guest: string, host: string): boolean;
   /** Guests of that group on that host. */
@@ -47,7 +50,8 @@ export function planTakeover(orphans: readonly Orphan[], targets: Targets, ledge
     if (place.refuge !== undefined) ledger.keep(place.refuge, place.target, activeNeeds(spec));
     if (spec.group !== undefined) targets.addToGroup(place.target, spec.group);
     const { target, method } = place;
-    planned.assignments.push({ guest: spec.name, generation: owner?.generation ?? 0, target, method });
+    const incarnation = targets.incarnationOf(target);
+    planned.assignments.push({ guest: spec.name, generation: owner?.generation ?? 0, target, incarnation, method });
   }
   return planned;
 }
@@ -85,6 +89,8 @@ function placeFor(orphan: Orphan, targets: Targets, ledger: Ledger, hosts: Reado
   if (typeof found !== 'string') return { target: found.host, method: 'cold', hadStandby: undefined };
   const last = emptiest(spec, targets.hosts, targets, ledger, 'use');
   if (typeof last !== 'string') return { target: last.host, method: 'cold', hadStandby: undefined };
+  const resort = emptiest(spec, targets.lastResort, targets, ledger, 'use');
+  if (typeof resort !== 'string') return { target: resort.host, method: 'cold', hadStandby: undefined };
   return `no host has what it needs: ${targets.hosts.length === 0 ? lack : last}`;
 }
 
