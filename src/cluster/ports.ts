@@ -44,7 +44,7 @@ export interface StartOrder {
   readonly guest: string;
   readonly generation: number;
   readonly incarnation: number;
-  /** How: a boot, a checkpoint restored, a standby here promoted, a standby's slave ordered to take over. */
+  /** How: a boot, a checkpoint restored, a standby here promoted; of a pair, the standby that runs here gets generation and deadline. */
   readonly method: Method;
   /** Until when it may run, on the host's clock; renewed by `grant`. */
   readonly deadlineMs: number;

@@ -29,7 +29,6 @@ export class Guests implements ClaimLimits {
   readonly reactions = new Reactions();
   /** Booting: their slaves have not been heard yet. */
   readonly #booting = new Set<string>();
-  readonly #hereMs = new Map<string, number>();
   isDraining = false;
   isReady = false;
 
@@ -46,6 +45,7 @@ export class Guests implements ClaimLimits {
     this.local = new LocalGuests(desk, ports.machines, {
       deadlineMs,
       starting: (guest, generation, method) => this.#starting(guest, generation, method),
+      started: (guest, generation, method) => this.#started(guest, generation, method),
       gone: (guest) => this.#gone(guest),
       failed: (guest) => master.slaves.gone(guest),
     });
@@ -163,8 +163,14 @@ export class Guests implements ClaimLimits {
     const graceMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
     this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), graceMs);
     if (method === 'cold') this.#booting.add(guest);
-    if (method === 'pair') this.#master.counters.ordersToStandby += 1;
-    if (!this.#hereMs.has(guest)) this.#hereMs.set(guest, this.#desk.nowMs());
+  }
+
+  /** The standby's slave hears for the first time, and this once. */
+  #started(guest: string, generation: number, method: Method): void {
+    if (method === 'pair') {
+      this.#master.counters.ordersToStandby += 1;
+      this.#machines.order(guest, 'take-over', generation);
+    }
     this.#share();
   }
 
@@ -172,7 +178,6 @@ export class Guests implements ClaimLimits {
     this.#master.slaves.forget(guest);
     this.reactions.forget(guest);
     this.#booting.delete(guest);
-    this.#hereMs.delete(guest);
     this.#share();
   }
 

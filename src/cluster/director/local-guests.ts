@@ -29,6 +29,8 @@ export interface LocalGuest {
 export interface LocalEvents {
   /** Beats are expected from now on. */
   starting(guest: string, generation: number, method: Method): void;
+  /** Its machine is there. */
+  started(guest: string, generation: number, method: Method): void;
   /** Not here any more. */
   gone(guest: string): void;
   failed(guest: string): void;
@@ -184,7 +186,8 @@ export class LocalGuests {
       if (this.#guests.get(name) !== local || local.generation !== generation || local.state !== 'starting') return;
       local.state = 'running';
       this.#desk.tell({ kind: isStarted ? 'started' : 'start-failed', guest: name, generation, detail: method });
-      if (!isStarted) this.#events.failed(name);
+      if (isStarted) this.#events.started(name, generation, method);
+      else this.#events.failed(name);
     });
   }
 

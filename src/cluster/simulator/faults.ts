@@ -9,6 +9,7 @@ export const FAULTS = [
   'host-stopped',
   'daemon-stopped',
   'machine-stopped',
+  'stopped-before-write',
   'clock-jump',
   'store-outage',
   'store-leader-change',
@@ -64,8 +65,12 @@ export function strike(world: World, fault: Fault): void {
       queue.after(ms, () => machine?.process.resume());
       return;
     }
+    case 'stopped-before-write':
+      // Long enough for a takeover meanwhile.
+      host.freezeAtActMs = 3000 + ms;
+      return;
     case 'clock-jump':
-      host.jumpMs += random.between(-60_000, 60_000);
+      host.jumpMs += random.pick([1, 20]) * random.between(-3000, 3000);
       return;
     case 'store-outage':
       down(world, ms);
@@ -128,6 +133,7 @@ export function heal(world: World): void {
   world.store.isDown = false;
   for (const host of world.hosts.values()) {
     host.isCutFromStore = false;
+    host.freezeAtActMs = 0;
     host.latenessMs = 2;
     if (!host.isUp) host.boot();
     else host.startDaemon();

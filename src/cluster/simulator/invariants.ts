@@ -126,12 +126,12 @@ export class Invariants {
     }
     for (const [name, { method }] of host.standbys)
       if (method === 'hot' || method === 'pair') memoryBytes += this.#world.guest(name).spec.memoryBytes;
-    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it: ${[...host.machines.keys()]}, standbys ${JSON.stringify([...host.standbys])}`);
+    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it`);
     if (cores > capacity.cores * (1 + 1e-9)) this.fail(`${host.name} has no cores for what was promised on it`);
   }
 
   /** A guest writes and sends: accepted writes, and what is sent, never go back to an older generation. */
-  acted({ guest, generation, host }: SimMachine, wasStopped: boolean): void {
+  acted({ guest, generation, host, cores }: SimMachine, wasStopped: boolean): void {
     const { name } = guest.spec;
     const isOpen = this.#world.broken === 'gate';
     if (isOpen || generation >= guest.least) {
@@ -145,6 +145,8 @@ export class Invariants {
       return;
     }
     guest.sent = generation;
+    const promised = guest.spec.cores * guest.spec.requirements.performanceFloor;
+    if (cores < promised * (1 - 1e-9)) this.fail(`${name} has ${cores} cores on ${host.name}, ${promised} were promised`);
     guest.acted(this.#world.queue.nowMs);
   }
 

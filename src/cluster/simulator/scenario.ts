@@ -154,6 +154,8 @@ function finish(world: World): void {
     if (isWell && placement?.associations[0]?.host === owner?.host)
       world.invariants.fail(`${name}: its standby is on its own host`);
   }
+  const orders = [...world.hosts.values()].reduce((sum, { takeOverOrders }) => sum + takeOverOrders, 0);
+  if (orders > world.invariants.pairTakeovers) world.invariants.fail("standbys' slaves got orders without a takeover");
   for (const { director, name } of world.hosts.values()) {
     if (director === undefined) continue;
     if (!director.isIn) world.invariants.fail(`${name} did not come back into the cluster`);

@@ -32,10 +32,14 @@ export class SimHost implements Machines, Load {
   latenessMs = 2;
   isUp = false;
   isCutFromStore = false;
+  /** It stands still for so long as soon as one of its machines has looked at its deadline, and before that acts. */
+  freezeAtActMs = 0;
   daemon = new Process();
   director: HostDirector | undefined;
   readonly machines = new Map<string, SimMachine>();
   readonly standbys = new Map<string, Standby>();
+  /** That standbys' slaves got. */
+  takeOverOrders = 0;
   #boots = 0;
   #seenByUs = new Set<string>();
 
@@ -185,6 +189,7 @@ export class SimHost implements Machines, Load {
 
   order(name: string, order: Order, generation: number): void {
     const machine = this.machines.get(name);
+    if (order === 'take-over') this.takeOverOrders += 1;
     if (machine?.generation !== generation || order !== 'restart-application') return;
     this.after(machine.process, machine.guest.costs.applicationRestartMs, () => {
       machine.isApplicationWell = true;

@@ -85,6 +85,9 @@ export class SimMachine {
     this.host.after(this.process, this.host.world.random.between(0, 2), () => {
       if (!this.process.isDead) this.host.world.acted(this, this.process.stopped !== stopped);
     });
+    const { freezeAtActMs } = this.host;
+    this.host.freezeAtActMs = 0;
+    if (freezeAtActMs > 0) this.host.freeze(freezeAtActMs);
   }
 
   #beats(): void {

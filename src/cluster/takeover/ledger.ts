@@ -18,6 +18,8 @@ interface Account {
   readonly usable: Amount;
   readonly used: Amount;
   readonly incoming: Map<string, Amount>;
+  /** The most of `incoming`, of each kind; undefined: to be found again. */
+  most: Amount | undefined;
 }
 
 /** What a guest must have to run: all its memory, and the part of its cores that it was promised. */
@@ -54,7 +56,7 @@ export class Ledger {
     for (const { name, capacity } of hosts) {
       const { cores, memoryBytes, diskBytes } = capacity;
       const usable = { cores: cores * usableShare, memoryBytes: memoryBytes * usableShare, diskBytes: diskBytes * usableShare };
-      this.#accounts.set(name, { usable, used: zero(), incoming: new Map() });
+      this.#accounts.set(name, { usable, used: zero(), incoming: new Map(), most: zero() });
     }
   }
 
@@ -78,6 +80,9 @@ export class Ledger {
       account.incoming.set(source, incoming);
     }
     add(incoming, needs, sign);
+    const { most } = account;
+    if (sign < 0) account.most = undefined;
+    else if (most !== undefined) for (const kind of KINDS) most[kind] = Math.max(most[kind], incoming[kind]);
   }
 
   /** What is short on that host for `needs` now, in words; undefined: it fits. Room that is kept counts as taken if asked for. */
@@ -121,9 +126,11 @@ export class Ledger {
   }
 }
 
-function mostIncoming({ incoming }: Account): Amount {
+function mostIncoming(account: Account): Amount {
+  if (account.most !== undefined) return account.most;
   const most = zero();
-  for (const one of incoming.values()) for (const kind of KINDS) most[kind] = Math.max(most[kind], one[kind]);
+  for (const one of account.incoming.values()) for (const kind of KINDS) most[kind] = Math.max(most[kind], one[kind]);
+  account.most = most;
   return most;
 }
 
