@@ -56,10 +56,18 @@ export interface HeldMachine {
   readonly incarnation: number;
 }
 
+export interface HeldStandby {
+  readonly guest: string;
+  readonly method: Method;
+  readonly activeHost: string;
+}
+
 /** The machines of this host. A machine obeys its deadline by itself, daemon or no daemon. */
 export interface Machines {
   /** Those whose processes are there, with what they were started with: a daemon that returns adopts them. */
   list(): readonly HeldMachine[];
+  /** Standbys that are kept here, by an earlier life of the daemon perhaps. */
+  standbys(): readonly HeldStandby[];
   /** Tells every machine of that incarnation that it may run until then; it pauses itself when nothing more comes. */
   grant(incarnation: number, deadlineMs: number): void;
   /** On the storage's side of the wire: from now on writes of older generations are refused. */

@@ -74,7 +74,11 @@ export class Guests implements ClaimLimits {
   }
 
   /** From the owners' records: a daemon that is back goes on with the machines that they name. */
-  adopt(owners: readonly { spec: GuestSpec; owner: Owner; revision: number }[], incarnation: number): void {
+  adopt(
+    owners: readonly { spec: GuestSpec; owner: Owner; revision: number }[],
+    specs: ReadonlyMap<string, GuestSpec>,
+    incarnation: number,
+  ): void {
     const held = new Map(this.#machines.list().map((one) => [one.guest, one]));
     for (const { spec, owner, revision } of owners) {
       if (owner.host !== this.#desk.host || owner.incarnation !== incarnation || owner.phase !== 'held') continue;
@@ -84,6 +88,7 @@ export class Guests implements ClaimLimits {
       else this.#master.slaves.gone(spec.name);
     }
     for (const { guest, generation } of held.values()) this.#machines.stop(guest, generation, () => undefined);
+    this.standbys.adopt(specs);
     this.isReady = true;
   }
 

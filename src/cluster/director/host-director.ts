@@ -42,6 +42,7 @@ export class HostDirector {
   #lease: HostLease | undefined;
   #leader: Leader | undefined;
   #isTaking = false;
+  #nextBeatMs = Number.NEGATIVE_INFINITY;
   #isLeaving = false;
   #hosts: readonly HostRecord[] = [];
   #ring = new Ring([]);
@@ -173,7 +174,8 @@ export class HostDirector {
           this.#desk.after(RETRY_MS, read);
           return;
         }
-        this.#guests.adopt(ownersIn(outcome.entries), incarnation);
+        const specs = specsIn(outcome.entries);
+        this.#guests.adopt(ownersIn(outcome.entries, specs), specs, incarnation);
         this.#desk.tell({ kind: 'adopted', incarnation, quarantined: state === 'quarantined' });
       });
     read();
@@ -203,8 +205,12 @@ export class HostDirector {
 
   // Heartbeats and observation
 
+  /** At a fixed rate: what one interval comes late by, the next is shorter. */
   #beat(): void {
-    this.#desk.after(this.#desk.settings.beatMs, () => this.#beat());
+    const { beatMs } = this.#desk.settings;
+    const nowMs = this.#desk.nowMs();
+    this.#nextBeatMs = Math.max(this.#nextBeatMs, nowMs - beatMs / 2) + beatMs;
+    this.#desk.after(this.#nextBeatMs - nowMs, () => this.#beat());
     this.master.leaseLeftMs = Math.max(0, (this.#lease?.deadlineMs ?? 0) - this.#desk.nowMs());
     this.master.tick();
     if (!this.isIn) return;
@@ -360,12 +366,19 @@ export class HostDirector {
   }
 }
 
-function ownersIn(entries: readonly StoreEntry[]): { spec: GuestSpec; owner: Owner; revision: number }[] {
+function specsIn(entries: readonly StoreEntry[]): Map<string, GuestSpec> {
   const specs = new Map<string, GuestSpec>();
   for (const { key, value } of entries) {
     const spec = nameIn(SPEC, key) === undefined ? undefined : decode(SPEC, value);
     if (spec !== undefined) specs.set(spec.name, spec);
   }
+  return specs;
+}
+
+function ownersIn(
+  entries: readonly StoreEntry[],
+  specs: ReadonlyMap<string, GuestSpec>,
+): { spec: GuestSpec; owner: Owner; revision: number }[] {
   return entries.flatMap(({ key, value, revision }) => {
     const spec = specs.get(nameIn(OWNER, key) ?? '');
     const owner = spec === undefined ? undefined : decode(OWNER, value);

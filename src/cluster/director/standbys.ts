@@ -1,5 +1,5 @@
 /** The duties of this host: standbys that it keeps for others, and where the checkpoints of its own guests go. */
-import type { Duty } from '../model.ts';
+import type { Duty, GuestSpec } from '../model.ts';
 import type { Machines } from '../ports.ts';
 import { standbyNeeds } from '../takeover/ledger.ts';
 import { decode, find, keyOf, SPEC } from '../store/records.ts';
@@ -22,6 +22,8 @@ export class Standbys {
   readonly #asking = new Set<string>();
   #duties: readonly Duty[] = [];
   #revision = 0;
+  /** What the duties are is known, since this host is in. */
+  #isTold = false;
 
   constructor(desk: Desk, machines: Machines, guests: LocalGuests, hasMemory: (bytes: number) => boolean) {
     this.#desk = desk;
@@ -45,7 +47,18 @@ export class Standbys {
     return this.#kept.get(guest)?.duty.method;
   }
 
+  /** A daemon that is back goes on with those that it finds, until it knows its duties. */
+  adopt(specs: ReadonlyMap<string, GuestSpec>): void {
+    for (const { guest, method, activeHost } of this.#machines.standbys()) {
+      const spec = specs.get(guest);
+      if (spec === undefined || this.#guests.get(guest) !== undefined) continue;
+      const duty: Duty = { guest, role: 'standby', method, peer: activeHost, everyMs: 0 };
+      this.#kept.set(guest, { duty, memoryBytes: standbyNeeds(spec, method).memoryBytes });
+    }
+  }
+
   take(value: string | undefined, revision: number): void {
+    this.#isTold = true;
     if (revision === this.#revision) return;
     this.#revision = revision;
     this.#duties = decode<HostDuties>(DUTIES, value)?.duties ?? [];
@@ -53,6 +66,7 @@ export class Standbys {
 
   /** Brings what is kept and sent in line with the duties. */
   look(): void {
+    if (!this.#isTold) return;
     const standby = new Map(this.#duties.filter(({ role }) => role === 'standby').map((one) => [one.guest, one]));
     for (const [guest, { duty }] of this.#kept) {
       const wanted = standby.get(guest);
@@ -68,8 +82,10 @@ export class Standbys {
 
   /** All of it, when the host is not in any more. */
   clear(): void {
-    for (const guest of [...this.#kept.keys()]) this.#drop(guest);
+    for (const { guest } of this.#machines.standbys()) this.#drop(guest);
+    this.#kept.clear();
     this.#sent.clear();
+    this.#isTold = false;
     this.#duties = [];
     this.#revision = 0;
   }

@@ -27,9 +27,9 @@ export class StatusWriter {
   look(): void {
     const nowMs = this.#desk.nowMs();
     if (this.#isBusy || nowMs - this.#sinceMs < SOONEST_MS) return;
+    this.#sinceMs = nowMs;
     const status = this.#status();
     if (this.#written !== undefined && !hasChanged(this.#written, status)) return;
-    this.#sinceMs = nowMs;
     this.#isBusy = true;
     const { host, settings } = this.#desk;
     const transaction = { compares: [{ key: keyOf(STATUS, host), revision: this.#revision }], puts: [put(STATUS, host, status)] };

@@ -9,6 +9,8 @@ export interface Traffic {
 export interface HeartbeatCounters {
   readonly sent: Record<DatagramKind, Traffic>;
   readonly received: Record<DatagramKind, Traffic>;
+  /** Intervals that have passed. */
+  intervals: number;
   /** Datagrams that were not ours. */
   broken: number;
   /** Beats that slaves gave their master; they stay on the host. */
@@ -29,7 +31,7 @@ export function newHeartbeatCounters(): HeartbeatCounters {
     direct: { packets: 0, bytes: 0 },
   });
   const slaves = { localBeats: 0, ordersToActive: 0, ordersToStandby: 0, beatsToStandby: 0 };
-  return { sent: traffic(), received: traffic(), broken: 0, ...slaves, suspicions: 0 };
+  return { sent: traffic(), received: traffic(), intervals: 0, broken: 0, ...slaves, suspicions: 0 };
 }
 
 export function count(traffic: Traffic, bytes: number): void {

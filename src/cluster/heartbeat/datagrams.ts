@@ -113,10 +113,13 @@ function writeHead(bytes: Uint8Array, head: Head, part: number, parts: number, l
   view.setUint16(8, parts);
   view.setUint16(10, length);
   const { incarnation, sequence, digest, guests, notWell, leaseLeftMs } = head;
-  const words = [incarnation, sequence, digest.high, digest.low, guests, notWell, Math.max(0, Math.floor(leaseLeftMs))];
-  words.forEach((word, i) => {
-    view.setUint32(12 + 4 * i, word);
-  });
+  view.setUint32(12, incarnation);
+  view.setUint32(16, sequence);
+  view.setUint32(20, digest.high);
+  view.setUint32(24, digest.low);
+  view.setUint32(28, guests);
+  view.setUint32(32, notWell);
+  view.setUint32(36, Math.max(0, Math.floor(leaseLeftMs)));
   return view;
 }
 

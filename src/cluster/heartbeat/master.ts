@@ -75,6 +75,7 @@ export class Master {
     // Machines that have paused themselves for want of a lease do not beat: that time does not count.
     this.slaves.look(nowMs, this.leaseLeftMs > 0 ? lateMs : sinceMs);
     this.#sequence += 1;
+    this.counters.intervals += 1;
     const bytes = encodeBeat(this.#head('beat'));
     for (const peer of this.#peers.values()) {
       this.#send(peer.host, 'beat', bytes);

@@ -50,11 +50,12 @@ export class Reactions {
   /** What is to be done about a guest in this condition, now; undefined: nothing. */
   look(guest: string, condition: Condition, nowMs: number, needs: () => GuestNeeds): Reaction | undefined {
     const failure = FAILED[condition];
-    const history = this.#histories.get(guest) ?? { tried: zeros(), failedMs: undefined, wellMs: nowMs, busyMs: 0 };
+    const known = this.#histories.get(guest);
     if (failure === undefined) {
-      if (condition === 'well') this.#well(guest, history, nowMs);
+      if (condition === 'well' && known !== undefined) this.#well(guest, known, nowMs);
       return undefined;
     }
+    const history = known ?? { tried: zeros(), failedMs: undefined, wellMs: nowMs, busyMs: 0 };
     this.#histories.set(guest, history);
     if (nowMs < history.busyMs && failure !== 'machine') return undefined;
     history.failedMs ??= nowMs;

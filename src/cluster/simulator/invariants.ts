@@ -124,9 +124,9 @@ export class Invariants {
       memoryBytes += guest.spec.memoryBytes;
       cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
     }
-    for (const [name, { method }] of host.standbys)
+    for (const [name, { method }] of host.kept)
       if (method === 'hot' || method === 'pair') memoryBytes += this.#world.guest(name).spec.memoryBytes;
-    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it`);
+    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it: ${[...host.machines.keys()]}, standbys ${JSON.stringify([...host.kept])}`);
     if (cores > capacity.cores * (1 + 1e-9)) this.fail(`${host.name} has no cores for what was promised on it`);
   }
 
@@ -162,7 +162,7 @@ export class Invariants {
         cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
         if (guest.spec.group !== undefined && guest.spec.group === spec.group) return false;
       }
-      for (const standby of host.standbys.keys()) memoryBytes += this.#world.guest(standby).spec.memoryBytes;
+      for (const standby of host.kept.keys()) memoryBytes += this.#world.guest(standby).spec.memoryBytes;
       return memoryBytes <= host.real.memoryBytes * 0.95 && cores <= host.real.cores * 0.95;
     });
     // A new guest is let in where a second host could take it; one that has run needs one.

@@ -90,6 +90,8 @@ function populate(world: World, random: Random, hostCount: number): number {
   const capacity = { cores, memoryBytes: cores * 4 * GIB, diskBytes: cores * 50 * GIB };
   for (let i = 0; i < hostCount; i += 1)
     world.addHost({ name: `host${i}`, address: `10.0.0.${i}:7070`, capacity, labels: {} });
+  // Guests may be there before their hosts are.
+  if (random.chance(0.7)) world.run(4000);
   // Filled so far that the loss of one host can be borne, and now and then beyond.
   const perHost = hostCount > 8 ? 4 : random.whole(1, 4);
   const guests = Math.max(1, Math.round(perHost * (hostCount - 1)));

@@ -5,7 +5,7 @@
 import { HostDirector } from '../director/host-director.ts';
 import type { HostIdentity } from '../membership/membership.ts';
 import type { Capacity, Method, Order } from '../model.ts';
-import type { Costs, Done, HeldMachine, Load, Machines, StartOrder, Timer } from '../ports.ts';
+import type { Costs, Done, HeldMachine, HeldStandby, Load, Machines, StartOrder, Timer } from '../ports.ts';
 import type { Scheduled } from './event-queue.ts';
 import { Process } from './process.ts';
 import { SimMachine } from './sim-machine.ts';
@@ -37,7 +37,7 @@ export class SimHost implements Machines, Load {
   daemon = new Process();
   director: HostDirector | undefined;
   readonly machines = new Map<string, SimMachine>();
-  readonly standbys = new Map<string, Standby>();
+  readonly kept = new Map<string, Standby>();
   /** That standbys' slaves got. */
   takeOverOrders = 0;
   #boots = 0;
@@ -81,7 +81,7 @@ export class SimHost implements Machines, Load {
     this.crashDaemon();
     for (const machine of this.machines.values()) machine.process.kill();
     this.machines.clear();
-    this.standbys.clear();
+    this.kept.clear();
   }
 
   startDaemon(): void {
@@ -144,6 +144,10 @@ export class SimHost implements Machines, Load {
     }));
   }
 
+  standbys(): readonly HeldStandby[] {
+    return [...this.kept].map(([guest, { method, activeHost }]) => ({ guest, method, activeHost }));
+  }
+
   grant(incarnation: number, deadlineMs: number): void {
     for (const machine of this.machines.values())
       if (machine.incarnation === incarnation)
@@ -165,8 +169,8 @@ export class SimHost implements Machines, Load {
     const { world, daemon } = this;
     const guest = world.guest(name);
     this.after(daemon, world.random.between(5, 40), () => {
-      const standby = this.standbys.get(name);
-      this.standbys.delete(name);
+      const standby = this.kept.get(name);
+      this.kept.delete(name);
       const machine = new SimMachine(this, guest, { generation, incarnation, deadlineMs });
       this.machines.get(name)?.process.kill();
       this.machines.set(name, machine);
@@ -197,10 +201,10 @@ export class SimHost implements Machines, Load {
   }
 
   keepStandby(name: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void {
-    const before = this.standbys.get(name);
-    if (standby === undefined) this.standbys.delete(name);
-    else if (before?.method === standby.method) this.standbys.set(name, { ...before, ...standby });
-    else this.standbys.set(name, { ...standby, sinceMs: this.world.queue.nowMs, epoch: undefined });
+    const before = this.kept.get(name);
+    if (standby === undefined) this.kept.delete(name);
+    else if (before?.method === standby.method) this.kept.set(name, { ...before, ...standby });
+    else this.kept.set(name, { ...standby, sinceMs: this.world.queue.nowMs, epoch: undefined });
     this.world.checkMemory(this);
   }
 
@@ -240,7 +244,7 @@ export class SimHost implements Machines, Load {
         if (told) this.#tellSync(machine, toHost, false);
         return;
       }
-      const standby = this.world.reach(this, toHost)?.standbys.get(name);
+      const standby = this.world.reach(this, toHost)?.kept.get(name);
       const isThere = standby?.method === 'hot';
       if (!isThere) since = 0;
       else since += 1;
@@ -282,7 +286,7 @@ export class SimHost implements Machines, Load {
 
   readyStandbys(): readonly string[] {
     const ready: string[] = [];
-    for (const [guest, { method, sinceMs, epoch }] of this.standbys)
+    for (const [guest, { method, sinceMs, epoch }] of this.kept)
       if (method === 'hot' ? epoch !== undefined : this.world.queue.nowMs - sinceMs > 2000) ready.push(guest);
     return ready;
   }

@@ -138,9 +138,22 @@ export function put<T>(kind: RecordKind<T>, name: string, value: T): { key: stri
 /** Undefined for what is not there, and for what is not of this shape. */
 export function decode<T>(kind: RecordKind<T>, value: string | undefined): T | undefined {
   if (value === undefined) return undefined;
+  const known = recent.get(value);
+  if (known !== undefined && known.kind === kind) return known.read as T | undefined;
+  if (recent.size >= MOST_RECENT) recent.clear();
+  const read = parse(value);
+  const fitting = fits(read, kind.shape) ? (read as T) : undefined;
+  recent.set(value, { kind, read: fitting });
+  return fitting;
+}
+
+/** Most of what is read has been read before: records are never changed, so it may be shared. */
+const recent = new Map<string, { readonly kind: unknown; readonly read: unknown }>();
+const MOST_RECENT = 4096;
+
+function parse(value: string): unknown {
   try {
-    const read: unknown = JSON.parse(value);
-    return fits(read, kind.shape) ? (read as T) : undefined;
+    return JSON.parse(value);
   } catch {
     return undefined;
   }

@@ -101,9 +101,9 @@ function placeForNew(spec: GuestSpec, targets: Targets, ledger: Ledger): Place |
   if (typeof found === 'string') return `not admitted: no host has room beside what is kept for the loss of another: ${found}`;
   const target = found.host;
   if (targets.hosts.length === 1) return { target, method: 'cold', hadStandby: undefined };
-  const refuge = targets.hosts.find(
-    (host) => host !== target && ledger.lacksIfLost(host, target, nothing, needs) === undefined,
-  );
+  const refuge = targets.hosts
+    .filter((host) => host !== target && ledger.lacksIfLost(host, target, nothing, needs) === undefined)
+    .reduce<string | undefined>((best, host) => emptier(best, host, ledger), undefined);
   if (refuge === undefined) return `not admitted: nobody has room for it, should ${target} be lost`;
   return { target, method: 'cold', hadStandby: undefined, refuge };
 }
@@ -122,9 +122,13 @@ function emptiest(
   for (const host of hosts) {
     const short = isApart(spec, host, targets) ? 'another of its group' : ledger.lacks(host, activeNeeds(spec), kept);
     if (short !== undefined) lack = short;
-    else if (best === undefined || ledger.fullness(host) < ledger.fullness(best)) best = host;
+    else best = emptier(best, host, ledger);
   }
   return best === undefined ? lack : { host: best };
+}
+
+function emptier(best: string | undefined, host: string, ledger: Ledger): string {
+  return best === undefined || ledger.fullness(host) < ledger.fullness(best) ? host : best;
 }
 
 /** What it needs beyond what its standby has already. */
