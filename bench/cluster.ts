@@ -3,8 +3,8 @@
  *
  *   node bench/cluster.ts [--only traffic|failover|methods]
  *
- * traffic: heartbeats between three hosts by the number of guests, constant and direct. failover: ten of forty hosts die with a
- * thousand guests. methods: all hot, all cold, and selected. Exits 1 when a bound is broken.
+ * traffic: heartbeats between three hosts by the number of guests, constant and direct. failover: a host dies with a
+ * thousand guests, which nineteen take over. methods: all hot, all cold, and selected. Exits 1 when a bound is broken.
  */
 import { parseArgs } from 'node:util';
 import { compareMethods, heartbeatTraffic, massFailover, standbySilence } from '../src/cluster/simulator/measurements.ts';

@@ -120,6 +120,8 @@ export interface Assignment {
   readonly target: string;
   readonly incarnation: number;
   readonly method: Method;
+  /** Whoever has more comes first on its target, whichever plan it is of. */
+  readonly priority: number;
 }
 
 /** Who gets the guests of a host that failed, or gave them up; in the order in which they start. */

@@ -15,8 +15,8 @@ interface Wanted extends Assignment {
 }
 
 export interface ClaimLimits {
-  /** Guests that are being started here now. */
-  starting(): number;
+  /** Guests that are being started here now, in that way. */
+  starting(method: Method): number;
   /** Whether there is room on this host for so much more memory; what its standby has already counts for it. */
   hasMemory(guest: string, bytes: number): boolean;
   mayClaim(): boolean;
@@ -30,7 +30,7 @@ export class Claims {
   readonly #limits: ClaimLimits;
   readonly #plans = new Map<string, { readonly plan: TakeoverPlan; readonly revision: number }>();
   /** Being claimed, with the memory that is set aside for them. */
-  readonly #busy = new Map<string, number>();
+  readonly #busy = new Map<string, { readonly method: Method; readonly bytes: number }>();
   readonly #waitUntilMs = new Map<string, number>();
   incarnation = 0;
   readonly counters = { claims: 0, conflicts: 0 };
@@ -58,10 +58,22 @@ export class Claims {
   /** Claims what may be claimed now. */
   look(): void {
     if (!this.#limits.mayClaim()) return;
+    const { startsAtOnce } = this.#desk.settings;
+    const free = new Map<Method, number>();
     for (const one of this.#wanted()) {
-      if (this.#busy.size + this.#limits.starting() >= this.#desk.settings.startsAtOnce) return;
-      if (!this.#busy.has(one.guest) && this.#guests.get(one.guest) === undefined && !this.#isWaiting(one.guest)) this.#claim(one);
+      const { guest, method } = one;
+      if (this.#busy.has(guest) || this.#guests.get(guest) !== undefined || this.#isWaiting(guest)) continue;
+      const left = free.get(method) ?? startsAtOnce - this.#limits.starting(method) - this.#claiming(method);
+      free.set(method, left - 1);
+      if (left > 0) this.#claim(one);
     }
+  }
+
+  /** A boot takes a processor for long, a checkpoint a disk, a promotion neither: each way has its own turns. */
+  #claiming(method: Method): number {
+    let count = 0;
+    for (const one of this.#busy.values()) if (one.method === method) count += 1;
+    return count;
   }
 
   #wanted(): Wanted[] {
@@ -69,7 +81,7 @@ export class Claims {
     for (const { plan } of this.#plans.values())
       for (const one of plan.assignments)
         if (one.target === this.#desk.host && one.incarnation === this.incarnation) wanted.push({ ...one, source: plan.source });
-    return wanted;
+    return wanted.sort((a, b) => b.priority - a.priority);
   }
 
   #isWaiting(guest: string): boolean {
@@ -77,8 +89,8 @@ export class Claims {
   }
 
   #claim(wanted: Wanted): void {
-    const { guest, source } = wanted;
-    this.#busy.set(guest, 0);
+    const { guest, source, method } = wanted;
+    this.#busy.set(guest, { method, bytes: 0 });
     const keys = [
       keyOf(OWNER, guest),
       keyOf(SPEC, guest),
@@ -107,7 +119,7 @@ export class Claims {
     const isFree = owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
     const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
     if (!isFree || !isMine || !this.#limits.hasMemory(guest, spec.memoryBytes + this.#claimedBytes())) return false;
-    this.#busy.set(guest, spec.memoryBytes);
+    this.#busy.set(guest, { method, bytes: spec.memoryBytes });
     const next: Owner = { host: this.#desk.host, incarnation: this.incarnation, generation: generation + 1, phase: 'held' };
     const transaction = {
       compares: [
@@ -155,7 +167,7 @@ export class Claims {
 
   #claimedBytes(): number {
     let sum = 0;
-    for (const bytes of this.#busy.values()) sum += bytes;
+    for (const { bytes } of this.#busy.values()) sum += bytes;
     return sum;
   }
 

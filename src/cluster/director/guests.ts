@@ -54,10 +54,12 @@ export class Guests implements ClaimLimits {
 
   // ClaimLimits
 
-  starting(): number {
+  starting(method: Method): number {
     let count = 0;
-    for (const { state, spec } of this.local.values())
-      if (state === 'fencing' || state === 'starting' || this.#booting.has(spec.name)) count += 1;
+    for (const local of this.local.values()) {
+      const isStarting = local.state === 'fencing' || local.state === 'starting' || this.#booting.has(local.spec.name);
+      if (isStarting && local.method === method) count += 1;
+    }
     return count;
   }
 
@@ -124,7 +126,7 @@ export class Guests implements ClaimLimits {
     if (spec === undefined) return;
     // Starts take turns, whatever they are for.
     const mayStart = condition === 'well' || condition === 'application-failed';
-    if (!mayStart && this.starting() >= this.#desk.settings.startsAtOnce) return;
+    if (!mayStart && this.starting('cold') >= this.#desk.settings.startsAtOnce) return;
     const reaction = this.reactions.look(guest, condition, nowMs, () => ({
       costs: this.#load.costs(guest),
       recoveryTimeMs: spec.requirements.recoveryTimeMs,
@@ -152,6 +154,7 @@ export class Guests implements ClaimLimits {
         this.#machines.order(guest, 'restart-application', generation);
         return;
       case 'restart-guest':
+        local.method = 'cold';
         this.#machines.restartGuest(guest, generation);
         this.#starting(guest, generation, 'cold');
         return;
@@ -167,7 +170,7 @@ export class Guests implements ClaimLimits {
     const { bootMs, restoreMs } = this.#load.costs(guest);
     const graceMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
     this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), graceMs);
-    if (method === 'cold') this.#booting.add(guest);
+    this.#booting.add(guest);
   }
 
   /** The standby's slave hears for the first time, and this once. */

@@ -329,6 +329,7 @@ export class HostDirector {
     if (record.incarnation !== this.incarnation) return;
     this.#desk.tell({ kind: 'leading' });
     const { leaseMs } = this.#desk.settings;
+    this.#observation.watchPeers(this.#hosts.map(({ name }) => name));
     this.#leader = new Leader(
       this.#desk,
       { record, revision },

@@ -19,6 +19,7 @@ type Write = { readonly compare: { readonly key: string; readonly revision: numb
 
 /** After a change in the view, so long until it is looked at: changes come in flocks. */
 const SETTLE_MS = 10;
+const LATER_MS = 300;
 
 export class Leader {
   readonly #desk: Desk;
@@ -31,7 +32,7 @@ export class Leader {
   readonly #thoughts = new Map<string, Thought>();
   readonly #onDoubt: () => void;
   #isBusy = false;
-  #isWaiting = false;
+  #lookAtMs = Number.POSITIVE_INFINITY;
   #isClosed = false;
   #placedMs = Number.NEGATIVE_INFINITY;
   /** Placements written, and those that changed what is in force. */
@@ -50,7 +51,7 @@ export class Leader {
     this.#isFresh = isFresh;
     this.#onDoubt = onDoubt;
     this.#flapping = new Flapping(desk.settings);
-    this.view = new View(desk, () => this.#soon());
+    this.view = new View(desk, (isUrgent) => this.#soon(isUrgent ? SETTLE_MS : LATER_MS));
     this.#tick();
   }
 
@@ -65,11 +66,14 @@ export class Leader {
     this.#soon();
   }
 
-  #soon(): void {
-    if (this.#isWaiting || this.#isClosed) return;
-    this.#isWaiting = true;
-    this.#desk.after(SETTLE_MS, () => {
-      this.#isWaiting = false;
+  #soon(inMs = SETTLE_MS): void {
+    const atMs = this.#desk.nowMs() + inMs;
+    if (this.#lookAtMs <= atMs || this.#isClosed) return;
+    this.#lookAtMs = atMs;
+    this.#desk.after(inMs, () => {
+      // Another look that came sooner has done it.
+      if (this.#lookAtMs > atMs) return;
+      this.#lookAtMs = Number.POSITIVE_INFINITY;
       this.#look();
     });
   }

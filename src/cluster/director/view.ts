@@ -9,6 +9,7 @@ import {
   DUTIES,
   type Found,
   HOST,
+  nameIn,
   type HostDuties,
   type HostStatus,
   OWNER,
@@ -25,7 +26,8 @@ const REREAD_MS = 10_000;
 
 export class View {
   readonly #desk: Desk;
-  readonly #onChange: () => void;
+  /** `isUrgent`: somebody may be without a host. */
+  readonly #onChange: (isUrgent: boolean) => void;
   readonly hosts = new Map<string, Found<HostRecord>>();
   readonly status = new Map<string, Found<HostStatus>>();
   readonly duties = new Map<string, Found<HostDuties>>();
@@ -41,7 +43,7 @@ export class View {
   /** Of the last write of this leader's: nothing older is taken for the whole. */
   #ownRevision = 0;
 
-  constructor(desk: Desk, onChange: () => void) {
+  constructor(desk: Desk, onChange: (isUrgent: boolean) => void) {
     this.#desk = desk;
     this.#onChange = onChange;
     this.#tables = [
@@ -89,7 +91,7 @@ export class View {
       if (this.#isClosed || outcome.kind === 'failed' || outcome.revision < this.#ownRevision) return;
       this.#take(outcome.entries, outcome.revision);
       this.isComplete = true;
-      this.#onChange();
+      this.#onChange(true);
     });
   }
 
@@ -112,8 +114,14 @@ export class View {
     return this.#desk.watch(prefix, revision, (event) => {
       if (this.#isClosed) return;
       if (event.kind === 'lost') this.doubt();
-      else if (this.#apply(event.key, event.value, event.revision)) this.#onChange();
+      else if (this.#apply(event.key, event.value, event.revision)) this.#onChange(this.#isUrgent(event.key));
     });
+  }
+
+  #isUrgent(key: string): boolean {
+    const guest = nameIn(OWNER, key);
+    if (guest !== undefined) return this.owners.get(guest)?.value?.phase === 'released';
+    return key.startsWith(HOST.prefix) || key.startsWith(SPEC.prefix);
   }
 
   /** False: it was known already. */

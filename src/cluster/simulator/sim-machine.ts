@@ -55,6 +55,8 @@ export class SimMachine {
     const { process } = this;
     this.host.after(process, ms, () => {
       this.isBooting = false;
+      // The agent says hello as soon as it is there.
+      if (this.mayAct()) this.host.slaveBeat(this);
     });
   }
 

@@ -76,7 +76,7 @@ export const PLAN: RecordKind<TakeoverPlan> = {
   shape: {
     source: 'text',
     term: 'count',
-    assignments: [{ guest: 'text', generation: 'count', target: 'text', incarnation: 'count', method }],
+    assignments: [{ guest: 'text', generation: 'count', target: 'text', incarnation: 'count', method, priority: 'number' }],
     unplaced: texts,
   },
 };

@@ -51,7 +51,8 @@ export function planTakeover(orphans: readonly Orphan[], targets: Targets, ledge
     if (spec.group !== undefined) targets.addToGroup(place.target, spec.group);
     const { target, method } = place;
     const incarnation = targets.incarnationOf(target);
-    planned.assignments.push({ guest: spec.name, generation: owner?.generation ?? 0, target, incarnation, method });
+    const { priority } = spec.requirements;
+    planned.assignments.push({ guest: spec.name, generation: owner?.generation ?? 0, target, incarnation, method, priority });
   }
   return planned;
 }
