@@ -39,7 +39,7 @@ for (let seed = from; seed < from + seeds; seed++) {
 }
 const seconds = (performance.now() - began) / 1000;
 process.stdout.write(
-  `${seeds} seeds from ${from}${broken === undefined ? '' : `, broken: ${RULES[broken]}`}: ${failed.length} failed; ` +
+  `${seeds} seeds from ${from}${broken === undefined ? '' : `, broken: ${RULES[broken].what}`}: ${failed.length} failed; ` +
     `${sums.hosts} hosts, ${sums.guests} guests, ${sums.takeovers} changes of owner, ` +
     `${sums.lateBatches} batches that left late, ${sums.events} events in ${seconds.toFixed(1)} s\n`,
 );

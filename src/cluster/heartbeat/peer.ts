@@ -25,13 +25,13 @@ export class Peer {
     this.host = host;
   }
 
-  /** True when it was suspected, and is not any more. */
-  heard(datagram: Datagram): boolean {
+  /** True when it was suspected, and is not any more. `sinceTickMs`: how long ago the listener last counted silence. */
+  heard(datagram: Datagram, sinceTickMs: number): boolean {
     const { last } = this;
     const isOld = last !== undefined && last.incarnation === datagram.incarnation && datagram.sequence <= last.sequence;
     if (isOld || (last !== undefined && datagram.incarnation < last.incarnation)) return false;
     this.last = datagram;
-    this.silentMs = 0;
+    this.silentMs = -sinceTickMs;
     const wasSuspected = this.isSuspected;
     this.isSuspected = false;
     return wasSuspected;

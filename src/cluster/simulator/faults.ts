@@ -127,6 +127,7 @@ export function strike(world: World, fault: Fault): void {
 
 /** Everything is as it should be from now on; what stands still goes on by itself within 10 s. */
 export function heal(world: World): void {
+  world.isCalm = true;
   world.sides.clear();
   world.loss = 0;
   world.duplicates = 0;
@@ -160,6 +161,7 @@ function crash(world: World, host: SimHost, ms: number): void {
 }
 
 function flap(world: World, host: SimHost, times: number): void {
+  if (world.isCalm) return;
   crash(world, host, world.random.between(500, 5000));
   if (times > 1) world.queue.after(world.random.between(5500, 9000), () => flap(world, host, times - 1));
 }

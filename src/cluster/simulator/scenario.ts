@@ -9,7 +9,7 @@ import { decode, keyOf, OWNER, PLACEMENT } from '../store/records.ts';
 import { FAULTS, type Fault, heal, strike } from './faults.ts';
 import { Violation } from './invariants.ts';
 import { Random } from './random.ts';
-import type { Rule } from './rules.ts';
+import { type Rule, ruleOf } from './rules.ts';
 import { World } from './world.ts';
 
 const GIB = 2 ** 30;
@@ -37,7 +37,8 @@ export interface ScenarioResult {
   readonly violation: string | undefined;
 }
 
-export function runScenario(seed: number, { broken, trace, faults = FAULTS }: ScenarioOptions = {}): ScenarioResult {
+export function runScenario(seed: number, { broken, trace, faults }: ScenarioOptions = {}): ScenarioResult {
+  const strikes = faults ?? (broken === undefined ? undefined : ruleOf(broken).faults) ?? FAULTS;
   const random = new Random(seed * 7919 + 1);
   const [hostCount, chaosMs] = sizeOf(seed, random);
   const settings = settingsFor(broken, random);
@@ -47,7 +48,7 @@ export function runScenario(seed: number, { broken, trace, faults = FAULTS }: Sc
   let violation: string | undefined;
   try {
     world.run(FORM_MS);
-    chaos(world, random, chaosMs, faults);
+    chaos(world, random, chaosMs, strikes);
     heal(world);
     world.invariants.lastFaultMs = world.queue.nowMs;
     world.run(CALM_MS);

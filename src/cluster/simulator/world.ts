@@ -37,6 +37,8 @@ export class World {
   /** Hosts of different sides do not reach each other; all on side 0 at first. */
   readonly sides = new Map<string, number>();
   loss = 0;
+  /** Nothing goes wrong any more. */
+  isCalm = false;
   duplicates = 0;
   datagrams = 0;
   datagramBytes = 0;
