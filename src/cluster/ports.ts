@@ -48,6 +48,8 @@ export interface StartOrder {
   readonly method: Method;
   /** Until when it may run, on the host's clock; renewed by `grant`. */
   readonly deadlineMs: number;
+  /** What it has for certain, from the start; changed by `share`. */
+  readonly cores: number;
 }
 
 export interface HeldMachine {

@@ -50,7 +50,7 @@ export class Accounts {
     const [first] = placement?.associations ?? [];
     for (const one of [first, placement?.next]) {
       if (one === undefined || one.host === home) continue;
-      this.ledger.take(one.host, standbyNeeds(spec, one.method), sign);
+      this.ledger.takeStandby(one.host, standbyNeeds(spec, one.method), sign);
       if (home !== undefined) this.ledger.keep(one.host, home, incomingNeeds(spec, one.method), sign);
     }
   }

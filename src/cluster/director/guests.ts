@@ -29,6 +29,7 @@ export class Guests implements ClaimLimits {
   readonly reactions = new Reactions();
   /** Booting: their slaves have not been heard yet. */
   readonly #booting = new Set<string>();
+  #shares: ReadonlyMap<string, number> = new Map();
   isDraining = false;
   isReady = false;
 
@@ -44,6 +45,7 @@ export class Guests implements ClaimLimits {
     this.#master = master;
     this.local = new LocalGuests(desk, ports.machines, {
       deadlineMs,
+      coresOf: (guest) => this.#shares.get(guest) ?? 0,
       starting: (guest, generation, method) => this.#starting(guest, generation, method),
       started: (guest, generation, method) => this.#started(guest, generation, method),
       gone: (guest) => this.#gone(guest),
@@ -171,15 +173,15 @@ export class Guests implements ClaimLimits {
     const graceMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
     this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), graceMs);
     this.#booting.add(guest);
+    this.#share();
   }
 
-  /** The standby's slave hears for the first time, and this once. */
+  /** A standby's slave hears for the first time, and this once. */
   #started(guest: string, generation: number, method: Method): void {
     if (method === 'pair') {
       this.#master.counters.ordersToStandby += 1;
       this.#machines.order(guest, 'take-over', generation);
     }
-    this.#share();
   }
 
   #gone(guest: string): void {
@@ -194,7 +196,8 @@ export class Guests implements ClaimLimits {
     const wishes = [...this.local.values()].map(({ spec: { name, cores, requirements } }) => ({
       ...{ guest: name, cores, floor: requirements.performanceFloor, weight: 1 + requirements.priority },
     }));
-    for (const [guest, cores] of shares(wishes, this.#desk.self.capacity.cores)) this.#machines.share(guest, cores);
+    this.#shares = shares(wishes, this.#desk.self.capacity.cores);
+    for (const [guest, cores] of this.#shares) this.#machines.share(guest, cores);
   }
 
   #hasMemory(guest: string, bytes: number): boolean {

@@ -35,6 +35,8 @@ export interface LocalEvents {
   gone(guest: string): void;
   failed(guest: string): void;
   deadlineMs(): number;
+  /** Its share of the host's cores now. */
+  coresOf(guest: string): number;
 }
 
 const RETRY_MS = 200;
@@ -182,7 +184,8 @@ export class LocalGuests {
     local.state = 'starting';
     const deadlineMs = this.#events.deadlineMs();
     this.#events.starting(name, generation, method);
-    this.#machines.start({ guest: name, generation, incarnation: this.incarnation, method, deadlineMs }, (isStarted) => {
+    const order = { guest: name, generation, incarnation: this.incarnation, method, deadlineMs, cores: this.#events.coresOf(name) };
+    this.#machines.start(order, (isStarted) => {
       if (this.#guests.get(name) !== local || local.generation !== generation || local.state !== 'starting') return;
       local.state = 'running';
       this.#desk.tell({ kind: isStarted ? 'started' : 'start-failed', guest: name, generation, detail: method });

@@ -3,10 +3,10 @@
  * machine starts, when a guest acts. The first violation ends the run; it says what happened and when.
  */
 import { isIn } from '../membership/membership.ts';
-import type { Method, Owner } from '../model.ts';
+import type { LeaseRecord, Method, Owner } from '../model.ts';
 import type { Transaction } from '../store/cluster-store.ts';
 import type { MemoryState } from '../store/memory-state.ts';
-import { decode, HOST, keyOf, LEASE, nameIn, OWNER, PLACEMENT } from '../store/records.ts';
+import { decode, HOST, keyOf, LEASE, nameIn, OWNER, PLACEMENT, PLAN } from '../store/records.ts';
 import type { SimHost } from './sim-host.ts';
 import type { SimMachine } from './sim-machine.ts';
 import type { World } from './world.ts';
@@ -15,12 +15,12 @@ export class Violation extends Error {
   override name = 'Violation';
 }
 
-/** Fences of a host within this time that make it one that flaps. */
+/** Failures of a host within this time that make it one that flaps. */
 const FLAP_WINDOW_MS = 60_000;
 
 export class Invariants {
   readonly #world: World;
-  readonly #fencedMs = new Map<string, number[]>();
+  readonly #failedMs = new Map<string, number[]>();
   takeovers = 0;
   pairTakeovers = 0;
   /** Batches that were checked before a stop and left after it: at most one for each stop of a process. */
@@ -42,17 +42,25 @@ export class Invariants {
       const guest = nameIn(OWNER, key);
       if (guest !== undefined) this.#owning(guest, decode(OWNER, state.get(key)?.value), decode(OWNER, value), state, puts);
       const host = nameIn(LEASE, key);
-      if (host !== undefined && decode(LEASE, value)?.state === 'fenced') this.#fencing(host);
+      if (host !== undefined) this.#leasing(host, decode(LEASE, state.get(key)?.value), decode(LEASE, value));
       if (nameIn(PLACEMENT, key) !== undefined) this.#placing(nameIn(PLACEMENT, key) ?? '', state.get(key)?.value, value);
     }
+  }
+
+  #leasing(name: string, before: LeaseRecord | undefined, after: LeaseRecord | undefined): void {
+    const isFenced = after?.state === 'fenced';
+    // It came back before anybody saw that it had been away.
+    const isSecond = before?.state === 'held' && before.incarnation !== after?.incarnation;
+    if (!isFenced && !isSecond) return;
+    const list = this.#failedMs.get(name) ?? [];
+    list.push(this.#world.queue.nowMs);
+    this.#failedMs.set(name, list);
+    if (isFenced) this.#fencing(name);
   }
 
   /** A lease is taken away: its holder must have come to its deadline, by its own clock. */
   #fencing(name: string): void {
     const host = this.#world.hosts.get(name);
-    const list = this.#fencedMs.get(name) ?? [];
-    list.push(this.#world.queue.nowMs);
-    this.#fencedMs.set(name, list);
     if (host?.director?.isIn === true) this.fail(`${name} was fenced before its lease had expired`);
     for (const machine of host?.machines.values() ?? [])
       if (machine.mayAct()) this.fail(`${name} was fenced while its machine of ${machine.guest.spec.name} may act`);
@@ -77,9 +85,11 @@ export class Invariants {
   /** Who was fenced again and again is in quarantine, or was well for a long time since. */
   #notFlapping(host: string, guest: string): void {
     const { nowMs } = this.#world.queue;
-    const lately = (this.#fencedMs.get(host) ?? []).filter((ms) => nowMs - ms < FLAP_WINDOW_MS);
-    const most = this.#world.settings.quarantineMs >= FLAP_WINDOW_MS ? 3 : Number.POSITIVE_INFINITY;
-    if (lately.length >= most + 1 && this.hasRoom(guest)) this.fail(`${host} flaps (${lately.length} fences in a minute), and got ${guest}`);
+    const lately = (this.#failedMs.get(host) ?? []).filter((ms) => nowMs - ms < FLAP_WINDOW_MS);
+    const isShort = this.#world.settings.quarantineMs < FLAP_WINDOW_MS;
+    const isApart = this.#world.guest(guest).spec.group !== undefined;
+    if (!isShort && !isApart && lately.length >= 3 && this.hasRoom(guest, host))
+      this.fail(`${host} flaps (failed ${lately.length} times in a minute), and got ${guest}`);
   }
 
   #apart(guest: string, owner: Owner, state: MemoryState): void {
@@ -150,23 +160,50 @@ export class Invariants {
     guest.acted(this.#world.queue.nowMs);
   }
 
-  /** Whether a host that takes guests has room for it, with as much again to spare, beside what runs and stands by there. */
-  hasRoom(name: string): boolean {
+  /** Whether a host that takes guests has room for it, with as much again to spare, beside what it runs and was assigned: standbys make way. */
+  hasRoom(name: string, butOn?: string): boolean {
     const { spec, actedMs } = this.#world.guest(name);
+    const assigned = this.#assigned();
+    const homeless = this.#homeless(name);
     const fitting = [...this.#world.hosts.values()].filter((host) => {
       const record = decode(HOST, this.#world.store.state.get(keyOf(HOST, host.name))?.value);
-      if (record?.state !== 'active' || !host.isUp) return false;
-      let [memoryBytes, cores] = [2 * spec.memoryBytes, 2 * spec.cores * spec.requirements.performanceFloor];
-      for (const { guest } of host.machines.values()) {
-        memoryBytes += guest.spec.memoryBytes;
-        cores += guest.spec.cores * guest.spec.requirements.performanceFloor;
-        if (guest.spec.group !== undefined && guest.spec.group === spec.group) return false;
+      const isThere = host.isUp && !host.isCutFromStore && !host.daemon.isStopped && host.director?.isIn === true;
+      if (record?.state !== 'active' || !isThere || host.name === butOn) return false;
+      let [memoryBytes, cores] = [spec.memoryBytes + homeless.memoryBytes, spec.cores + homeless.cores];
+      const guests = new Set([...host.machines.keys(), ...(assigned.get(host.name) ?? [])]);
+      for (const guest of guests) {
+        const other = this.#world.guest(guest).spec;
+        memoryBytes += other.memoryBytes;
+        cores += other.cores * other.requirements.performanceFloor;
+        if (other.group !== undefined && other.group === spec.group) return false;
       }
-      for (const standby of host.kept.keys()) memoryBytes += this.#world.guest(standby).spec.memoryBytes;
       return memoryBytes <= host.real.memoryBytes * 0.95 && cores <= host.real.cores * 0.95;
     });
     // A new guest is let in where a second host could take it; one that has run needs one.
     return fitting.length > (actedMs > 0 || this.#world.hosts.size === 1 ? 0 : 1);
+  }
+
+  /** What it and all others need that have no host now: any of them may be on its way to any host. */
+  #homeless(name: string): { memoryBytes: number; cores: number } {
+    const { state } = this.#world.store;
+    const sum = { memoryBytes: 0, cores: 0 };
+    for (const { spec } of this.#world.guests.values()) {
+      const owner = decode(OWNER, state.get(keyOf(OWNER, spec.name))?.value);
+      const host = owner === undefined ? undefined : decode(HOST, state.get(keyOf(HOST, owner.host))?.value);
+      if (spec.name !== name && owner?.phase === 'held' && isIn(host, owner.incarnation)) continue;
+      sum.memoryBytes += spec.memoryBytes;
+      sum.cores += spec.cores * spec.requirements.performanceFloor;
+    }
+    return sum;
+  }
+
+  /** By target. */
+  #assigned(): Map<string, string[]> {
+    const assigned = new Map<string, string[]>();
+    for (const { value } of this.#world.store.read(PLAN.prefix))
+      for (const { guest, target } of decode(PLAN, value)?.assignments ?? [])
+        assigned.set(target, [...(assigned.get(target) ?? []), guest]);
+    return assigned;
   }
 
   #machinesOf(guest: string): SimMachine[] {

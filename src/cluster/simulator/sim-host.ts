@@ -165,13 +165,14 @@ export class SimHost implements Machines, Load {
     });
   }
 
-  start({ guest: name, generation, incarnation, method, deadlineMs }: StartOrder, done: Done): void {
+  start({ guest: name, generation, incarnation, method, deadlineMs, cores }: StartOrder, done: Done): void {
     const { world, daemon } = this;
     const guest = world.guest(name);
     this.after(daemon, world.random.between(5, 40), () => {
       const standby = this.kept.get(name);
       this.kept.delete(name);
       const machine = new SimMachine(this, guest, { generation, incarnation, deadlineMs });
+      machine.cores = cores;
       this.machines.get(name)?.process.kill();
       this.machines.set(name, machine);
       world.started(machine, method, standby?.epoch);

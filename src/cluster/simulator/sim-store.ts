@@ -7,6 +7,7 @@ import type {
   CommitOutcome,
   Query,
   ReadOutcome,
+  StoreEntry,
   Transaction,
   Watch,
   WatchEvent,
@@ -44,6 +45,12 @@ export class SimStoreServer {
 
   get readState(): MemoryState {
     return this.#world.broken === 'stale-reads' ? this.#stale : this.state;
+  }
+
+  /** All that starts with this, as it truly is. */
+  read(prefix: string): readonly StoreEntry[] {
+    const outcome = this.state.read({ prefixes: [prefix] });
+    return outcome.kind === 'read' ? outcome.entries : [];
   }
 
   commit(transaction: Transaction): CommitOutcome {

@@ -17,6 +17,8 @@ const WORDS = { cores: 'cores', memoryBytes: 'memory', diskBytes: 'disk' } as co
 interface Account {
   readonly usable: Amount;
   readonly used: Amount;
+  /** Of it, what standbys have. */
+  readonly standing: Amount;
   readonly incoming: Map<string, Amount>;
   /** The most of `incoming`, of each kind; undefined: to be found again. */
   most: Amount | undefined;
@@ -56,7 +58,7 @@ export class Ledger {
     for (const { name, capacity } of hosts) {
       const { cores, memoryBytes, diskBytes } = capacity;
       const usable = { cores: cores * usableShare, memoryBytes: memoryBytes * usableShare, diskBytes: diskBytes * usableShare };
-      this.#accounts.set(name, { usable, used: zero(), incoming: new Map(), most: zero() });
+      this.#accounts.set(name, { usable, used: zero(), standing: zero(), incoming: new Map(), most: zero() });
     }
   }
 
@@ -68,6 +70,13 @@ export class Ledger {
   take(host: string, needs: Capacity, sign: 1 | -1 = 1): void {
     const account = this.#accounts.get(host);
     if (account !== undefined) add(account.used, needs, sign);
+  }
+
+  /** The same for a standby. */
+  takeStandby(host: string, needs: Capacity, sign: 1 | -1 = 1): void {
+    const account = this.#accounts.get(host);
+    if (account !== undefined) add(account.standing, needs, sign);
+    this.take(host, needs, sign);
   }
 
   /** Room for a guest of `source`, should that be lost. */
@@ -85,14 +94,18 @@ export class Ledger {
     else if (most !== undefined) for (const kind of KINDS) most[kind] = Math.max(most[kind], incoming[kind]);
   }
 
-  /** What is short on that host for `needs` now, in words; undefined: it fits. Room that is kept counts as taken if asked for. */
-  lacks(host: string, needs: Capacity, kept: 'respect' | 'use'): string | undefined {
+  /**
+   * What is short on that host for `needs` now, in words; undefined: it fits. Room that is kept counts as taken, is used, or is
+   * used with that of standbys, which have to make way then.
+   */
+  lacks(host: string, needs: Capacity, kept: 'respect' | 'use' | 'evict'): string | undefined {
     const account = this.#accounts.get(host);
     if (account === undefined) return 'not there';
     const most = kept === 'respect' ? mostIncoming(account) : zero();
-    for (const kind of KINDS)
-      if (needs[kind] > 0 && account.used[kind] + most[kind] + needs[kind] > account.usable[kind] * (1 + 1e-9))
-        return WORDS[kind];
+    for (const kind of KINDS) {
+      const used = account.used[kind] - (kept === 'evict' ? account.standing[kind] : 0);
+      if (needs[kind] > 0 && used + most[kind] + needs[kind] > account.usable[kind] * (1 + 1e-9)) return WORDS[kind];
+    }
     return undefined;
   }
 

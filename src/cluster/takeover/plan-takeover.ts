@@ -45,7 +45,7 @@ export function planTakeover(orphans: readonly Orphan[], targets: Targets, ledge
       planned.unplaced[spec.name] = place;
       continue;
     }
-    if (place.hadStandby !== undefined) ledger.take(place.target, standbyNeeds(spec, place.hadStandby), -1);
+    if (place.hadStandby !== undefined) ledger.takeStandby(place.target, standbyNeeds(spec, place.hadStandby), -1);
     ledger.take(place.target, activeNeeds(spec));
     if (place.refuge !== undefined) ledger.keep(place.refuge, place.target, activeNeeds(spec));
     if (spec.group !== undefined) targets.addToGroup(place.target, spec.group);
@@ -84,15 +84,20 @@ function placeFor(orphan: Orphan, targets: Targets, ledger: Ledger, hosts: Reado
     return { target: host, method: methodThere(spec.name, host, method, owner, targets), hadStandby: method };
   }
   if (owner === undefined) return placeForNew(spec, targets, ledger);
-  // A host that gave it up gets it back only if nobody else has room.
+  // A host that gave it up gets it back only if nobody else has room; standbys make way before a host in quarantine is asked.
   const others = targets.hosts.filter((host) => owner.phase !== 'released' || host !== owner.host);
-  const found = emptiest(spec, others, targets, ledger, 'use');
-  if (typeof found !== 'string') return { target: found.host, method: 'cold', hadStandby: undefined };
-  const last = emptiest(spec, targets.hosts, targets, ledger, 'use');
-  if (typeof last !== 'string') return { target: last.host, method: 'cold', hadStandby: undefined };
-  const resort = emptiest(spec, targets.lastResort, targets, ledger, 'use');
-  if (typeof resort !== 'string') return { target: resort.host, method: 'cold', hadStandby: undefined };
-  return `no host has what it needs: ${targets.hosts.length === 0 ? lack : last}`;
+  const tries: [readonly string[], 'use' | 'evict'][] = [
+    [others, 'use'],
+    [targets.hosts, 'use'],
+    [targets.hosts, 'evict'],
+    [targets.lastResort, 'evict'],
+  ];
+  for (const [among, kept] of tries) {
+    const found = emptiest(spec, among, targets, ledger, kept);
+    if (typeof found !== 'string') return { target: found.host, method: 'cold', hadStandby: undefined };
+    if (among.length > 0) lack = found;
+  }
+  return `no host has what it needs: ${lack}`;
 }
 
 /** Admission: a new guest is let in only where room for the loss of a host is left, its own host's too. */
@@ -117,7 +122,7 @@ function emptiest(
   hosts: readonly string[],
   targets: Targets,
   ledger: Ledger,
-  kept: 'respect' | 'use',
+  kept: 'respect' | 'use' | 'evict',
 ): { readonly host: string } | string {
   let [best, lack]: [string | undefined, string] = [undefined, 'no host takes guests'];
   for (const host of hosts) {
