@@ -7,7 +7,12 @@
  * thousand guests, which nineteen take over. methods: all hot, all cold, and selected. Exits 1 when a bound is broken.
  */
 import { parseArgs } from 'node:util';
-import { compareMethods, heartbeatTraffic, massFailover, standbySilence } from '../src/cluster/simulator/measurements.ts';
+import {
+  compareMethods,
+  heartbeatTraffic,
+  massFailover,
+  standbySilence,
+} from '../src/cluster/simulator/measurements.ts';
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const isWanted = (part: string): boolean => values.only === undefined || values.only === part;
@@ -16,7 +21,9 @@ const problems: string[] = [];
 if (isWanted('traffic')) {
   const constant = [1, 10, 100, 1000].map((guests) => heartbeatTraffic(guests, 'constant'));
   const direct = [1, 10, 100, 1000].map((guests) => heartbeatTraffic(guests, 'direct'));
-  say('| guests | constant: packets/s | bytes/s | direct: packets/s | bytes/s | beats within hosts/s | messages to standbys: constant | direct |');
+  say(
+    '| guests | constant: packets/s | bytes/s | direct: packets/s | bytes/s | beats within hosts/s | messages to standbys: constant | direct |',
+  );
   say('|---|---|---|---|---|---|---|---|');
   constant.forEach((one, i) => {
     const other = direct[i];
@@ -24,11 +31,14 @@ if (isWanted('traffic')) {
       `| ${one.guests} | ${round(one.packetsPerS)} | ${round(one.bytesPerS)} | ${round(other?.packetsPerS ?? 0)} | ` +
         `${round(other?.bytesPerS ?? 0)} | ${round(one.localBeatsPerS)} | ${one.toStandbys} | ${other?.toStandbys} |`,
     );
-    if (one.packetsPerS !== constant[0]?.packetsPerS || one.bytesPerS !== constant[0]?.bytesPerS) problems.push('traffic grows');
+    if (one.packetsPerS !== constant[0]?.packetsPerS || one.bytesPerS !== constant[0]?.bytesPerS)
+      problems.push('traffic grows');
     if (one.toStandbys > 0) problems.push('a standby was sent something');
   });
   const { before, orders, takeovers } = standbySilence(30);
-  say(`\nto standbys' slaves: ${before} before their active's host died, ${orders} orders after it, ${takeovers} takeovers`);
+  say(
+    `\nto standbys' slaves: ${before} before their active's host died, ${orders} orders after it, ${takeovers} takeovers`,
+  );
   if (before !== 0 || orders !== takeovers) problems.push('not exactly the order to take over');
 }
 
@@ -46,7 +56,9 @@ if (isWanted('failover')) {
 }
 
 if (isWanted('methods')) {
-  say('\n| choice | standby memory, GiB | cores | disk, GiB | MB/s | needs missed | a host killed: its guests | late |');
+  say(
+    '\n| choice | standby memory, GiB | cores | disk, GiB | MB/s | needs missed | a host killed: its guests | late |',
+  );
   say('|---|---|---|---|---|---|---|---|');
   for (const choice of ['hot', 'cold', 'selected'] as const) {
     const row = compareMethods(choice);

@@ -84,7 +84,11 @@ export interface Machines {
   /** A standby is kept here from now on, with that method, of a guest that runs there; `undefined`: no more. */
   keepStandby(guest: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void;
   /** The active guest here sends its checkpoints there from now on, so often; `undefined`: no more. */
-  replicate(guest: string, toHost: string, how: { readonly method: Method; readonly everyMs: number } | undefined): void;
+  replicate(
+    guest: string,
+    toHost: string,
+    how: { readonly method: Method; readonly everyMs: number } | undefined,
+  ): void;
   /**
    * Output of the active guest here waits for the acknowledgement of its hot standby on that host from now on; `done` once what
    * left before is acknowledged too, or false. Undefined: it need not wait any more, and what waits leaves.

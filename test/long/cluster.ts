@@ -30,7 +30,10 @@ const began = performance.now();
 const sums = { hosts: 0, guests: 0, events: 0, takeovers: 0, lateBatches: 0 };
 const failed: string[] = [];
 for (let seed = from; seed < from + seeds; seed++) {
-  const result = runScenario(seed, { broken, ...(values.trace ? { trace: (line) => process.stdout.write(`${line}\n`) } : {}) });
+  const result = runScenario(seed, {
+    broken,
+    ...(values.trace ? { trace: (line) => process.stdout.write(`${line}\n`) } : {}),
+  });
   for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += result[key];
   if (result.violation === undefined) continue;
   failed.push(`seed ${seed}: ${result.violation}`);

@@ -29,7 +29,11 @@ export class Accounts {
 
   whereabouts(guest: string): Whereabouts {
     const owner = this.#view.owners.get(guest)?.value;
-    if (owner !== undefined && owner.phase === 'held' && isIn(this.#view.hosts.get(owner.host)?.value, owner.incarnation))
+    if (
+      owner !== undefined &&
+      owner.phase === 'held' &&
+      isIn(this.#view.hosts.get(owner.host)?.value, owner.incarnation)
+    )
       return { home: owner.host, isPending: false };
     const pending = this.#pending.get(guest);
     return { home: pending?.target, isPending: pending !== undefined };

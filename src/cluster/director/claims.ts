@@ -80,7 +80,8 @@ export class Claims {
     const wanted: Wanted[] = [];
     for (const { plan } of this.#plans.values())
       for (const one of plan.assignments)
-        if (one.target === this.#desk.host && one.incarnation === this.incarnation) wanted.push({ ...one, source: plan.source });
+        if (one.target === this.#desk.host && one.incarnation === this.incarnation)
+          wanted.push({ ...one, source: plan.source });
     return wanted.sort((a, b) => b.priority - a.priority);
   }
 
@@ -111,16 +112,28 @@ export class Claims {
     const plan = find(entries, PLAN, source);
     const self = find(entries, HOST, this.#desk.host);
     const holder = find(entries, HOST, source).value;
-    const still = plan.value?.assignments.find((one) => one.guest === guest && one.target === this.#desk.host && one.incarnation === this.incarnation);
+    const still = plan.value?.assignments.find(
+      (one) => one.guest === guest && one.target === this.#desk.host && one.incarnation === this.incarnation,
+    );
     if (spec === undefined || still === undefined || (owner.value?.generation ?? 0) !== generation) {
-      this.change(keyOf(PLAN, source), plan.value === undefined ? undefined : JSON.stringify(plan.value), plan.revision);
+      this.change(
+        keyOf(PLAN, source),
+        plan.value === undefined ? undefined : JSON.stringify(plan.value),
+        plan.revision,
+      );
       return false;
     }
-    const isFree = owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
+    const isFree =
+      owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
     const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
     if (!isFree || !isMine || !this.#limits.hasMemory(guest, spec.memoryBytes + this.#claimedBytes())) return false;
     this.#busy.set(guest, { method, bytes: spec.memoryBytes });
-    const next: Owner = { host: this.#desk.host, incarnation: this.incarnation, generation: generation + 1, phase: 'held' };
+    const next: Owner = {
+      host: this.#desk.host,
+      incarnation: this.incarnation,
+      generation: generation + 1,
+      phase: 'held',
+    };
     const transaction = {
       compares: [
         { key: keyOf(OWNER, guest), revision: owner.revision },

@@ -25,7 +25,11 @@ export interface DeskPorts {
 export type ClusterEvent =
   | { readonly kind: 'joined' | 'adopted'; readonly incarnation: number; readonly quarantined: boolean }
   | { readonly kind: 'fenced-self' | 'left' | 'leading' | 'following' }
-  | { readonly kind: 'suspected' | 'heard-again' | 'fenced' | 'planned'; readonly host: string; readonly guests?: number }
+  | {
+      readonly kind: 'suspected' | 'heard-again' | 'fenced' | 'planned';
+      readonly host: string;
+      readonly guests?: number;
+    }
   | {
       readonly kind: 'claimed' | 'started' | 'start-failed' | 'stopped' | 'released' | 'reacted';
       readonly guest: string;

@@ -219,7 +219,8 @@ export class Guests implements ClaimLimits {
     if (leaving >= this.#desk.settings.startsAtOnce) return;
     let next: GuestSpec | undefined;
     for (const { spec, state } of this.local.values())
-      if (state === 'running' && (next === undefined || spec.requirements.priority < next.requirements.priority)) next = spec;
+      if (state === 'running' && (next === undefined || spec.requirements.priority < next.requirements.priority))
+        next = spec;
     if (next !== undefined) this.local.release(next.name);
   }
 }

@@ -3,9 +3,10 @@
  * quarantine. It looks at what there is and moves it towards what should be; so a new leader needs to know nothing of
  * the one before. Each transaction compares the leader's key: who has been replaced changes nothing any more.
  */
-import type { LeaderRecord } from '../model.ts';
+
 import { Flapping } from '../membership/flapping.ts';
 import { change } from '../membership/membership.ts';
+import type { LeaderRecord } from '../model.ts';
 import type { Thought } from '../planner/replan.ts';
 import { MOST_OPERATIONS, type Transaction } from '../store/cluster-store.ts';
 import { keyOf, LEADER } from '../store/records.ts';
@@ -15,7 +16,10 @@ import { planPlacements } from './plan-placements.ts';
 import { planTakeovers } from './plan-takeovers.ts';
 import { View } from './view.ts';
 
-type Write = { readonly compare: { readonly key: string; readonly revision: number }; readonly value: string | undefined };
+type Write = {
+  readonly compare: { readonly key: string; readonly revision: number };
+  readonly value: string | undefined;
+};
 
 /** After a change in the view, so long until it is looked at: changes come in flocks. */
 const SETTLE_MS = 10;

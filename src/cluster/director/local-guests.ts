@@ -130,7 +130,10 @@ export class LocalGuests {
     const { name } = local.spec;
     const { generation } = local;
     const isStill = (): boolean =>
-      this.#guests.get(name) === local && local.generation === generation && local.state === 'running' && local.sync === undefined;
+      this.#guests.get(name) === local &&
+      local.generation === generation &&
+      local.state === 'running' &&
+      local.sync === undefined;
     this.#machines.holdOutput(name, host, (isSafe) => {
       if (!isStill()) return;
       if (isSafe && local.synced.has(host)) this.#write(local, { sync: host }, () => this.#reconsider(local));
@@ -184,7 +187,14 @@ export class LocalGuests {
     local.state = 'starting';
     const deadlineMs = this.#events.deadlineMs();
     this.#events.starting(name, generation, method);
-    const order = { guest: name, generation, incarnation: this.incarnation, method, deadlineMs, cores: this.#events.coresOf(name) };
+    const order = {
+      guest: name,
+      generation,
+      incarnation: this.incarnation,
+      method,
+      deadlineMs,
+      cores: this.#events.coresOf(name),
+    };
     this.#machines.start(order, (isStarted) => {
       if (this.#guests.get(name) !== local || local.generation !== generation || local.state !== 'starting') return;
       local.state = 'running';
@@ -213,7 +223,12 @@ export class LocalGuests {
     }
     local.isWriting = true;
     const { sync = undefined, ...rest } = { sync: local.sync, ...to };
-    const before: Owner = { host: this.#desk.host, incarnation: this.incarnation, generation: local.generation, phase: 'held' };
+    const before: Owner = {
+      host: this.#desk.host,
+      incarnation: this.incarnation,
+      generation: local.generation,
+      phase: 'held',
+    };
     const owner: Owner = { ...before, ...rest, ...(sync === undefined ? {} : { sync }) };
     const transaction = {
       compares: [{ key: keyOf(OWNER, name), revision: local.revision }],

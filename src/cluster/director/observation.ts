@@ -3,11 +3,12 @@
  * each half second. Now and then all hosts and leases, so that nobody depends on peers that failed with it. A lease that is
  * about to expire is read again at that moment.
  */
-import type { HostRecord, LeaderRecord } from '../model.ts';
+
 import { LeaseObserver } from '../lease/lease-observer.ts';
+import type { HostRecord, LeaderRecord } from '../model.ts';
 import type { Timer } from '../ports.ts';
 import type { StoreEntry } from '../store/cluster-store.ts';
-import { decode, DUTIES, type Found, find, HOST, keyOf, LEADER, LEASE, PLAN } from '../store/records.ts';
+import { DUTIES, decode, type Found, find, HOST, keyOf, LEADER, LEASE, PLAN } from '../store/records.ts';
 import type { Desk } from './desk.ts';
 
 /** Every so many reads all of it is read. */

@@ -1,8 +1,9 @@
 /** Placements of all guests from the leader's view, one after the other, so that each sees what those before it took. */
-import type { Thought } from '../planner/replan.ts';
-import { replan } from '../planner/replan.ts';
+
 import type { Placement } from '../model.ts';
 import { UNKNOWN_COSTS } from '../planner/estimate.ts';
+import type { Thought } from '../planner/replan.ts';
+import { replan } from '../planner/replan.ts';
 import type { Settings } from '../settings.ts';
 import { keyOf, PLACEMENT, put } from '../store/records.ts';
 import { Accounts, targetsIn } from './accounts.ts';

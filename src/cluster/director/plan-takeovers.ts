@@ -86,7 +86,12 @@ function orphansIn(view: View, accounts: Accounts): Map<string, Orphan[]> {
 function settled(view: View, orphans: ReadonlyMap<string, readonly Orphan[]>): PlannedTakeover | undefined {
   for (const [source, { value, revision }] of view.plans) {
     if (orphans.has(source) || value?.assignments.some((one) => isOpen(one, view)) === true) continue;
-    return { source, guests: 0, write: { compare: { key: keyOf(PLAN, source), revision }, value: undefined }, compares: [] };
+    return {
+      source,
+      guests: 0,
+      write: { compare: { key: keyOf(PLAN, source), revision }, value: undefined },
+      compares: [],
+    };
   }
   return undefined;
 }

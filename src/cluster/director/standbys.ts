@@ -1,9 +1,8 @@
 /** The duties of this host: standbys that it keeps for others, and where the checkpoints of its own guests go. */
 import type { Duty, GuestSpec } from '../model.ts';
 import type { Machines } from '../ports.ts';
+import { DUTIES, decode, find, type HostDuties, keyOf, SPEC } from '../store/records.ts';
 import { standbyNeeds } from '../takeover/ledger.ts';
-import { decode, find, keyOf, SPEC } from '../store/records.ts';
-import { DUTIES, type HostDuties } from '../store/records.ts';
 import type { Desk } from './desk.ts';
 import type { LocalGuests } from './local-guests.ts';
 
@@ -76,7 +75,8 @@ export class Standbys {
       else if (wanted.peer !== duty.peer) this.#keep(guest, wanted, this.#kept.get(guest)?.memoryBytes ?? 0);
     }
     for (const [guest, duty] of standby)
-      if (!this.#kept.has(guest) && !this.#asking.has(guest) && this.#guests.get(guest) === undefined) this.#ask(guest, duty);
+      if (!this.#kept.has(guest) && !this.#asking.has(guest) && this.#guests.get(guest) === undefined)
+        this.#ask(guest, duty);
     this.#send();
   }
 

@@ -1,7 +1,6 @@
 /** What the leader knows of a host beyond its record: written when it has changed enough, and not often. */
 import type { Costs, Load } from '../ports.ts';
-import { type HostStatus, keyOf, put, STATUS } from '../store/records.ts';
-import { find } from '../store/records.ts';
+import { find, type HostStatus, keyOf, put, STATUS } from '../store/records.ts';
 import type { Desk } from './desk.ts';
 import type { LocalGuests } from './local-guests.ts';
 
@@ -32,7 +31,10 @@ export class StatusWriter {
     if (this.#written !== undefined && !hasChanged(this.#written, status)) return;
     this.#isBusy = true;
     const { host, settings } = this.#desk;
-    const transaction = { compares: [{ key: keyOf(STATUS, host), revision: this.#revision }], puts: [put(STATUS, host, status)] };
+    const transaction = {
+      compares: [{ key: keyOf(STATUS, host), revision: this.#revision }],
+      puts: [put(STATUS, host, status)],
+    };
     this.#desk.commit(transaction, settings.requestMs, (outcome) => {
       if (outcome.kind === 'committed') {
         this.#isBusy = false;

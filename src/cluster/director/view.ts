@@ -5,13 +5,13 @@
 import type { Duty, GuestSpec, HostRecord, Owner, Placement, TakeoverPlan } from '../model.ts';
 import type { StoreEntry, Transaction, Watch } from '../store/cluster-store.ts';
 import {
-  decode,
   DUTIES,
+  decode,
   type Found,
   HOST,
-  nameIn,
   type HostDuties,
   type HostStatus,
+  nameIn,
   OWNER,
   PLACEMENT,
   PLAN,

@@ -36,8 +36,14 @@ describe('datagrams', () => {
       const parts = encodeDetails(HEAD, details(count));
       assert.ok(parts.every(({ byteLength }) => byteLength <= 1200));
       const back = parts.map((part) => decodeDatagram(part));
-      assert.deepEqual(back.flatMap((one) => one?.details ?? []), details(count));
-      assert.deepEqual(back.map((one) => [one?.part, one?.parts]), parts.map((_, i) => [i, parts.length]));
+      assert.deepEqual(
+        back.flatMap((one) => one?.details ?? []),
+        details(count),
+      );
+      assert.deepEqual(
+        back.map((one) => [one?.part, one?.parts]),
+        parts.map((_, i) => [i, parts.length]),
+      );
     }
   });
 
@@ -48,7 +54,8 @@ describe('datagrams', () => {
   test('anything else is refused: cut, longer, flipped bits, noise', () => {
     const random = new Random(1);
     const good = encodeDetails(HEAD, details(20))[0] ?? new Uint8Array();
-    for (let length = 0; length < good.length; length += 1) assert.equal(decodeDatagram(good.slice(0, length)), undefined);
+    for (let length = 0; length < good.length; length += 1)
+      assert.equal(decodeDatagram(good.slice(0, length)), undefined);
     assert.equal(decodeDatagram(Uint8Array.from([...good, 0])), undefined);
     for (let i = 0; i < 20_000; i += 1) {
       const bytes = random.chance(0.5) ? good.slice() : new Uint8Array(random.whole(0, 1300));
@@ -66,7 +73,10 @@ describe('digest', () => {
     assert.deepEqual({ ...Digest.of([...all].reverse()) }, { ...digest });
     const seen = new Set([`${digest.high} ${digest.low}`]);
     for (const [i, one] of all.entries())
-      for (const change of [{ generation: one.generation + 1 }, { condition: one.condition === 'well' ? 'gone' : 'well' } as const]) {
+      for (const change of [
+        { generation: one.generation + 1 },
+        { condition: one.condition === 'well' ? 'gone' : 'well' } as const,
+      ]) {
         const other = Digest.of(all.map((detail, j) => (j === i ? { ...detail, ...change } : detail)));
         seen.add(`${other.high} ${other.low}`);
       }

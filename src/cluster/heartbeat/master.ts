@@ -96,10 +96,12 @@ export class Master {
     if (kind === 'direct') this.counters.beatsToStandby += datagram.details.length;
     const peer = this.#peers.get(from);
     if (peer === undefined) return;
-    if (kind === 'beat' && peer.heard(datagram, this.#clock.nowMs() - this.#lastTickMs)) this.#events.suspected(from, false);
+    if (kind === 'beat' && peer.heard(datagram, this.#clock.nowMs() - this.#lastTickMs))
+      this.#events.suspected(from, false);
     if (kind === 'details') peer.took(datagram);
     if (kind === 'pull')
-      for (const part of encodeDetails(this.#head('details'), [...this.slaves.details()])) this.#send(from, 'details', part);
+      for (const part of encodeDetails(this.#head('details'), [...this.slaves.details()]))
+        this.#send(from, 'details', part);
   }
 
   #listen(peer: Peer, awakeMs: number): void {

@@ -7,12 +7,13 @@
  *
  * A renewal whose outcome is unknown proves nothing until the key is read and shows it.
  */
-import { DEADLINE, type LeaseEnd } from './lease-end.ts';
+
 import type { LeaseRecord } from '../model.ts';
 import type { Clock, Timer, Timers } from '../ports.ts';
 import type { Settings } from '../settings.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
 import { find, keyOf, LEASE, put } from '../store/records.ts';
+import { DEADLINE, type LeaseEnd } from './lease-end.ts';
 
 export interface LeaseEvents {
   /** A renewal was confirmed: the host may act until then. */
@@ -114,7 +115,8 @@ export class HostLease {
       const { value, revision } = find(outcome.entries, LEASE, this.#host);
       if (revision === this.#revision) this.#renew();
       else if (value === undefined) this.#end('removed');
-      else if (value.boot !== this.#record.boot || value.incarnation !== this.#record.incarnation) this.#end('superseded');
+      else if (value.boot !== this.#record.boot || value.incarnation !== this.#record.incarnation)
+        this.#end('superseded');
       else if (value.state !== 'held') this.#end('fenced');
       else this.#adopt(value, revision);
     });

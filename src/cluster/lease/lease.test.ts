@@ -43,10 +43,16 @@ class Bench {
       watch: () => ({ cancel: () => undefined }),
     };
     const from = { record: RECORD, revision: this.state.revision, sentMs: 0 };
-    this.lease = new HostLease('a', from, DEFAULT_SETTINGS, { clock: { nowMs: () => queue.nowMs }, timers, store }, {
-      renewed: (deadlineMs) => this.deadlines.push(deadlineMs),
-      lost: (end) => this.ends.push(end),
-    });
+    this.lease = new HostLease(
+      'a',
+      from,
+      DEFAULT_SETTINGS,
+      { clock: { nowMs: () => queue.nowMs }, timers, store },
+      {
+        renewed: (deadlineMs) => this.deadlines.push(deadlineMs),
+        lost: (end) => this.ends.push(end),
+      },
+    );
     this.lease.start();
   }
 

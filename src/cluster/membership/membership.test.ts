@@ -79,7 +79,10 @@ describe('joining', () => {
   test('of two processes that join at once, one enters', () => {
     const records = new Records();
     const [lease, host] = [records.lease(), records.host()];
-    const both = [join(SELF, lease, host, DEFAULT_SETTINGS), join({ ...SELF, boot: 'boot9' }, lease, host, DEFAULT_SETTINGS)];
+    const both = [
+      join(SELF, lease, host, DEFAULT_SETTINGS),
+      join({ ...SELF, boot: 'boot9' }, lease, host, DEFAULT_SETTINGS),
+    ];
     const committed = both.map((one) => one.kind === 'enter' && records.state.commit(one.transaction) !== undefined);
     assert.deepEqual(committed, [true, false]);
   });
@@ -101,7 +104,10 @@ describe('fencing', () => {
     records.join();
     const before = records.lease();
     assert.ok(records.fence());
-    const renewal = { compares: [{ key: keyOf(LEASE, 'a'), revision: before.revision }], puts: [put(LEASE, 'a', before.value as LeaseRecord)] };
+    const renewal = {
+      compares: [{ key: keyOf(LEASE, 'a'), revision: before.revision }],
+      puts: [put(LEASE, 'a', before.value as LeaseRecord)],
+    };
     assert.equal(records.state.commit(renewal), undefined);
     assert.ok(!isIn(records.host().value, 1));
   });
@@ -133,7 +139,10 @@ describe('quarantine', () => {
   });
 
   test('lasts longer the more often a host failed, within bounds', () => {
-    assert.deepEqual([3, 4, 5, 50].map((fences) => quarantineMs(fences, DEFAULT_SETTINGS) / 60_000), [1, 2, 4, 64]);
+    assert.deepEqual(
+      [3, 4, 5, 50].map((fences) => quarantineMs(fences, DEFAULT_SETTINGS) / 60_000),
+      [1, 2, 4, 64],
+    );
   });
 
   test('ends after the time without a break, on probation', () => {

@@ -22,7 +22,12 @@ export type Join =
   /** The daemon is back in time: it goes on with the lease, and its machines with theirs. */
   | { readonly kind: 'adopt'; readonly lease: LeaseRecord; readonly host: HostRecord }
   /** A new incarnation: nothing that an earlier one owned is its. */
-  | { readonly kind: 'enter'; readonly transaction: Transaction; readonly lease: LeaseRecord; readonly host: HostRecord };
+  | {
+      readonly kind: 'enter';
+      readonly transaction: Transaction;
+      readonly lease: LeaseRecord;
+      readonly host: HostRecord;
+    };
 
 export function join(
   self: HostIdentity,
@@ -76,7 +81,10 @@ export function change(
   to: Partial<Pick<HostRecord, 'state' | 'fences' | 'capacity'>>,
 ): Transaction {
   const { name } = host.value;
-  return { compares: [{ key: keyOf(HOST, name), revision: host.revision }], puts: [put(HOST, name, { ...host.value, ...to })] };
+  return {
+    compares: [{ key: keyOf(HOST, name), revision: host.revision }],
+    puts: [put(HOST, name, { ...host.value, ...to })],
+  };
 }
 
 /** How long a host in quarantine must be well: twice as long with each fence more. */
@@ -94,6 +102,10 @@ export function isIn(host: HostRecord | undefined, incarnation: number): boolean
   return host !== undefined && host.incarnation === incarnation && host.state !== 'fenced' && host.state !== 'left';
 }
 
-function compare<T>(kind: { readonly prefix: string }, name: string, found: Found<T>): { key: string; revision: number } {
+function compare<T>(
+  kind: { readonly prefix: string },
+  name: string,
+  found: Found<T>,
+): { key: string; revision: number } {
   return { key: kind.prefix + name, revision: found.revision };
 }

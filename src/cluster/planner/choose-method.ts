@@ -49,7 +49,10 @@ export function chooseMethod(question: ChoiceQuestion, settings: Settings): Choi
       continue;
     }
     const inForce = { host, method: one.method };
-    const reason = reasonFor(one, host, spec, missed, [...passed, ...ranked.filter((r) => r.price < paid).flatMap((r) => r.missed)]);
+    const reason = reasonFor(one, host, spec, missed, [
+      ...passed,
+      ...ranked.filter((r) => r.price < paid).flatMap((r) => r.missed),
+    ]);
     return { inForce, others: othersThan(inForce, question), everyMs: one.everyMs, price: paid, reason, missed };
   }
   const missed = question.hosts.length === 0 ? ['there is no other host'] : passed;
@@ -90,7 +93,8 @@ function othersThan(inForce: Association, { hosts, ledger, spec }: ChoiceQuestio
   const others: Association[] = [];
   let elsewhere: string | undefined;
   for (const host of hosts)
-    if (host !== inForce.host && (elsewhere === undefined || ledger.fullness(host) < ledger.fullness(elsewhere))) elsewhere = host;
+    if (host !== inForce.host && (elsewhere === undefined || ledger.fullness(host) < ledger.fullness(elsewhere)))
+      elsewhere = host;
   if (elsewhere !== undefined && spec.fixed === undefined) others.push({ host: elsewhere, method: 'cold' });
   if (inForce.method !== 'cold' && spec.fixed === undefined) others.push({ host: inForce.host, method: 'cold' });
   return others;
@@ -104,7 +108,8 @@ function reasonFor(
   passed: readonly string[],
 ): string {
   if (fixed !== undefined) return `${method} on ${host}: fixed`;
-  if (missed.length > 0) return `${method} on ${host}: nothing meets its needs, and this misses least: ${missed.join('; ')}`;
+  if (missed.length > 0)
+    return `${method} on ${host}: nothing meets its needs, and this misses least: ${missed.join('; ')}`;
   if (passed.length > 0) return `${method} on ${host}: ${passed.join('; ')}`;
   return `${method} on ${host}: the cheapest meets its needs`;
 }

@@ -17,7 +17,14 @@ const SETTINGS = DEFAULT_SETTINGS;
 
 function spec(requirements: Partial<Requirements>, more: Partial<GuestSpec> = {}): GuestSpec {
   return {
-    ...{ name: 'web', cores: 2, memoryBytes: 2 * GIB, diskBytes: 0, methods: ['cold', 'warm', 'hot'], wanted: 'running' },
+    ...{
+      name: 'web',
+      cores: 2,
+      memoryBytes: 2 * GIB,
+      diskBytes: 0,
+      methods: ['cold', 'warm', 'hot'],
+      wanted: 'running',
+    },
     requirements: { recoveryTimeMs: 60_000, performanceFloor: 0.5, priority: 1, ...requirements },
     ...more,
   };
@@ -25,7 +32,10 @@ function spec(requirements: Partial<Requirements>, more: Partial<GuestSpec> = {}
 
 function question(of: GuestSpec, more: Partial<ChoiceQuestion> = {}): ChoiceQuestion {
   const capacity = { cores: 8, memoryBytes: 16 * GIB, diskBytes: 100 * GIB };
-  const ledger = new Ledger(['a', 'b', 'c'].map((name) => ({ name, capacity })), 1);
+  const ledger = new Ledger(
+    ['a', 'b', 'c'].map((name) => ({ name, capacity })),
+    1,
+  );
   return { spec: of, costs: COSTS, home: 'a', hosts: ['b', 'c'], ledger, present: undefined, ...more };
 }
 
@@ -82,7 +92,10 @@ describe('the method', () => {
   test('a warm one takes checkpoints as seldom as the loss that is allowed permits', () => {
     const every = (dataLossMs: number): number => estimate('warm', spec({ dataLossMs }), COSTS, SETTINGS).everyMs;
     assert.deepEqual([every(10_000), every(30_000), every(600_000), every(500)], [9960, 29_960, 60_000, 1000]);
-    assert.deepEqual(misses(estimate('warm', spec({ dataLossMs: 10_000 }), COSTS, SETTINGS), spec({ dataLossMs: 10_000 })), []);
+    assert.deepEqual(
+      misses(estimate('warm', spec({ dataLossMs: 10_000 }), COSTS, SETTINGS), spec({ dataLossMs: 10_000 })),
+      [],
+    );
   });
 
   test('a guest that dirties much is too slow under a hot standby', () => {
@@ -115,7 +128,9 @@ describe('changes of mind', () => {
         if (made === undefined) continue;
         this.placement = made;
         const [first] = made.associations;
-        this.history.push(`${this.nowMs / 1000}: ${first?.method} on ${first?.host}${made.next === undefined ? '' : `, then ${made.next.method}`}`);
+        this.history.push(
+          `${this.nowMs / 1000}: ${first?.method} on ${first?.host}${made.next === undefined ? '' : `, then ${made.next.method}`}`,
+        );
       }
       return this;
     }
@@ -129,9 +144,17 @@ describe('changes of mind', () => {
   test('other requirements: the new standby is made before the old choice is given up', () => {
     const mind = new Mind().pass(60, () => question(spec({})));
     let isReady = false;
-    mind.pass(30, () => question(spec({ dataLossMs: 0 })), () => isReady);
+    mind.pass(
+      30,
+      () => question(spec({ dataLossMs: 0 })),
+      () => isReady,
+    );
     isReady = true;
-    mind.pass(30, () => question(spec({ dataLossMs: 0 })), () => isReady);
+    mind.pass(
+      30,
+      () => question(spec({ dataLossMs: 0 })),
+      () => isReady,
+    );
     assert.deepEqual(mind.history, ['1: cold on b', '71: cold on b, then hot', '91: hot on b']);
   });
 
@@ -147,7 +170,13 @@ describe('changes of mind', () => {
   test('figures that go up and down change nothing', () => {
     const asked = (ms: number): ChoiceQuestion => {
       const factor = 1 + 0.8 * Math.sin(ms / 3000);
-      return question(spec({ dataLossMs: 3000 }), { costs: { ...COSTS, dirtyBytesPerS: COSTS.dirtyBytesPerS * factor, checkpointBytes: COSTS.checkpointBytes * factor } });
+      return question(spec({ dataLossMs: 3000 }), {
+        costs: {
+          ...COSTS,
+          dirtyBytesPerS: COSTS.dirtyBytesPerS * factor,
+          checkpointBytes: COSTS.checkpointBytes * factor,
+        },
+      });
     };
     assert.ok(new Mind().pass(3600, asked).history.length <= 1);
   });
@@ -162,9 +191,17 @@ describe('changes of mind', () => {
 
   test('a standby that cannot be made any more is given up, and the old choice stays', () => {
     const mind = new Mind().pass(60, () => question(spec({})));
-    mind.pass(15, () => question(spec({ dataLossMs: 0 })), () => false);
+    mind.pass(
+      15,
+      () => question(spec({ dataLossMs: 0 })),
+      () => false,
+    );
     assert.equal(mind.placement?.next?.method, 'hot');
-    mind.pass(1, () => question(spec({}, { methods: ['cold'] })), () => false);
+    mind.pass(
+      1,
+      () => question(spec({}, { methods: ['cold'] })),
+      () => false,
+    );
     assert.deepEqual([mind.placement?.next, mind.placement?.associations[0]?.method], [undefined, 'cold']);
   });
 });

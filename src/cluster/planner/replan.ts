@@ -6,7 +6,7 @@
  */
 import type { Association, Placement } from '../model.ts';
 import type { Settings } from '../settings.ts';
-import { type ChoiceQuestion, chooseMethod, judge, type Choice } from './choose-method.ts';
+import { type Choice, type ChoiceQuestion, chooseMethod, judge } from './choose-method.ts';
 
 export interface Thought {
   /** Since when the better choice is the same. */
@@ -27,7 +27,10 @@ export interface ReplanInput {
 }
 
 /** The placement from now on; undefined: it stays. */
-export function replan({ question, placement, thought, isNextReady, nowMs }: ReplanInput, settings: Settings): Placement | undefined {
+export function replan(
+  { question, placement, thought, isNextReady, nowMs }: ReplanInput,
+  settings: Settings,
+): Placement | undefined {
   const present = placement?.associations[0];
   const standing = present === undefined ? undefined : judge(present, question, settings);
   const next = placement?.next;
@@ -81,7 +84,10 @@ function nextOf(
   thought.changedMs = nowMs;
   const choice = chooseMethod({ ...question, present: next }, settings);
   const others = choice.others.filter((one) => nameOf(one) !== nameOf(next));
-  const reason = choice.inForce !== undefined && nameOf(choice.inForce) === nameOf(next) ? choice.reason : `${nameOf(next)}: made before`;
+  const reason =
+    choice.inForce !== undefined && nameOf(choice.inForce) === nameOf(next)
+      ? choice.reason
+      : `${nameOf(next)}: made before`;
   return { associations: [next, ...others], reason, missed: judged.missed, everyMs: judged.everyMs };
 }
 
@@ -94,7 +100,7 @@ function refreshed(
   settings: Settings,
 ): Placement | undefined {
   const isEveryFar = Math.abs(everyMs - placement.everyMs) > 0.25 * placement.everyMs;
-  if ((missed.length > 0) === (placement.missed.length > 0) && !isEveryFar) {
+  if (missed.length > 0 === placement.missed.length > 0 && !isEveryFar) {
     const gone = placement.associations.slice(1).some(({ host }) => !question.hosts.includes(host));
     if (!gone) return undefined;
   }

@@ -43,5 +43,8 @@ export function chooseStep({ failure, tried, takesMs, leftMs }: StepQuestion): S
   );
   const inTime = possible.find((step) => takesMs[step] <= leftMs);
   if (inTime !== undefined) return inTime;
-  return possible.reduce<Step>((best, step) => (takesMs[step] < takesMs[best] ? step : best), possible[0] ?? 'elsewhere');
+  return possible.reduce<Step>(
+    (best, step) => (takesMs[step] < takesMs[best] ? step : best),
+    possible[0] ?? 'elsewhere',
+  );
 }

@@ -5,8 +5,18 @@ import { UNKNOWN_COSTS } from '../planner/estimate.ts';
 import { chooseStep, type Failure, type Step } from './choose-step.ts';
 import { FORGIVEN_MS, type GuestNeeds, Reactions } from './reactions.ts';
 
-const NEVER: Record<Step, number> = { 'restart-application': 0, 'restart-guest': 0, 'restart-machine': 0, elsewhere: 0 };
-const TAKES: Record<Step, number> = { 'restart-application': 1000, 'restart-guest': 8000, 'restart-machine': 9000, elsewhere: 1200 };
+const NEVER: Record<Step, number> = {
+  'restart-application': 0,
+  'restart-guest': 0,
+  'restart-machine': 0,
+  elsewhere: 0,
+};
+const TAKES: Record<Step, number> = {
+  'restart-application': 1000,
+  'restart-guest': 8000,
+  'restart-machine': 9000,
+  elsewhere: 1200,
+};
 
 describe('the smallest step that is sufficient', () => {
   const rows: [Failure, Partial<Record<Step, number>>, number, Step][] = [
@@ -54,7 +64,12 @@ describe('reactions', () => {
 
   test('a step has its time before the next', () => {
     const every = Array.from({ length: 80 }, (_, i): [number, Condition] => [i * 250, 'application-failed']);
-    assert.deepEqual(run(every), ['0 restart-application', '4000 restart-application', '8000 restart-guest', '18000 restart-machine']);
+    assert.deepEqual(run(every), [
+      '0 restart-application',
+      '4000 restart-application',
+      '8000 restart-guest',
+      '18000 restart-machine',
+    ]);
   });
 
   test('what is well again has its history for a minute', () => {
@@ -69,10 +84,23 @@ describe('reactions', () => {
   });
 
   test('a machine that ends while its guest is restarted is not waited for', () => {
-    assert.deepEqual(run([[0, 'silent'], [500, 'silent'], [1000, 'gone']]), ['0 restart-guest', '1000 restart-machine']);
+    assert.deepEqual(
+      run([
+        [0, 'silent'],
+        [500, 'silent'],
+        [1000, 'gone'],
+      ]),
+      ['0 restart-guest', '1000 restart-machine'],
+    );
   });
 
   test('a guest that starts is left alone', () => {
-    assert.deepEqual(run([[0, 'starting'], [60_000, 'starting']]), []);
+    assert.deepEqual(
+      run([
+        [0, 'starting'],
+        [60_000, 'starting'],
+      ]),
+      [],
+    );
   });
 });

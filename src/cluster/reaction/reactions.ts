@@ -2,9 +2,10 @@
  * What this host does about its guests' failures: looks at each guest's condition, gives a step its time, and takes
  * the next when it was in vain. A guest that was well for a while begins anew.
  */
-import type { Costs } from '../ports.ts';
+
 import type { Condition } from '../heartbeat/digest.ts';
-import { chooseStep, type Failure, type Step, STEPS } from './choose-step.ts';
+import type { Costs } from '../ports.ts';
+import { chooseStep, type Failure, STEPS, type Step } from './choose-step.ts';
 
 /** So long well, and what was tried before does not count any more. */
 export const FORGIVEN_MS = 60_000;

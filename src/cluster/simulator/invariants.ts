@@ -40,10 +40,12 @@ export class Invariants {
     if (this.#world.store.isDown) this.fail('the store changed without a quorum');
     for (const { key, value } of puts) {
       const guest = nameIn(OWNER, key);
-      if (guest !== undefined) this.#owning(guest, decode(OWNER, state.get(key)?.value), decode(OWNER, value), state, puts);
+      if (guest !== undefined)
+        this.#owning(guest, decode(OWNER, state.get(key)?.value), decode(OWNER, value), state, puts);
       const host = nameIn(LEASE, key);
       if (host !== undefined) this.#leasing(host, decode(LEASE, state.get(key)?.value), decode(LEASE, value));
-      if (nameIn(PLACEMENT, key) !== undefined) this.#placing(nameIn(PLACEMENT, key) ?? '', state.get(key)?.value, value);
+      if (nameIn(PLACEMENT, key) !== undefined)
+        this.#placing(nameIn(PLACEMENT, key) ?? '', state.get(key)?.value, value);
     }
   }
 
@@ -66,7 +68,13 @@ export class Invariants {
       if (machine.mayAct()) this.fail(`${name} was fenced while its machine of ${machine.guest.spec.name} may act`);
   }
 
-  #owning(guest: string, before: Owner | undefined, owner: Owner | undefined, state: MemoryState, puts: readonly unknown[]): void {
+  #owning(
+    guest: string,
+    before: Owner | undefined,
+    owner: Owner | undefined,
+    state: MemoryState,
+    puts: readonly unknown[],
+  ): void {
     if (owner === undefined) this.fail(`the owner of ${guest} cannot be read`);
     if (before !== undefined && owner.generation < before.generation) this.fail(`${guest} went back a generation`);
     const isSame = before?.host === owner.host && before.incarnation === owner.incarnation;
@@ -114,8 +122,10 @@ export class Invariants {
     const { name } = guest.spec;
     if (method === 'pair') this.pairTakeovers += 1;
     const owner = decode(OWNER, this.#world.store.state.get(keyOf(OWNER, name))?.value);
-    if (owner === undefined || owner.generation < generation) this.fail(`${name} starts under a generation that nobody recorded`);
-    if (owner.generation === generation && owner.host !== host.name) this.fail(`${name} starts on ${host.name}, which does not own it`);
+    if (owner === undefined || owner.generation < generation)
+      this.fail(`${name} starts under a generation that nobody recorded`);
+    if (owner.generation === generation && owner.host !== host.name)
+      this.fail(`${name} starts on ${host.name}, which does not own it`);
     if (method === 'hot' && (epoch ?? 0) < guest.lastOutput)
       this.fail(`${name}: the hot standby on ${host.name} lacks output that has left (${epoch} < ${guest.lastOutput})`);
     if (machine.mayAct())
@@ -136,7 +146,10 @@ export class Invariants {
     }
     for (const [name, { method }] of host.kept)
       if (method === 'hot' || method === 'pair') memoryBytes += this.#world.guest(name).spec.memoryBytes;
-    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9)) this.fail(`${host.name} has no memory for what is on it: ${[...host.machines.keys()]}, standbys ${JSON.stringify([...host.kept])}`);
+    if (memoryBytes > capacity.memoryBytes * (1 + 1e-9))
+      this.fail(
+        `${host.name} has no memory for what is on it: ${[...host.machines.keys()]}, standbys ${JSON.stringify([...host.kept])}`,
+      );
     if (cores > capacity.cores * (1 + 1e-9)) this.fail(`${host.name} has no cores for what was promised on it`);
   }
 
@@ -145,7 +158,8 @@ export class Invariants {
     const { name } = guest.spec;
     const isOpen = this.#world.broken === 'gate';
     if (isOpen || generation >= guest.least) {
-      if (generation < guest.wrote) this.fail(`${name}: a write of generation ${generation} from ${host.name} after ${guest.wrote}`);
+      if (generation < guest.wrote)
+        this.fail(`${name}: a write of generation ${generation} from ${host.name} after ${guest.wrote}`);
       guest.wrote = generation;
       guest.writes += 1;
     } else guest.refused += 1;
@@ -156,7 +170,8 @@ export class Invariants {
     }
     guest.sent = generation;
     const promised = guest.spec.cores * guest.spec.requirements.performanceFloor;
-    if (cores < promised * (1 - 1e-9)) this.fail(`${name} has ${cores} cores on ${host.name}, ${promised} were promised`);
+    if (cores < promised * (1 - 1e-9))
+      this.fail(`${name} has ${cores} cores on ${host.name}, ${promised} were promised`);
     guest.acted(this.#world.queue.nowMs);
   }
 

@@ -25,7 +25,10 @@ describe('a thousand guests that fail over at once', () => {
   test('no limit is passed, nobody competes, the most urgent are in time', () => {
     const { failed, rows, violation, conflicts } = massFailover();
     assert.deepEqual([failed, violation, conflicts], [1000, undefined, 0]);
-    assert.deepEqual(rows.map(({ late }) => late), [0, 0, 0]);
+    assert.deepEqual(
+      rows.map(({ late }) => late),
+      [0, 0, 0],
+    );
     const [first, second, third] = rows;
     assert.ok((first?.medianMs ?? 0) < (second?.medianMs ?? 0) && (second?.medianMs ?? 0) < (third?.medianMs ?? 0));
   });

@@ -54,7 +54,11 @@ export function heartbeatTraffic(guests: number, heartbeats: Settings['heartbeat
 }
 
 /** A host with active guests of pairs dies: what its standbys' slaves hear before, and after. */
-export function standbySilence(guests: number): { readonly before: number; readonly orders: number; readonly takeovers: number } {
+export function standbySilence(guests: number): {
+  readonly before: number;
+  readonly orders: number;
+  readonly takeovers: number;
+} {
   const world = new World({ seed: 2, settings: { ...DEFAULT_SETTINGS, startsAtOnce: 100 } });
   const capacity = { cores: 400, memoryBytes: 400 * GIB, diskBytes: 0 };
   for (const name of ['a', 'b', 'c']) world.addHost({ name, address: name, capacity, labels: {} });
@@ -161,7 +165,12 @@ export function compareMethods(choice: MethodsRow['choice'], guests = 120, hosts
       priority: random.whole(1, 9),
     };
     const memoryBytes = GIB * random.pick([1, 2, 4]);
-    const costs = { ...COSTS, bootMs: random.between(5000, 15_000), checkpointBytes: memoryBytes / 50, dirtyBytesPerS: memoryBytes / 200 };
+    const costs = {
+      ...COSTS,
+      bootMs: random.between(5000, 15_000),
+      checkpointBytes: memoryBytes / 50,
+      dirtyBytesPerS: memoryBytes / 200,
+    };
     const fixed = choice === 'selected' ? {} : { fixed: choice };
     world.addGuest({ ...guestSpec(`guest${i}`, { requirements, memoryBytes, cores: 2 }), ...fixed }, costs);
   }
@@ -192,7 +201,9 @@ function killOne(world: World, name: string): { readonly failed: number; readonl
   world.hosts.get(name)?.crash();
   const recovered = new Map<SimGuest, number>();
   world.until(() => allBack(failed, crashMs, recovered), 120_000);
-  const late = failed.filter((guest) => (recovered.get(guest) ?? Number.POSITIVE_INFINITY) > guest.spec.requirements.recoveryTimeMs);
+  const late = failed.filter(
+    (guest) => (recovered.get(guest) ?? Number.POSITIVE_INFINITY) > guest.spec.requirements.recoveryTimeMs,
+  );
   return { failed: failed.length, late: late.length };
 }
 
@@ -248,4 +259,3 @@ function guestSpec(name: string, more: Partial<GuestSpec>): GuestSpec {
   const size = { cores: 1, memoryBytes: GIB, diskBytes: 0 };
   return { name, ...size, requirements, methods: ['cold', 'warm', 'hot'], wanted: 'running', ...more };
 }
-

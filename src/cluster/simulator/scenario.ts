@@ -100,7 +100,12 @@ function populate(world: World, random: Random, hostCount: number): number {
   return guests;
 }
 
-function guestFor(random: Random, index: number, host: { cores: number; memoryBytes: number }, perHost: number): [GuestSpec, Costs] {
+function guestFor(
+  random: Random,
+  index: number,
+  host: { cores: number; memoryBytes: number },
+  perHost: number,
+): [GuestSpec, Costs] {
   const methods: Method[] = random.chance(0.2) ? [...METHODS] : ['cold', 'warm', 'hot'];
   const requirements = {
     recoveryTimeMs: random.pick([4500, 8000, 15_000, 60_000]),
@@ -148,7 +153,8 @@ function finish(world: World): void {
     const { name } = guest.spec;
     const owner = decode(OWNER, state.get(keyOf(OWNER, name))?.value);
     const machine = owner === undefined ? undefined : world.hosts.get(owner.host)?.machines.get(name);
-    const isWell = machine?.generation === owner?.generation && machine !== undefined && machine.mayAct() && !machine.isBooting;
+    const isWell =
+      machine?.generation === owner?.generation && machine !== undefined && machine.mayAct() && !machine.isBooting;
     if (!isWell && world.invariants.hasRoom(name))
       world.invariants.fail(`${name} does not run, and there is room for it: ${JSON.stringify(owner)}`);
     const late = guest.changesInForce.filter((ms) => ms > settledMs).length;
@@ -162,6 +168,7 @@ function finish(world: World): void {
   for (const { director, name } of world.hosts.values()) {
     if (director === undefined) continue;
     if (!director.isIn) world.invariants.fail(`${name} did not come back into the cluster`);
-    if (director.master.counters.beatsToStandby > 0) world.invariants.fail(`${name}: a standby's slave was sent heartbeats`);
+    if (director.master.counters.beatsToStandby > 0)
+      world.invariants.fail(`${name}: a standby's slave was sent heartbeats`);
   }
 }

@@ -152,7 +152,8 @@ export class SimHost implements Machines, Load {
     for (const machine of this.machines.values())
       if (machine.incarnation === incarnation)
         this.after(machine.process, 0.5, () => {
-          machine.deadlineMs = this.world.broken === 'wall-clock' ? deadlineMs : Math.max(machine.deadlineMs, deadlineMs);
+          machine.deadlineMs =
+            this.world.broken === 'wall-clock' ? deadlineMs : Math.max(machine.deadlineMs, deadlineMs);
         });
   }
 
@@ -209,7 +210,11 @@ export class SimHost implements Machines, Load {
     this.world.checkMemory(this);
   }
 
-  replicate(name: string, toHost: string, how: { readonly method: Method; readonly everyMs: number } | undefined): void {
+  replicate(
+    name: string,
+    toHost: string,
+    how: { readonly method: Method; readonly everyMs: number } | undefined,
+  ): void {
     const machine = this.machines.get(name);
     if (machine === undefined) return;
     if (how === undefined) machine.replicas.delete(toHost);

@@ -81,7 +81,10 @@ export class World {
   writeSpec(spec: GuestSpec): void {
     if (this.store.isDown) return;
     const key = keyOf(SPEC, spec.name);
-    this.store.commit({ compares: [{ key, revision: this.store.state.get(key)?.revision ?? 0 }], puts: [put(SPEC, spec.name, spec)] });
+    this.store.commit({
+      compares: [{ key, revision: this.store.state.get(key)?.revision ?? 0 }],
+      puts: [put(SPEC, spec.name, spec)],
+    });
   }
 
   guest(name: string): SimGuest {

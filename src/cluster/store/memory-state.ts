@@ -1,5 +1,5 @@
 /** The state behind a store in memory: entries, a revision that rises with each transaction, watchers. */
-import type { ReadOutcome, Query, StoreEntry, Transaction, Watch, WatchEvent } from './cluster-store.ts';
+import type { Query, ReadOutcome, StoreEntry, Transaction, Watch, WatchEvent } from './cluster-store.ts';
 
 type Change = Extract<WatchEvent, { kind: 'change' }>;
 
@@ -42,8 +42,7 @@ export class MemoryState {
       this.#put({ key, value, revision });
       changes.push({ kind: 'change', key, value, revision });
     }
-    for (const key of deletes)
-      if (this.#remove(key)) changes.push({ kind: 'change', key, value: undefined, revision });
+    for (const key of deletes) if (this.#remove(key)) changes.push({ kind: 'change', key, value: undefined, revision });
     this.#tell(changes);
     return revision;
   }

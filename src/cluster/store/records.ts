@@ -4,9 +4,7 @@
  *     leases/HOST  hosts/HOST  status/HOST  duties/HOST  plans/HOST  leader
  *     specs/GUEST  owners/GUEST  placements/GUEST
  */
-import {
-  type Costs,
-} from '../ports.ts';
+
 import {
   type Duty,
   type GuestSpec,
@@ -19,6 +17,7 @@ import {
   type Placement,
   type TakeoverPlan,
 } from '../model.ts';
+import type { Costs } from '../ports.ts';
 import type { StoreEntry } from './cluster-store.ts';
 import { fits, listOf, oneOf, type Shape, texts } from './shape.ts';
 
@@ -49,7 +48,13 @@ const association: Shape = { host: 'text', method };
 
 export const LEASE: RecordKind<LeaseRecord> = {
   prefix: 'leases/',
-  shape: { incarnation: 'count', state: oneOf(['held', 'fenced', 'left']), boot: 'text', renewal: 'count', durationMs: 'count' },
+  shape: {
+    incarnation: 'count',
+    state: oneOf(['held', 'fenced', 'left']),
+    boot: 'text',
+    renewal: 'count',
+    durationMs: 'count',
+  },
 };
 export const HOST: RecordKind<HostRecord> = {
   prefix: 'hosts/',
@@ -76,7 +81,9 @@ export const PLAN: RecordKind<TakeoverPlan> = {
   shape: {
     source: 'text',
     term: 'count',
-    assignments: [{ guest: 'text', generation: 'count', target: 'text', incarnation: 'count', method, priority: 'number' }],
+    assignments: [
+      { guest: 'text', generation: 'count', target: 'text', incarnation: 'count', method, priority: 'number' },
+    ],
     unplaced: texts,
   },
 };

@@ -2,7 +2,15 @@
  * What stands in the store was written by other hosts, perhaps of another version: it is looked at before it is
  * believed. A shape names each field's kind; what does not fit is as good as not there.
  */
-export type Kind = 'text' | 'count' | 'number' | 'truth' | 'optional text' | 'optional number' | readonly [Shape] | Check;
+export type Kind =
+  | 'text'
+  | 'count'
+  | 'number'
+  | 'truth'
+  | 'optional text'
+  | 'optional number'
+  | readonly [Shape]
+  | Check;
 export type Check = (value: unknown) => boolean;
 export interface Shape {
   readonly [field: string]: Kind | Shape;

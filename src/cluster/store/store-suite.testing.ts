@@ -1,14 +1,7 @@
 /** What every store must do, whatever is behind it: run against each implementation. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type {
-  ClusterStore,
-  CommitOutcome,
-  Query,
-  ReadOutcome,
-  Transaction,
-  WatchEvent,
-} from './cluster-store.ts';
+import type { ClusterStore, CommitOutcome, Query, ReadOutcome, Transaction, WatchEvent } from './cluster-store.ts';
 
 const DEADLINE_MS = 5000;
 
@@ -43,7 +36,9 @@ export function storeSuite(
       const second = revisionOf(await commit(store, put('a/x', 'two', first)));
       assert.ok(second > first);
       assert.deepEqual(await commit(store, put('a/x', 'three', first)), { kind: 'conflict' });
-      assert.deepEqual((await read(store, { keys: ['a/x'] })).entries, [{ key: 'a/x', value: 'two', revision: second }]);
+      assert.deepEqual((await read(store, { keys: ['a/x'] })).entries, [
+        { key: 'a/x', value: 'two', revision: second },
+      ]);
     });
 
     withStore('a transaction is done whole, under one revision, or not at all', async (store) => {
@@ -57,8 +52,17 @@ export function storeSuite(
       ];
       const done = revisionOf(await commit(store, { compares, puts }));
       const { entries } = await read(store, { prefixes: ['a/', 'b/'] });
-      assert.deepEqual(entries.map(({ revision }) => revision), [done, done]);
-      const refused = { compares: [{ key: 'a/x', revision: done }, { key: 'b/y', revision: 0 }], deletes: ['a/x', 'b/y'] };
+      assert.deepEqual(
+        entries.map(({ revision }) => revision),
+        [done, done],
+      );
+      const refused = {
+        compares: [
+          { key: 'a/x', revision: done },
+          { key: 'b/y', revision: 0 },
+        ],
+        deletes: ['a/x', 'b/y'],
+      };
       assert.deepEqual(await commit(store, refused), { kind: 'conflict' });
       assert.equal((await read(store, { prefixes: ['a/', 'b/'] })).entries.length, 2);
     });
@@ -97,7 +101,9 @@ export function storeSuite(
       const second = revisionOf(await commit(other, put('a/x', '2', before)));
       await commit(other, put('b/x', 'not here', 0));
       const third = revisionOf(await commit(store, put('a/y', '3', 0)));
-      const fourth = revisionOf(await commit(store, { compares: [{ key: 'a/x', revision: second }], deletes: ['a/x'] }));
+      const fourth = revisionOf(
+        await commit(store, { compares: [{ key: 'a/x', revision: second }], deletes: ['a/x'] }),
+      );
       await heard;
       assert.deepEqual(events, [
         { kind: 'change', key: 'a/x', value: '1', revision: before },

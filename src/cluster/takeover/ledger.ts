@@ -57,7 +57,11 @@ export class Ledger {
   constructor(hosts: Iterable<{ readonly name: string; readonly capacity: Capacity }>, usableShare: number) {
     for (const { name, capacity } of hosts) {
       const { cores, memoryBytes, diskBytes } = capacity;
-      const usable = { cores: cores * usableShare, memoryBytes: memoryBytes * usableShare, diskBytes: diskBytes * usableShare };
+      const usable = {
+        cores: cores * usableShare,
+        memoryBytes: memoryBytes * usableShare,
+        diskBytes: diskBytes * usableShare,
+      };
       this.#accounts.set(name, { usable, used: zero(), standing: zero(), incoming: new Map(), most: zero() });
     }
   }

@@ -52,7 +52,14 @@ export function planTakeover(orphans: readonly Orphan[], targets: Targets, ledge
     const { target, method } = place;
     const incarnation = targets.incarnationOf(target);
     const { priority } = spec.requirements;
-    planned.assignments.push({ guest: spec.name, generation: owner?.generation ?? 0, target, incarnation, method, priority });
+    planned.assignments.push({
+      guest: spec.name,
+      generation: owner?.generation ?? 0,
+      target,
+      incarnation,
+      method,
+      priority,
+    });
   }
   return planned;
 }
@@ -104,7 +111,8 @@ function placeFor(orphan: Orphan, targets: Targets, ledger: Ledger, hosts: Reado
 function placeForNew(spec: GuestSpec, targets: Targets, ledger: Ledger): Place | string {
   const needs = activeNeeds(spec);
   const found = emptiest(spec, targets.hosts, targets, ledger, 'respect');
-  if (typeof found === 'string') return `not admitted: no host has room beside what is kept for the loss of another: ${found}`;
+  if (typeof found === 'string')
+    return `not admitted: no host has room beside what is kept for the loss of another: ${found}`;
   const target = found.host;
   if (targets.hosts.length === 1) return { target, method: 'cold', hadStandby: undefined };
   const refuge = targets.hosts

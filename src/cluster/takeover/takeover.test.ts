@@ -55,8 +55,14 @@ describe('the ledger', () => {
     assert.equal(one.lacks('a', { ...needs, memoryBytes: 6 * GIB }, 'respect'), undefined);
     assert.equal(one.lacks('a', { ...needs, memoryBytes: 6.1 * GIB }, 'respect'), 'memory');
     assert.equal(one.lacks('a', { ...needs, memoryBytes: 10 * GIB }, 'use'), undefined);
-    assert.equal(one.lacksIfLost('a', 'b', { cores: 0, memoryBytes: 0, diskBytes: 0 }, { ...needs, memoryBytes: 6 * GIB }), undefined);
-    assert.equal(one.lacksIfLost('a', 'b', { cores: 0, memoryBytes: 0, diskBytes: 0 }, { ...needs, memoryBytes: 7 * GIB }), 'memory');
+    assert.equal(
+      one.lacksIfLost('a', 'b', { cores: 0, memoryBytes: 0, diskBytes: 0 }, { ...needs, memoryBytes: 6 * GIB }),
+      undefined,
+    );
+    assert.equal(
+      one.lacksIfLost('a', 'b', { cores: 0, memoryBytes: 0, diskBytes: 0 }, { ...needs, memoryBytes: 7 * GIB }),
+      'memory',
+    );
   });
 
   test('what is taken and given back, in any order, leaves nothing', () => {
@@ -96,19 +102,28 @@ describe('a plan', () => {
       orphan(spec('mid', { priority: 5 }), { placement: placed(['a', 'cold']) }),
     ];
     const { assignments, unplaced } = planTakeover(orphans, targets(['a', 'b']), ledger({ a: 10, b: 10 }));
-    assert.deepEqual(assignments.map(({ guest, target, method, generation }) => [guest, target, method, generation]), [
-      ['high', 'b', 'warm', 4],
-      ['mid', 'a', 'cold', 4],
-      ['low', 'a', 'cold', 4],
-    ]);
+    assert.deepEqual(
+      assignments.map(({ guest, target, method, generation }) => [guest, target, method, generation]),
+      [
+        ['high', 'b', 'warm', 4],
+        ['mid', 'a', 'cold', 4],
+        ['low', 'a', 'cold', 4],
+      ],
+    );
     assert.deepEqual(unplaced, {});
   });
 
   test('where there is not room for all, the most urgent have it, and the others are told why not', () => {
     const orphans = Array.from({ length: 8 }, (_, i) => orphan(spec(`g${i}`, { priority: i, memoryBytes: 3 * GIB })));
     const { assignments, unplaced } = planTakeover(orphans, targets(['a', 'b']), ledger({ a: 8, b: 8 }));
-    assert.deepEqual(assignments.map(({ guest }) => guest), ['g7', 'g6', 'g5', 'g4']);
-    assert.deepEqual(Object.values(unplaced), Array.from({ length: 4 }, () => 'no host has what it needs: memory'));
+    assert.deepEqual(
+      assignments.map(({ guest }) => guest),
+      ['g7', 'g6', 'g5', 'g4'],
+    );
+    assert.deepEqual(
+      Object.values(unplaced),
+      Array.from({ length: 4 }, () => 'no host has what it needs: memory'),
+    );
   });
 
   test('a hot standby takes over only if it is the one on record; its memory is the guest’s', () => {
@@ -119,7 +134,11 @@ describe('a plan', () => {
       return one;
     };
     const plan = (owner: Owner, isReady = true) =>
-      planTakeover([orphan(guest, { owner, placement: placed(['a', 'hot']) })], targets(['a'], { isReady: () => isReady }), has());
+      planTakeover(
+        [orphan(guest, { owner, placement: placed(['a', 'hot']) })],
+        targets(['a'], { isReady: () => isReady }),
+        has(),
+      );
     assert.equal(plan({ ...OWNER, sync: 'a' }).assignments[0]?.method, 'hot');
     assert.equal(plan(OWNER).assignments[0]?.method, 'cold');
     assert.equal(plan({ ...OWNER, sync: 'b' }).assignments[0]?.method, 'cold');
@@ -135,7 +154,8 @@ describe('a plan', () => {
 
   test('quarantine is the last resort, and a host that gave a guest up the one before', () => {
     const plan = (hosts: string[], lastResort: string[], owner: Owner) =>
-      planTakeover([orphan(spec('g'), { owner })], targets(hosts, { lastResort }), ledger({ a: 10, b: 2, q: 10 })).assignments[0]?.target;
+      planTakeover([orphan(spec('g'), { owner })], targets(hosts, { lastResort }), ledger({ a: 10, b: 2, q: 10 }))
+        .assignments[0]?.target;
     const released: Owner = { ...OWNER, host: 'a', phase: 'released' };
     assert.equal(plan(['a', 'b'], ['q'], released), 'b');
     assert.equal(plan(['a'], ['q'], released), 'a');
@@ -154,7 +174,9 @@ describe('a plan', () => {
     assert.ok(Object.values(unplaced).every((why) => why.startsWith('not admitted: ')));
     // Whichever host is lost: the others have room for its guests.
     for (const lost of ['a', 'b', 'c']) {
-      const left = ledger(Object.fromEntries(['a', 'b', 'c'].filter((host) => host !== lost).map((host) => [host, 10])));
+      const left = ledger(
+        Object.fromEntries(['a', 'b', 'c'].filter((host) => host !== lost).map((host) => [host, 10])),
+      );
       for (const { target } of assignments) if (target !== lost) left.take(target, activeNeeds(spec('g')));
       const orphans = assignments.filter(({ target }) => target === lost).map(({ guest }) => orphan(spec(guest)));
       const again = planTakeover(orphans, targets(['a', 'b', 'c'].filter((host) => host !== lost)), left);
@@ -173,7 +195,8 @@ describe('a plan', () => {
       const { assignments, unplaced } = planTakeover(orphans, targets(hosts), ledger(gib));
       assert.equal(assignments.length + Object.keys(unplaced).length, orphans.length);
       const free = new Map(hosts.map((host) => [host, (gib[host] ?? 0) * GIB]));
-      const bytesOf = (guest: string): number => orphans.find(({ spec: { name } }) => name === guest)?.spec.memoryBytes ?? 0;
+      const bytesOf = (guest: string): number =>
+        orphans.find(({ spec: { name } }) => name === guest)?.spec.memoryBytes ?? 0;
       for (const { guest, target } of assignments) free.set(target, (free.get(target) ?? 0) - bytesOf(guest));
       for (const left of free.values()) assert.ok(left >= 0);
       for (const guest of Object.keys(unplaced)) assert.ok([...free.values()].every((left) => left < bytesOf(guest)));
@@ -198,7 +221,12 @@ describe('shares', () => {
     for (let seed = 1; seed <= 500; seed += 1) {
       const random = new Random(seed);
       const wishes = Array.from({ length: random.whole(1, 20) }, (_, i) => ({
-        ...{ guest: `g${i}`, cores: random.whole(1, 8), floor: random.pick([0, 0.25, 0.5, 1]), weight: random.whole(1, 10) },
+        ...{
+          guest: `g${i}`,
+          cores: random.whole(1, 8),
+          floor: random.pick([0, 0.25, 0.5, 1]),
+          weight: random.whole(1, 10),
+        },
       }));
       const floors = wishes.reduce((sum, { cores, floor }) => sum + cores * floor, 0);
       const wanted = wishes.reduce((sum, { cores }) => sum + cores, 0);
