@@ -96,6 +96,11 @@ export class Guests implements ClaimLimits {
     this.isReady = true;
   }
 
+  /** Nothing runs here, for certain: a daemon that has just come back does not know that yet. */
+  get isEmpty(): boolean {
+    return this.isReady && this.local.size === 0 && this.#machines.list().length === 0;
+  }
+
   /** Nothing of an earlier incarnation goes on; `done` when its machines are gone. */
   endAll(done: () => void): void {
     this.isReady = false;

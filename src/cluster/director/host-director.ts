@@ -11,7 +11,8 @@ import { type HostIdentity, isIn } from '../membership/membership.ts';
 import type { HostRecord } from '../model.ts';
 import type { Datagrams, Load, Machines, SlaveBeat } from '../ports.ts';
 import type { Settings } from '../settings.ts';
-import { PLAN } from '../store/records.ts';
+import type { StoreEntry } from '../store/cluster-store.ts';
+import { decode, PLAN, SPEC } from '../store/records.ts';
 import { Claims } from './claims.ts';
 import { type ClusterEvent, Desk, type DeskPorts } from './desk.ts';
 import { Guests } from './guests.ts';
@@ -69,6 +70,7 @@ export class HostDirector {
       (observed) => this.#observe(observed),
       (host, revision) => this.#leadership.fence(host, revision),
       (host) => this.#waitMs(host),
+      () => [...this.guests.local.values()].map(({ spec }) => spec.name),
     );
     this.#leadership = this.#makeLeadership();
   }
@@ -95,7 +97,19 @@ export class HostDirector {
     this.#membership.join();
     this.#beat();
     this.#observation.start();
-    this.#watchPlans();
+    this.#follow(
+      PLAN.prefix,
+      (entries) => this.claims.replace(entries),
+      (key, value, revision) => {
+        this.claims.change(key, value, revision);
+        if (this.isIn) this.claims.look();
+      },
+    );
+    this.#follow(
+      SPEC.prefix,
+      () => undefined,
+      (key, value) => this.guests.local.respec(key.slice(SPEC.prefix.length), decode(SPEC, value)),
+    );
   }
 
   /** The daemon ends, and its machines go on until their deadlines: what a crash does. */
@@ -164,29 +178,32 @@ export class HostDirector {
     this.#status.look();
   }
 
-  /** Plans are heard of at once; the regular read is for when a watch fails. */
-  #watchPlans(): void {
+  /** Changes there are heard of at once; the regular read is for when a watch fails. */
+  #follow(
+    prefix: string,
+    all: (entries: readonly StoreEntry[]) => void,
+    change: (key: string, value: string | undefined, revision: number) => void,
+  ): void {
     const { requestMs, readMs } = this.#desk.settings;
-    const again = (): void => void this.#desk.after(readMs, () => this.#watchPlans());
-    this.#desk.read({ prefixes: [PLAN.prefix] }, requestMs, (outcome) => {
+    const again = (): void => void this.#desk.after(readMs, () => this.#follow(prefix, all, change));
+    this.#desk.read({ prefixes: [prefix] }, requestMs, (outcome) => {
       if (outcome.kind === 'failed') {
         again();
         return;
       }
-      this.claims.replace(outcome.entries);
-      const watch = this.#desk.watch(PLAN.prefix, outcome.revision, (event) => {
-        if (event.kind === 'lost') {
-          watch.cancel();
-          again();
+      all(outcome.entries);
+      const watch = this.#desk.watch(prefix, outcome.revision, (event) => {
+        if (event.kind === 'change') {
+          change(event.key, event.value, event.revision);
           return;
         }
-        this.claims.change(event.key, event.value, event.revision);
-        if (this.isIn) this.claims.look();
+        watch.cancel();
+        again();
       });
     });
   }
 
-  #observe({ leader, isLeaderIn, self, duties, plans, hosts }: Observed): void {
+  #observe({ leader, isLeaderIn, self, duties, plans, hosts, specs }: Observed): void {
     if (hosts !== undefined) this.#meet(hosts);
     if (!this.isIn) {
       this.#leadership.follow();
@@ -195,10 +212,11 @@ export class HostDirector {
     const { isLeaving } = this.#membership;
     this.guests.isDraining = self?.state === 'draining' || isLeaving;
     this.guests.standbys.take(duties?.value, duties?.revision ?? 0);
+    for (const { guest, spec } of specs) this.guests.local.respec(guest, spec);
     this.claims.replace(plans);
     this.claims.look();
     this.#leadership.consider(leader, isLeaderIn, !this.guests.isDraining);
-    if (isLeaving && this.guests.local.size === 0) this.#leaveNow();
+    if (isLeaving && this.guests.isEmpty) this.#leaveNow();
   }
 
   #meet(hosts: readonly HostRecord[]): void {

@@ -24,6 +24,9 @@ type Write = {
 /** After a change in the view, so long until it is looked at: changes come in flocks. */
 const SETTLE_MS = 10;
 const LATER_MS = 300;
+/** So long without a place, and a guest is given to a host in quarantine; a question that was not asked for so long is a new one. */
+const RESORT_MS = 2000;
+const FORGOTTEN_MS = 5000;
 
 export class Leader {
   readonly #desk: Desk;
@@ -35,6 +38,8 @@ export class Leader {
   readonly #flapping: Flapping;
   readonly #thoughts = new Map<string, Thought>();
   readonly #onDoubt: () => void;
+  /** Guests for which there was no place, since when, and when that was last so. */
+  readonly #homeless = new Map<string, { readonly firstMs: number; lastMs: number }>();
   #isBusy = false;
   #lookAtMs = Number.POSITIVE_INFINITY;
   #isClosed = false;
@@ -87,7 +92,9 @@ export class Leader {
     if (this.#isBusy || this.#isClosed || !this.view.isComplete) return;
     const nowMs = this.#desk.nowMs();
     const { settings } = this.#desk;
-    const takeovers = planTakeovers(this.view, this.record, settings, this.#isFresh);
+    const takeovers = planTakeovers(this.view, this.record, settings, this.#isFresh, (guest) =>
+      this.#mayResort(guest, nowMs),
+    );
     if (takeovers !== undefined) {
       this.counters.plans += 1;
       this.#desk.tell({ kind: 'planned', host: takeovers.source, guests: takeovers.guests });
@@ -110,6 +117,17 @@ export class Leader {
     }
     const duties = planDuties(this.view, MOST_OPERATIONS - 1);
     if (duties.length > 0) this.#write(duties);
+  }
+
+  /** A host that has just come back may take it: one in quarantine is asked after a while. */
+  #mayResort(guest: string, nowMs: number): boolean {
+    const since = this.#homeless.get(guest);
+    if (since === undefined || nowMs - since.lastMs > FORGOTTEN_MS) {
+      this.#homeless.set(guest, { firstMs: nowMs, lastMs: nowMs });
+      return false;
+    }
+    since.lastMs = nowMs;
+    return nowMs - since.firstMs >= RESORT_MS;
   }
 
   #lookAtHosts(nowMs: number): Transaction | undefined {

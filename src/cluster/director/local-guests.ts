@@ -11,7 +11,7 @@ import { find, keyOf, OWNER, put } from '../store/records.ts';
 import type { Desk } from './desk.ts';
 
 export interface LocalGuest {
-  readonly spec: GuestSpec;
+  spec: GuestSpec;
   generation: number;
   /** Of its owner's record. */
   revision: number;
@@ -84,6 +84,14 @@ export class LocalGuests {
       ...{ synced: new Set<string>(), retry: undefined },
     });
     this.#events.starting(spec.name, generation, 'cold');
+  }
+
+  /** What is wanted of it has changed: other requirements, or that it does not run. Undefined: it is no more. */
+  respec(guest: string, spec: GuestSpec | undefined): void {
+    const local = this.#guests.get(guest);
+    if (local === undefined) return;
+    if (spec?.wanted === 'running') local.spec = spec;
+    else if (local.state !== 'stopping' && local.state !== 'fencing') this.release(guest);
   }
 
   /** Its machine is gone or of no use: another one here, under a new generation. */

@@ -5,10 +5,10 @@
  */
 
 import { LeaseObserver } from '../lease/lease-observer.ts';
-import type { HostRecord, LeaderRecord } from '../model.ts';
+import type { GuestSpec, HostRecord, LeaderRecord } from '../model.ts';
 import type { Timer } from '../ports.ts';
 import type { StoreEntry } from '../store/cluster-store.ts';
-import { DUTIES, decode, type Found, find, HOST, keyOf, LEADER, LEASE, PLAN } from '../store/records.ts';
+import { DUTIES, decode, type Found, find, HOST, keyOf, LEADER, LEASE, PLAN, SPEC } from '../store/records.ts';
 import type { Desk } from './desk.ts';
 
 /** Every so many reads all of it is read. */
@@ -24,6 +24,8 @@ export interface Observed {
   readonly plans: readonly StoreEntry[];
   /** When it was the whole: all hosts. */
   readonly hosts: readonly HostRecord[] | undefined;
+  /** Then also what is wanted of the guests that this host owned when it asked. */
+  readonly specs: readonly { readonly guest: string; readonly spec: GuestSpec | undefined }[];
 }
 
 export class Observation {
@@ -32,6 +34,8 @@ export class Observation {
   readonly #onExpired: (host: string, revision: number) => void;
   /** How long this host waits beyond the expiry of that host's lease, so that not all act at once. */
   readonly #waitMs: (host: string) => number;
+  /** Guests that this host owns. */
+  readonly #guests: () => readonly string[];
   /** Leases that are read each time, and those that are read with the whole. */
   readonly #near: LeaseObserver;
   readonly #far: LeaseObserver;
@@ -46,11 +50,13 @@ export class Observation {
     on: (observed: Observed) => void,
     onExpired: (host: string, revision: number) => void,
     waitMs: (host: string) => number,
+    guests: () => readonly string[],
   ) {
     this.#desk = desk;
     this.#on = on;
     this.#onExpired = onExpired;
     this.#waitMs = waitMs;
+    this.#guests = guests;
     const { settings } = desk;
     this.#near = new LeaseObserver(settings);
     this.#far = new LeaseObserver({ ...settings, longestGapMs: settings.readMs * (WHOLE_EVERY + 4) });
@@ -71,7 +77,7 @@ export class Observation {
 
   /** For how long a host's lease has stood unchanged before this host's eyes. */
   unchangedMs(host: string): number {
-    return Math.max(this.#near.unchangedMs(host), this.#far.unchangedMs(host));
+    return (this.#near.isSeen(host) ? this.#near : this.#far).unchangedMs(host);
   }
 
   /** A change was heard of: read now instead of later. */
@@ -89,12 +95,14 @@ export class Observation {
     const self = this.#desk.host;
     const near = this.#nearHosts();
     const keys = [keyOf(LEADER), keyOf(HOST, self), keyOf(DUTIES, self), ...near.map((host) => keyOf(LEASE, host))];
+    const guests = isWhole ? this.#guests() : [];
+    keys.push(...guests.map((guest) => keyOf(SPEC, guest)));
     const prefixes = isWhole ? [PLAN.prefix, HOST.prefix, LEASE.prefix] : [PLAN.prefix];
     this.#desk.read({ keys, prefixes }, this.#desk.settings.requestMs, (outcome) => {
       if (this.isOver) return;
       if (outcome.kind === 'read') {
         this.#reads += 1;
-        this.#take(outcome.entries, near, isWhole, sentMs);
+        this.#take(outcome.entries, near, isWhole, sentMs, guests);
       }
       this.#timer = this.#desk.after(this.#nextMs(sentMs), () => this.#read());
     });
@@ -107,7 +115,13 @@ export class Observation {
     return [...near];
   }
 
-  #take(entries: readonly StoreEntry[], near: readonly string[], isWhole: boolean, sentMs: number): void {
+  #take(
+    entries: readonly StoreEntry[],
+    near: readonly string[],
+    isWhole: boolean,
+    sentMs: number,
+    guests: readonly string[],
+  ): void {
     const nowMs = this.#desk.nowMs();
     const leader = find(entries, LEADER);
     this.#leader = leader.value?.host;
@@ -125,6 +139,7 @@ export class Observation {
       duties: entries.find(({ key }) => key === keyOf(DUTIES, self)),
       plans: entries.filter(({ key }) => key.startsWith(PLAN.prefix)),
       hosts,
+      specs: guests.map((guest) => ({ guest, spec: find(entries, SPEC, guest).value })),
     });
     if (this.isOver) return;
     for (const host of near) this.#look(host, this.#near);

@@ -29,6 +29,7 @@ export function planTakeovers(
   leader: LeaderRecord,
   settings: Settings,
   isFresh: (host: string) => boolean,
+  mayResort: (guest: string) => boolean,
 ): PlannedTakeover | undefined {
   const accounts = new Accounts(view, settings.usableShare);
   const orphans = orphansIn(view, accounts);
@@ -39,6 +40,7 @@ export function planTakeovers(
   const targets = {
     hosts: targetsIn(view, isFresh),
     lastResort: targetsIn(view, isFresh, 'quarantined'),
+    mayResort,
     incarnationOf: (host: string) => view.hosts.get(host)?.value?.incarnation ?? 0,
     isReady: (guest: string, host: string) => view.status.get(host)?.value?.ready.includes(guest) === true,
     hasGroup: (host: string, group: string) => accounts.hasGroup(host, group),

@@ -1,4 +1,7 @@
 /** What goes wrong in the simulated world: each fault has a name, begins, and ends by itself. */
+import { change } from '../membership/membership.ts';
+import type { GuestSpec, HostState } from '../model.ts';
+import { decode, HOST, keyOf } from '../store/records.ts';
 import type { SimHost } from './sim-host.ts';
 import type { World } from './world.ts';
 
@@ -22,6 +25,9 @@ export const FAULTS = [
   'loss',
   'overload',
   'requirements',
+  'drain',
+  'leave',
+  'guest-stopped',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -115,6 +121,28 @@ export function strike(world: World, fault: Fault): void {
         host.latenessMs = 2;
       });
       return;
+    case 'drain':
+      if (world.store.isDown) return;
+      setState(world, host, 'active', 'draining');
+      queue.after(ms, () => setState(world, host, 'draining', 'active'));
+      return;
+    case 'leave': {
+      const { director } = host;
+      director?.leave();
+      // The operator starts it again, whether it was done or not.
+      queue.after(ms, () => {
+        if (host.director === director) host.crashDaemon();
+        host.startDaemon();
+      });
+      return;
+    }
+    case 'guest-stopped': {
+      if (world.store.isDown) return;
+      const guest = random.pick([...world.guests.keys()]);
+      want(world, guest, 'stopped');
+      queue.after(ms, () => want(world, guest, 'running'));
+      return;
+    }
     case 'requirements': {
       const guest = random.pick([...world.guests.keys()]);
       const spec = world.specOf(guest);
@@ -139,6 +167,25 @@ export function heal(world: World): void {
     if (!host.isUp) host.boot();
     else host.startDaemon();
   }
+}
+
+/** As an operator's command does it: again, until the store answers. */
+function setState(world: World, host: SimHost, from: HostState, to: HostState): void {
+  const { state, isDown } = world.store;
+  if (isDown) {
+    world.queue.after(500, () => setState(world, host, from, to));
+    return;
+  }
+  const entry = state.get(keyOf(HOST, host.name));
+  const record = decode(HOST, entry?.value);
+  if (entry === undefined || record?.state !== from) return;
+  world.store.commit(change({ value: record, revision: entry.revision }, { state: to }));
+}
+
+function want(world: World, guest: string, wanted: GuestSpec['wanted']): void {
+  const spec = world.specOf(guest);
+  if (world.store.isDown) world.queue.after(500, () => want(world, guest, wanted));
+  else if (spec !== undefined) world.writeSpec({ ...spec, wanted });
 }
 
 function split(world: World): void {

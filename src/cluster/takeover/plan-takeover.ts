@@ -20,6 +20,8 @@ export interface Targets {
   readonly hosts: readonly string[];
   /** Hosts in quarantine: for guests that would be down otherwise. */
   readonly lastResort: readonly string[];
+  /** Nobody else has had room for that guest for a while. */
+  mayResort(guest: string): boolean;
   incarnationOf(host: string): number;
   /** Those where a standby could take over, by guest. */
   isReady(guest: string, host: string): boolean;
@@ -97,7 +99,7 @@ function placeFor(orphan: Orphan, targets: Targets, ledger: Ledger, hosts: Reado
     [others, 'use'],
     [targets.hosts, 'use'],
     [targets.hosts, 'evict'],
-    [targets.lastResort, 'evict'],
+    [targets.mayResort(spec.name) ? targets.lastResort : [], 'evict'],
   ];
   for (const [among, kept] of tries) {
     const found = emptiest(spec, among, targets, ledger, kept);

@@ -32,6 +32,7 @@ function targets(hosts: readonly string[], more: Partial<Targets> = {}): Targets
   return {
     hosts,
     lastResort: [],
+    mayResort: () => true,
     incarnationOf: () => 1,
     isReady: () => true,
     hasGroup: (host, group) => groups.has(`${host}/${group}`),
