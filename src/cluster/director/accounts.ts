@@ -4,6 +4,9 @@ import type { Assignment, GuestSpec, HostState, Placement } from '../model.ts';
 import { activeNeeds, incomingNeeds, Ledger, standbyNeeds } from '../takeover/ledger.ts';
 import type { View } from './view.ts';
 
+/** Whether the lease of that incarnation was renewed lately, as far as the leader has seen. */
+export type IsFresh = (host: string, incarnation: number) => boolean;
+
 /** Where a guest is. */
 export interface Whereabouts {
   /** Its owner, or who will be; undefined: it is an orphan. */
@@ -79,7 +82,10 @@ export class Accounts {
 }
 
 /** Hosts in that state with a lease that was renewed lately, in a fixed order. */
-export function targetsIn(view: View, isFresh: (host: string) => boolean, state: HostState = 'active'): string[] {
-  const hosts = [...view.hosts.values()].flatMap(({ value }) => (value?.state === state ? [value.name] : []));
-  return hosts.filter(isFresh).sort();
+export function targetsIn(view: View, isFresh: IsFresh, state: HostState = 'active'): string[] {
+  const hosts = [...view.hosts.values()].flatMap(({ value }) => {
+    const isTarget = value?.state === state && isFresh(value.name, value.incarnation);
+    return isTarget ? [value.name] : [];
+  });
+  return hosts.sort();
 }

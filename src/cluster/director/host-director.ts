@@ -153,7 +153,8 @@ export class HostDirector {
       get incarnation() {
         return director.incarnation;
       },
-      isFresh: (host) => host === this.host || this.#observation.unchangedMs(host) < this.#desk.settings.leaseMs,
+      isFresh: (host, incarnation) =>
+        host === this.host || this.#observation.unchangedMs(host, incarnation) < this.#desk.settings.leaseMs,
       changed: () => this.#watch(),
     });
   }

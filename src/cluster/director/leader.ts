@@ -10,6 +10,7 @@ import type { LeaderRecord } from '../model.ts';
 import type { Thought } from '../planner/replan.ts';
 import { MOST_OPERATIONS, type Transaction } from '../store/cluster-store.ts';
 import { keyOf, LEADER } from '../store/records.ts';
+import type { IsFresh } from './accounts.ts';
 import type { Desk } from './desk.ts';
 import { planDuties } from './plan-duties.ts';
 import { planPlacements } from './plan-placements.ts';
@@ -33,7 +34,7 @@ export class Leader {
   readonly record: LeaderRecord;
   readonly #revision: number;
   /** A host whose lease has not been renewed lately gets nothing. */
-  readonly #isFresh: (host: string) => boolean;
+  readonly #isFresh: IsFresh;
   readonly view: View;
   readonly #flapping: Flapping;
   readonly #thoughts = new Map<string, Thought>();
@@ -51,7 +52,7 @@ export class Leader {
   constructor(
     desk: Desk,
     { record, revision }: { readonly record: LeaderRecord; readonly revision: number },
-    isFresh: (host: string) => boolean,
+    isFresh: IsFresh,
     onDoubt: () => void,
   ) {
     this.#desk = desk;

@@ -5,6 +5,7 @@
 import { fence } from '../membership/membership.ts';
 import type { LeaderRecord } from '../model.ts';
 import { type Found, find, HOST, keyOf, LEADER, LEASE, put } from '../store/records.ts';
+import type { IsFresh } from './accounts.ts';
 import type { Desk } from './desk.ts';
 import { Leader } from './leader.ts';
 
@@ -12,7 +13,7 @@ export interface LeadershipView {
   readonly isIn: boolean;
   readonly incarnation: number;
   /** A host whose lease was renewed lately. */
-  isFresh(host: string): boolean;
+  readonly isFresh: IsFresh;
   /** It leads from now on, or does not any more. */
   changed(): void;
 }
@@ -101,8 +102,7 @@ export class Leadership {
     this.leader = undefined;
     if (!this.#view.isIn || record.incarnation !== this.#view.incarnation) return;
     this.#desk.tell({ kind: 'leading' });
-    const isFresh = (host: string): boolean => this.#view.isFresh(host);
-    this.leader = new Leader(this.#desk, { record, revision }, isFresh, () => this.follow());
+    this.leader = new Leader(this.#desk, { record, revision }, this.#view.isFresh, () => this.follow());
     this.#view.changed();
   }
 }

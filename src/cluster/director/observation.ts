@@ -75,9 +75,10 @@ export class Observation {
     this.#peers = peers;
   }
 
-  /** For how long a host's lease has stood unchanged before this host's eyes. */
-  unchangedMs(host: string): number {
-    return (this.#near.isSeen(host) ? this.#near : this.#far).unchangedMs(host);
+  /** For how long the lease of that incarnation has stood unchanged before this host's eyes. */
+  unchangedMs(host: string, incarnation: number): number {
+    const observer = this.#near.isSeen(host) ? this.#near : this.#far;
+    return observer.lease(host)?.incarnation === incarnation ? observer.unchangedMs(host) : 0;
   }
 
   /** A change was heard of: read now instead of later. */

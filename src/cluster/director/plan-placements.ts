@@ -6,7 +6,7 @@ import type { Thought } from '../planner/replan.ts';
 import { replan } from '../planner/replan.ts';
 import type { Settings } from '../settings.ts';
 import { keyOf, PLACEMENT, put } from '../store/records.ts';
-import { Accounts, targetsIn } from './accounts.ts';
+import { Accounts, type IsFresh, targetsIn } from './accounts.ts';
 import type { Write } from './leader.ts';
 import type { View } from './view.ts';
 
@@ -16,7 +16,7 @@ export function planPlacements(
   thoughts: Map<string, Thought>,
   settings: Settings,
   nowMs: number,
-  isFresh: (host: string) => boolean,
+  isFresh: IsFresh,
   most: number,
 ): Write[] {
   const accounts = new Accounts(view, settings.usableShare);

@@ -8,7 +8,7 @@ import type { Settings } from '../settings.ts';
 import { MOST_OPERATIONS } from '../store/cluster-store.ts';
 import { keyOf, OWNER, PLAN, put } from '../store/records.ts';
 import { type Orphan, planTakeover } from '../takeover/plan-takeover.ts';
-import { Accounts, targetsIn } from './accounts.ts';
+import { Accounts, type IsFresh, targetsIn } from './accounts.ts';
 import type { Write } from './leader.ts';
 import type { View } from './view.ts';
 
@@ -28,7 +28,7 @@ export function planTakeovers(
   view: View,
   leader: LeaderRecord,
   settings: Settings,
-  isFresh: (host: string) => boolean,
+  isFresh: IsFresh,
   mayResort: (guest: string) => boolean,
 ): PlannedTakeover | undefined {
   const accounts = new Accounts(view, settings.usableShare);

@@ -67,6 +67,10 @@ export class LeaseObserver {
     return seen.lease.durationMs + this.#settings.marginMs - seen.countedMs - (nowMs - seen.lastReadMs);
   }
 
+  lease(host: string): LeaseRecord | undefined {
+    return this.#seen.get(host)?.lease;
+  }
+
   isSeen(host: string): boolean {
     return this.#seen.has(host);
   }

@@ -3,7 +3,7 @@
  * machine starts, when a guest acts. The first violation ends the run; it says what happened and when.
  */
 import { isIn } from '../membership/membership.ts';
-import type { LeaseRecord, Method, Owner } from '../model.ts';
+import type { LeaseRecord, Method, Owner, TakeoverPlan } from '../model.ts';
 import type { Transaction } from '../store/cluster-store.ts';
 import type { MemoryState } from '../store/memory-state.ts';
 import { decode, HOST, keyOf, LEASE, nameIn, OWNER, PLACEMENT, PLAN } from '../store/records.ts';
@@ -42,6 +42,7 @@ export class Invariants {
       const guest = nameIn(OWNER, key);
       if (guest !== undefined)
         this.#owning(guest, decode(OWNER, state.get(key)?.value), decode(OWNER, value), state, puts);
+      if (nameIn(PLAN, key) !== undefined) this.#planning(decode(PLAN, state.get(key)?.value), decode(PLAN, value));
       const host = nameIn(LEASE, key);
       if (host !== undefined) this.#leasing(host, decode(LEASE, state.get(key)?.value), decode(LEASE, value));
       if (nameIn(PLACEMENT, key) !== undefined)
@@ -86,8 +87,13 @@ export class Invariants {
       if (machine.mayAct()) this.fail(`${guest} was taken over while its machine on ${machine.host.name} may act`);
     const host = decode(HOST, state.get(keyOf(HOST, owner.host))?.value);
     if (!isIn(host, owner.incarnation)) this.fail(`${owner.host} claimed ${guest}, and is not in (${puts.length})`);
-    this.#notFlapping(owner.host, guest);
     this.#apart(guest, owner, state);
+  }
+
+  #planning(before: TakeoverPlan | undefined, plan: TakeoverPlan | undefined): void {
+    const known = new Set(before?.assignments.map(({ guest, target }) => `${guest} ${target}`));
+    for (const { guest, target } of plan?.assignments ?? [])
+      if (!known.has(`${guest} ${target}`)) this.#notFlapping(target, guest);
   }
 
   /** Who was fenced again and again is in quarantine, or was well for a long time since. */
