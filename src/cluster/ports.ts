@@ -75,7 +75,7 @@ export interface Machines {
   /** On the storage's side of the wire: from now on writes of older generations are refused. */
   fence(guest: string, generation: number, done: Done): void;
   start(order: StartOrder, done: Done): void;
-  /** Ends the machine's process; true once it is gone. */
+  /** Ends the machine's process, or a start that is under way; true once it is gone. */
   stop(guest: string, generation: number, done: Done): void;
   /** The guest starts again in its machine. */
   restartGuest(guest: string, generation: number): void;
@@ -116,6 +116,7 @@ export interface Costs {
 export interface Load {
   /** Cores in use by all, guests included. */
   usedCores(): number;
+  /** Of any guest; careful ones (`UNKNOWN_COSTS`) where nothing was measured. */
   costs(guest: string): Costs;
   /** Of the standbys kept here, those that could take over now: complete, as of some moment since they are kept. */
   readyStandbys(): readonly string[];

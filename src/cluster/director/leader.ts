@@ -7,13 +7,12 @@
 import { Flapping } from '../membership/flapping.ts';
 import { change } from '../membership/membership.ts';
 import type { LeaderRecord } from '../model.ts';
-import type { Thought } from '../planner/replan.ts';
 import { MOST_OPERATIONS, type Transaction } from '../store/cluster-store.ts';
 import { keyOf, LEADER } from '../store/records.ts';
 import type { IsFresh } from './accounts.ts';
 import type { Desk } from './desk.ts';
 import { planDuties } from './plan-duties.ts';
-import { planPlacements } from './plan-placements.ts';
+import { type PlacementMemory, planPlacements } from './plan-placements.ts';
 import { planTakeovers } from './plan-takeovers.ts';
 import { View } from './view.ts';
 
@@ -37,7 +36,7 @@ export class Leader {
   readonly #isFresh: IsFresh;
   readonly view: View;
   readonly #flapping: Flapping;
-  readonly #thoughts = new Map<string, Thought>();
+  readonly #memory: PlacementMemory = { thoughts: new Map(), cursor: 0 };
   readonly #onDoubt: () => void;
   /** Guests for which there was no place, since when, and when that was last so. */
   readonly #homeless = new Map<string, { readonly firstMs: number; lastMs: number }>();
@@ -108,7 +107,7 @@ export class Leader {
       return;
     }
     if (nowMs - this.#placedMs >= settings.planMs) {
-      const placements = planPlacements(this.view, this.#thoughts, settings, nowMs, this.#isFresh, MOST_OPERATIONS - 1);
+      const placements = planPlacements(this.view, this.#memory, settings, nowMs, this.#isFresh, MOST_OPERATIONS - 1);
       if (placements.length < MOST_OPERATIONS - 1) this.#placedMs = nowMs;
       if (placements.length > 0) {
         this.counters.placements += placements.length;

@@ -164,15 +164,17 @@ export class LocalGuests {
 
   /** The lease is lost: all machines end, and nothing is written any more. `done`: they are gone. */
   endAll(done: () => void): void {
-    const held = this.#machines.list();
-    let left = held.length;
+    const ends = new Map(this.#machines.list().map(({ guest, generation }) => [guest, generation]));
+    // Those that are being started are not in the list yet.
+    for (const { spec, generation } of this.#guests.values()) ends.set(spec.name, generation);
+    let left = ends.size;
     for (const local of this.#guests.values()) {
       local.retry?.cancel();
       this.#events.gone(local.spec.name);
     }
     this.#guests.clear();
     if (left === 0) this.#desk.after(0, done);
-    for (const { guest, generation } of held)
+    for (const [guest, generation] of ends)
       this.#machines.stop(guest, generation, () => {
         left -= 1;
         if (left === 0) done();

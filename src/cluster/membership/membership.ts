@@ -53,26 +53,29 @@ export function join(
 }
 
 /** Takes an expired lease away: the holder's renewals fail from now on. `revision`: the one that was seen to expire. */
-export function fence(
-  name: string,
-  lease: { readonly value: LeaseRecord; readonly revision: number },
-  host: Found<HostRecord>,
-): Transaction {
-  const puts = [put(LEASE, name, { ...lease.value, state: 'fenced' as const })];
-  if (host.value !== undefined)
-    puts.push(put(HOST, name, { ...host.value, state: 'fenced' as const, fences: host.value.fences + 1 }));
-  return { compares: [{ key: keyOf(LEASE, name), revision: lease.revision }, compare(HOST, name, host)], puts };
+export function fence(name: string, lease: HeldLease, host: Found<HostRecord>): Transaction {
+  return ending(name, lease, host, { state: 'fenced', fences: (host.value?.fences ?? 0) + 1 });
 }
 
 /** An orderly end, once no guest is left: nobody waits for the lease to expire. */
-export function leave(
+export function leave(name: string, lease: HeldLease, host: Found<HostRecord>): Transaction {
+  return ending(name, lease, host, { state: 'left' });
+}
+
+interface HeldLease {
+  readonly value: LeaseRecord;
+  readonly revision: number;
+}
+
+function ending(
   name: string,
-  lease: { readonly value: LeaseRecord; readonly revision: number },
+  { value, revision }: HeldLease,
   host: Found<HostRecord>,
+  to: { readonly state: 'fenced' | 'left'; readonly fences?: number },
 ): Transaction {
-  const puts = [put(LEASE, name, { ...lease.value, state: 'left' as const })];
-  if (host.value !== undefined) puts.push(put(HOST, name, { ...host.value, state: 'left' as const }));
-  return { compares: [{ key: keyOf(LEASE, name), revision: lease.revision }, compare(HOST, name, host)], puts };
+  const puts = [put(LEASE, name, { ...value, state: to.state })];
+  if (host.value !== undefined) puts.push(put(HOST, name, { ...host.value, ...to }));
+  return { compares: [{ key: keyOf(LEASE, name), revision }, compare(HOST, name, host)], puts };
 }
 
 /** Drain, its undoing, the end of a quarantine, a fence forgotten. */

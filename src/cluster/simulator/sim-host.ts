@@ -40,6 +40,8 @@ export class SimHost implements Machines, Load {
   readonly kept = new Map<string, Standby>();
   /** That standbys' slaves got. */
   takeOverOrders = 0;
+  /** Machines that are being started, by their generation. */
+  readonly #starting = new Map<string, number>();
   #boots = 0;
   #seenByUs = new Set<string>();
 
@@ -81,6 +83,7 @@ export class SimHost implements Machines, Load {
     this.crashDaemon();
     for (const machine of this.machines.values()) machine.process.kill();
     this.machines.clear();
+    this.#starting.clear();
     this.kept.clear();
   }
 
@@ -127,6 +130,7 @@ export class SimHost implements Machines, Load {
   }
 
   stop(guest: string, generation: number, done: Done): void {
+    if (this.#starting.get(guest) === generation) this.#starting.delete(guest);
     const machine = this.machines.get(guest);
     if (machine !== undefined && machine.generation === generation) {
       machine.process.kill();
@@ -169,7 +173,10 @@ export class SimHost implements Machines, Load {
   start({ guest: name, generation, incarnation, method, deadlineMs, cores }: StartOrder, done: Done): void {
     const { world, daemon } = this;
     const guest = world.guest(name);
+    this.#starting.set(name, generation);
     this.after(daemon, world.random.between(5, 40), () => {
+      if (this.#starting.get(name) !== generation) return;
+      this.#starting.delete(name);
       const standby = this.kept.get(name);
       this.kept.delete(name);
       const machine = new SimMachine(this, guest, { generation, incarnation, deadlineMs });

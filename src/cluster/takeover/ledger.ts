@@ -127,6 +127,12 @@ export class Ledger {
     return undefined;
   }
 
+  /** More is on it than it has: standbys have to make way. */
+  isOver(host: string): boolean {
+    const account = this.#accounts.get(host);
+    return account !== undefined && KINDS.some((kind) => account.used[kind] > account.usable[kind] * (1 + 1e-9));
+  }
+
   /** The part of a host's memory and cores that is taken or kept, the larger of both: where it is full. */
   fullness(host: string): number {
     const account = this.#accounts.get(host);
