@@ -144,6 +144,14 @@ export class Ledger {
     );
   }
 
+  /** The same without what is kept: where most runs. */
+  busyness(host: string): number {
+    const account = this.#accounts.get(host);
+    if (account === undefined) return 1;
+    const { used, usable } = account;
+    return Math.max(used.memoryBytes / usable.memoryBytes, used.cores / usable.cores);
+  }
+
   used(host: string): Capacity {
     return this.#accounts.get(host)?.used ?? zero();
   }

@@ -119,14 +119,14 @@ function placeForNew(spec: GuestSpec, targets: Targets, ledger: Ledger): Place |
   if (targets.hosts.length === 1) return { target, method: 'cold', hadStandby: undefined };
   const refuge = targets.hosts
     .filter((host) => host !== target && ledger.lacksIfLost(host, target, nothing, needs) === undefined)
-    .reduce<string | undefined>((best, host) => emptier(best, host, ledger), undefined);
+    .reduce<string | undefined>((best, host) => least(best, host, (one) => ledger.fullness(one)), undefined);
   if (refuge === undefined) return `not admitted: nobody has room for it, should ${target} be lost`;
   return { target, method: 'cold', hadStandby: undefined, refuge };
 }
 
 const nothing = { cores: 0, memoryBytes: 0, diskBytes: 0 };
 
-/** Of those with room, the one with most; or what is short. */
+/** Of those with room, the one on which least runs; or what is short. */
 function emptiest(
   spec: GuestSpec,
   hosts: readonly string[],
@@ -138,13 +138,13 @@ function emptiest(
   for (const host of hosts) {
     const short = isApart(spec, host, targets) ? 'another of its group' : ledger.lacks(host, activeNeeds(spec), kept);
     if (short !== undefined) lack = short;
-    else best = emptier(best, host, ledger);
+    else best = least(best, host, (one) => ledger.busyness(one));
   }
   return best === undefined ? lack : { host: best };
 }
 
-function emptier(best: string | undefined, host: string, ledger: Ledger): string {
-  return best === undefined || ledger.fullness(host) < ledger.fullness(best) ? host : best;
+function least(best: string | undefined, host: string, of: (host: string) => number): string {
+  return best === undefined || of(host) < of(best) ? host : best;
 }
 
 /** What it needs beyond what its standby has already. */

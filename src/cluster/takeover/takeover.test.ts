@@ -173,6 +173,9 @@ describe('a plan', () => {
     const { assignments, unplaced } = fill(40);
     assert.ok(assignments.length >= 15 && assignments.length <= 20, `${assignments.length} of 30 GiB`);
     assert.ok(Object.values(unplaced).every((why) => why.startsWith('not admitted: ')));
+    // They are spread, though each keeps room on another host.
+    const counts = ['a', 'b', 'c'].map((host) => assignments.filter(({ target }) => target === host).length);
+    assert.ok(Math.max(...counts) - Math.min(...counts) <= 2, `${counts}`);
     // Whichever host is lost: the others have room for its guests.
     for (const lost of ['a', 'b', 'c']) {
       const left = ledger(
