@@ -10,6 +10,13 @@ export { METHODS } from './model.ts';
 export { type Estimate, estimate, misses, price, UNKNOWN_COSTS } from './planner/estimate.ts';
 export type * from './ports.ts';
 export { DEFAULT_SETTINGS, detectionMs, type Settings } from './settings.ts';
+export {
+  type ClusterStatus,
+  clusterStatus,
+  type GuestLine,
+  type HostLine,
+  STATUS_QUERY,
+} from './store/cluster-status.ts';
 export type * from './store/cluster-store.ts';
 export { MOST_OPERATIONS } from './store/cluster-store.ts';
 export { MemoryState } from './store/memory-state.ts';

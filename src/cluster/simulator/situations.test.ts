@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { change } from '../membership/membership.ts';
 import type { GuestSpec, HostState, Method } from '../model.ts';
 import { DEFAULT_SETTINGS } from '../settings.ts';
+import { clusterStatus, STATUS_QUERY } from '../store/cluster-status.ts';
 import { decode, HOST, keyOf, OWNER, PLACEMENT } from '../store/records.ts';
 import type { SimGuest } from './sim-guest.ts';
 import type { SimHost } from './sim-host.ts';
@@ -316,6 +317,51 @@ describe('hosts', () => {
     assert.ok([...lab.world.hosts.values()].every((host) => !host.machines.has('warm')));
     lab.world.writeSpec(spec);
     assert.ok(lab.backAfterMs('warm') < BOOT_MS + 1000);
+  });
+});
+
+describe('what an operator sees', () => {
+  const see = (lab: Lab) => {
+    const outcome = lab.world.store.state.read(STATUS_QUERY);
+    assert.equal(outcome.kind, 'read');
+    return clusterStatus(outcome.kind === 'read' ? outcome.entries : []);
+  };
+
+  test('hosts, who leads, where guests run and why so, and what waits', () => {
+    const lab = new Lab(1);
+    const before = see(lab);
+    assert.deepEqual(
+      before.hosts.map(({ name, state }) => [name, state]),
+      [
+        ['a', 'active'],
+        ['b', 'active'],
+        ['c', 'active'],
+      ],
+    );
+    assert.deepEqual(
+      before.hosts.filter(({ isLeader }) => isLeader).map(({ name }) => name),
+      [before.leader],
+    );
+    assert.deepEqual(
+      before.guests.map(({ name, state, host }) => [name, state, host]),
+      [...['cold', 'hot', 'pair', 'warm'].map((name) => [name, 'running', lab.owner(name).host])],
+    );
+    assert.match(before.guests.find(({ name }) => name === 'hot')?.why ?? '', /^hot on [abc]: fixed$/);
+    const huge = lab.world.guest('cold').spec;
+    lab.world.writeSpec({ ...huge, name: 'huge', memoryBytes: 1000 * GIB });
+    const { name } = lab.hostOf('cold');
+    lab.host(name).crash();
+    lab.run(2000);
+    assert.equal(see(lab).guests.find((guest) => guest.name === 'huge')?.state, 'waiting');
+    lab.run(30_000);
+    const after = see(lab);
+    assert.equal(after.hosts.find((host) => host.name === name)?.state, 'fenced');
+    assert.notEqual(after.leader, name);
+    const waits = after.guests.find((guest) => guest.name === 'huge');
+    assert.match(waits?.why ?? '', /^not admitted: .*memory$/);
+    assert.ok(
+      after.guests.every((guest) => guest.name === 'huge' || (guest.state === 'running' && guest.host !== name)),
+    );
   });
 });
 
