@@ -104,6 +104,9 @@ export class Observation {
       if (outcome.kind === 'read') {
         this.#reads += 1;
         this.#take(outcome.entries, near, isWhole, sentMs, guests);
+      } else {
+        this.#near.interrupt();
+        this.#far.interrupt();
       }
       this.#timer = this.#desk.after(this.#nextMs(sentMs), () => this.#read());
     });

@@ -43,6 +43,11 @@ export class LeaseObserver {
     if (gapMs > 0) before.lastReadMs = sentMs;
   }
 
+  /** A read failed: the time until the next one that works does not count. */
+  interrupt(): void {
+    for (const seen of this.#seen.values()) seen.lastReadMs = Number.NEGATIVE_INFINITY;
+  }
+
   /** Who is not looked at any more is forgotten: time that nobody watched does not count. */
   keepOnly(hosts: ReadonlySet<string>): void {
     for (const host of this.#seen.keys()) if (!hosts.has(host)) this.#seen.delete(host);
@@ -64,7 +69,8 @@ export class LeaseObserver {
   leftMs(host: string, nowMs: number): number | undefined {
     const seen = this.#seen.get(host);
     if (seen === undefined || seen.lease.state !== 'held') return undefined;
-    return seen.lease.durationMs + this.#settings.marginMs - seen.countedMs - (nowMs - seen.lastReadMs);
+    const openMs = Number.isFinite(seen.lastReadMs) ? nowMs - seen.lastReadMs : 0;
+    return seen.lease.durationMs + this.#settings.marginMs - seen.countedMs - openMs;
   }
 
   lease(host: string): LeaseRecord | undefined {

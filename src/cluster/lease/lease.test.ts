@@ -184,6 +184,17 @@ describe('the observer of a lease', () => {
     assert.equal(seen.expired('a'), undefined);
   });
 
+  test('nor does the time around a read that failed, however short', () => {
+    const seen = observer();
+    seen.saw('a', RECORD, 7, 0, 0);
+    seen.saw('a', RECORD, 7, 500, 500);
+    seen.interrupt();
+    seen.saw('a', RECORD, 7, 1500, 1500);
+    seen.saw('a', RECORD, 7, 2000, 2000);
+    assert.equal(seen.unchangedMs('a'), 1000);
+    assert.equal(seen.leftMs('a', 2000), 1750);
+  });
+
   test('a lease that is not held does not expire; a host that is not looked at is forgotten', () => {
     const seen = observer();
     for (let ms = 0; ms < 5000; ms += 500) {
