@@ -1,7 +1,7 @@
 /**
  * The cluster's logic in the simulator, for as many seeds as one likes:
  *
- *   node test/long/cluster.ts [--seeds 10000] [--from 1] [--rule NAME] [--trace]
+ *   node test/long/cluster.ts [--seeds 10000] [--from 1] [--rule NAME] [--hosts N] [--guests-per-host N] [--trace] [--keep-going]
  *
  * Each seed is a cluster of its own, with its faults; invariants are checked after every event. A seed that fails is printed,
  * and ends the run with status 1: `--from THAT --seeds 1 --trace` shows it again, event by event. With `--rule` one of the rules
@@ -16,6 +16,8 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '10000' },
     from: { type: 'string', default: '1' },
     rule: { type: 'string' },
+    hosts: { type: 'string' },
+    'guests-per-host': { type: 'string' },
     trace: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
@@ -26,14 +28,13 @@ if (values.rule !== undefined && !(values.rule in RULES)) {
 }
 const broken = values.rule as Rule | undefined;
 const [from, seeds] = [Number(values.from), Number(values.seeds)];
+const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+const options = { broken, hosts: number(values.hosts), guestsPerHost: number(values['guests-per-host']) };
 const began = performance.now();
 const sums = { hosts: 0, guests: 0, events: 0, takeovers: 0, lateBatches: 0 };
 const failed: string[] = [];
 for (let seed = from; seed < from + seeds; seed++) {
-  const result = runScenario(seed, {
-    broken,
-    ...(values.trace ? { trace: (line) => process.stdout.write(`${line}\n`) } : {}),
-  });
+  const result = runScenario(seed, { ...options, ...(values.trace ? { trace: say } : {}) });
   for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += result[key];
   if (result.violation === undefined) continue;
   failed.push(`seed ${seed}: ${result.violation}`);
@@ -47,3 +48,7 @@ process.stdout.write(
     `${sums.lateBatches} batches that left late, ${sums.events} events in ${seconds.toFixed(1)} s\n`,
 );
 process.exitCode = (broken === undefined) === (failed.length === 0) ? 0 : 1;
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -24,6 +24,9 @@ export interface ScenarioOptions {
   readonly trace?: (line: string) => void;
   /** Only these faults; all by default. */
   readonly faults?: readonly Fault[];
+  /** So many, whatever the seed says. */
+  readonly hosts?: number | undefined;
+  readonly guestsPerHost?: number | undefined;
 }
 
 export interface ScenarioResult {
@@ -37,14 +40,16 @@ export interface ScenarioResult {
   readonly violation: string | undefined;
 }
 
-export function runScenario(seed: number, { broken, trace, faults }: ScenarioOptions = {}): ScenarioResult {
+export function runScenario(seed: number, options: ScenarioOptions = {}): ScenarioResult {
+  const { broken, trace, faults } = options;
   const strikes = faults ?? (broken === undefined ? undefined : ruleOf(broken).faults) ?? FAULTS;
   const random = new Random(seed * 7919 + 1);
-  const [hostCount, chaosMs] = sizeOf(seed, random);
+  const [bySeed, chaosMs] = sizeOf(seed, random);
+  const hostCount = options.hosts ?? bySeed;
   const settings = settingsFor(broken, random);
   const actMs = hostCount > 8 ? 1000 : 200;
   const world = new World({ seed, settings, broken, actMs, ...(trace === undefined ? {} : { trace }) });
-  const guests = populate(world, random, hostCount);
+  const guests = populate(world, random, hostCount, options.guestsPerHost);
   let violation: string | undefined;
   try {
     world.run(FORM_MS);
@@ -86,7 +91,7 @@ function settingsFor(broken: Rule | undefined, random: Random): Settings {
   }
 }
 
-function populate(world: World, random: Random, hostCount: number): number {
+function populate(world: World, random: Random, hostCount: number, guestsPerHost?: number): number {
   const cores = random.pick([4, 8, 16]);
   const capacity = { cores, memoryBytes: cores * 4 * GIB, diskBytes: cores * 50 * GIB };
   for (let i = 0; i < hostCount; i += 1)
@@ -94,7 +99,7 @@ function populate(world: World, random: Random, hostCount: number): number {
   // Guests may be there before their hosts are.
   if (random.chance(0.7)) world.run(4000);
   // Filled so far that the loss of one host can be borne, and now and then beyond.
-  const perHost = hostCount > 8 ? 4 : random.whole(1, 4);
+  const perHost = guestsPerHost ?? (hostCount > 8 ? 4 : random.whole(1, 4));
   const guests = Math.max(1, Math.round(perHost * (hostCount - 1)));
   for (let i = 0; i < guests; i += 1) world.addGuest(...guestFor(random, i, capacity, perHost));
   return guests;
