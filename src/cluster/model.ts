@@ -50,6 +50,8 @@ export interface Owner {
   readonly phase: 'held' | 'released';
   /** The host whose hot standby has all of what left; only that one may be promoted. */
   readonly sync?: string;
+  /** How it is to start here, if its host has not started it yet: a standby waits for that. Without: it boots. */
+  readonly by?: Method;
 }
 
 export type HostState = 'active' | 'draining' | 'quarantined' | 'fenced' | 'left';

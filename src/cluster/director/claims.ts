@@ -20,8 +20,8 @@ export interface ClaimLimits {
   /** Whether there is room on this host for so much more memory; what its standby has already counts for it. */
   hasMemory(guest: string, bytes: number): boolean;
   mayClaim(): boolean;
-  /** Whether a standby is kept here that can take over in that way. */
-  hasStandby(guest: string, method: Method): boolean;
+  /** Of the standby that is kept here, if it could take over now. */
+  standbyHere(guest: string): Method | undefined;
 }
 
 export class Claims {
@@ -53,6 +53,11 @@ export class Claims {
     const plan = decode(PLAN, value);
     if (plan === undefined) this.#plans.delete(key);
     else this.#plans.set(key, { plan, revision });
+  }
+
+  /** It may be this host's already, and the answer is on its way: what is here for it stays. */
+  isClaiming(guest: string): boolean {
+    return this.#busy.has(guest);
   }
 
   /** Claims what may be claimed now. */
@@ -128,12 +133,11 @@ export class Claims {
     const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
     if (!isFree || !isMine || !this.#limits.hasMemory(guest, spec.memoryBytes + this.#claimedBytes())) return false;
     this.#busy.set(guest, { method, bytes: spec.memoryBytes });
-    const next: Owner = {
-      host: this.#desk.host,
-      incarnation: this.incarnation,
-      generation: generation + 1,
-      phase: 'held',
-    };
+    // What the leader has heard of the standby here may be old: what is here counts, a hot one if it is on record.
+    const here = this.#limits.standbyHere(guest);
+    const how = here === undefined || (here === 'hot' && owner.value?.sync !== this.#desk.host) ? 'cold' : here;
+    const mine = { host: this.#desk.host, incarnation: this.incarnation, generation: generation + 1 };
+    const next: Owner = { ...mine, phase: 'held', ...(how === 'cold' ? {} : { by: how }) };
     const transaction = {
       compares: [
         { key: keyOf(OWNER, guest), revision: owner.revision },
@@ -145,8 +149,6 @@ export class Claims {
     const own = (revision: number): void => {
       this.counters.claims += 1;
       this.#desk.tell({ kind: 'claimed', guest, generation: next.generation });
-      // The leader may have heard of a standby that this host has lost since.
-      const how = method === 'cold' || this.#limits.hasStandby(guest, method) ? method : 'cold';
       this.#guests.own(spec, next.generation, revision, how);
       this.#release(guest, 0);
     };

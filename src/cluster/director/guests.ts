@@ -73,8 +73,8 @@ export class Guests implements ClaimLimits {
     return this.isReady && !this.isDraining;
   }
 
-  hasStandby(guest: string, method: Method): boolean {
-    return this.standbys.methodOf(guest) === method && this.#load.readyStandbys().includes(guest);
+  standbyHere(guest: string): Method | undefined {
+    return this.#load.readyStandbys().includes(guest) ? this.standbys.methodOf(guest) : undefined;
   }
 
   /** From the owners' records: a daemon that is back goes on with the machines that they name. */
@@ -83,13 +83,20 @@ export class Guests implements ClaimLimits {
     specs: ReadonlyMap<string, GuestSpec>,
     incarnation: number,
   ): void {
+    const ready = new Set(this.#load.readyStandbys());
     const held = new Map(this.#machines.list().map((one) => [one.guest, one]));
     for (const { spec, owner, revision } of owners) {
       if (owner.host !== this.#desk.host || owner.incarnation !== incarnation || owner.phase !== 'held') continue;
       const machine = held.get(spec.name);
+      const isThere = machine?.generation === owner.generation && machine.incarnation === incarnation;
+      if (isThere) held.delete(spec.name);
+      // Claimed, and not started: its standby still waits for that.
+      if (!isThere && owner.by !== undefined && ready.has(spec.name)) {
+        this.local.own(spec, owner.generation, revision, owner.by);
+        continue;
+      }
       this.local.adopt(spec, owner, revision);
-      if (machine?.generation === owner.generation && machine.incarnation === incarnation) held.delete(spec.name);
-      else this.#master.slaves.gone(spec.name);
+      if (!isThere) this.#master.slaves.gone(spec.name);
     }
     for (const { guest, generation } of held.values()) this.#machines.stop(guest, generation, () => undefined);
     this.standbys.adopt(specs);

@@ -16,6 +16,8 @@ export class Standbys {
   readonly #machines: Machines;
   readonly #guests: LocalGuests;
   readonly #hasMemory: (bytes: number) => boolean;
+  /** Guests that this host is about to own: their standbys are needed, whatever the duties say. */
+  isClaiming: (guest: string) => boolean = () => false;
   readonly #kept = new Map<string, Kept>();
   readonly #sent = new Map<string, Duty>();
   readonly #asking = new Set<string>();
@@ -71,6 +73,7 @@ export class Standbys {
       const wanted = standby.get(guest);
       // It runs here now: what was its standby is the guest.
       if (this.#guests.get(guest) !== undefined) this.#kept.delete(guest);
+      else if (this.isClaiming(guest)) continue;
       else if (wanted === undefined || wanted.method !== duty.method) this.#drop(guest);
       else if (wanted.peer !== duty.peer) this.#keep(guest, wanted, this.#kept.get(guest)?.memoryBytes ?? 0);
     }

@@ -21,6 +21,8 @@ const FLAP_WINDOW_MS = 60_000;
 export class Invariants {
   readonly #world: World;
   readonly #failedMs = new Map<string, number[]>();
+  /** Guests that have to be promoted, not booted. */
+  readonly #due = new Map<string, { readonly generation: number; readonly crashes: number }>();
   takeovers = 0;
   pairTakeovers = 0;
   /** Batches that were checked before a stop and left after it: at most one for each stop of a process. */
@@ -88,6 +90,7 @@ export class Invariants {
     const host = decode(HOST, state.get(keyOf(HOST, owner.host))?.value);
     if (!isIn(host, owner.incarnation)) this.fail(`${owner.host} claimed ${guest}, and is not in (${puts.length})`);
     this.#apart(guest, owner, state);
+    this.#expect(guest, before, owner);
   }
 
   #planning(before: TakeoverPlan | undefined, plan: TakeoverPlan | undefined): void {
@@ -104,6 +107,15 @@ export class Invariants {
     const isApart = this.#world.guest(guest).spec.group !== undefined;
     if (!isShort && !isApart && lately.length >= 3 && this.hasRoom(guest, host))
       this.fail(`${host} flaps (failed ${lately.length} times in a minute), and got ${guest}`);
+  }
+
+  /** Its hot standby is there, complete, and on record: that has to be used, or what left would be lost. */
+  #expect(guest: string, before: Owner | undefined, owner: Owner): void {
+    const host = this.#world.hosts.get(owner.host);
+    const standby = host?.kept.get(guest);
+    const isDue = before?.sync === owner.host && standby?.method === 'hot' && standby.epoch !== undefined;
+    if (isDue && host !== undefined) this.#due.set(guest, { generation: owner.generation, crashes: host.crashes });
+    else this.#due.delete(guest);
   }
 
   #apart(guest: string, owner: Owner, state: MemoryState): void {
@@ -127,6 +139,9 @@ export class Invariants {
     const { guest, host, generation } = machine;
     const { name } = guest.spec;
     if (method === 'pair') this.pairTakeovers += 1;
+    const due = this.#due.get(name);
+    if (due?.generation === generation && due.crashes === host.crashes && method !== 'hot')
+      this.fail(`${name} boots on ${host.name}, where its hot standby was`);
     const owner = decode(OWNER, this.#world.store.state.get(keyOf(OWNER, name))?.value);
     if (owner === undefined || owner.generation < generation)
       this.fail(`${name} starts under a generation that nobody recorded`);

@@ -40,6 +40,7 @@ export class SimHost implements Machines, Load {
   readonly kept = new Map<string, Standby>();
   /** That standbys' slaves got. */
   takeOverOrders = 0;
+  crashes = 0;
   /** Machines that are being started, by their generation. */
   readonly #starting = new Map<string, number>();
   #boots = 0;
@@ -80,6 +81,7 @@ export class SimHost implements Machines, Load {
 
   crash(): void {
     this.isUp = false;
+    this.crashes += 1;
     this.crashDaemon();
     for (const machine of this.machines.values()) machine.process.kill();
     this.machines.clear();

@@ -112,6 +112,7 @@ export const OWNER: RecordKind<Owner> = {
     generation: 'count',
     phase: oneOf(['held', 'released']),
     sync: 'optional text',
+    by: (value) => value === undefined || method(value),
   },
 };
 export const PLACEMENT: RecordKind<Placement> = {
