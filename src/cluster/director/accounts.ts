@@ -28,6 +28,7 @@ export class Accounts {
     this.ledger = new Ledger(hosts, usableShare);
     for (const { value } of view.plans.values()) for (const one of value?.assignments ?? []) this.#takePending(one);
     for (const { value: spec } of view.specs.values()) if (spec?.wanted === 'running') this.#take(spec);
+    this.#giveBack();
   }
 
   whereabouts(guest: string): Whereabouts {
@@ -59,6 +60,25 @@ export class Accounts {
       if (one === undefined || one.host === home) continue;
       this.ledger.takeStandby(one.host, standbyNeeds(spec, one.method), sign);
       if (home !== undefined) this.ledger.keep(one.host, home, incomingNeeds(spec, one.method), sign);
+    }
+  }
+
+  /**
+   * More was promised of a host than it has: who has not come there yet is planned for anew, those that matter least first. (The new plan
+   * makes a claim under the old one fail, and compares the owner, should that claim have come first.)
+   */
+  #giveBack(): void {
+    const pending = [...this.#pending.values()].sort((a, b) => a.priority - b.priority);
+    for (const { guest, target } of pending) {
+      const spec = this.#view.specs.get(guest)?.value;
+      if (spec === undefined || !this.ledger.isPromisedTwice(target) || this.whereabouts(guest).home !== target)
+        continue;
+      const placement = this.#view.placements.get(guest)?.value;
+      this.standbys(spec, placement, target, -1);
+      this.ledger.take(target, activeNeeds(spec), -1);
+      if (spec.group !== undefined) this.addToGroup(target, spec.group, -1);
+      this.#pending.delete(guest);
+      this.standbys(spec, placement, undefined, 1);
     }
   }
 

@@ -4,7 +4,7 @@
  * record; so that a host that was fenced meanwhile, a plan that was changed, or a second claim fails.
  */
 import { isIn } from '../membership/membership.ts';
-import type { Assignment, Method, Owner, TakeoverPlan } from '../model.ts';
+import type { Assignment, GuestSpec, Method, Owner, TakeoverPlan } from '../model.ts';
 import type { StoreEntry, Transaction } from '../store/cluster-store.ts';
 import { decode, find, HOST, keyOf, OWNER, PLAN, put, SPEC } from '../store/records.ts';
 import type { Desk } from './desk.ts';
@@ -17,8 +17,8 @@ interface Wanted extends Assignment {
 export interface ClaimLimits {
   /** Guests that are being started here now, in that way. */
   starting(method: Method): number;
-  /** Whether there is room on this host for so much more memory; what its standby has already counts for it. */
-  hasMemory(guest: string, bytes: number): boolean;
+  /** Whether there is room on this host for its memory and what it was promised; what its standby has already counts for it. */
+  hasRoom(spec: GuestSpec): boolean;
   mayClaim(): boolean;
   /** Of the standby that is kept here, if it could take over now. */
   standbyHere(guest: string): Method | undefined;
@@ -30,7 +30,7 @@ export class Claims {
   readonly #limits: ClaimLimits;
   readonly #plans = new Map<string, { readonly plan: TakeoverPlan; readonly revision: number }>();
   /** Being claimed, with the memory that is set aside for them. */
-  readonly #busy = new Map<string, { readonly method: Method; readonly bytes: number }>();
+  readonly #busy = new Map<string, { readonly method: Method; readonly spec: GuestSpec | undefined }>();
   readonly #waitUntilMs = new Map<string, number>();
   incarnation = 0;
   readonly counters = { claims: 0, conflicts: 0 };
@@ -58,6 +58,11 @@ export class Claims {
   /** It may be this host's already, and the answer is on its way: what is here for it stays. */
   isClaiming(guest: string): boolean {
     return this.#busy.has(guest);
+  }
+
+  /** Guests for which room is set aside. */
+  claiming(): GuestSpec[] {
+    return [...this.#busy.values()].flatMap(({ spec }) => (spec === undefined ? [] : [spec]));
   }
 
   /** Claims what may be claimed now. */
@@ -96,7 +101,7 @@ export class Claims {
 
   #claim(wanted: Wanted): void {
     const { guest, source, method } = wanted;
-    this.#busy.set(guest, { method, bytes: 0 });
+    this.#busy.set(guest, { method, spec: undefined });
     const keys = [
       keyOf(OWNER, guest),
       keyOf(SPEC, guest),
@@ -131,8 +136,8 @@ export class Claims {
     const isFree =
       owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
     const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
-    if (!isFree || !isMine || !this.#limits.hasMemory(guest, spec.memoryBytes + this.#claimedBytes())) return false;
-    this.#busy.set(guest, { method, bytes: spec.memoryBytes });
+    if (!isFree || !isMine || !this.#limits.hasRoom(spec)) return false;
+    this.#busy.set(guest, { method, spec });
     // What the leader has heard of the standby here may be old: what is here counts, a hot one if it is on record.
     const here = this.#limits.standbyHere(guest);
     const how = here === undefined || (here === 'hot' && owner.value?.sync !== this.#desk.host) ? 'cold' : here;
@@ -178,12 +183,6 @@ export class Claims {
       if (JSON.stringify(value) === JSON.stringify(next)) own(revision);
       else this.#release(guest, 100);
     });
-  }
-
-  #claimedBytes(): number {
-    let sum = 0;
-    for (const { bytes } of this.#busy.values()) sum += bytes;
-    return sum;
   }
 
   #release(guest: string, waitMs: number): void {

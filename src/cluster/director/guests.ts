@@ -7,6 +7,7 @@ import type { Master } from '../heartbeat/master.ts';
 import type { GuestSpec, Method, Owner } from '../model.ts';
 import type { Load, Machines } from '../ports.ts';
 import { type Reaction, Reactions } from '../reaction/reactions.ts';
+import { activeNeeds } from '../takeover/ledger.ts';
 import { shares } from '../takeover/shares.ts';
 import type { ClaimLimits } from './claims.ts';
 import type { Desk } from './desk.ts';
@@ -30,6 +31,8 @@ export class Guests implements ClaimLimits {
   /** Booting: their slaves have not been heard yet. */
   readonly #booting = new Set<string>();
   #shares: ReadonlyMap<string, number> = new Map();
+  /** Guests that this host is about to own. */
+  claiming: () => readonly GuestSpec[] = () => [];
   isDraining = false;
   isReady = false;
 
@@ -65,8 +68,11 @@ export class Guests implements ClaimLimits {
     return count;
   }
 
-  hasMemory(guest: string, bytes: number): boolean {
-    return this.#hasMemory(guest, bytes);
+  hasRoom(spec: GuestSpec): boolean {
+    let cores = activeNeeds(spec).cores;
+    for (const other of [...this.#specs(), ...this.claiming()])
+      if (other.name !== spec.name) cores += activeNeeds(other).cores;
+    return cores <= this.#desk.self.capacity.cores * (1 + 1e-9) && this.#hasMemory(spec.name, spec.memoryBytes);
   }
 
   mayClaim(): boolean {
@@ -214,8 +220,12 @@ export class Guests implements ClaimLimits {
 
   #hasMemory(guest: string, bytes: number): boolean {
     let used = this.standbys.memoryBytes(guest);
-    for (const { spec } of this.local.values()) used += spec.memoryBytes;
+    for (const spec of [...this.#specs(), ...this.claiming()]) if (spec.name !== guest) used += spec.memoryBytes;
     return used + bytes <= this.#desk.self.capacity.memoryBytes;
+  }
+
+  #specs(): GuestSpec[] {
+    return [...this.local.values()].map(({ spec }) => spec);
   }
 
   /** With `direct`, each guest's slave tells its standby's. */

@@ -60,6 +60,7 @@ export class HostDirector {
     });
     this.guests = new Guests(desk, ports, this.master, () => this.#membership.deadlineMs);
     this.claims = new Claims(desk, this.guests.local, this.guests);
+    this.guests.claiming = () => this.claims.claiming();
     this.guests.standbys.isClaiming = (guest) => this.claims.isClaiming(guest);
     this.#status = new StatusWriter(desk, ports.load, this.guests.local);
     this.#membership = new HostMembership(desk, ports, this.guests, {

@@ -133,6 +133,14 @@ export class Ledger {
     return account !== undefined && KINDS.some((kind) => account.used[kind] > account.usable[kind] * (1 + 1e-9));
   }
 
+  /** The same of what runs there, or is to: standbys could not even make way. */
+  isPromisedTwice(host: string): boolean {
+    const account = this.#accounts.get(host);
+    if (account === undefined) return false;
+    const { used, standing, usable } = account;
+    return KINDS.some((kind) => used[kind] - standing[kind] > usable[kind] * (1 + 1e-9));
+  }
+
   /** The part of a host's memory and cores that is taken or kept, the larger of both: where it is full. */
   fullness(host: string): number {
     const account = this.#accounts.get(host);
