@@ -68,8 +68,8 @@ export function runScenario(seed: number, options: ScenarioOptions = {}): Scenar
 
 /** Hosts, and for how long faults come. */
 function sizeOf(seed: number, random: Random): [number, number] {
-  if (seed % 500 === 0) return [random.whole(100, 200), 10_000];
-  if (seed % 50 === 0) return [random.whole(12, 40), 15_000];
+  if (seed % 1000 === 0) return [random.whole(100, 200), 10_000];
+  if (seed % 100 === 0) return [random.whole(12, 40), 15_000];
   return [random.whole(2, 6), random.between(15_000, 40_000)];
 }
 
