@@ -135,7 +135,8 @@ export class Guests implements ClaimLimits {
       const guest = local.spec.name;
       const condition = this.#master.slaves.conditionOf(guest);
       if (condition === undefined) continue;
-      if (condition === 'well') this.#booting.delete(guest);
+      // Whatever else it is, it does not start any more; one that is gone must not keep others, or itself, from starting.
+      if (condition !== 'starting') this.#booting.delete(guest);
       if (local.state === 'running') this.#react(guest, condition, nowMs);
     }
     if (this.isDraining) this.#drainOne();
