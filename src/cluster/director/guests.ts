@@ -62,7 +62,8 @@ export class Guests implements ClaimLimits {
   starting(method: Method): number {
     let count = 0;
     for (const local of this.local.values()) {
-      const isStarting = local.state === 'fencing' || local.state === 'starting' || this.#booting.has(local.spec.name);
+      const isUnderWay = local.state !== 'running' && local.state !== 'stopping';
+      const isStarting = isUnderWay || this.#booting.has(local.spec.name);
       if (isStarting && local.method === method) count += 1;
     }
     return count;

@@ -16,7 +16,7 @@ export interface LocalGuest {
   /** Of its owner's record. */
   revision: number;
   method: Method;
-  state: 'fencing' | 'starting' | 'running' | 'stopping';
+  state: 'fencing' | 'starting' | 'running' | 'stopping' | 'restarting';
   /** On record: the host whose standby may be promoted. */
   sync: string | undefined;
   /** Those that have everything, by what their machine says. */
@@ -97,11 +97,11 @@ export class LocalGuests {
   /** Its machine is gone or of no use: another one here, under a new generation. */
   restart(guest: string): void {
     const local = this.#guests.get(guest);
-    if (local === undefined || local.state === 'stopping') return;
-    local.state = 'stopping';
+    if (local === undefined || local.state === 'stopping' || local.state === 'restarting') return;
+    local.state = 'restarting';
+    local.method = 'cold';
     this.#machines.stop(guest, local.generation, () => {
       this.#write(local, { generation: local.generation + 1, sync: undefined }, () => {
-        local.method = 'cold';
         local.state = 'fencing';
         this.#fence(local);
       });
@@ -111,7 +111,7 @@ export class LocalGuests {
   /** Ends it here, and lets the leader find a place for it. */
   release(guest: string): void {
     const local = this.#guests.get(guest);
-    if (local === undefined || local.state === 'stopping') return;
+    if (local === undefined || local.state === 'stopping' || local.state === 'restarting') return;
     local.state = 'stopping';
     this.#machines.stop(guest, local.generation, () => {
       this.#write(local, { phase: 'released' }, () => {

@@ -263,6 +263,24 @@ describe('smaller failures', () => {
   });
 });
 
+describe('a daemon comes back, and its machines are gone', () => {
+  test('it starts them again, a few at a time, however many they are', () => {
+    const lab = new Lab(1, ['a']);
+    for (let i = 0; i < 8; i += 1) lab.add(`more${i}`, 'cold');
+    lab.run(40_000);
+    const host = lab.host('a');
+    host.crashDaemon();
+    for (const machine of host.machines.values()) machine.process.kill();
+    host.machines.clear();
+    lab.run(500);
+    host.startDaemon();
+    lab.run(5 * BOOT_MS);
+    assert.equal(host.machines.size, 12);
+    for (const guest of lab.world.guests.values()) assert.ok(lab.nowMs - guest.actedMs < 1000, guest.spec.name);
+    assert.deepEqual(lab.said(/fenced/), []);
+  });
+});
+
 describe('hosts', () => {
   test('a drained one gives up its guests, and takes none', () => {
     const lab = new Lab(1);
