@@ -44,6 +44,12 @@ export const rooms: readonly Room[] = [
   { name: 'devices', holds: 'register models over interfaces they declare themselves', imports: ['base'], core: true },
   { name: 'network', holds: "virtual switch, paths, the user-mode network's logic", imports: ['base'], core: true },
   {
+    name: 'cluster',
+    holds: 'leases, heartbeats, takeover, methods of failover; its simulator',
+    imports: ['base'],
+    core: true,
+  },
+  {
     name: 'machine',
     holds: 'joins all: memory map, device tree, boot, snapshots',
     imports: ['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network'],

@@ -100,8 +100,12 @@ describe("a guest's agent", requires('apt'), () => {
     stopped.catch(() => undefined); // nobody is left to say how it ended
     await comes(twin.machine, 'heartbeat', 'silent');
     assert.equal(beats()?.state, 'alive');
-    const events = (await guest.machine.agentEvents(since)).filter(({ kind }) => kind === 'heartbeat');
-    assert.deepEqual(events, []);
+    // Late it may have been, on a host that is busy.
+    const events = await guest.machine.agentEvents(since);
+    assert.deepEqual(
+      events.filter((event) => event.kind === 'heartbeat' && event.to === 'silent'),
+      [],
+    );
   });
 });
 

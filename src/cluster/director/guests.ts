@@ -1,0 +1,231 @@
+/**
+ * All that this host does for guests, joined: those that it owns, standbys that it keeps, what it does when one fails, how its
+ * cores are divided, and how it empties itself when it drains.
+ */
+import type { Condition } from '../heartbeat/digest.ts';
+import type { Master } from '../heartbeat/master.ts';
+import type { GuestSpec, Method, Owner } from '../model.ts';
+import type { Load, Machines } from '../ports.ts';
+import { type Reaction, Reactions } from '../reaction/reactions.ts';
+import { shares } from '../takeover/shares.ts';
+import type { ClaimLimits } from './claims.ts';
+import type { Desk } from './desk.ts';
+import { LocalGuests } from './local-guests.ts';
+import { Standbys } from './standbys.ts';
+
+/** What a takeover takes when no lease has to expire before it. */
+const ELSEWHERE_MS = 1000;
+/** A guest that starts has so many times its boot, and this, before it counts as silent. */
+const BOOTS = 2;
+const BOOT_GRACE_MS = 5000;
+
+export class Guests implements ClaimLimits {
+  readonly #desk: Desk;
+  readonly #machines: Machines;
+  readonly #load: Load;
+  readonly #master: Master;
+  readonly local: LocalGuests;
+  readonly standbys: Standbys;
+  readonly reactions = new Reactions();
+  /** Booting: their slaves have not been heard yet. */
+  readonly #booting = new Set<string>();
+  #shares: ReadonlyMap<string, number> = new Map();
+  isDraining = false;
+  isReady = false;
+
+  constructor(
+    desk: Desk,
+    ports: { readonly machines: Machines; readonly load: Load },
+    master: Master,
+    deadlineMs: () => number,
+  ) {
+    this.#desk = desk;
+    this.#machines = ports.machines;
+    this.#load = ports.load;
+    this.#master = master;
+    this.local = new LocalGuests(desk, ports.machines, {
+      deadlineMs,
+      coresOf: (guest) => this.#shares.get(guest) ?? 0,
+      starting: (guest, generation, method) => this.#starting(guest, generation, method),
+      started: (guest, generation, method) => this.#started(guest, generation, method),
+      gone: (guest) => this.#gone(guest),
+      failed: (guest) => master.slaves.gone(guest),
+    });
+    this.standbys = new Standbys(desk, ports.machines, this.local, (bytes) => this.#hasMemory('', bytes));
+  }
+
+  // ClaimLimits
+
+  starting(method: Method): number {
+    let count = 0;
+    for (const local of this.local.values()) {
+      const isStarting = local.state === 'fencing' || local.state === 'starting' || this.#booting.has(local.spec.name);
+      if (isStarting && local.method === method) count += 1;
+    }
+    return count;
+  }
+
+  hasMemory(guest: string, bytes: number): boolean {
+    return this.#hasMemory(guest, bytes);
+  }
+
+  mayClaim(): boolean {
+    return this.isReady && !this.isDraining;
+  }
+
+  hasStandby(guest: string, method: Method): boolean {
+    return this.standbys.methodOf(guest) === method && this.#load.readyStandbys().includes(guest);
+  }
+
+  /** From the owners' records: a daemon that is back goes on with the machines that they name. */
+  adopt(
+    owners: readonly { spec: GuestSpec; owner: Owner; revision: number }[],
+    specs: ReadonlyMap<string, GuestSpec>,
+    incarnation: number,
+  ): void {
+    const held = new Map(this.#machines.list().map((one) => [one.guest, one]));
+    for (const { spec, owner, revision } of owners) {
+      if (owner.host !== this.#desk.host || owner.incarnation !== incarnation || owner.phase !== 'held') continue;
+      const machine = held.get(spec.name);
+      this.local.adopt(spec, owner, revision);
+      if (machine?.generation === owner.generation && machine.incarnation === incarnation) held.delete(spec.name);
+      else this.#master.slaves.gone(spec.name);
+    }
+    for (const { guest, generation } of held.values()) this.#machines.stop(guest, generation, () => undefined);
+    this.standbys.adopt(specs);
+    this.isReady = true;
+  }
+
+  /** Nothing runs here, for certain: a daemon that has just come back does not know that yet. */
+  get isEmpty(): boolean {
+    return this.isReady && this.local.size === 0 && this.#machines.list().length === 0;
+  }
+
+  /** Nothing of an earlier incarnation goes on; `done` when its machines are gone. */
+  endAll(done: () => void): void {
+    this.isReady = false;
+    this.standbys.clear();
+    this.local.endAll(done);
+  }
+
+  machineEnded(guest: string, generation: number): void {
+    if (this.local.get(guest)?.generation === generation) this.#master.slaves.gone(guest);
+  }
+
+  /** Once each interval, while the lease is held. */
+  look(): void {
+    if (!this.isReady) return;
+    this.standbys.look();
+    this.#pairs();
+    const nowMs = this.#desk.nowMs();
+    for (const local of [...this.local.values()]) {
+      const guest = local.spec.name;
+      const condition = this.#master.slaves.conditionOf(guest);
+      if (condition === undefined) continue;
+      if (condition === 'well') this.#booting.delete(guest);
+      if (local.state === 'running') this.#react(guest, condition, nowMs);
+    }
+    if (this.isDraining) this.#drainOne();
+  }
+
+  #react(guest: string, condition: Condition, nowMs: number): void {
+    const spec = this.local.get(guest)?.spec;
+    if (spec === undefined) return;
+    // Starts take turns, whatever they are for.
+    const mayStart = condition === 'well' || condition === 'application-failed';
+    if (!mayStart && this.starting('cold') >= this.#desk.settings.startsAtOnce) return;
+    const reaction = this.reactions.look(guest, condition, nowMs, () => ({
+      costs: this.#load.costs(guest),
+      recoveryTimeMs: spec.requirements.recoveryTimeMs,
+      elsewhereMs: this.#elsewhereMs(guest),
+    }));
+    if (reaction !== undefined) this.#do(reaction);
+  }
+
+  /** To start it on another host, which needs no lease to expire: this host gives it up. */
+  #elsewhereMs(guest: string): number {
+    const standby = this.standbys.duties.find((duty) => duty.guest === guest && duty.role === 'active');
+    const costs = this.#load.costs(guest);
+    if (standby === undefined) return ELSEWHERE_MS + costs.bootMs;
+    return ELSEWHERE_MS + (standby.method === 'warm' ? costs.restoreMs : 0);
+  }
+
+  #do({ guest, failure, step }: Reaction): void {
+    const local = this.local.get(guest);
+    if (local === undefined) return;
+    const { generation } = local;
+    this.#desk.tell({ kind: 'reacted', guest, generation, detail: `${failure}: ${step}` });
+    switch (step) {
+      case 'restart-application':
+        this.#master.counters.ordersToActive += 1;
+        this.#machines.order(guest, 'restart-application', generation);
+        return;
+      case 'restart-guest':
+        local.method = 'cold';
+        this.#machines.restartGuest(guest, generation);
+        this.#starting(guest, generation, 'cold');
+        return;
+      case 'restart-machine':
+        this.local.restart(guest);
+        return;
+      case 'elsewhere':
+        this.local.release(guest);
+    }
+  }
+
+  #starting(guest: string, generation: number, method: Method): void {
+    const { bootMs, restoreMs } = this.#load.costs(guest);
+    const graceMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
+    this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), graceMs);
+    this.#booting.add(guest);
+    this.#share();
+  }
+
+  /** A standby's slave hears for the first time, and this once. */
+  #started(guest: string, generation: number, method: Method): void {
+    if (method === 'pair') {
+      this.#master.counters.ordersToStandby += 1;
+      this.#machines.order(guest, 'take-over', generation);
+    }
+  }
+
+  #gone(guest: string): void {
+    this.#master.slaves.forget(guest);
+    this.reactions.forget(guest);
+    this.#booting.delete(guest);
+    this.#share();
+  }
+
+  /** Everybody's floor for certain, the rest by priority. */
+  #share(): void {
+    const wishes = [...this.local.values()].map(({ spec: { name, cores, requirements } }) => ({
+      ...{ guest: name, cores, floor: requirements.performanceFloor, weight: 1 + requirements.priority },
+    }));
+    this.#shares = shares(wishes, this.#desk.self.capacity.cores);
+    for (const [guest, cores] of this.#shares) this.#machines.share(guest, cores);
+  }
+
+  #hasMemory(guest: string, bytes: number): boolean {
+    let used = this.standbys.memoryBytes(guest);
+    for (const { spec } of this.local.values()) used += spec.memoryBytes;
+    return used + bytes <= this.#desk.self.capacity.memoryBytes;
+  }
+
+  /** With `direct`, each guest's slave tells its standby's. */
+  #pairs(): void {
+    if (this.#desk.settings.heartbeats !== 'direct') return;
+    const duties = this.standbys.duties.filter(({ role }) => role === 'active');
+    this.#master.setPairs(duties.map(({ guest, peer }) => ({ guest, host: peer })));
+  }
+
+  /** A few at a time, those that matter least first: they wait where the others go. */
+  #drainOne(): void {
+    const leaving = [...this.local.values()].filter(({ state }) => state === 'stopping').length;
+    if (leaving >= this.#desk.settings.startsAtOnce) return;
+    let next: GuestSpec | undefined;
+    for (const { spec, state } of this.local.values())
+      if (state === 'running' && (next === undefined || spec.requirements.priority < next.requirements.priority))
+        next = spec;
+    if (next !== undefined) this.local.release(next.name);
+  }
+}
