@@ -62,6 +62,10 @@ const rows = {
     fetch: (options) => fetchWithLibraries('iperf3-dropbear', ['iperf3', 'dropbear-bin'], options),
     programs: { iperf3: [], dbclient: [], dropbearkey: [] },
   },
+  etcd: {
+    fetch: (options) => fetchWithLibraries('etcd', ['etcd-server', 'etcd-client'], options),
+    programs: { etcd: [], etcdctl: [] },
+  },
   cross: {
     fetch: (options) =>
       fetchWithLibraries('gcc-riscv64-linux-gnu', ['gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross'], options),
@@ -83,7 +87,7 @@ const rows = {
 } satisfies Record<string, ToolRow>;
 
 export type ToolName = keyof typeof rows;
-export const toolNames: readonly ToolName[] = ['qemu', 'disks', 'gdb', 'sessions', 'cross'];
+export const toolNames: readonly ToolName[] = ['qemu', 'disks', 'gdb', 'sessions', 'etcd', 'cross'];
 
 /** Path of a program, for `spawn`; it exists once its tool is provided. */
 export function programPath(program: ProgramName): string {

@@ -66,7 +66,7 @@ export const rooms: readonly Room[] = [
     holds: 'Node side: workers, files, sockets, guest images, gdb server',
     imports: [
       ...['base', 'isa', 'wasm', 'engine', 'translator', 'hypervisor', 'devices', 'network', 'machine'],
-      'replication',
+      ...['replication', 'cluster'],
     ],
     early: 'machine/processor-worker-start.ts',
     core: false,
