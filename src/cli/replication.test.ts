@@ -6,7 +6,7 @@ import { kage, ownRuntimeFolder } from './terminal.testing.ts';
 ownRuntimeFolder();
 
 test('a standby is given, told of, and taken away', async () => {
-  await kage(['run', '-q', '-d', '-n', 'web']);
+  await kage(['run', '-q', '-d', '--rm', '-n', 'web']);
   const flags = ['--epoch', '25', '--on-loss', 'wait', '--most-held', '8M', '--compress', 'on'];
   assert.deepEqual(await kage(['replicate', 'web', 'unix:/standby', ...flags]), { code: 0, stdout: '', stderr: '' });
   assert.match((await kage(['replication', 'web'])).stdout, /^active: protected, unix:\/standby; checkpoint 7\n/);
@@ -18,7 +18,7 @@ test('a standby is given, told of, and taken away', async () => {
 });
 
 test('snapshots into a folder, one after the other; told of, and ended', async () => {
-  await kage(['run', '-q', '-d', '-n', 'web']);
+  await kage(['run', '-q', '-d', '--rm', '-n', 'web']);
   assert.equal((await kage(['checkpoint', 'web', '/srv/warm', '--every', '5s', '--keep', '3'])).code, 0);
   assert.match((await kage(['replication', 'web'])).stdout, /3 snapshots into \/srv\/warm, the latest 1M, 40 ms\n/);
   assert.equal((await kage(['checkpoint', 'web', '--stop'])).code, 0);
@@ -27,7 +27,7 @@ test('snapshots into a folder, one after the other; told of, and ended', async (
 });
 
 test('a guest moves: how long it stood still is told', async () => {
-  await kage(['run', '-q', '-d', '-n', 'web']);
+  await kage(['run', '-q', '-d', '--rm', '-n', 'web']);
   const moved = await kage(['migrate', 'web', 'tcp:127.0.0.1:4711', '--downtime', '20', '--no-throttle']);
   assert.equal(
     moved.stdout,
@@ -39,7 +39,7 @@ test('a guest moves: how long it stood still is told', async () => {
 });
 
 test('what cannot be is one line with a way out', async () => {
-  await kage(['run', '-q', '-d', '-n', 'web']);
+  await kage(['run', '-q', '-d', '--rm', '-n', 'web']);
   for (const [args, says] of [
     [['replicate', 'web', 'unix:/nobody'], /^kage: nobody can be reached there/],
     [['replicate', 'nobody', 'unix:/standby'], /^kage: No machine named nobody is running/],
