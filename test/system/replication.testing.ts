@@ -79,7 +79,7 @@ export class RecordWorld implements AsyncDisposable {
 
   /** `kage` as a user has it, in a world of its own. */
   async kage(...words: readonly string[]): Promise<string> {
-    const env = { ...process.env, XDG_RUNTIME_DIR: this.folder };
+    const env = { ...process.env, XDG_RUNTIME_DIR: this.folder, XDG_STATE_HOME: this.folder };
     const { stdout } = await run(process.execPath, [entry, ...words], { env, maxBuffer: 16 << 20 });
     return stdout.trim();
   }
