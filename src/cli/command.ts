@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import {
   buildDebianDisk,
+  consolePages,
   createMachine,
   findImage,
   listImages,
@@ -18,6 +19,7 @@ const platform: Platform = {
   createMachine,
   restoreMachine,
   startDemo,
+  ...(consolePages === undefined ? {} : { consolePages }),
   program: {
     entry: new URL('../cli/detached.ts', import.meta.url),
     flags: MACHINE_FLAGS,

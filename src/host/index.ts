@@ -87,5 +87,5 @@ export {
   type VsockOptions,
 } from './machine/index.ts';
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
-export { isPublished } from './package-files.ts';
+export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
