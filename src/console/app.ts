@@ -85,6 +85,7 @@ function run(client: Client, main: HTMLElement, state: HTMLElement): void {
     page.abort();
     page = new AbortController();
     const route = parseRoute(location.hash);
+    const wasSection = (document.activeElement?.closest('nav.sections') ?? null) !== null;
     for (const link of document.querySelectorAll('[data-nav]'))
       if (link.getAttribute('data-nav') === route.kind) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
@@ -95,10 +96,21 @@ function run(client: Client, main: HTMLElement, state: HTMLElement): void {
     else if (route.kind === 'events') eventsPage(place);
     else partitionsPage(place);
     document.title = `${main.querySelector('h1')?.textContent ?? 'Console'} · Kagemusha`;
-    if (!isFirst && !main.contains(document.activeElement)) main.focus();
+    if (isFirst) return;
+    scrollTo(0, 0);
+    // Whoever walks along the sections goes on from where he is.
+    const section = wasSection ? main.querySelector<HTMLElement>('nav.sections [aria-current]') : null;
+    if (section !== null && !isInside(section)) section.focus({ preventScroll: true });
+    else if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   };
   addEventListener('hashchange', () => show());
   show(true);
+}
+
+/** A section may have taken the focus for a field of its own. */
+function isInside(section: HTMLElement): boolean {
+  const focused = document.activeElement;
+  return focused !== null && focused !== section && section.closest('main')?.contains(focused) === true;
 }
 
 function paintTheme(button: HTMLElement, theme: 'dark' | 'light'): void {

@@ -15,6 +15,7 @@ export interface ChartView {
 export function chartView(row: ChartRow): ChartView {
   const drawing = svg('svg', {
     ...{ viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: 'img', preserveAspectRatio: 'none' },
+    'aria-label': `${row.title}: nothing was counted yet`,
   });
   const top = h('span', { class: 'top', 'aria-hidden': 'true' });
   const legend = h('dl', { class: 'legend' });

@@ -18,7 +18,7 @@ export interface Thrown {
 }
 
 export function figureNow(samples: readonly Sample[], { path, as }: Figure, fromMs: number): number | undefined {
-  return as === 'level' ? samples.at(-1)?.values.get(path) : meanRate(samples, path, fromMs);
+  return as === 'rate' ? meanRate(samples, path, fromMs) : samples.at(-1)?.values.get(path);
 }
 
 export function thrown(

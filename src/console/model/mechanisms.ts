@@ -3,7 +3,7 @@
  * What they show is drawn by pictures/. Long explanations stand in docs/mechanisms, which the console has beside itself.
  */
 import type { PartitionSpec, SwitchChange, Switches } from '../../client/index.ts';
-import { count, perSecond } from './format.ts';
+import { bytes, count, perSecond } from './format.ts';
 
 export type MechanismId =
   | 'protection-tables'
@@ -19,7 +19,7 @@ export interface Figure {
   /** A path of a sample (figures.ts). */
   readonly path: string;
   /** Its growth for each second, or as it stands. */
-  readonly as: 'rate' | 'level';
+  readonly as: 'rate' | 'level' | 'bytes';
 }
 
 export type MechanismSwitch =
@@ -74,7 +74,7 @@ export const mechanisms: readonly Mechanism[] = [
     figures: [
       { title: 'Changes of rights', path: 'protection.changes', as: 'level' },
       { title: 'Ranges with something denied', path: 'protection.rules', as: 'level' },
-      { title: 'Bytes of tables', path: 'protection.tables.bytes', as: 'level' },
+      { title: 'Bytes of tables', path: 'protection.tables.bytes', as: 'bytes' },
       { title: 'Instructions', path: 'instructions.translated', as: 'rate' },
     ],
     switch: atStart('protection', '--protection', false),
@@ -105,7 +105,7 @@ export const mechanisms: readonly Mechanism[] = [
       { title: 'Device accesses without an exit', path: 'promotion.accesses', as: 'rate' },
       { title: 'SBI calls without an exit', path: 'promotion.calls', as: 'rate' },
       { title: 'Instructions by translated code', path: 'instructions.translated', as: 'rate' },
-      { title: 'Bytes of promotion code', path: 'promotion.bytes', as: 'level' },
+      { title: 'Bytes of promotion code', path: 'promotion.bytes', as: 'bytes' },
     ],
     switch: {
       kind: 'live',
@@ -186,7 +186,7 @@ export const missingMechanisms: readonly { readonly number: number; readonly tit
 ];
 
 export function formatOf({ as }: Figure): (value: number) => string {
-  return as === 'rate' ? perSecond : count;
+  return { rate: perSecond, level: count, bytes }[as];
 }
 
 /** `+35 %`, `3.2 times`; empty where there is nothing to compare. */

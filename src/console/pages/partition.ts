@@ -1,11 +1,13 @@
 /** A partition: its head, which stays, and one of its sections. */
 
+import type { Event, PathEvent } from '../../client/index.ts';
 import { chartView } from '../chart-view.ts';
 import { type Child, h, replace, table } from '../dom.ts';
 import { chartRows } from '../model/charts.ts';
 import { ago, bytes } from '../model/format.ts';
 import { hashOf, type Route, SECTIONS, type Section } from '../model/route.ts';
 import type { Place } from '../page.ts';
+import { every } from '../recorder.ts';
 import { verbButtons } from '../verbs.ts';
 import { commandSection } from './command.ts';
 import { eventTable } from './events.ts';
@@ -14,6 +16,8 @@ import { mechanismsSection } from './mechanisms.ts';
 import { networkSection } from './network.ts';
 import { stateBadge } from './partitions.ts';
 import { terminalSection } from './terminal.ts';
+
+const PATHS_MS = 1000;
 
 export type SectionShow = (place: Place, name: string, detail: string | undefined) => void;
 
@@ -93,10 +97,27 @@ function overviewSection({ main, live, recorder, signal }: Place, name: string):
   });
 }
 
-function eventsSection({ main, live, signal }: Place, name: string): void {
+/** The daemon's events, and those of its paths, which the machine keeps. */
+function eventsSection({ main, client, live, signal }: Place, name: string): void {
   const list = h('div', {});
   main.append(list);
-  live.watch(() => replace(list, eventTable(live.events.filter(({ partition }) => partition === name))), signal);
+  let paths: readonly Event[] = [];
+  const show = (): void => {
+    const own = live.events.filter(({ partition, kind }) => partition === name && kind !== 'path');
+    const all = [...own, ...paths].sort((one, other) => Date.parse(one.at) - Date.parse(other.at));
+    replace(list, eventTable(all));
+  };
+  live.watch(show, signal);
+  every(PATHS_MS, signal, async () => {
+    paths = (await client.netEvents(name, {}, { signal })).events.map((one) => asEvent(one, name));
+    show();
+  });
+}
+
+function asEvent({ wallMs, kind, subject, from = 'none', to = 'none', cause }: PathEvent, partition: string): Event {
+  const change = from === to ? {} : { change: `${from} → ${to}` };
+  const at = new Date(wallMs).toISOString();
+  return { id: 0, at, kind: 'path', partition, detail: { what: kind, of: subject, ...change, cause } };
 }
 
 function specSection({ main, live, signal }: Place, name: string): void {

@@ -25,7 +25,7 @@ export function bars(
         h(
           'tr',
           { 'data-row': name },
-          h('th', { scope: 'row' }, name),
+          h('th', { class: 'bar-name', scope: 'row' }, name),
           h('td', { class: 'bar' }, bar(value / most)),
           h('td', { class: 'number' }, format(value)),
         ),
@@ -37,7 +37,7 @@ export function bars(
 function bar(part: number): SVGElement {
   return svg(
     'svg',
-    { viewBox: `0 0 ${LENGTH} 10`, 'aria-hidden': 'true', preserveAspectRatio: 'none' },
+    { class: 'bar-drawing', viewBox: `0 0 ${LENGTH} 10`, 'aria-hidden': 'true', preserveAspectRatio: 'none' },
     svg('rect', { width: Math.max(1, LENGTH * part), height: 10, rx: 2 }),
   );
 }

@@ -194,7 +194,7 @@ function shadowBox(shadow: Readonly<Record<string, unknown>>): HTMLElement {
     svg(
       'svg',
       { viewBox: '0 0 40 40', 'aria-hidden': 'true' },
-      svg('rect', { x: 0, y: 40 - 40 * part, width: 40, height: 40 * part }),
+      svg('rect', { class: 'fill', x: 0, y: 40 - 40 * part, width: 40, height: 40 * part }),
     ),
     h('span', {}, text),
     h(
