@@ -78,7 +78,7 @@ function noSessions(): Record<Side, Session[]> {
 }
 
 /** The same content each time, and nothing of it left for the host to write when the guest begins. */
-async function makeDisk(path: string): Promise<void> {
+export async function makeDisk(path: string): Promise<void> {
   const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16), Buffer.alloc(16));
   const zeros = Buffer.alloc(CHUNK_BYTES);
   const file = await open(path, 'w');

@@ -71,12 +71,13 @@ export function markdownReport(results: Results, setting: Setting): string {
   return lines.join('\n');
 }
 
-/** The parts of docs/PERFORMANCE.md that scripts write, each between two marks of its name. */
-export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory';
+/** The parts of documents that scripts write, each between two marks of its name: of docs/PERFORMANCE.md, but for `relay`. */
+export type DocumentPart = 'bench' | 'nested' | 'io' | 'memory' | 'code-memory' | 'relay';
 
-/** Puts the report between the marks of docs/PERFORMANCE.md. */
+/** Puts the report between the marks of its document. */
 export async function writeDocument(report: string, part: DocumentPart = 'bench'): Promise<void> {
-  const path = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
+  const document = part === 'relay' ? 'mechanisms/interrupt-relay.md' : 'PERFORMANCE.md';
+  const path = fileURLToPath(new URL(`../docs/${document}`, import.meta.url));
   const text = await readFile(path, 'utf8');
   await writeFile(path, replaceBetweenMarks(text, report, part));
 }
@@ -86,7 +87,7 @@ export function replaceBetweenMarks(text: string, report: string, part: Document
   const marks = [`<!-- ${part}:begin -->`, `<!-- ${part}:end -->`] as const;
   const [from, to] = marks.map((mark) => text.indexOf(mark));
   if (from === undefined || to === undefined || from < 0 || to < from) {
-    throw new HostError('bench-document', `docs/PERFORMANCE.md lacks its marks ${marks.join(' and ')}`);
+    throw new HostError('bench-document', `the document lacks its marks ${marks.join(' and ')}`);
   }
   return `${text.slice(0, from + marks[0].length)}\n${report}\n${text.slice(to)}`;
 }

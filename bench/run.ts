@@ -21,24 +21,31 @@ import {
   type SideFigures,
 } from './nested-report.ts';
 import { measureNested } from './nested-run.ts';
+import { type RelayFigures, relayBounds, relayHead, relayMarkdown, relayReport } from './relay-report.ts';
+import { measureRelay } from './relay-run.ts';
+import { measureStorms } from './relay-storm.ts';
 import { describeSetting, markdownReport, type Setting, settingLines, textReport, writeDocument } from './report.ts';
 import { brokenBounds, evaluate, type Results, type Runs } from './results.ts';
 
-/** The word of `--only` for nested.ts's part. */
+/** Words of `--only` for parts of their own. */
 const NESTED = 'nested';
+const RELAY = 'relay';
+/** Of each machine of the relay's part, for each run: a round takes seconds. */
+const RELAY_ROUNDS = 5;
 
 const usage = `usage: npm run bench -- [OPTIONS]
   --quick             one run at a fifth of the full size
   --runs N            runs of each machine (default 3); the median counts
   --only WORD,...     classes or workloads only; nested: what a second level costs, and nothing
-                      else; io (network, block): network and disk, and nothing else
+                      else; io (network, block): network and disk, and nothing else;
+                      relay: what the interrupt relay is worth to a guest, and nothing else
   --code-memory N     bytes that our machine may use for decoded and translated code (8M, 64M)
   --hot-threshold N   our machine translates what was reached this often
   --promotion MODE    of our machine: off, auto or always
   --no-translate      our machine interprets everything
   --json FILE         results as JSON
   --check             end with 1 where a bound of the present stage is broken
-  --document          write the table of docs/PERFORMANCE.md
+  --document          write the tables of docs/PERFORMANCE.md and docs/mechanisms/interrupt-relay.md
 `;
 
 async function main(args: string[]): Promise<number> {
@@ -60,7 +67,8 @@ async function main(args: string[]): Promise<number> {
       kernel: `Debian ${image.manifest.release}, ${kernel?.name} ${kernel?.version}`,
     });
   const ioWanted = await ioWorkloads(options.only ?? 'io');
-  const isFlat = options.only === undefined || (options.only !== NESTED && ioWanted === undefined);
+  const isFlat =
+    options.only === undefined || (options.only !== NESTED && options.only !== RELAY && ioWanted === undefined);
   const flat = isFlat ? await benchFlat(image, options, setting) : undefined;
   const nested = options.only === undefined || options.only === NESTED ? await benchNested(image, options) : undefined;
   const head = () => settingLines(setting()).map((line) => `- ${line}\n`);
@@ -68,12 +76,16 @@ async function main(args: string[]): Promise<number> {
     await writeDocument(`${head().join('')}\n${nestedMarkdown(nested)}`, 'nested');
   const io = ioWanted === undefined ? undefined : await benchIo(image, ioWanted, options);
   if (io !== undefined && options.document) await writeDocument(`${head().join('')}${ioMarkdown(io)}`, 'io');
+  const relay = options.only === undefined || options.only === RELAY ? await benchRelay(image, options) : undefined;
+  if (relay !== undefined && options.document)
+    await writeDocument(`${relayHead(setting(), RELAY_ROUNDS * options.runs)}\n\n${relayMarkdown(relay)}`, 'relay');
   if (options.json !== undefined) {
     const whole = {
       setting: setting(),
       ...flat,
       nested: nested && Object.fromEntries(nested),
       io: io && Object.fromEntries(io),
+      relay,
     };
     await writeFile(options.json, `${JSON.stringify(whole, undefined, 2)}\n`);
   }
@@ -82,6 +94,7 @@ async function main(args: string[]): Promise<number> {
         ...(flat === undefined ? [] : brokenBounds(flat.results)),
         ...broke(nested === undefined ? [] : nestedBounds(nested)),
         ...broke(io === undefined ? [] : ioBounds(io)),
+        ...broke(relay === undefined ? [] : relayBounds(relay)),
       ]
     : [];
   for (const sentence of broken) process.stderr.write(`bench: ${sentence}\n`);
@@ -107,6 +120,15 @@ async function benchIo(
   process.stdout.write(`${ioReport(results)}\n`);
   tellBounds(ioBounds(results));
   return results;
+}
+
+/** Interrupts of PCI Express functions, with relays and with plain wires. */
+async function benchRelay(image: GuestImage, { runs, permille }: Options): Promise<RelayFigures> {
+  const size = { rounds: RELAY_ROUNDS * runs, permille, say };
+  const figures = { rounds: await measureRelay(image, size), storms: await measureStorms(image, size) };
+  process.stdout.write(`${relayReport(figures)}\n`);
+  tellBounds(relayBounds(figures));
+  return figures;
 }
 
 function tellBounds(bounds: readonly Bound[]): void {

@@ -17,6 +17,7 @@ const MACVTAP =
 /** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
 const detections = {
   qemu: () => toolMissing('qemu'),
+  disks: () => toolMissing('disks'),
   gdb: () => toolMissing('gdb'),
   cross: () => toolMissing('cross'),
   sessions: () => toolMissing('sessions'),

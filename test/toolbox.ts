@@ -1,5 +1,6 @@
 /**
- * Debian tools that tests and benchmarks compare against (QEMU as the oracle, gdb-multiarch, the cross compiler).
+ * Debian tools that tests and benchmarks compare against (QEMU as the oracle, its disk tools and
+ * nbdkit, gdb-multiarch, the cross compiler).
  * Packages come through src/host/debian and are unpacked into the user's cache folder: nothing is installed on the
  * host, no root is needed. Small wrappers start each program through the loader unpacked with it, so that the
  * release of the host does not matter and callers spawn one path.
@@ -9,7 +10,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   cacheFolder,
@@ -30,6 +31,8 @@ interface ToolRow {
   readonly programs: Readonly<Record<string, readonly string[]>>;
   /** Programs that these start themselves, with the folder or the name under which they lie in the packages. */
   readonly parts?: Readonly<Record<string, string>>;
+  /** Other files that callers name, with their place in the folder of libraries. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 const gccParts = 'usr/libexec/gcc-cross/riscv64-linux-gnu';
@@ -41,6 +44,15 @@ const rows = {
       return await fetchQemu(options);
     },
     programs: { 'qemu-system-riscv64': ['-L', '$root/usr/share/qemu'] },
+  },
+  disks: {
+    fetch: (options) => fetchWithLibraries('disks', ['qemu-utils', 'nbdkit', 'openssl'], options),
+    programs: { 'qemu-img': [], 'qemu-io': [], 'qemu-nbd': [], nbdkit: [], openssl: [] },
+    // nbdkit looks for short names where it would be installed.
+    files: {
+      'nbdkit-file-plugin.so': 'nbdkit/plugins/nbdkit-file-plugin.so',
+      'nbdkit-cache-filter.so': 'nbdkit/filters/nbdkit-cache-filter.so',
+    },
   },
   gdb: {
     fetch: (options) => fetchWithLibraries('gdb-multiarch', ['gdb-multiarch', 'libpython3-stdlib'], options),
@@ -71,12 +83,17 @@ const rows = {
 } satisfies Record<string, ToolRow>;
 
 export type ToolName = keyof typeof rows;
-export const toolNames: readonly ToolName[] = ['qemu', 'gdb', 'sessions', 'cross'];
+export const toolNames: readonly ToolName[] = ['qemu', 'disks', 'gdb', 'sessions', 'cross'];
 
 /** Path of a program, for `spawn`; it exists once its tool is provided. */
 export function programPath(program: ProgramName): string {
   const name = toolNames.find((tool) => program in rows[tool].programs) ?? 'cross';
   return join(wrapperFolder(name), 'bin', program);
+}
+
+/** Path of a file that a tool brings along. */
+export function toolFile(tool: ToolName, file: string): string {
+  return join(wrapperFolder(tool), 'files', file);
 }
 
 export type ProgramName = { [N in ToolName]: keyof (typeof rows)[N]['programs'] }[ToolName];
@@ -108,6 +125,10 @@ export async function provide(name: ToolName, say: (line: string) => void): Prom
       for (const [part, place] of Object.entries(row.parts ?? {})) {
         const path = place === gccParts ? join(place, await onlyEntry(join(root, place)), part) : place;
         await writeWrapper(join(folder, 'parts'), part, root, path, []);
+      }
+      await mkdir(join(folder, 'files'));
+      for (const [file, place] of Object.entries(row.files ?? {})) {
+        await symlink(join(root, 'usr/lib', hostLayout().triplet, place), join(folder, 'files', file));
       }
     });
     return undefined;
@@ -141,11 +162,14 @@ async function onlyEntry(folder: string): Promise<string> {
   return entry;
 }
 
+function hostLayout(): { readonly triplet: string; readonly loader: string } {
+  return process.arch === 'arm64'
+    ? { triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' }
+    : { triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' };
+}
+
 async function writeWrapper(folder: string, name: string, root: string, path: string, args: string[]): Promise<void> {
-  const [triplet, loader] =
-    process.arch === 'arm64'
-      ? ['aarch64-linux-gnu', 'ld-linux-aarch64.so.1']
-      : ['x86_64-linux-gnu', 'ld-linux-x86-64.so.2'];
+  const { triplet, loader } = hostLayout();
   const libraries = join(root, 'usr/lib', triplet);
   const words = ['--library-path', libraries, '--argv0', name, join(root, path), ...args];
   const text = [

@@ -24,7 +24,7 @@ let port = 0;
 let server: Server;
 
 before(async () => {
-  mkdirSync(runtime, { mode: 0o700 });
+  for (const path of [runtime, at('state')]) mkdirSync(path, { mode: 0o700 });
   writeFileSync(at('good'), linuxImage());
   writeFileSync(at('large'), linuxImage({ imageSize: 64n << 20n }));
   writeFileSync(at('truncated'), linuxImage().subarray(0, 60));

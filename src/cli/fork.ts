@@ -12,6 +12,7 @@ export interface ForkFlags {
   readonly weight?: string;
   readonly cap?: string;
   readonly pin?: string;
+  readonly quiesce?: boolean;
   readonly format: Format;
 }
 
@@ -22,12 +23,13 @@ export async function fork(io: Io, platform: Platform, name: string, flags: Fork
   const count = flags.count === undefined ? 1 : parseCount(flags.count, '--count', 1, MOST_TWINS);
   if (count > 1 && flags.publish !== undefined)
     throw new OperatorError('bad-usage', 'twins cannot have a port in common', 'Fork them one by one, a port each');
-  const { name: given, publish, weight, cap, pin } = machineOptions({ ...pickClaims(flags), agent: true });
+  const { name: given, publish, weight, cap, pin } = machineOptions(pickClaims(flags));
   const options = {
     ...(publish === undefined ? {} : { publish }),
     ...(weight === undefined ? {} : { weight }),
     ...(cap === undefined ? {} : { cap }),
     ...(pin === undefined ? {} : { pin }),
+    ...(flags.quiesce ? { quiesce: true } : {}),
   };
   const twins = Array.from({ length: count }, (_, i) => ({
     ...options,

@@ -4,8 +4,8 @@
  */
 import {
   connectMachine,
+  endAfterCommand,
   imageFor,
-  keepsWrites,
   type MachineOptions,
   type RemoteMachine,
   withImage,
@@ -58,9 +58,9 @@ export async function joinMachine(
 /** The guest of a command goes with it; disks that outlive it want their file systems closed. One of a console may go on. */
 async function endGuest(
   guest: RemoteMachine,
-  { drives }: MachineOptions,
+  options: MachineOptions,
   { isOurs }: { readonly isOurs: boolean },
 ): Promise<void> {
   if (!isOurs) return;
-  await (keepsWrites(drives) ? guest.stop() : guest.kill()).catch(() => {}); // it may have ended by itself
+  await endAfterCommand(guest, options).catch(() => {}); // it may have ended by itself
 }

@@ -1,5 +1,6 @@
 /** The command line, with machines of no guest behind it. */
 import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import type { MachineOptions } from '../host/index.ts';
 import { fakeImage, fakePlatform, kage, optionsOf, ownRuntimeFolder, TestTerminal, until } from './terminal.testing.ts';
@@ -26,17 +27,37 @@ describe('kage run: from flags to the machine', () => {
     [['-cpu', 'rv64,zba=off', ...own], { kernel: 'K', cpu: 'rv64,zba=off' }],
     [
       ['-drive', 'file=a,,b.img,format=raw,if=virtio,readonly=on', '-device', 'virtio-blk-device,drive=d', ...own],
-      { kernel: 'K', drives: [{ file: 'a,b.img', readOnly: true }] },
+      { kernel: 'K', drives: [{ file: 'a,b.img', format: 'raw', readOnly: true }] },
     ],
     [
       ['--drive', 'a.img', '--drive', 'file=b.img,overlay=c', ...own],
       { kernel: 'K', drives: [{ file: 'a.img' }, { file: 'b.img', overlay: 'c' }] },
+    ],
+    [
+      ['-drive', 'file=a,format=qcow2,backing=off,discard=ignore,reconnect-delay=30,werror=report', ...own],
+      {
+        kernel: 'K',
+        drives: [{ file: 'a', format: 'qcow2', backing: false, discard: 'ignore', reconnectDelaySeconds: 30 }],
+      },
     ],
     [['-hda', 'a.img', '-snapshot', ...own], { kernel: 'K', drives: [{ file: 'a.img', overlay: true }] }],
     [
       ['-netdev', 'user,id=n,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-:53', ...own],
       { kernel: 'K', publish: ['127.0.0.1:8080:80/tcp', '53:53/udp'] },
     ],
+    [
+      ['-v', '/a:/b', '--volume', '/c d:/e/f:ro', '-v', '/x:/y:rw', ...own],
+      {
+        kernel: 'K',
+        shares: [
+          { host: '/a', guest: '/b' },
+          { host: '/c d', guest: '/e/f', readOnly: true },
+          { host: '/x', guest: '/y' },
+        ],
+      },
+    ],
+    [['-v', './a:/b', ...own], { kernel: 'K', shares: [{ host: resolve('a'), guest: '/b' }] }],
+    [['-v', '.:/b', ...own], { kernel: 'K', shares: [{ host: process.cwd(), guest: '/b' }] }],
     [['--vsock', '/a,,b.vsock', ...own], { kernel: 'K', vsock: { socket: '/a,b.vsock' } }],
     [['--vsock', 'socket=/a,cid=77', ...own], { kernel: 'K', vsock: { socket: '/a', cid: 77 } }],
     [['-p', '8080:80', '-p', '2222:22', ...own], { kernel: 'K', publish: ['8080:80', '2222:22'] }],
@@ -56,6 +77,7 @@ describe('kage run: from flags to the machine', () => {
     [['--nested', ...own], { kernel: 'K', nested: true }],
     [['--nested', 'off', '--combined-shadows', 'off', ...own], { kernel: 'K', nested: false, combinedShadows: false }],
     [['--relay', 'off', ...own], { kernel: 'K', relay: false }],
+    [['--interrupt-rate', '5000', ...own], { kernel: 'K', interruptRate: 5000 }],
     [['--no-agent', '--code-memory', '32M', ...own], { kernel: 'K', agent: false, codeMemoryBytes: 32 << 20 }],
     [
       ['--append', 'debug'],
@@ -98,13 +120,21 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['run', '-M', 'virt,aia=gic'], /--aia gic is not possible/],
     [['run', '-machine', 'q35'], /-machine q35 is not supported\. The machine is always "virt"\./],
     [['run', '-device', 'e1000'], /-device e1000 is not supported/],
-    [['run', '-drive', 'file=a,format=qcow2'], /qcow2 are not supported\. Convert it/],
+    [['run', '-drive', 'file=a,format=vmdk'], /vmdk are not supported\. Convert it/],
+    [['run', '-drive', 'file=a,discard=maybe'], /Choose unmap or ignore/],
+    [['run', '-drive', 'file=a,werror=stop'], /werror=report/],
     [['run', '-drive', 'readonly=on'], /names no file/],
     [['run', '-drive', 'file=a,readonly=maybe'], /neither on nor off/],
     [['run', '-drive', 'file=a,zap=1'], /does not know zap/],
     [['run', '-netdev', 'tap'], /-netdev tap is not supported/],
     [['run', '-netdev', 'user,hostfwd=x'], /does not know hostfwd=x/],
     [['run', '-netdev', 'none', '-p', '1:1'], /without a network/],
+    [['run', '-v', '/a'], /-v \/a does not name a folder here and one in the guest\. Write it as -v \$PWD:/],
+    [['run', '-v', '/a:/b:rx'], /ends in rx, which is neither ro nor rw/],
+    [['run', '-virtfs', 'local,path=/a,mount_tag=b'], /is not supported\. Share a folder as -v HOST:GUEST/],
+    [['run', '-v', 'data:/b'], /names no folder here: there are no named volumes\. Write a folder as \.\/data\.\n$/],
+    [['run', '-v', '/a:b'], /b is no absolute path in the guest\. Write it as \/b\.\n$/],
+    [['run', '-v', '~/a:/b'], /the shell did not replace ~/],
     [['run', '--vsock', 'cid=3'], /--vsock cid=3 names no socket\. Write it as/],
     [['run', '--vsock', 'socket=/a,cid=2'], /--vsock cid 2 is not a number from 3/],
     [['run', '--vsock', 'socket=/a,port=1'], /--vsock does not know port/],
@@ -118,19 +148,19 @@ describe('kage run: what is wrong is one line with a way out, and exit code 125'
     [['run', '-e', '1=2', '--', 'env'], /names no variable/],
     [['run', '--kernel', '/no/kernel'], /There is no kernel/],
     [['run', '-n', '../x'], /cannot be the name/],
-    [['exec', 'nobody', '--', 'ls'], /There is no partition nobody is running/],
+    [['exec', 'nobody', '--', 'ls'], /No machine named nobody is running/],
     [['exec', 'nobody'], /no command to run/],
     [['stop', 'nobody'], /There is no partition nobody/],
     [['stop'], /missing required argument/],
     [['explain'], /missing required argument 'pc'/],
     [['explain', '0x80200000'], /No machine is running\. Start one/],
-    [['explain', '0x80200000', 'nobody'], /There is no partition nobody/],
+    [['explain', '0x80200000', 'nobody'], /No machine named nobody/],
     [['explain', 'main', 'nobody'], /main is not an address\. Write it in hexadecimal/],
     [['explain', '0x12345678123456789', 'nobody'], /is not an address/],
     [['explain', 'pc', 'nobody', '--hart', 'x'], /--hart x is not a number/],
     [['explain', 'pc', 'nobody', '--level', '3'], /--level 3 is not/],
     [['protect'], /missing required argument 'name'/],
-    [['protect', 'nobody'], /There is no partition nobody/],
+    [['protect', 'nobody'], /No machine named nobody/],
     [['protect', 'nobody', '--deny', 'w'], /not said whose rights are meant\. Write it as "kage protect NAME --domain/],
     [['protect', 'nobody', '--deny', 'w', '--domain', 'kernel'], /not said where/],
     [['protect', 'nobody', '--domain', 'kernel', '--range', '0'], /not said what to do there/],
@@ -177,6 +207,19 @@ describe('kage run with a command', () => {
     assert.deepEqual(
       machines.map((machine) => machine.calls[0]),
       ['stop default', 'kill'],
+    );
+  });
+
+  test('a guest that may have written to a shared folder syncs first', async () => {
+    const { platform, machines } = fakePlatform();
+    for (const volume of ['/tmp:/work', '/tmp:/work:ro'])
+      await kage(['run', '-q', '-v', volume, '--', 'exit', '0'], undefined, platform);
+    assert.deepEqual(
+      machines.map(({ ran, calls }) => [ran.map((argv) => argv[0]), calls[0]]),
+      [
+        [['exit', 'sync'], 'kill'],
+        [['exit'], 'kill'],
+      ],
     );
   });
 

@@ -110,7 +110,11 @@ export async function ps(
       ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid'],
       shown.map(({ name, state, machine, exit, spec }) => [
         name,
-        state === 'exited' && exit !== undefined ? `exited (${exit.code})` : state,
+        state === 'exited' && exit !== undefined
+          ? `exited (${exit.code})`
+          : machine?.health === undefined
+            ? state
+            : `${state} (${machine.health.status})`,
         String(machine?.cpus ?? spec?.cpus ?? 1),
         sizeText(machine?.memoryBytes ?? spec?.memoryBytes ?? 512 << 20),
         machine?.startedAt ?? '-',

@@ -35,7 +35,10 @@ partitions:
       - {kind: stream, addr.type: unix, addr.path: switch.sock, id: lan0}
       - user
     pci: yes
-    agent: false
+    agent: off
+    volumes: [./site:/srv:ro]
+    health-cmd: wget -q localhost
+    health-retries: 2
   bare:
     kernel: ./Image
     append: "console=ttyS0 a=1"
@@ -56,7 +59,9 @@ partitions:
           publish: ['8080:80', '127.0.0.1:2222:22'],
           promotion: 'always',
           pci: true,
-          agent: false,
+          agent: 'off',
+          shares: [{ host: join(folder, 'site'), guest: '/srv', readOnly: true }],
+          health: { command: 'wget -q localhost', retries: 2 },
           image: 'debian',
         },
         restartPolicy: { name: 'on-failure', most: 3 },

@@ -22,17 +22,38 @@ type Kind = 'text' | 'list' | 'switch' | 'truth';
 
 const KEYS: Readonly<Record<string, readonly [keyof RunFlags, Kind]>> = {
   ...text('cpus', 'processors', 'weight', 'cap', 'pin', 'memory', 'forks', 'cpu', 'kernel', 'initrd', 'append', 'bios'),
-  ...text('network', 'mac', 'failback', 'vsock', 'clock', 'seed', 'gdb', 'shadows', 'aia', 'promotion'),
+  ...text(
+    'heartbeat',
+    'agent',
+    'network',
+    'mac',
+    'failback',
+    'vsock',
+    'clock',
+    'seed',
+    'gdb',
+    'shadows',
+    'aia',
+    'promotion',
+  ),
   'code-memory': ['codeMemory', 'text'],
   'asid-bits': ['asidBits', 'text'],
   'aia-guests': ['aiaGuests', 'text'],
   'shadow-model': ['shadowModel', 'text'],
   'hot-threshold': ['hotThreshold', 'text'],
+  'interrupt-rate': ['interruptRate', 'text'],
+  'health-cmd': ['healthCmd', 'text'],
+  'health-interval': ['healthInterval', 'text'],
+  'health-timeout': ['healthTimeout', 'text'],
+  'health-retries': ['healthRetries', 'text'],
+  'health-start-period': ['healthStartPeriod', 'text'],
+  'health-start-interval': ['healthStartInterval', 'text'],
   'trap-log': ['trapLog', 'text'],
   'protection-log': ['protectionLog', 'text'],
   drives: ['drive', 'list'],
   netdevs: ['netdev', 'list'],
   ports: ['publish', 'list'],
+  volumes: ['volume', 'list'],
   traps: ['trap', 'list'],
   translate: ['translate', 'switch'],
   balloon: ['balloon', 'switch'],
@@ -46,10 +67,10 @@ const KEYS: Readonly<Record<string, readonly [keyof RunFlags, Kind]>> = {
   'boot-snapshot': ['bootSnapshot', 'switch'],
   snapshot: ['snapshot', 'truth'],
   'start-paused': ['startPaused', 'truth'],
-  agent: ['agent', 'truth'],
 };
 /** Other names of keys: the flags' own, and compose's. */
 const ALIASES: Readonly<Record<string, string>> = {
+  volume: 'volumes',
   ...{ drive: 'drives', netdev: 'netdevs', publish: 'ports', trap: 'traps' },
   ...{ mem_limit: 'memory', cpu_shares: 'weight', cpuset: 'pin', mac_address: 'mac', network_mode: 'network' },
 };
@@ -106,7 +127,7 @@ class PartitionFile {
 
   #declaration(name: string, body: YAMLMap, at: number): Declaration {
     this.#at(at, () => checkMachineName(name));
-    let flags: RunFlags = { agent: true };
+    let flags: RunFlags = {};
     let image: string | undefined;
     let restart: string | undefined;
     for (const [given, value, where] of this.#entries(body)) {
@@ -115,7 +136,8 @@ class PartitionFile {
       else if (key === 'restart') restart = this.#restart(value, given, where);
       else {
         const own = this.#flag(key, given, value, where);
-        this.#at(where, () => machineOptions({ agent: true, ...own }, this.#base));
+        // What says how health is checked says nothing without the check itself: it is looked at with the whole.
+        if (!key.startsWith('health-')) this.#at(where, () => machineOptions(own, this.#base));
         flags = { ...flags, ...own };
       }
     }
@@ -142,6 +164,8 @@ class PartitionFile {
     const [flag, kind] = row;
     switch (kind) {
       case 'text':
+        // `off`, and what else YAML takes for a truth.
+        if (isScalar(value) && typeof value.value === 'boolean') return { [flag]: value.value ? 'on' : 'off' };
         return { [flag]: this.#text(value, given, at) };
       case 'list':
         return { [flag]: this.#list(value, given, at) };

@@ -5,11 +5,13 @@
 import { Command, CommanderError } from 'commander';
 import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
+import { addAgent } from './agent-verbs.ts';
 import { balloon, balloonHelp } from './balloon.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type ForkFlags, fork, forkHelp } from './fork.ts';
+import { addCare } from './health-flags.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
 import { joinMachine } from './join.ts';
@@ -114,6 +116,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .option('--weight <shares>', 'its claim where harts wait')
     .option('--cap <processors>', "processors' worth of time that it may use")
     .option('--pin <processors>', 'the processors that may run its harts')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .addOption(formatOption())
     .addHelpText('after', forkHelp)
     .action(async (name: string, flags: ForkFlags) => end(await fork(io, platform, name, flags)));
@@ -172,6 +175,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .argument('<name>', 'the machine')
     .action(async (name: string) => end(await attach(io, name)));
 
+  addAgent(program, io, end);
   addNet(program, io, end);
   addImages(program, io, platform, end);
 
@@ -196,6 +200,7 @@ function addSnapshots(
     .argument('<file>', 'where to; what is there is replaced if it is a snapshot')
     .option('--base <file>', 'an earlier snapshot: write only memory that differs from it')
     .option('--stop', 'end the machine with its snapshot')
+    .option('--quiesce', "freeze the guest's file systems meanwhile, through its agent")
     .option('--no-compress', 'three times as large, and restored faster')
     .addOption(formatOption())
     .addHelpText('after', snapshotExamples)
@@ -214,11 +219,12 @@ function addSnapshots(
     .argument('<file>', 'what "kage snapshot" wrote')
     .option('-n, --name <name>', 'the name by which the other verbs know it; the one that it had by default')
     .option('-p, --publish <[ip:]port:guestport>', 'ports of the guest, in place of those that it had', collect)
+    .option('-v, --volume <host:guest[:ro]>', 'other folders of the host, in place of those that it had', collect)
     .option('--vsock <socket=PATH[,cid=N]>', 'the unix socket of its vsock, in place of the one that it had')
     .option('--netdev <kind[,key=value...]>', 'uplinks, in place of those that it had', collect)
     .option('--failback <always|better|failure>', 'when a preferred uplink is well again')
     .option('--path-failover <on|off>', 'off: stay with the first uplink');
-  addLife(restored)
+  addCare(addLife(restored))
     .option('--gdb <port>', 'listen for gdb on this port')
     .option('--start-paused', 'wait for gdb, or for "kage resume"')
     .option('--translate <on|off>', 'off: interpret everything')

@@ -74,6 +74,7 @@ const withValue: Readonly<Record<string, Rewrite>> = {
   '-monitor': only('-monitor', /^none$/, 'Use the other verbs of kage from another terminal'),
   '-device': device,
   '-accel': only('-accel', /^tcg(,|$)/, 'Leave it out'),
+  '-virtfs': only('-virtfs', /^$/, 'Share a folder as -v HOST:GUEST, or -v HOST:GUEST:ro'),
   '-rtc': only('-rtc', /^base=utc$/, 'Leave it out'),
 };
 
@@ -92,7 +93,7 @@ const alone: Readonly<Record<string, readonly string[]>> = {
 
 /** Options of ours that take a value, so that the value is not taken for an option. */
 const ours =
-  /^(-[ncmpe]|--(name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
+  /^(-[ncmpev]|--(volume|name|cpus|memory|publish|env|exec|kernel|initrd|append|bios|drive|netdev|mac|failback|path-failover|vsock|cpu|clock|machine|processors|cap|weight|pin|seed|gdb|workdir|wait|network|code-memory|translate|hot-threshold|promotion|shadows|shadow-model|asid-bits|combined-shadows|relay|interrupt-rate|aia|aia-guests|balloon|pci|overlay|trap|trap-log|format))$/;
 
 /** Arguments of `kage run`, in front of `--`, with QEMU's spellings replaced by ours. */
 export function withoutQemuSpellings(args: readonly string[]): string[] {

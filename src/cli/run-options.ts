@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import { checkMachineName, type MachineOptions, type NetdevOptions } from '../host/index.ts';
+import { agentOption, type CareFlags, careOptions } from './health-flags.ts';
 import {
   parseAia,
   parseCap,
@@ -17,11 +18,12 @@ import {
   parseShadowModel,
   parseSize,
   parseSwitch,
+  parseVolume,
   parseVsock,
 } from './values.ts';
 
 /** As commander hands them over. */
-export interface RunFlags {
+export interface RunFlags extends CareFlags {
   readonly machine?: string;
   readonly name?: string;
   readonly cpus?: string;
@@ -37,6 +39,7 @@ export interface RunFlags {
   readonly append?: string;
   readonly bios?: string;
   readonly drive?: readonly string[];
+  readonly volume?: readonly string[];
   readonly snapshot?: boolean;
   readonly netdev?: readonly string[];
   readonly network?: string;
@@ -63,12 +66,13 @@ export interface RunFlags {
   readonly nested?: string;
   readonly combinedShadows?: string;
   readonly relay?: string;
+  readonly interruptRate?: string;
   readonly trap?: readonly string[];
   readonly trapLog?: string;
   readonly protection?: string;
   readonly protectionLog?: string;
   readonly hotThreshold?: string;
-  readonly agent: boolean;
+  readonly agent?: string | boolean;
   readonly bootSnapshot?: string;
   readonly restart?: string;
   readonly rm?: boolean;
@@ -136,6 +140,7 @@ export function machineOptions(flags: RunFlags, base = process.cwd()): MachineOp
     ...(flags.append === undefined ? {} : { append: flags.append }),
     ...(flags.bios === undefined || flags.bios === 'default' ? {} : { bios: flags.bios }),
     ...(drives.length === 0 ? {} : { drives }),
+    ...(flags.volume === undefined ? {} : { shares: flags.volume.map((value) => parseVolume(value, base)) }),
     ...(isOnline ? {} : { network: false }),
     ...(isPlain ? {} : { netdevs: uplinks }),
     ...(flags.mac === undefined ? {} : { mac: flags.mac }),
@@ -160,6 +165,9 @@ export function machineOptions(flags: RunFlags, base = process.cwd()): MachineOp
       ? {}
       : { combinedShadows: parseSwitch(flags.combinedShadows, '--combined-shadows') }),
     ...(flags.relay === undefined ? {} : { relay: parseSwitch(flags.relay, '--relay') }),
+    ...(flags.interruptRate === undefined
+      ? {}
+      : { interruptRate: parseCount(flags.interruptRate, '--interrupt-rate', 100, 10_000_000) }),
     ...(flags.asidBits === undefined ? {} : { asidBits: parseCount(flags.asidBits, '--asid-bits', 0, 16) }),
     ...(flags.aia === undefined ? {} : { aia: parseAia(flags.aia) }),
     ...(flags.aiaGuests === undefined ? {} : { aiaGuests: parseCount(flags.aiaGuests, '--aia-guests', 0, 7) }),
@@ -169,13 +177,17 @@ export function machineOptions(flags: RunFlags, base = process.cwd()): MachineOp
     ...(flags.protectionLog === undefined ? {} : { protectionLog: flags.protectionLog }),
     ...(flags.codeMemory === undefined ? {} : { codeMemoryBytes: parseSize(flags.codeMemory, '--code-memory') }),
     ...(flags.bootSnapshot === undefined ? {} : { bootSnapshot: parseSwitch(flags.bootSnapshot, '--boot-snapshot') }),
-    ...(flags.agent ? {} : { agent: false }),
+    ...agentOption(flags.agent),
+    ...careOptions(flags),
   };
 }
 
+/** A disk that a server exports (docs/disks.md). */
+const SERVER = /^nbds?(\+unix)?:/;
+
 /** Files as any process finds them: the machine's has a folder of its own. */
 export function withPaths<O extends MachineOptions>(options: O, base = process.cwd()): O {
-  const { kernel, initrd, bios, protectionLog, trapLog, drives } = options;
+  const { kernel, initrd, bios, protectionLog, trapLog, drives, shares } = options;
   const at = (path: string): string => resolve(base, path);
   return {
     ...options,
@@ -184,12 +196,13 @@ export function withPaths<O extends MachineOptions>(options: O, base = process.c
     ...(bios === undefined || bios === 'none' ? {} : { bios: at(bios) }),
     ...(protectionLog === undefined ? {} : { protectionLog: at(protectionLog) }),
     ...(trapLog === undefined ? {} : { trapLog: at(trapLog) }),
+    ...(shares === undefined ? {} : { shares: shares.map((share) => ({ ...share, host: at(share.host) })) }),
     ...(drives === undefined
       ? {}
       : {
           drives: drives.map((drive) => ({
             ...drive,
-            file: at(drive.file),
+            file: SERVER.test(drive.file) ? drive.file : at(drive.file),
             ...(typeof drive.overlay === 'string' ? { overlay: at(drive.overlay) } : {}),
           })),
         }),

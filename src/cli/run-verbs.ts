@@ -1,5 +1,6 @@
 /** The flags of `kage run` and `kage create`, as data for commander: what a machine is made of. */
 import type { Command } from 'commander';
+import { addAgentChoice, addCare } from './health-flags.ts';
 import type { RunFlags } from './run-options.ts';
 import { collect, verb } from './verb.ts';
 
@@ -47,7 +48,7 @@ function addKeeping(command: Command): Command {
 
 /** What a machine is made of. */
 function addSpec(command: Command): Command {
-  return command
+  return addCare(addAgentChoice(command))
     .option('-n, --name <name>', 'the name by which the other verbs know it')
     .option('-c, --cpus <count>', 'harts, 1 to 16 (-smp)')
     .option('-m, --memory <size>', 'guest memory: 512M, 2G; a bare number counts MiB')
@@ -59,12 +60,17 @@ function addSpec(command: Command): Command {
     .option('--weight <shares>', "its claim where harts wait; everybody's is 1024 (--cpu-shares)")
     .option('--pin <processors>', 'the processors that may run its harts: 0,2 or 0-3 (--cpuset-cpus)')
     .option('--forks <count>', 'leave room for so many twins (kage fork) or other guests (--machine), 1 to 255')
+    .option('-v, --volume <host:guest[:ro]>', 'share a folder: mounted in the guest at that path', collect)
     .option('-p, --publish <[ip:]port:guestport>', 'make a port of the guest reachable on the host', collect)
     .option('--kernel <file>', 'a kernel of your own (-kernel)')
     .option('--initrd <file>', 'its initial file system (-initrd)')
     .option('--append <words>', "the kernel's command line; behind the image's own (-append)")
     .option('--bios <file>', 'firmware for machine mode, ELF or raw: OpenSBI, U-Boot (-bios)')
-    .option('--drive <file=...>', 'a raw disk: file=F[,readonly=on][,snapshot=on][,overlay=F] (-drive)', collect)
+    .option(
+      '--drive <file=...>',
+      'a disk: file=F[,format=raw|qcow2][,readonly=on][,snapshot=on][,overlay=F] (-drive)',
+      collect,
+    )
     .option('--snapshot', 'write to no disk: what the guest writes is lost at its end (-snapshot)')
     .option(
       '--netdev <kind[,key=value...]>',
@@ -89,6 +95,7 @@ function addSpec(command: Command): Command {
     .option('--nested <on|off>', 'harts with the hypervisor extension, for guests that run KVM; --nested alone: on')
     .option('--combined-shadows <on|off>', 'off: keep no shadows of nested guests, walk both stages instead')
     .option('--relay <on|off>', 'off: plain wires for interrupts of PCI Express; functions are polled')
+    .option('--interrupt-rate <count>', 'interrupts a second of a PCI Express function at most; 30000 by default')
     .option('--asid-bits <count>', 'bits of satp.ASID, 0 to 16; 16 by default')
     .option('--aia <none|aplic|aplic-imsic>', 'the interrupt controller; none: a PLIC, by default (-M virt,aia=)')
     .option('--aia-guests <count>', 'interrupt files for guests of a guest, 0 to 7; 0 by default')
@@ -103,8 +110,7 @@ function addSpec(command: Command): Command {
     .option('--protection <on|off>', 'off: no protection tables, for measuring; on by default')
     .option('--protection-log <file>', 'a line for each access that "kage protect" forbade')
     .option('--code-memory <size>', 'for decoded and translated code; 64M by default')
-    .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew')
-    .option('--no-agent', 'put no guest agent into the initrd');
+    .option('--boot-snapshot <on|off>', 'start where an earlier guest like it had booted; off: boot anew');
 }
 
 /** How a machine's life is to be lived: in the background, or for a command. */

@@ -5,8 +5,8 @@
 import { HostError, OperatorError } from '../base/errors.ts';
 import {
   type ExitStatus,
+  endAfterCommand,
   imageFor,
-  keepsWrites,
   launchMachine,
   type MachineHandle,
   type MachineOptions,
@@ -45,7 +45,7 @@ export async function run(
     { environment, waitSeconds },
     {
       launch: () => launchMachine(platform.createMachine, options),
-      drives: () => options.drives,
+      keeps: () => options,
     },
   );
 }
@@ -88,8 +88,8 @@ export type LifeFlags = Pick<RunFlags, 'quiet' | 'workdir'>;
 
 export interface Birth {
   launch(): Promise<MachineHandle>;
-  /** Its disks; asked when a command is to run. */
-  drives(): MachineOptions['drives'];
+  /** Where what it writes may be kept; asked when a command is to run. */
+  keeps(): Pick<MachineOptions, 'drives' | 'shares'>;
 }
 
 /** From a machine's start to its end: with its console on the terminal, or for one command. */
@@ -100,13 +100,13 @@ export async function live(
   { environment, waitSeconds }: { environment: Record<string, string>; waitSeconds: number | undefined },
   birth: Birth,
 ): Promise<number> {
-  const drives = argv === undefined ? undefined : birth.drives();
+  const keeps = argv === undefined ? {} : birth.keeps();
   await using machine = await birth.launch();
   const onAbort = (): void => void machine.kill();
   if (io.signal.aborted) onAbort();
   else io.signal.addEventListener('abort', onAbort, { once: true });
   if (argv === undefined) return await runConsole(io, machine, flags.quiet !== true);
-  return await runCommand(io, machine, argv, drives, waitSeconds, {
+  return await runCommand(io, machine, argv, keeps, waitSeconds, {
     environment,
     ...(flags.workdir === undefined ? {} : { workingFolder: flags.workdir }),
   });
@@ -157,7 +157,7 @@ async function runCommand(
   io: Io,
   machine: MachineHandle,
   argv: readonly string[],
-  drives: MachineOptions['drives'],
+  keeps: ReturnType<Birth['keeps']>,
   waitSeconds: number | undefined,
   where: { environment: Record<string, string>; workingFolder?: string },
 ): Promise<number> {
@@ -178,8 +178,7 @@ async function runCommand(
   );
   done.catch(() => {});
   const { code } = await Promise.race([done, gone]);
-  // Disks that outlive the machine want their file systems closed; all else may just go.
-  await (keepsWrites(drives) ? machine.stop() : machine.kill());
+  await endAfterCommand(machine, keeps);
   return code;
 }
 

@@ -1,6 +1,7 @@
 /** `kage snapshot` and `kage restore`: a machine into a file, and out of it again. */
 import { resolve } from 'node:path';
 import { inspectSnapshot, launchRestored, type RestoreOptions } from '../host/index.ts';
+import type { CareFlags } from './health-flags.ts';
 import type { Io, Platform } from './io.ts';
 import { type Format, print, sizeText } from './output.ts';
 import { commandOf, live } from './run.ts';
@@ -11,6 +12,7 @@ export interface SnapshotFlags {
   readonly base?: string;
   readonly stop?: boolean;
   readonly compress: boolean;
+  readonly quiesce?: boolean;
   readonly format: Format;
 }
 
@@ -28,15 +30,20 @@ export async function snapshot(
       ...(flags.base === undefined ? {} : { base: resolve(flags.base) }),
       ...(flags.stop ? { stop: true } : {}),
       ...(flags.compress ? {} : { compress: false }),
+      ...(flags.quiesce ? { quiesce: true } : {}),
     }),
   );
-  const { sizeBytes, pages, pausedMs } = result;
+  const { sizeBytes, pages, pausedMs, quiesced } = result;
+  const frozen =
+    quiesced === undefined
+      ? ''
+      : `, its file systems frozen (${quiesced.count}${quiesced.left > 0 ? `, but not ${quiesced.left} others` : ''})`;
   print(
     io,
     flags.format,
     result,
     () =>
-      `${result.file}: ${sizeText(sizeBytes)} with ${sizeText(pages * 4096)} of memory; the guest stood still for ${Math.ceil(pausedMs)} ms\n`,
+      `${result.file}: ${sizeText(sizeBytes)} with ${sizeText(pages * 4096)} of memory; the guest stood still for ${Math.ceil(pausedMs)} ms${frozen}\n`,
   );
   return 0;
 }
@@ -46,6 +53,7 @@ export type RestoreFlags = Pick<
   RunFlags,
   | 'name'
   | 'publish'
+  | 'volume'
   | 'vsock'
   | 'netdev'
   | 'failback'
@@ -68,7 +76,8 @@ export type RestoreFlags = Pick<
   | 'combinedShadows'
   | 'relay'
   | 'codeMemory'
->;
+> &
+  CareFlags;
 
 export async function restore(
   io: Io,
@@ -78,7 +87,7 @@ export async function restore(
   command: readonly string[],
 ): Promise<number> {
   const argv = commandOf(flags, command);
-  const options: RestoreOptions = machineOptions({ ...flags, agent: true });
+  const options: RestoreOptions = machineOptions(flags);
   const life = { environment: parseEnvironment(flags.env, io.environment), waitSeconds: parseWait(flags.wait) };
   const file = resolve(given);
   if (flags.detach) {
@@ -90,6 +99,6 @@ export async function restore(
   }
   return await live(io, flags, argv, life, {
     launch: () => launchRestored(platform.restoreMachine, file, options),
-    drives: () => inspectSnapshot(file).drives,
+    keeps: () => ({ ...inspectSnapshot(file), ...options }),
   });
 }

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import type { RestartPolicy } from '../client/index.ts';
-import type { DriveOptions, MachineOptions, NetdevOptions } from '../host/index.ts';
+import type { DriveOptions, MachineOptions, NetdevOptions, ShareOptions } from '../host/index.ts';
 import { parseNetdevOptions, parseUserNetdev } from '../network/index.ts';
 
 type ShadowModel = NonNullable<MachineOptions['shadowModel']>;
@@ -30,6 +30,17 @@ export function parseCount(value: string, flag: string, least: number, most: num
   const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
   if (number >= least && number <= most) return number;
   throw bad(`${flag} ${value} is not a number from ${least} to ${most}`, `Give one, as in "${flag} ${least}"`);
+}
+
+/** As docker writes times: `500ms`, `30s`, `1m30s`, `2h`; 0 needs no unit. In milliseconds. */
+export function parseDuration(value: string, flag: string): number {
+  const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  const isWhole = parts.length > 0 && parts.map(([part]) => part).join('') === value;
+  if (value === '0') return 0;
+  if (isWhole)
+    return Math.round(parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (unitMs[unit] ?? 0), 0));
+  throw bad(`${flag} ${value} is not a time`, 'Write it as 500ms, 30s or 1m30s');
 }
 
 /** Processors' worth of time: `0.5`, `2`. */
@@ -77,27 +88,60 @@ export function parseWait(value: string | undefined): number | undefined {
   return value === undefined ? undefined : parseCount(value, '--wait', 1, 86_400);
 }
 
-/** `file=disk.img,readonly=on,snapshot=on,format=raw`, or just the file. In a file's name, a comma is doubled. */
+/** `file=disk.img,format=qcow2,readonly=on,snapshot=on`, or just the file. In a file's name, a comma is doubled. */
 export function parseDrive(value: string): DriveOptions {
-  const parts = value.replaceAll(',,', '\0').split(',');
-  let drive: { file: string; readOnly?: boolean; overlay?: boolean | string } = { file: '' };
-  for (const part of parts) {
+  let drive: DriveOptions = { file: '' };
+  for (const part of value.replaceAll(',,', '\0').split(',')) {
     const [, key = '', given = ''] = /^([a-z-]+)=(.*)$/s.exec(part) ?? ['', 'file', part];
-    const text = given.replaceAll('\0', ',');
-    if (key === 'file') drive = { ...drive, file: text };
-    else if (key === 'readonly' || key === 'read-only') drive = { ...drive, readOnly: parseSwitch(text, key) };
-    else if (key === 'snapshot') drive = { ...drive, overlay: parseSwitch(text, key) };
-    else if (key === 'overlay') drive = { ...drive, overlay: text };
-    else if (key === 'format' && text !== 'raw') {
-      throw bad(`disks of format ${text} are not supported`, 'Convert it: qemu-img convert -O raw FROM TO');
-    } else if (key === 'if' && text !== 'virtio' && text !== 'none') {
-      throw bad(`-drive if=${text} is not supported`, 'Leave it out: every disk is virtio');
-    } else if (!['format', 'if', 'id', 'index', 'media', 'cache', 'aio', 'discard'].includes(key)) {
-      throw bad(`-drive does not know ${key}`, 'It takes file=, readonly=on, snapshot=on and overlay=FILE');
-    }
+    drive = { ...drive, ...driveKey(key, given.replaceAll('\0', ',')) };
   }
   if (drive.file === '') throw bad(`-drive ${value} names no file`, 'Write it as -drive file=disk.img');
   return drive;
+}
+
+/** What a key of `-drive` says; QEMU's that change nothing here are accepted. */
+function driveKey(key: string, text: string): Partial<DriveOptions> {
+  switch (key) {
+    case 'file':
+      return { file: text };
+    case 'format':
+      if (text === 'raw' || text === 'qcow2') return { format: text };
+      throw bad(`disks of format ${text} are not supported`, 'Convert it: qemu-img convert -O qcow2 FROM TO');
+    case 'readonly':
+    case 'read-only':
+      return { readOnly: parseSwitch(text, key) };
+    case 'snapshot':
+      return { overlay: parseSwitch(text, key) };
+    case 'overlay':
+      return { overlay: text };
+    case 'backing':
+      return { backing: parseSwitch(text, key) };
+    case 'discard':
+      if (text === 'unmap' || text === 'on') return { discard: 'unmap' };
+      if (text === 'ignore' || text === 'off') return { discard: 'ignore' };
+      throw bad(`-drive discard=${text} is not possible`, 'Choose unmap or ignore');
+    case 'reconnect-delay':
+      return { reconnectDelaySeconds: parseCount(text, 'reconnect-delay', 0, 1_000_000) };
+    case 'werror':
+    case 'rerror':
+      if (text === 'report') return {};
+      throw bad(`-drive ${key}=${text} is not supported`, `Use ${key}=report: the guest is told of the error`);
+    case 'if':
+      if (text === 'virtio' || text === 'none') return {};
+      throw bad(`-drive if=${text} is not supported`, 'Leave it out: every disk is virtio');
+    case 'id':
+    case 'index':
+    case 'media':
+    case 'cache':
+    case 'aio':
+    case 'detect-zeroes':
+      return {};
+    default:
+      throw bad(
+        `-drive does not know ${key}`,
+        'It takes file=, format=, readonly=on, snapshot=on, overlay=FILE, backing=off, discard=ignore and reconnect-delay=SECONDS',
+      );
+  }
 }
 
 export function parseSwitch(value: string, key: string): boolean {
@@ -155,6 +199,22 @@ export function parseVsock(value: string, base = process.cwd()): { socket: strin
   }
   if (vsock.socket === '') throw bad(`--vsock ${value} names no socket`, 'Write it as --vsock socket=/tmp/guest.vsock');
   return vsock;
+}
+
+/** `HOST:GUEST[:ro]`, as docker has it: a folder here, and where the guest finds it. */
+export function parseVolume(value: string, base = process.cwd()): ShareOptions {
+  const [host = '', guest, access = 'rw', ...more] = value.split(':');
+  const example = 'Write it as -v $PWD:/work, or -v $PWD:/work:ro';
+  if (host === '' || guest === undefined || guest === '' || more.length > 0)
+    throw bad(`-v ${value} does not name a folder here and one in the guest`, example);
+  if (access !== 'ro' && access !== 'rw')
+    throw bad(`-v ${value} ends in ${access}, which is neither ro nor rw`, example);
+  if (host.startsWith('~/')) throw bad(`-v ${value}: the shell did not replace ~`, 'Write it as -v $HOME/...:/work');
+  if (!/^(\/|\.\.?(\/|$))/.test(host))
+    throw bad(`-v ${value} names no folder here: there are no named volumes`, `Write a folder as ./${host}`);
+  if (!guest.startsWith('/'))
+    throw bad(`-v ${value}: ${guest} is no absolute path in the guest`, `Write it as /${guest}`);
+  return { host: resolve(base, host), guest, ...(access === 'ro' ? { readOnly: true } : {}) };
 }
 
 /** `NAME=VALUE`, or `NAME` alone for our own value of it (nothing where we have none), as docker does. */

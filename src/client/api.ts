@@ -9,6 +9,22 @@ import type { Caller, CallOptions, Socket } from './caller.ts';
 /** An address: `0x80200000`. */
 export type Address = string;
 
+/** The guest's agent, and its heart. */
+export interface Agent {
+  readonly kind?: 'kagemusha' | 'qemu';
+  readonly version?: string;
+  readonly heartbeat: {
+    readonly state: 'off' | 'never-seen' | 'alive' | 'late' | 'silent';
+    readonly intervalMs: number;
+    readonly sequence?: number;
+    readonly uptimeSeconds?: number;
+    readonly load?: number;
+    readonly agoMs?: number;
+    readonly heard: number;
+    readonly missed: number;
+  };
+}
+
 export interface BalloonChange {
   readonly memoryBytes: number;
 }
@@ -38,6 +54,10 @@ export interface CreateRequest {
   readonly start?: boolean;
 }
 
+export interface DaemonHealth {
+  readonly status: 'ok';
+}
+
 export interface DeclareRequest {
   readonly spec: PartitionSpec;
   readonly restartPolicy?: RestartPolicy;
@@ -50,10 +70,15 @@ export interface DeclareResult {
 
 /** A disk. */
 export interface Drive {
-  readonly file: Path;
+  /** An absolute path, or what a server exports: `nbd://HOST/EXPORT`. */
+  readonly file: string;
+  readonly format?: 'raw' | 'qcow2';
   readonly readOnly?: boolean;
   /** Writes go to a layer that is forgotten with the partition, or to an overlay file. */
   readonly overlay?: boolean | Path;
+  readonly backing?: boolean;
+  readonly discard?: 'unmap' | 'ignore';
+  readonly reconnectDelaySeconds?: number;
 }
 
 /** Something that happened. */
@@ -193,6 +218,8 @@ export interface ForkRequest {
   readonly weight?: number;
   readonly cap?: number;
   readonly pin?: readonly number[];
+  /** Its file systems are frozen meanwhile. */
+  readonly quiesce?: boolean;
 }
 
 /** A twin. */
@@ -201,8 +228,26 @@ export interface ForkResult {
   readonly pausedMs: number;
 }
 
+/** What checks of its health came to. */
 export interface Health {
-  readonly status: 'ok';
+  readonly status: 'starting' | 'healthy' | 'unhealthy';
+  readonly failingStreak: number;
+  readonly log: readonly {
+    readonly start: string;
+    readonly end: string;
+    readonly exitCode: number;
+    readonly output: string;
+  }[];
+}
+
+/** Checks of the guest's health, as docker's HEALTHCHECK. */
+export interface HealthCheck {
+  readonly command: string | readonly string[];
+  readonly intervalMs?: number;
+  readonly timeoutMs?: number;
+  readonly startPeriodMs?: number;
+  readonly startIntervalMs?: number;
+  readonly retries?: number;
 }
 
 /** Regions of translated code that were entered most. */
@@ -247,6 +292,8 @@ export interface Machine {
     readonly of: string;
     readonly pausedMs: number;
   };
+  readonly agent?: Agent;
+  readonly health?: Health;
 }
 
 /** Out: from the guest; in: to it. */
@@ -386,6 +433,7 @@ export interface PartitionSpec {
   /** Firmware for machine mode. */
   readonly bios?: 'none' | Path;
   readonly drives?: readonly Drive[];
+  readonly shares?: readonly Share[];
   readonly balloon?: boolean;
   readonly vsock?: Vsock;
   readonly network?: boolean;
@@ -396,8 +444,12 @@ export interface PartitionSpec {
   readonly pathFailover?: boolean;
   /** Published ports: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`. */
   readonly publish?: readonly string[];
-  /** Puts the guest agent into the initrd, where there is one. */
-  readonly agent?: boolean;
+  /** The guest's agent. `auto` by default. */
+  readonly agent?: boolean | 'auto' | 'kagemusha' | 'qemu' | 'off';
+  /** The guest's heart beats at this interval. 0: it does not. */
+  readonly heartbeatMs?: number;
+  readonly health?: HealthCheck;
+  readonly interruptRate?: number;
   readonly clock?: 'real' | 'instructions';
   readonly seed?: number;
   readonly gdbPort?: number;
@@ -569,6 +621,13 @@ export interface RestartPolicy {
   readonly most?: number;
 }
 
+/** A folder of the host that the guest has, too. */
+export interface Share {
+  readonly host: Path;
+  readonly guest: Path;
+  readonly readOnly?: boolean;
+}
+
 export interface SlotChange {
   readonly action: 'plug' | 'unplug' | 'pull';
 }
@@ -580,6 +639,8 @@ export interface SnapshotRequest {
   /** The partition ends with its snapshot. */
   readonly stop?: boolean;
   readonly compress?: boolean;
+  /** Its file systems are frozen meanwhile. */
+  readonly quiesce?: boolean;
 }
 
 export interface SnapshotResult {
@@ -588,6 +649,11 @@ export interface SnapshotResult {
   readonly sizeBytes: number;
   readonly pages: number;
   readonly pausedMs: number;
+  /** File systems that were frozen, and were not. */
+  readonly quiesced?: {
+    readonly count: number;
+    readonly left: number;
+  };
 }
 
 /** Counters by component; those named here are the ones that charts want. */
@@ -1050,13 +1116,13 @@ export class Client {
   }
 
   /** Whether the daemon is alive. */
-  getHealth(options?: CallOptions): Promise<Health> {
-    return this.#caller.json<Health>({ method: 'GET', path: '/healthz' }, options);
+  getHealth(options?: CallOptions): Promise<DaemonHealth> {
+    return this.#caller.json<DaemonHealth>({ method: 'GET', path: '/healthz' }, options);
   }
 
   /** Whether it has adopted what runs. */
-  getReadiness(options?: CallOptions): Promise<Health> {
-    return this.#caller.json<Health>({ method: 'GET', path: '/readyz' }, options);
+  getReadiness(options?: CallOptions): Promise<DaemonHealth> {
+    return this.#caller.json<DaemonHealth>({ method: 'GET', path: '/readyz' }, options);
   }
 
   /** Metrics in Prometheus's text format. */

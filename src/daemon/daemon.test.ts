@@ -7,6 +7,7 @@ import { ApiError, type Client, type Partition } from '../client/index.ts';
 import { connectMachine } from '../host/index.ts';
 import { fakeOptions, ownFolders, served, until } from './daemon.testing.ts';
 import { Daemon } from './daemon.ts';
+import { Store, stateFolder } from './store/index.ts';
 
 const folders = ownFolders();
 const spec = { kernel: '/k' };
@@ -203,6 +204,20 @@ describe('the daemon', () => {
     await second.client.updatePartition('goes-on', { restartPolicy: { name: 'always' } });
     process.kill(pid, 'SIGKILL');
     await until(async () => ((await second.client.getPartition('goes-on')).machine?.pid ?? pid) !== pid);
+  });
+
+  test('adopts a machine of which its socket alone tells: who started it died before that was written', async () => {
+    const first = await served();
+    await first.client.createPartition({ name: 'web', spec, restartPolicy: { name: 'always' }, start: true });
+    const pid = await pidOf(first.client, 'web');
+    await first.daemon.stop();
+    {
+      using store = new Store(stateFolder());
+      store.update('web', { pid: undefined, startedAt: undefined });
+    }
+    await using second = await served();
+    process.kill(pid, 'SIGKILL');
+    await until(async () => ((await second.client.getPartition('web')).machine?.pid ?? pid) !== pid);
   });
 
   test('is one for a user, and leaves no socket', async () => {

@@ -1,5 +1,17 @@
 /** The door of the host: machines in this process, their control sockets, guest images. */
 export {
+  type AgentEvent,
+  type AgentReport,
+  checkHealthOptions,
+  type HealthCheck,
+  type HealthOptions,
+  type HealthReport,
+  type HeartbeatReport,
+  type Installation,
+  installAgent,
+  uninstallAgent,
+} from './agent/index.ts';
+export {
   ControlServer,
   checkMachineName,
   connectMachine,
@@ -46,6 +58,8 @@ export {
   withImage,
 } from './images/index.ts';
 export {
+  type AgentChoice,
+  absoluteDrive,
   type BalloonReport,
   type CaptureOptions,
   type CodeExplanation,
@@ -56,6 +70,7 @@ export {
   type ExecOptions,
   type ExecResult,
   type ExitStatus,
+  endAfterCommand,
   type ForkOptions,
   type HotRegion,
   keepsWrites,
@@ -79,6 +94,7 @@ export {
   type RestoreMachine,
   type RestoreOptions,
   restoreMachine,
+  type ShareOptions,
   type SlotAction,
   type SnapshotOptions,
   type SnapshotResult,
@@ -89,3 +105,4 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { createQcow2, type NewQcow2 } from './storage/index.ts';

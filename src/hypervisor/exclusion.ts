@@ -39,6 +39,20 @@ export class Exclusion {
     Atomics.store(this.#inside, processor, 0);
   }
 
+  /**
+   * Runs `act` on the processor's own thread while it counts as inside, whether it is in the engine or not: what changes
+   * under everybody does not change meanwhile. False, and nothing is done: the processor is outside, and is to stay there.
+   */
+  within(processor: number, act: () => boolean): boolean {
+    if (Atomics.load(this.#inside, processor) === 1) return act();
+    if (!this.tryEnter(processor)) return false;
+    try {
+      return act();
+    } finally {
+      this.leave(processor);
+    }
+  }
+
   /** Somebody waits until every processor is outside. */
   get isUp(): boolean {
     return Atomics.load(this.#barrier, 0) === 1;

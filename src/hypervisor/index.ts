@@ -6,6 +6,7 @@ export { DEFAULT_THROTTLE, type ThrottleOptions } from './interrupt-meter.ts';
 export type { Requests, ServedPort, ServicePorts } from './interrupt-outside.ts';
 export {
   InterruptService,
+  SERVICE_COUNTER_WORDS,
   type ServiceLock,
   type ServiceParts,
   serviceLayout,
@@ -16,6 +17,7 @@ export {
   functionRow,
   type InterruptMessage,
   LATENCY_BUCKETS,
+  ROW_COUNTER_WORDS,
   type RouteTarget,
 } from './interrupt-table.ts';
 export {

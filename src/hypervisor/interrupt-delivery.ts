@@ -14,6 +14,8 @@ interface Delivered {
 }
 
 const ALL_PINS = (1 << PINS) - 1;
+/** Of kinds of transactions, above the pins. */
+const MESSAGES = 1 << PINS;
 
 export class InterruptDelivery {
   readonly #words: Words;
@@ -31,6 +33,8 @@ export class InterruptDelivery {
   /** What the function of that record and row asked for; `held`: some of it waits for the end of the function's window. */
   deliver(records: Requests, record: number, row: number): 'nothing' | 'delivered' | 'held' {
     const now = this.#outside.ticks();
+    // Before anything is read: what is noted later is told of.
+    records.hold(record, 0);
     const since = records.takeSince(record);
     const partition = this.#table.partitionOf(row);
     if (partition === undefined) {
@@ -43,6 +47,8 @@ export class InterruptDelivery {
     if (delivered > 0) this.#meter.delivered(row, delivered, since, this.#outside.ticks());
     if (!pins.isHeld && !messages.isHeld) return delivered > 0 ? 'delivered' : 'nothing';
     if (since !== 0) records.putSince(record, since);
+    // Until its window ends nothing can come of what else it asks for, but of the fall of a pin that is shown.
+    records.hold(record, MESSAGES | (ALL_PINS & ~this.#table.get(row, 'shown')));
     return 'held';
   }
 
@@ -50,6 +56,7 @@ export class InterruptDelivery {
   withdraw(records: Requests, record: number, row: number): void {
     const partition = this.#table.partitionOf(row);
     if (partition === undefined) return;
+    records.hold(record, 0);
     const shown = this.#table.get(row, 'shown');
     const sources = Array.from({ length: PINS }, (_, pin) => this.#table.source(row, pin));
     this.#table.unassign(row);

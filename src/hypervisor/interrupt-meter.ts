@@ -12,8 +12,8 @@ export interface ThrottleOptions {
   readonly windowTicks: number;
 }
 
-/** 200,000 a second: more than handlers of a guest serve, a quarter of what the service delivers on a thread (bench/interrupt-relay.ts). */
-export const DEFAULT_THROTTLE: ThrottleOptions = { most: 2000, windowTicks: 100_000 };
+/** 30,000 a second, as machines have it by default (machine/board-config.ts). */
+export const DEFAULT_THROTTLE: ThrottleOptions = { most: 300, windowTicks: 100_000 };
 
 /** In 100 ns: a rate is that of the last whole second or more. */
 const SECOND = 10_000_000;

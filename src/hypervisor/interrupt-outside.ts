@@ -9,6 +9,8 @@ export interface Requests {
   detach(row: number): void;
   /** Whose record it is; undefined: nobody's. */
   requesterOf(row: number): number | undefined;
+  /** Index of the first word of what is counted of it, in the words that the service has, too. */
+  countersAt(row: number): number;
   counters(row: number): { readonly interrupts: number; readonly merged: number; readonly dropped: number };
   readonly pendingWords: number;
   /** Bit n: pin n + 1 is asserted. Bit 4 + n: it rose since that was last taken. Reading changes nothing. */
@@ -21,6 +23,11 @@ export interface Requests {
   dataOf(row: number, place: number): number;
   /** The message is the VMM's. */
   take(row: number, place: number): void;
+  /**
+   * Bit n: the VMM is not told of pin n + 1 for now, it looks by itself; bit 4: nor of messages. What is noted after this is
+   * told of, where the bits say so, or was noted before. A plain wire tells of all.
+   */
+  hold(row: number, kinds: number): void;
   /** When the oldest came, in 100 ns; 0: there is none. */
   takeSince(row: number): number;
   putSince(row: number, since: number): void;

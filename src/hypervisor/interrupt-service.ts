@@ -14,7 +14,8 @@
  * letting go. All interleavings of small programs are tried (machine/interrupts/relay-model.test.ts).
  *
  * A function that interrupts more than so often in a window of time is deferred: what it asks for stays where it was
- * noted until the window has ended. That a pin fell is told at once: a guest is not to look for who holds its line.
+ * noted until the window has ended, and a relay tells of it no more until then. That a pin fell is told at once: a guest is
+ * not to look for who holds its line.
  */
 import { AssertionError, must } from '../base/assert.ts';
 import { array, type Layout, struct, structs } from '../base/struct.ts';
@@ -65,6 +66,9 @@ export function serviceLayout(rows: number): Layout<ReturnType<typeof fields>> {
 }
 
 type ServiceOffsets = { readonly [name in keyof ReturnType<typeof fields>]: number };
+
+/** From `polls` to `empty`. */
+export const SERVICE_COUNTER_WORDS = 8;
 
 /** Held for microseconds. */
 export interface ServiceLock {
@@ -172,6 +176,11 @@ export class InterruptService {
         }
       });
     });
+  }
+
+  /** Index of the first word of what was counted of everybody, SERVICE_COUNTER_WORDS of them. */
+  get countersAt(): number {
+    return this.#index('polls');
   }
 
   /** What was counted of everybody. */

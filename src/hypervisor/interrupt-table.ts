@@ -88,6 +88,9 @@ export function tableLayout(rows: number): Layout<ReturnType<typeof fields>> {
   return struct('interruptTable', fields(rows));
 }
 
+/** A row's counters: from `delivered` to its end. */
+export const ROW_COUNTER_WORDS = (functionRow.sizeBytes - functionRow.offset.delivered) / 4;
+
 const FIELD = wordOffsets(functionRow);
 const ROW_WORDS = functionRow.sizeBytes / 4;
 const ROUTE = wordOffsets(routeRow);

@@ -8,8 +8,9 @@
  *   rule changes ---------> tryChange: all processors outside; rules, tables, epoch. isKnown: they forgot what they
  *                           had cached, so that the very next access of each is checked anew
  *
- * Devices do their DMA within a call on the thread that changes rules, and keep no translation: nothing of theirs is
- * under way meanwhile. All that is known lies in shared memory; each thread has a Protection over it.
+ * Devices do their DMA within a call on the thread that changes rules, or on a processor's that counts as inside the engine
+ * meanwhile, and keep no translation: nothing of theirs is under way when rules change. All that is known lies in shared
+ * memory; each thread has a Protection over it.
  */
 import { assert, must } from '../base/assert.ts';
 import { array, struct, type View } from '../base/struct.ts';

@@ -73,6 +73,10 @@ const NOTHING_EMULATED: EmulationOptions = {
   overlay: false,
   policyOf: () => undefined,
 };
+/** Of an access of so many bytes. */
+const MASKS: Readonly<Record<number, bigint>> = {
+  ...{ 1: 0xffn, 2: 0xffffn, 4: 0xffff_ffffn, 8: 0xffff_ffff_ffff_ffffn },
+};
 const BUDGET: Exit = { kind: 'budget' };
 const RAN: Slice = { kind: 'ran' };
 const ENDED: Slice = { kind: 'ended' };
@@ -437,7 +441,7 @@ export class Runner {
     written: bigint,
     isOff?: () => boolean,
   ): boolean {
-    const mask = (1n << BigInt(bytes * 8)) - 1n;
+    const mask = must(MASKS[bytes]);
     if (isWrite) {
       const done = this.#ports.mmio.write(gpa, bytes, written & mask, isOff);
       if (done === 'busy') return false;

@@ -26,6 +26,8 @@ const stopKinds: readonly Stop['kind'][] = ['breakpoint', 'step', 'interrupt'];
 export class World {
   readonly block: WorldBlock;
   readonly vcpus: readonly Vcpu[];
+  /** On the I/O thread: what it does where it rings itself, as it need not be woken. */
+  onOwnRing: (() => void) | undefined;
   readonly #words: Int32Array;
   readonly #at: number;
 
@@ -116,7 +118,9 @@ export class World {
   /** Marks a device for service and wakes the I/O thread if it does not know yet. */
   ring(device: number): void {
     const bit = 1 << device;
-    if ((Atomics.or(this.#words, this.#index('doorbells'), bit) & bit) === 0) this.ringIo();
+    if ((Atomics.or(this.#words, this.#index('doorbells'), bit) & bit) !== 0) return;
+    if (this.onOwnRing === undefined) this.ringIo();
+    else this.onOwnRing();
   }
 
   takeDoorbells(): number {

@@ -52,6 +52,8 @@ test('claims that cannot be are refused', () => {
     [{ pin: [-1] }, 'bad-pin'],
     [{ clock: 'instructions', cap: 1 }, 'no-processors'],
     [{ clock: 'instructions', processors: 2 }, 'no-processors'],
+    [{ interruptRate: 99 }, 'bad-interrupt-rate'],
+    [{ interruptRate: 0.5 }, 'bad-interrupt-rate'],
     [{ aiaGuests: 1 }, 'bad-aia-guests'],
     [{ aia: 'aplic', aiaGuests: 1 }, 'bad-aia-guests'],
     [{ aia: 'aplic-imsic', aiaGuests: 8 }, 'bad-aia-guests'],

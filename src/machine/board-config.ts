@@ -62,6 +62,7 @@ export interface BoardOptions {
   readonly cpu?: string;
   /** Firmware, which takes the place of the built-in SBI. */
   readonly bios?: string;
+  readonly shares?: readonly unknown[];
   readonly drives?: readonly unknown[];
   readonly network?: boolean;
   readonly balloon?: boolean;
@@ -77,12 +78,19 @@ export interface BoardOptions {
   readonly nested?: boolean;
   readonly combinedShadows?: boolean;
   readonly relay?: boolean;
+  readonly interruptRate?: number;
   readonly traps?: readonly string[];
   readonly protection?: boolean;
   readonly aia?: Aia;
   readonly aiaGuests?: number;
   readonly pci?: boolean | PciOptions;
 }
+
+/**
+ * Interrupts a second of a function: six times what any of ours comes to (docs/PERFORMANCE.md), and less than a thread
+ * makes that does nothing else (test/system/storm.testing.ts).
+ */
+const INTERRUPT_RATE = 30_000;
 
 /** What guests that are hypervisors need of their harts. */
 const NESTED = ['h', 'smstateen', 'svinval', 'sstc'] as const;
@@ -135,13 +143,7 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
   checkCid(options.vsock?.cid);
   const balloon = options.balloon ?? options.room !== undefined;
   const { slots, pci } = planPci(slotsOf({ ...options, balloon }), options.pci);
-  const drives = options.drives?.length ?? 0;
-  if (slots.length > VIRTIO_SLOTS)
-    throw new OperatorError(
-      'too-many-drives',
-      `there are slots for ${VIRTIO_SLOTS - slots.length + drives} drives, not for ${drives}`,
-      'Give fewer drives.',
-    );
+  checkSlots(slots.length, options);
   const cpu = cpuOf(options);
   const { extensions, emulated } = parseCpuModel(cpu);
   const processors = shared && options.clock !== 'instructions' ? processorsOf(options, harts, parallelism) : 0;
@@ -166,11 +168,23 @@ export function boardConfig(options: BoardOptions, shared = true, parallelism = 
     overlays: options.overlay === false ? 0 : OVERLAYS,
     protection: options.protection ?? true,
     relay: options.relay ?? true,
+    interruptRate: interruptRateOf(options),
     aia: options.aia ?? 'none',
     aiaGuests: guestFilesOf(options),
     slots,
     ...(pci === undefined ? {} : { pci }),
   };
+}
+
+function checkSlots(slots: number, { drives = [], shares = [] }: BoardOptions): void {
+  if (slots <= VIRTIO_SLOTS) return;
+  const [what, code, count] =
+    drives.length === 0
+      ? (['shared folders', 'too-many-shares', shares.length] as const)
+      : (['drives', 'too-many-drives', drives.length] as const);
+  const fix = shares.length > 0 ? 'Give fewer, or --pci on.' : 'Give fewer drives.';
+  const room = Math.max(0, VIRTIO_SLOTS - slots + count);
+  throw new OperatorError(code, `there are slots for ${room} ${what}, not for ${count}`, fix);
 }
 
 function checkCid(cid = CID_FIRST_GUEST): void {
@@ -312,10 +326,20 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
   };
 }
 
+/** Interrupts a second that a function may have at most. Throws OperatorError for what is no such number. */
+function interruptRateOf({ interruptRate = INTERRUPT_RATE }: BoardOptions): number {
+  if (Number.isInteger(interruptRate) && interruptRate >= 100 && interruptRate <= 1e7) return interruptRate;
+  throw new OperatorError(
+    'bad-interrupt-rate',
+    `${interruptRate} is no number of interrupts a second`,
+    'Give one from 100 to 10000000.',
+  );
+}
+
 /** What a machine decides for all of its partitions, and a partition's options may not say. */
 const OF_THE_MACHINE = [
   ...['processors', 'codeMemoryBytes', 'cpu', 'clock', 'translate', 'hotThreshold', 'promotion', 'overlay'],
-  ...['relay', 'traps'],
+  ...['relay', 'interruptRate', 'traps'],
   ...['trapLog', 'gdbPort', 'room'],
 ] as const;
 
@@ -336,8 +360,8 @@ const OWN_FEATURES = FEATURE.sbi | FEATURE.smaia | FEATURE.ssaia | FEATURE.h | F
 /** For another partition of a machine. Throws OperatorError for what cannot be. */
 export function partitionConfig(options: BoardOptions, machine: BoardConfig): BoardConfig {
   checkPartition(options);
-  const { processors, codeBytes, cpu, features, policies, overlays, width, shared, clock, translation, relay } =
-    machine;
+  const { processors, codeBytes, cpu, features, policies, overlays, width, shared, clock, translation } = machine;
+  const { relay, interruptRate } = machine;
   const balloon = options.balloon ?? machine.room !== undefined;
   const nested = options.nested ?? false;
   if (nested && (features & FEATURE.h) === 0n)
@@ -352,7 +376,7 @@ export function partitionConfig(options: BoardOptions, machine: BoardConfig): Bo
   return {
     ...rest,
     // One engine is for all; what it knows and a partition's harts do not have is hidden by features.
-    ...{ processors, codeBytes, cpu, nested, policies, overlays, width, clock, relay },
+    ...{ processors, codeBytes, cpu, nested, policies, overlays, width, clock, relay, interruptRate },
     shadows: shadowsOf({ ...options, shadows }, machine.room),
     features: (features & ~OWN_FEATURES) | (own.features & OWN_FEATURES),
     ...(translation === undefined ? {} : { translation }),

@@ -41,6 +41,8 @@ export interface BoardConfig extends InterruptOptions {
   readonly overlays: number;
   /** Ports of PCI Express have interrupt relays; else plain wires. The machine's first partition says. */
   readonly relay: boolean;
+  /** Interrupts a second that a function of PCI Express may have at most; the first partition says that, too. */
+  readonly interruptRate: number;
   /** Every access is checked against its domain's protection table. */
   readonly protection: boolean;
   /** virtio-mmio devices, slot by slot. */
@@ -65,7 +67,7 @@ export interface TrapPolicy extends Policy {
 }
 
 export interface SlotConfig {
-  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock';
+  readonly kind: 'block' | 'console' | 'rng' | 'net' | 'balloon' | 'vsock' | 'p9';
   /** Distinguishes devices of a kind: disk0, disk1. */
   readonly id: string;
   /** Queues of a disk, pairs of queues of a network interface. Default 1. */

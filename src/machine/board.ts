@@ -122,6 +122,8 @@ export class Board {
   readonly mmio: MmioPort;
   readonly #devices: Mapped[] = [];
   readonly #models: { readonly model: Model; readonly lock: SharedLock }[] = [];
+  /** What was looked up there. */
+  readonly #lockOf = new Map<Model, SharedLock>();
   readonly #locks: Int32Array;
   readonly #seat: Seat;
   /** Linear addresses of the harts' shadows. */
@@ -334,7 +336,7 @@ export class Board {
   }
 
   /** Who interrupts by PCI Express, as the partition's fabric numbers them. */
-  get #requesters(): number[] {
+  get requesters(): number[] {
     const { pci } = this.config;
     return pci === undefined
       ? []
@@ -350,7 +352,7 @@ export class Board {
 
   /** Its functions interrupt nobody any more: it ends, and others do not know it soon. */
   leaveInterrupts(): void {
-    this.commons.interrupts?.leave(this.partition, this.#requesters);
+    this.commons.interrupts?.leave(this.partition, this.requesters);
   }
 
   /** Every virtio device, whatever its transport. */
@@ -370,7 +372,12 @@ export class Board {
 
   /** Shared by a device and its transport, by an APLIC and its child. */
   lockOf(device: Model): SharedLock {
-    return must(this.#models.find(({ model }) => model === device)).lock;
+    let lock = this.#lockOf.get(device);
+    if (lock === undefined) {
+      ({ lock } = must(this.#models.find(({ model }) => model === device)));
+      this.#lockOf.set(device, lock);
+    }
+    return lock;
   }
 
   /** The SBI's console is the UART. */
@@ -501,7 +508,7 @@ export class Board {
     map.declare(VIRT.ram.base, config.memoryBytes, { readOnly: false });
     map.declare(VIRT.resetRom.base, VIRT.resetRom.sizeBytes, { readOnly: true });
     this.protection?.powerOn();
-    const functions = this.#requesters.map((requester) => {
+    const functions = this.requesters.map((requester) => {
       const lines = Array.from({ length: INTX_PINS }, (_, pin) => must(this.pci).lineOf(requester, pin + 1));
       return { requester, sources: lines.map((line) => VIRT.pcieEcam.irq + line) };
     });

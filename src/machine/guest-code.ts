@@ -3,7 +3,8 @@
  * no translation buffer, no frame at first touch; so neither the guest nor the machine can tell.
  */
 import { must } from '../base/assert.ts';
-import { FRAME_BYTES, OVERLAY } from '../engine/index.ts';
+import { fieldsOf } from '../base/struct.ts';
+import { FRAME_BYTES, OVERLAY, vcpuState } from '../engine/index.ts';
 import type { Vcpu } from '../hypervisor/index.ts';
 import { FEATURE, type HartRegisters, type PageTableMemory, translate } from '../isa/index.ts';
 import { type CodePage, codePage } from '../translator/index.ts';
@@ -47,7 +48,7 @@ export class GuestCode {
     this.mode = mode;
     this.#board = board;
     this.#partition = vcpu.state.partition;
-    this.#registers = { ...vcpu.state, ...MODES[mode] };
+    this.#registers = { ...fieldsOf(vcpuState, vcpu.state), ...MODES[mode] };
   }
 
   /** The modes worth trying, the hart's own first; those of `level` alone where it is given. None: it has no guest. */

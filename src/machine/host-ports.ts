@@ -8,4 +8,6 @@ export interface HostPorts {
   defer(callback: () => void): void;
   /** Fills all of `into`, which is ordinary memory, with bytes that guests may use as secrets. */
   fillRandom(into: Uint8Array): void;
+  /** A request of the guest's failed on the host, as the guest is told: for the operator. */
+  diskFailed?(disk: string, operation: string, cause: unknown): void;
 }

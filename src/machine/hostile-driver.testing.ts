@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { must } from '../base/assert.ts';
-import { MemoryBackend } from '../devices/index.ts';
+import { MemoryBackend, VirtioBlock } from '../devices/index.ts';
 import { RIGHT } from '../engine/index.ts';
 import { DOMAIN } from '../hypervisor/index.ts';
 import { Board } from './board.ts';
@@ -15,6 +15,7 @@ import { boardConfig, partitionConfig } from './board-config.ts';
 import { IoSlots } from './io-slots.ts';
 import { IoThread } from './io-thread.ts';
 import { Random } from './machine.testing.ts';
+import { quickSlot } from './quick-slots.ts';
 import { bareSlot, slotLayout } from './slots.ts';
 import { virtioSlot } from './virt-map.ts';
 
@@ -29,6 +30,8 @@ const OTHERS = 0xe3;
 const QUEUE_SIZE = 16;
 /** Registers of the transport (virtio 1.2, section 4.2.2). */
 const REGISTER = {
+  deviceFeatures: 0x10,
+  deviceFeaturesSelect: 0x14,
   driverFeatures: 0x20,
   driverFeaturesSelect: 0x24,
   queueSelect: 0x30,
@@ -50,24 +53,40 @@ export class HostileDriver {
   used = 0;
   readonly #other: Board;
   readonly #io: IoThread;
+  /** As the driver's processor has it: the same, or one that does the disk's requests at once. */
+  readonly #bus: Board;
   readonly #disk = new MemoryBackend(DISK_BYTES);
   readonly #deferred: (() => void)[] = [];
   readonly #console: number[] = [];
 
-  constructor() {
+  /** `quick`: the processor's thread does requests of the disk itself where it can. */
+  constructor({ quick = false }: { readonly quick?: boolean } = {}) {
     const room = { partitions: 2, memoryBytes: 16 << 20 };
-    const config = boardConfig({ memoryBytes: 4 << 20, network: false, vsock: {}, drives: [1], room });
+    const config = boardConfig({ memoryBytes: 4 << 20, network: false, vsock: {}, shares: [1], drives: [1], room });
     const host = {
       ...{ wallMs: () => 0, after: () => () => undefined },
       defer: (callback: () => void) => void this.#deferred.push(callback),
       fillRandom: (into: Uint8Array) => void into.fill(0x11),
     };
     const clock = { ticks: () => 0n, wallMs: () => 0 };
-    const slots = new IoSlots({ board: () => this.board, backends: [this.#disk], network: undefined, host });
+    const shares = [
+      {
+        ...{ tag: Uint8Array.of(0x73), reset: () => undefined, refuse: () => 11 },
+        // What it reads is looked at, and what it writes is no canary.
+        answer: (request: Uint8Array, reply: Uint8Array) => {
+          this.#console.push(...request);
+          return reply.fill(0x11).length;
+        },
+      },
+    ];
+    const slots = new IoSlots({
+      ...{ board: () => this.board, backends: [this.#disk], shares, network: undefined, host },
+    });
     this.board = Board.create(config, {
       ...{ clock, slotLayout },
       slot: (slot, wiring) => slots.make(slot, wiring, clock),
     });
+    this.#bus = quick ? this.#quickBoard(clock) : this.board;
     const neighbour = partitionConfig({ memoryBytes: 4 << 20, network: false }, config);
     this.#other = Board.join(this.board.commons, neighbour, {
       ...{ clock, slotLayout },
@@ -84,6 +103,23 @@ export class HostileDriver {
     assert.ok(own.every((frame, i) => others[i] === frame + 1));
     this.#io = new IoThread(this.board, host);
     this.#io.onConsole((bytes) => this.#console.push(...bytes));
+  }
+
+  /** The board on another thread. */
+  #quickBoard(clock: { ticks(): bigint; wallMs(): number }): Board {
+    const disk = {
+      read: (offset: number, into: readonly Uint8Array[]) => this.#disk.read(offset, into) === undefined,
+      write: (offset: number, from: readonly Uint8Array[]) => this.#disk.write(offset, from) === undefined,
+    };
+    const slot = quickSlot({ board: () => board, processor: 0, disk: () => disk });
+    const board: Board = Board.attach(this.board.commons, this.board.partition, { clock, slotLayout, slot });
+    return board;
+  }
+
+  /** Requests of the disk that were done at once. */
+  get atOnce(): number {
+    const disk = this.board.virtioDevices.find((device) => device instanceof VirtioBlock);
+    return must(disk).counters.atOnce;
   }
 
   /** One life of every device; throws where a canary was read or written. */
@@ -122,14 +158,15 @@ export class HostileDriver {
 
   #drive(slot: number, random: Random): void {
     const { base } = virtioSlot(slot);
-    const { mmio } = this.board;
+    const { mmio } = this.#bus;
     const write = (at: number, value: number): void => void mmio.write(base + at, 4, BigInt(value >>> 0));
     const read = (at: number): number => Number(mmio.read(base + at, 4) ?? 0n);
     write(REGISTER.status, 0);
     write(REGISTER.status, 3);
-    const indirect = 1 << 28;
+    // Indirect descriptors, and a disk's flush.
+    write(REGISTER.deviceFeaturesSelect, 0);
     for (const [word, features] of [
-      [0, indirect],
+      [0, read(REGISTER.deviceFeatures) & ((1 << 28) | (1 << 9))],
       [1, 1],
     ] as const) {
       write(REGISTER.driverFeaturesSelect, word);
@@ -169,13 +206,16 @@ export class HostileDriver {
 
   /** A chain from the first descriptor on: what a request looks like, with buffers anywhere. */
   #chain(random: Random, table: number): void {
-    const count = 1 + random.below(4);
     const isBlock = random.below(2) === 0;
-    const readable = random.below(count + 1);
+    // Header, sectors, status.
+    const isWhole = isBlock && random.below(2) === 0;
+    const count = isWhole ? 3 : 1 + random.below(4);
+    const readable = isWhole ? 1 + random.below(2) : random.below(count + 1);
     const descriptors = new DataView(new ArrayBuffer(16 * count));
     for (let i = 0; i < count; i++) {
       const isHead = i === 0 && isBlock;
-      const bytes = isHead ? 16 : random.pick([1, 16, 512, 1024, 4096, 6000, 20_000]);
+      const data = isWhole ? [512, 1024, 4096] : [1, 16, 512, 1024, 4096, 6000, 20_000];
+      const bytes = isHead ? 16 : isWhole && i === 2 ? 1 : random.pick(data);
       const gpa = random.below(3) === 0 ? this.#border(random) : this.#aim(random, 1);
       if (isHead)
         this.#put(gpa, new Uint8Array(Uint32Array.of(random.pick([0, 1, 8]), 0, random.below(100), 0).buffer));

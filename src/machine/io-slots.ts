@@ -3,13 +3,16 @@ import { must } from '../base/assert.ts';
 import {
   type BlockBackend,
   CID_FIRST_GUEST,
+  type ConsolePortOptions,
   type DeviceClock,
   type GuestMemory,
   type NetEvents,
+  type P9Server,
   VirtioBalloon,
   VirtioBlock,
   VirtioConsole,
   VirtioNet,
+  VirtioP9,
   VirtioRng,
   VirtioVsock,
   type Wiring,
@@ -36,6 +39,8 @@ export interface SlotParts {
   /** The board, once it exists: devices are made while it is being built. */
   board(): Board;
   readonly backends: readonly BlockBackend[];
+  /** Of the shared folders, in their order. */
+  readonly shares?: readonly P9Server[];
   readonly network: SlotNetwork | undefined;
   /** Its hardware address, six bytes. */
   readonly mac?: Uint8Array;
@@ -43,6 +48,8 @@ export interface SlotParts {
   readonly onNetRestart?: () => void;
   /** The guest's context ID among sockets; CID_FIRST_GUEST by default. */
   readonly cid?: number;
+  /** Of the console device; its own default where there are none. */
+  readonly consolePorts?: readonly ConsolePortOptions[];
   readonly host: HostPorts;
 }
 
@@ -89,7 +96,10 @@ export class IoSlots {
   ): SlotDevice {
     switch (slot.kind) {
       case 'console':
-        return new VirtioConsole(wiring, io);
+        return new VirtioConsole(wiring, {
+          ...io,
+          ...(this.#parts.consolePorts === undefined ? {} : { ports: this.#parts.consolePorts }),
+        });
       case 'rng':
         return new VirtioRng(wiring, {
           ...io,
@@ -109,6 +119,10 @@ export class IoSlots {
         });
       case 'vsock':
         return new VirtioVsock(wiring, { ...io, cid: this.#parts.cid ?? CID_FIRST_GUEST });
+      case 'p9': {
+        const server = must(this.#parts.shares?.[Number(slot.id.replace('share', ''))]);
+        return new VirtioP9(wiring, { ...io, server: this.#countedServer(server) });
+      }
       case 'balloon':
         return new VirtioBalloon(wiring, {
           ...io,
@@ -116,7 +130,13 @@ export class IoSlots {
         });
       case 'block': {
         const backend = must(this.#parts.backends[Number(slot.id.replace('disk', ''))]);
-        return new VirtioBlock(wiring, { ...io, backend: this.#counted(backend), serial: slot.id, ...queuesOf(slot) });
+        return new VirtioBlock(wiring, {
+          ...io,
+          backend: this.#counted(backend),
+          serial: slot.id,
+          ...queuesOf(slot),
+          report: (operation, cause) => this.#parts.host.diskFailed?.(slot.id, operation, cause),
+        });
       }
     }
   }
@@ -135,6 +155,28 @@ export class IoSlots {
         restarted: () => this.#parts.onNetRestart?.(),
       },
     };
+  }
+
+  /** The server, with what it has not answered yet counted. */
+  #countedServer(server: P9Server): P9Server {
+    return {
+      tag: server.tag,
+      reset: () => server.reset(),
+      refuse: (request, reply) => server.refuse(request, reply),
+      answer: (request, reply) => {
+        const answer = server.answer(request, reply);
+        return typeof answer === 'number' ? answer : this.#whileUnderWay(answer);
+      },
+    };
+  }
+
+  async #whileUnderWay<T>(work: Promise<T>): Promise<T> {
+    this.#underWay++;
+    try {
+      return await work;
+    } finally {
+      this.#underWay--;
+    }
   }
 
   /** The backend, with its work under way counted: the instruction clock waits for it. */

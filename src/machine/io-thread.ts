@@ -1,6 +1,10 @@
 /**
  * The I/O side of a machine: waits on the bell in shared memory, serves the devices whose doorbells rang, carries the
  * console's bytes, keeps the RTC's alarm. Runs on the thread that made the machine, in its event loop.
+ *
+ * What that thread leaves at a device's door itself (a frame that came, a byte that was typed) is served as soon as it has
+ * nothing else in hand: to be woken by its own bell would take another turn of the event loop. A service that rings for
+ * another one waits for that turn, so that timers and sockets have theirs.
  */
 import { RUN } from '../hypervisor/index.ts';
 import { type Board, DOORBELL, pciDoorbell } from './board.ts';
@@ -15,6 +19,9 @@ export class IoThread {
   #dropAlarm: () => void = () => {};
   #isClosed = false;
   #isHeld = false;
+  #isServing = false;
+  #isDue = false;
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(board: Board, host: HostPorts) {
     this.#board = board;
@@ -25,12 +32,18 @@ export class IoThread {
   async run(): Promise<void> {
     const { world } = this.#board;
     const { words, index } = world.ioWord;
-    while (!this.#isClosed) {
-      const bell = world.ioBell;
-      this.serve();
-      if (world.run !== RUN.running) break;
-      const wait = Atomics.waitAsync(words, index, bell);
-      if (wait.async) await wait.value;
+    world.onOwnRing = () => this.#serveSoon();
+    try {
+      while (!this.#isClosed) {
+        const bell = world.ioBell;
+        this.serve();
+        if (world.run !== RUN.running) break;
+        const wait = Atomics.waitAsync(words, index, bell);
+        if (wait.async) await wait.value;
+        if (this.#failure !== undefined) throw this.#failure.error;
+      }
+    } finally {
+      world.onOwnRing = undefined;
     }
     this.serve();
     this.#dropAlarm();
@@ -54,6 +67,34 @@ export class IoThread {
   /** Serves what has rung so far. */
   serve(): void {
     if (this.#isHeld) return;
+    this.#isServing = true;
+    try {
+      this.#serve();
+    } finally {
+      this.#isServing = false;
+    }
+  }
+
+  #serveSoon(): void {
+    if (this.#isServing) this.#board.world.ringIo();
+    else if (!this.#isDue) {
+      this.#isDue = true;
+      this.#host.defer(() => this.#serveDue());
+    }
+  }
+
+  #serveDue(): void {
+    this.#isDue = false;
+    try {
+      this.serve();
+    } catch (error) {
+      // It is the loop's, as any other.
+      this.#failure = { error };
+      this.#board.world.ringIo();
+    }
+  }
+
+  #serve(): void {
     const board = this.#board;
     const rung = board.world.takeDoorbells();
     if (rung === 0) return;

@@ -26,7 +26,7 @@ export interface BoardFunction extends MadeFunction {
 }
 
 const DEVICE_IDS: Readonly<Record<SlotConfig['kind'], number>> = {
-  ...{ net: 1, block: 2, console: 3, rng: 4, balloon: 5, vsock: 19 },
+  ...{ net: 1, block: 2, console: 3, rng: 4, balloon: 5, p9: 9, vsock: 19 },
 };
 /** Windows below and above 4 GiB, and of I/O ports. */
 const WINDOWS = 3;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { planPci } from './pci-plan.ts';
 import { slotsOf } from './slots.ts';
 
-const slots = slotsOf({ vsock: {}, drives: [1] });
+const slots = slotsOf({ vsock: {}, shares: [1], drives: [1] });
 const plan = (id: string, queues?: number) =>
   planPci(slots, {
     ports: [{ id: 'rp0', device: 1, func: 0 }],

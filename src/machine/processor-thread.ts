@@ -7,6 +7,7 @@
  *          -> nobody -> sleep until the bell rings or a timer is due ---------> next
  */
 import { must } from '../base/assert.ts';
+import type { QuickDisk } from '../devices/index.ts';
 import { type EngineCode, type MemoryShape, Processor } from '../engine/index.ts';
 import { NOBODY, type Runner, type Vcpu } from '../hypervisor/index.ts';
 import { AttachedBoards } from './attached-boards.ts';
@@ -14,7 +15,8 @@ import { Board } from './board.ts';
 import { boardRunner, SLICE_STEPS, tellOfFrames, translatorOf } from './board-runner.ts';
 import type { BoardConfig } from './board-shape.ts';
 import { Commons } from './commons.ts';
-import { bareSlot, slotLayout } from './slots.ts';
+import { quickSlot } from './quick-slots.ts';
+import { slotLayout } from './slots.ts';
 import { TICKS_PER_MS } from './virt-map.ts';
 
 /** What every thread of a machine gets: plain data and what threads may share. */
@@ -42,6 +44,8 @@ export interface ProcessorThreadPorts {
   wallMs(): number;
   /** A vCPU reached a breakpoint, or made the step that it was asked for. */
   stopped(partition: number, hart: number): void;
+  /** The disk of a device of the machine's first partition, where its requests may be done at once. Default: none. */
+  quickDisk?(id: string): QuickDisk | undefined;
   /** Collects garbage on this thread, at once; where the host cannot be asked it does so when it likes. */
   readonly collectGarbage?: (() => void) | undefined;
 }
@@ -62,7 +66,9 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
   processor.collectGarbage = ports.collectGarbage;
   const translator = translatorOf({ memory: commons.memory, config }, processor, ports, signatures, start.translates);
   const attach = (partition: number): Attached => {
-    const board = Board.attach(commons, partition, { clock, slot: bareSlot, slotLayout });
+    const disk = (id: string): QuickDisk | undefined => (partition === 0 ? ports.quickDisk?.(id) : undefined);
+    const slot = quickSlot({ board: () => board, processor: self, disk });
+    const board: Board = Board.attach(commons, partition, { clock, slot, slotLayout });
     const stopped = (vcpu: Vcpu): void => ports.stopped(partition, vcpu.id);
     const options = { budget: SLICE_STEPS, clock: 'real', processor: self } as const;
     const runner = boardRunner(board, processor, { ticks, stopped }, options, signatures, translator);

@@ -1,12 +1,21 @@
 /** The virtio devices that a machine has, from its options; the same list on every thread. */
-import { VirtioBalloon, VirtioBlock, VirtioConsole, VirtioNet, VirtioRng, VirtioVsock } from '../devices/index.ts';
+import {
+  VirtioBalloon,
+  VirtioBlock,
+  VirtioConsole,
+  VirtioNet,
+  VirtioP9,
+  VirtioRng,
+  VirtioVsock,
+} from '../devices/index.ts';
 import type { BoardPorts, SlotConfig } from './board-shape.ts';
 
-/** Console with the agent's port, entropy, network, balloon, sockets, disks: in this order, so that disks can be added behind. */
+/** Console with the agent's port, entropy, network, balloon, sockets, shared folders, disks: in this order, so that disks can be added behind. */
 export function slotsOf(options: {
   network?: boolean;
   balloon?: boolean;
   vsock?: object;
+  shares?: readonly unknown[];
   drives?: readonly unknown[];
 }): SlotConfig[] {
   return [
@@ -15,6 +24,7 @@ export function slotsOf(options: {
     ...(options.network === false ? [] : [{ kind: 'net', id: 'net0' } as const]),
     ...(options.balloon === true ? [{ kind: 'balloon', id: 'balloon0' } as const] : []),
     ...(options.vsock === undefined ? [] : [{ kind: 'vsock', id: 'vsock0' } as const]),
+    ...(options.shares ?? []).map((_, i) => ({ kind: 'p9', id: `share${i}` }) as const),
     ...(options.drives ?? []).map((_, i) => ({ kind: 'block', id: `disk${i}` }) as const),
   ];
 }
@@ -25,6 +35,7 @@ const CLASSES = {
   console: VirtioConsole,
   rng: VirtioRng,
   net: VirtioNet,
+  p9: VirtioP9,
   vsock: VirtioVsock,
 } as const;
 

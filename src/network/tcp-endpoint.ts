@@ -215,6 +215,7 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
   ): boolean {
     if (!this.#context.link.ready) return false;
     const flags = TCP_ACK | (fin ? TCP_FIN : 0) | (push && lengthBytes > 0 ? TCP_PSH : 0);
+    this.#ack.answered(this.#context.clock.nowMs());
     this.#send(flags, sequence, ring, offset, lengthBytes);
     return true;
   }
@@ -345,8 +346,8 @@ export class TcpEndpoint implements ConnectionTuple, TcpSocketEvents, SegmentSin
       if (this.#sender?.finQueued !== true) this.#guestEndedFirst = true;
       this.#socket?.end();
     }
-    const urgent = acceptance !== 'in-order' || gapBefore || fin || (header.flags & TCP_PSH) !== 0;
-    this.#ack.arrived(receiver.next, urgent, this.#opening.segmentBytes, nowMs);
+    const urgent = acceptance !== 'in-order' || gapBefore || fin;
+    this.#ack.arrived(receiver.next, urgent, (header.flags & TCP_PSH) !== 0, this.#opening.segmentBytes, nowMs);
   }
 
   #afterAcknowledgement(sender: TcpSender, receiver: TcpReceiver, nowMs: number): void {

@@ -8,7 +8,8 @@
  * first failure is printed with its seed, and ends the run with status 1: `--seed THAT --minutes 0` shows it again.
  */
 import { parseArgs } from 'node:util';
-import { FUZZED_DEVICES, fuzz } from '../../src/devices/virtio/fuzz.testing.ts';
+import { fuzz } from '../../src/devices/virtio/fuzz.testing.ts';
+import { FUZZED_DEVICES } from '../../src/devices/virtio/fuzz-subjects.testing.ts';
 import { Prison } from '../../src/engine/hostile.testing.ts';
 import { createDecoder, DEFAULT_EXTENSIONS } from '../../src/isa/index.ts';
 import { translating } from '../../src/translator/translation.testing.ts';

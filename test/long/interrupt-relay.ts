@@ -51,6 +51,7 @@ if (values.interleavings === 'yes') {
     const three = new RelayModel({ relay, functions });
     const levels = new RelayModel({ relay, functions: pins });
     const throttled = new RelayModel({ relay, functions, throttle: { most: 1, windowTicks: 100 } });
+    const pin = new RelayModel({ relay, functions: pins.slice(0, 1), throttle: { most: 1, windowTicks: 100 } });
     const programs = {
       'three functions send and serve': () =>
         three.explore(
@@ -61,6 +62,20 @@ if (values.interleavings === 'yes') {
         levels.explore([levels.levels(0, 'assert', 'deassert'), levels.levels(1, 'assert', 'deassert', 'assert')]),
       'one function is throttled, another is not': () =>
         throttled.explore([throttled.messages(0, 2), throttled.messages(2), throttled.alarm(2, 100)]),
+      'a pin goes on while its window ends': () =>
+        pin.explore([pin.levels(0, 'assert', 'deassert', 'assert', 'deassert', 'assert'), pin.alarm(2, 100)]),
+      'a function that is held back changes hands': () =>
+        pin.explore(
+          [
+            pin.levels(0, 'assert', 'deassert', 'assert'),
+            pin.program('manager', () => {
+              pin.service.unassign(0);
+              pin.assign({ requester: 0, partition: 1, source: 3 });
+            }),
+            pin.alarm(2, 100),
+          ],
+          { isMoved: true },
+        ),
     };
     for (const [name, explore] of Object.entries(programs)) {
       const { states, ends, failure } = explore();

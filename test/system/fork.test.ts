@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { connectMachine, listMachines } from '../../src/host/index.ts';
 import type { MachineHandle, MachineOptions } from '../../src/host/machine/index.ts';
+import { createQcow2, openQcow2 } from '../../src/host/storage/index.ts';
 import { createMachine } from '../../src/index.ts';
 import { assemble } from '../../src/isa/index.ts';
 import { requires } from '../capability.ts';
@@ -87,8 +88,11 @@ describe('a twin', requires('apt'), () => {
     const mac = await told(first, `echo 1 > /page; ${address}`);
     const [one, two] = [await first.fork(), await first.fork()];
     assert.deepEqual([one.info.publish, first.info.publish.length], [[], 1]);
-    const link = 'while [ "$(cat /sys/class/net/eth0/carrier)" != 1 ]; do sleep 0.1; done';
-    const macs = await Promise.all([one, two].map((twin) => told(twin, `${link}; ${address}`)));
+    // Their first commands: each of two packets is answered.
+    const twoPackets = 'ping -c 2 -i 0.2 -W 5 10.0.2.2 | grep -o "[0-9]* packets received"';
+    const received = await Promise.all([one, two].map((twin) => told(twin, twoPackets)));
+    assert.deepEqual(received, ['2 packets received', '2 packets received']);
+    const macs = await Promise.all([one, two].map((twin) => told(twin, address)));
     assert.equal(new Set([mac, ...macs]).size, 3, `${mac}, ${macs}`);
     assert.equal(await told(first, address), mac);
     const drawn = 'head -c 16 /dev/urandom | od -An -tx1';
@@ -111,13 +115,15 @@ describe('a twin', requires('apt'), () => {
     const files = ['kept.img', 'read.img', 'base.img'].map((name) => join(folder, name));
     for (const file of files) writeFileSync(file, Buffer.alloc(MiB, 'a'));
     const [kept = '', read = '', base = ''] = files;
+    const image = join(folder, 'kept.qcow2');
+    await createQcow2(image, { sizeBytes: MiB, backing: { name: 'read.img', format: 'raw' } });
     await using first = await debian({
-      drives: [{ file: kept }, { file: read, readOnly: true }, { file: base, overlay: true }],
+      drives: [{ file: kept }, { file: read, readOnly: true }, { file: base, overlay: true }, { file: image }],
     });
     await first.ready();
     const put = (letter: string, at: number): string =>
-      `for d in vda vdc; do head -c 4096 /dev/zero | tr '\\0' ${letter} | dd of=/dev/$d bs=4096 seek=${at} conv=notrunc 2> /dev/null; done; sync`;
-    const see = `for d in vda vdb vdc; do for at in 0 1 2 3; do dd if=/dev/$d bs=4096 skip=$at count=1 2> /dev/null | head -c 1; done; echo; done`;
+      `for d in vda vdc vdd; do head -c 4096 /dev/zero | tr '\\0' ${letter} | dd of=/dev/$d bs=4096 seek=${at} conv=notrunc 2> /dev/null; done; sync`;
+    const see = `for d in vda vdb vdc vdd; do for at in 0 1 2 3; do dd if=/dev/$d bs=4096 skip=$at count=1 2> /dev/null | head -c 1; done; echo; done`;
     const drop = 'sync; echo 3 > /proc/sys/vm/drop_caches';
     await told(first, put('b', 0));
     const twin = await first.fork();
@@ -128,19 +134,24 @@ describe('a twin', requires('apt'), () => {
     assert.deepEqual(
       seen.map((text) => text.split('\n')),
       [
-        ['ecaa', 'aaaa', 'ecaa'],
-        ['bafa', 'aaaa', 'bafa'],
-        ['badg', 'aaaa', 'badg'],
+        ['ecaa', 'aaaa', 'ecaa', 'ecaa'],
+        ['bafa', 'aaaa', 'bafa', 'bafa'],
+        ['badg', 'aaaa', 'badg', 'badg'],
       ],
     );
     await first.kill();
-    assert.equal(await told(grand, `${drop}; ${see}`), 'badg\naaaa\nbadg');
+    assert.equal(await told(grand, `${drop}; ${see}`), 'badg\naaaa\nbadg\nbadg');
     await twin.kill();
-    assert.equal(await told(grand, `${drop}; ${see}`), 'badg\naaaa\nbadg');
+    assert.equal(await told(grand, `${drop}; ${see}`), 'badg\naaaa\nbadg\nbadg');
     await grand.kill();
     const letters = (file: string): string =>
       [0, 1, 2, 3].map((at) => String.fromCharCode(readFileSync(file)[at * 4096] ?? 0)).join('');
     assert.deepEqual(files.map(letters), ['ecaa', 'aaaa', 'aaaa']);
+    const { disk, close } = await openQcow2(image, { readOnly: true });
+    const pages = new Uint8Array(4 * 4096);
+    await disk.read(0, [pages]);
+    assert.equal([0, 1, 2, 3].map((at) => String.fromCharCode(pages[at * 4096] ?? 0)).join(''), 'ecaa');
+    await close();
   });
 });
 

@@ -2,6 +2,7 @@
  * Programs of Debian's riscv64 archive for a guest under test, without the minutes that installing takes there: the
  * packages are unpacked on the host, into a file system of their own, which the guest mounts and enters by chroot.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder, defaultSuite, fetchTool } from '../../src/host/debian/index.ts';
@@ -24,6 +25,8 @@ export async function packagesDisk(packages: readonly string[]): Promise<string>
   const version = manifest.packages.find((one) => one.name === packages[0])?.version ?? '';
   const folder = cacheFolder('tools', 'guest-disks');
   const file = join(folder, `${name}-${version.replaceAll(/[^\w.+~-]/g, '_')}.raw`);
+  // Others may be using it: a snapshot says which file its disk is.
+  if (existsSync(file)) return file;
   const temporary = `${file}.${process.pid}`;
   await mkdir(folder, { recursive: true });
   try {

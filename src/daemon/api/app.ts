@@ -16,6 +16,13 @@ const MOST_BODY = 4 << 20;
 export function createApp(service: Service): Hono {
   const app = new Hono();
   const handlers = handlersOf(service) as unknown as Readonly<Record<string, AnyHandler>>;
+  app.use(async ({ req: { method, path } }, next) => {
+    // Of what goes on, a head alone would be a stream that nobody reads, or ends.
+    const goesOn = (one: Route): boolean => one.answers !== undefined && matches(one, 'get', path);
+    if (method === 'HEAD' && Object.values<Route>(routes).some(goesOn))
+      throw new RequestError(405, 'method-not-allowed', `${path} takes no HEAD`, 'Use GET');
+    await next();
+  });
   for (const [operation, route] of Object.entries<Route>(routes)) {
     if (route.answers === 'socket') continue;
     const handler = handlers[operation] as AnyHandler;

@@ -24,7 +24,7 @@ export interface Route {
   readonly status?: 200 | 201 | 204;
   /** Not JSON: bytes as they come, server-sent events, or a WebSocket. */
   readonly answers?: 'text' | 'bytes' | 'events' | 'socket';
-  /** Media type of `bytes`. */
+  /** Media type of what is not JSON; plain text, or octets, by default. */
   readonly media?: string;
 }
 
@@ -263,7 +263,7 @@ export const routes = {
   },
   getMetrics: {
     ...{ method: 'get', path: '/metrics', tag: 'daemon', summary: "Metrics in Prometheus's text format" },
-    ...{ answers: 'text' },
+    ...{ answers: 'text', media: 'text/plain; version=0.0.4; charset=utf-8' },
   },
 } as const satisfies Record<string, Route>;
 

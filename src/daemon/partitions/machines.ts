@@ -5,7 +5,6 @@ import { OperatorError } from '../../base/errors.ts';
 import {
   connectMachine,
   isAlive,
-  listMachines,
   liveNames,
   type MachineInfo,
   type RemoteMachine,
@@ -33,8 +32,10 @@ export class Machines {
     return await liveNames(await this.folder());
   }
 
-  async infos(): Promise<MachineInfo[]> {
-    return await listMachines(await this.folder(), INFO_MS);
+  /** Of those that are to be asked, and answer. */
+  async infos(isAsked: (name: string) => boolean): Promise<MachineInfo[]> {
+    const names = (await this.names()).filter(isAsked);
+    return (await Promise.all(names.map((name) => this.info(name)))).filter((info) => info !== undefined);
   }
 
   /** Undefined where it does not run, or does not answer. */

@@ -5,42 +5,22 @@
  * A machine is a process of its own, of a session of its own: it outlives whoever started it, and is found by its socket.
  */
 import { randomBytes } from 'node:crypto';
-import { availableParallelism } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { OperatorError } from '../../base/errors.ts';
-import {
-  checkMachineName,
-  type DetachedProgram,
-  type ExitStatus,
-  followLog,
-  type Images,
-  type MachineInfo,
-  type Progress,
-  type RemoteMachine,
-  readExitRecord,
-  readLogTail,
-  startDetached,
-} from '../../host/index.ts';
+import { type ExitStatus, type MachineInfo, type RemoteMachine, readExitRecord } from '../../host/index.ts';
 import type { CreateRequest, DeclareRequest, ExitRecord, Partition, RestartPolicy } from '../schemas/partition.ts';
 import { type Definition, partitionHome, removeHome, type Store } from '../store/index.ts';
-import { attached } from './attached.ts';
+import { consoleLog } from './console-log.ts';
+import { exitOf } from './exit-of.ts';
+import { Launcher, type LauncherOptions } from './launcher.ts';
 import { Machines, noSuchPartition, notRunning } from './machines.ts';
 import { NameLocks } from './name-locks.ts';
-import { checkSpec, startOf } from './spec-options.ts';
-import { Turns } from './turns.ts';
+import { checkDeclaration } from './spec-options.ts';
 import { foundView, viewOf } from './view.ts';
 
-export interface PartitionsOptions {
-  readonly store: Store;
-  /** Of records and logs (store/state-folder.ts). */
-  readonly stateFolder: string;
+export interface PartitionsOptions extends LauncherOptions {
   /** Of sockets; the user's by default. */
   readonly runtimeFolder?: string;
-  /** What runs a machine. */
-  readonly program: DetachedProgram;
-  readonly images: Images;
-  /** Aborts what is under way. */
-  readonly signal: AbortSignal;
 }
 
 /** Who sees to it that partitions are as they are wanted; without, nobody does. */
@@ -54,8 +34,6 @@ export interface Watcher {
   restartAt(name: string): string | undefined;
 }
 
-/** Machines that start at a time; their first second is the host's processors'. */
-const STARTS_AT_A_TIME = Math.max(2, availableParallelism() * 2);
 const GRACE_MS = 10_000;
 
 export class Partitions {
@@ -63,14 +41,14 @@ export class Partitions {
   readonly machines: Machines;
   readonly #options: PartitionsOptions;
   readonly #locks = new NameLocks();
-  readonly #turns = new Turns(STARTS_AT_A_TIME);
-  readonly #starting = new Set<string>();
+  readonly #launcher: Launcher;
   #watcher: Watcher | undefined;
 
   constructor(options: PartitionsOptions) {
     this.#options = options;
     this.store = options.store;
     this.machines = new Machines(options.runtimeFolder);
+    this.#launcher = new Launcher(options, this.machines);
   }
 
   /** From now on somebody does. */
@@ -83,7 +61,9 @@ export class Partitions {
   }
 
   async list(): Promise<Partition[]> {
-    const infos = new Map((await this.machines.infos()).map((info) => [info.name, info]));
+    // One that starts answers when it has started: it is not waited for.
+    const asked = await this.machines.infos((name) => !this.isStarting(name));
+    const infos = new Map(asked.map((info) => [info.name, info]));
     for (const { name } of this.store.list()) if (!infos.has(name)) await this.#settled(name);
     const declared = this.store.list().map((one) => this.#view(one, infos.get(one.name)));
     const names = new Set(declared.map(({ name }) => name));
@@ -110,7 +90,7 @@ export class Partitions {
     start = false,
   }: CreateRequest): Promise<Partition> {
     const name = given ?? `kage-${randomBytes(3).toString('hex')}`;
-    this.#check(name, spec, restartPolicy, removeAtEnd);
+    checkDeclaration(name, spec, restartPolicy, removeAtEnd);
     await this.#locks.withName(name, async () => {
       await this.#reconcile(name);
       if (await this.machines.isLive(name))
@@ -139,7 +119,7 @@ export class Partitions {
     name: string,
     { spec, restartPolicy = { name: 'no' } }: DeclareRequest,
   ): Promise<{ change: 'created' | 'changed' | 'unchanged'; partition: Partition }> {
-    this.#check(name, spec, restartPolicy, false);
+    checkDeclaration(name, spec, restartPolicy, false);
     const before = this.store.get(name);
     if (before === undefined)
       return { change: 'created', partition: await this.create({ name, spec, restartPolicy, start: true }) };
@@ -156,7 +136,7 @@ export class Partitions {
 
   async update(name: string, policy: RestartPolicy): Promise<Partition> {
     const { removeAtEnd, spec } = this.#declared(name);
-    this.#check(name, spec, policy, removeAtEnd);
+    checkDeclaration(name, spec, policy, removeAtEnd);
     this.store.together(() => {
       this.store.update(name, { policy });
       this.store.add('changed', name, { restartPolicy: policy });
@@ -269,11 +249,14 @@ export class Partitions {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     const { state } = await this.inspect(name);
-    const { tail = Number.POSITIVE_INFINITY, follow = false } = options;
-    const kept = readLogTail(this.home(name), tail);
-    if (kept === undefined && (state === 'running' || state === 'paused')) return this.#liveLog(name, options, signal);
-    if (!follow) return once(kept ?? new Uint8Array());
-    return followLog(this.home(name), tail, () => this.#goesOn(name), signal);
+    const goesOn = async (): Promise<boolean> =>
+      this.isStarting(name) || this.#watcher?.restartAt(name) !== undefined || (await this.machines.isLive(name));
+    const isLive = state === 'running' || state === 'paused';
+    return await consoleLog(this.home(name), options, {
+      goesOn,
+      signal,
+      ...(isLive ? { reach: () => this.machines.reach(name) } : {}),
+    });
   }
 
   /** Errors: `no-such-partition`, `not-running`. To be disposed of. */
@@ -313,8 +296,21 @@ export class Partitions {
     else this.#watcher?.ended(definition, exit, Date.parse(exit.at) - Date.parse(definition.startedAt ?? exit.at));
   }
 
+  /**
+   * Writes down which process runs it, as who started it may have died before that was done. Whether it was declared. The lock
+   * is held.
+   */
+  async adopt(name: string): Promise<boolean> {
+    const definition = this.store.get(name);
+    if (definition === undefined) return false;
+    const info = await this.machines.info(name);
+    if (info !== undefined && info.pid !== definition.pid)
+      this.store.update(name, { pid: info.pid, startedAt: info.startedAt, exit: undefined });
+    return true;
+  }
+
   isStarting(name: string): boolean {
-    return this.#starting.has(name);
+    return this.#launcher.isStarting(name);
   }
 
   async withLock<T>(name: string, body: () => Promise<T>): Promise<T> {
@@ -365,56 +361,8 @@ export class Partitions {
 
   /** The lock is held. */
   async #launch(name: string): Promise<void> {
-    const definition = this.#declared(name);
-    this.#starting.add(name);
-    try {
-      this.store.add('starting', name);
-      const pid = await this.#turns.take(() => this.#startProcess(definition));
-      this.store.together(() => {
-        this.store.update(name, { pid, startedAt: new Date().toISOString(), exit: undefined });
-        this.store.add('started', name, { pid });
-      });
-    } catch (error) {
-      const { message, code = 'bug' } = error as Error & { code?: string };
-      this.store.add('start-failed', name, { code, message });
-      throw error;
-    } finally {
-      this.#starting.delete(name);
-    }
+    await this.#launcher.launch(this.#declared(name));
     await this.#watcher?.started(name);
-  }
-
-  async #startProcess({ name, spec }: Definition): Promise<number> {
-    const { images, signal, program } = this.#options;
-    const progress = (done: Progress): void => {
-      this.store.tell({
-        id: 0,
-        at: new Date().toISOString(),
-        kind: 'image-progress',
-        partition: name,
-        detail: { ...done },
-      });
-    };
-    const start = await startOf(name, spec, images, { signal, progress });
-    if (spec.beside === undefined)
-      return (await startDetached(program, { ...start, home: this.home(name) }, signal)).pid;
-    await using machine = await this.machines.reach(spec.beside);
-    const { bootSnapshot: _, signal: __, ...options } = start.options as MachineOptionsOfPartition;
-    await machine.createPartition(options);
-    return (await machine.info()).pid;
-  }
-
-  #check(name: string, spec: CreateRequest['spec'], policy: RestartPolicy, removeAtEnd: boolean): void {
-    checkMachineName(name);
-    checkSpec(spec);
-    if (policy.most !== undefined && policy.name !== 'on-failure')
-      throw new OperatorError(
-        'bad-spec',
-        `${policy.name} has no number of restarts`,
-        'Leave it out, or say on-failure',
-      );
-    if (removeAtEnd && policy.name !== 'no')
-      throw new OperatorError('bad-spec', 'what goes at its end cannot be restarted', 'Leave out --rm or --restart');
   }
 
   #declared(name: string): Definition {
@@ -430,7 +378,7 @@ export class Partitions {
   #view(definition: Definition, info: MachineInfo | undefined): Partition {
     const { name } = definition;
     return viewOf(definition, info, {
-      isStarting: this.#starting.has(name),
+      isStarting: this.isStarting(name),
       restartAt: this.#watcher?.restartAt(name),
     });
   }
@@ -441,40 +389,4 @@ export class Partitions {
     });
     removeHome(this.#options.stateFolder, name);
   }
-
-  async #goesOn(name: string): Promise<boolean> {
-    if (this.#starting.has(name) || this.#watcher?.restartAt(name) !== undefined) return true;
-    return await this.machines.isLive(name);
-  }
-
-  /** Of a machine without a record: what it holds itself. */
-  async #liveLog(
-    name: string,
-    { tail, follow }: { tail?: number; follow?: boolean },
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array>> {
-    const machine = await this.machines.reach(name);
-    if (follow) return attached(machine, signal);
-    await using open = machine;
-    const lines = Buffer.from(await open.consoleHistory())
-      .toString('latin1')
-      .split(/(?<=\n)/);
-    return once(Buffer.from(lines.slice(tail === undefined ? 0 : Math.max(0, lines.length - tail)).join(''), 'latin1'));
-  }
-}
-
-type MachineOptionsOfPartition = Parameters<RemoteMachine['createPartition']>[0] & {
-  readonly bootSnapshot?: boolean;
-  readonly signal?: AbortSignal;
-};
-
-/** 137: as of a process that was killed (128 + SIGKILL). */
-function exitOf(status: ExitStatus | undefined, at = new Date().toISOString()): ExitRecord {
-  if (status === undefined) return { reason: 'lost', code: 137, message: 'its process is gone', at };
-  const { reason, code, message } = status;
-  return { reason, code, ...(message === undefined ? {} : { message }), at };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (bytes.length > 0) yield bytes;
 }

@@ -1,6 +1,7 @@
 /** From what was declared to what a machine's process is started with. */
 import { OperatorError } from '../../base/errors.ts';
 import {
+  checkMachineName,
   type DetachedStart,
   type Images,
   imageFor,
@@ -10,24 +11,26 @@ import {
   withBootSnapshot,
   withImage,
 } from '../../host/index.ts';
+import type { RestartPolicy } from '../schemas/partition.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 
 /** What a machine that is restored may be told (host/machine/machine-api.ts, RestoreOptions). */
-const RESTORABLE: ReadonlySet<string> = new Set<keyof RestoreOptions>([
-  ...(['publish', 'vsock', 'netdevs', 'failback', 'pathFailover', 'processors', 'weight', 'cap', 'pin'] as const),
-  ...(['gdbPort', 'startPaused', 'codeMemoryBytes', 'translate', 'hotThreshold', 'promotion', 'shadows'] as const),
-  ...(['shadowModel', 'combinedShadows', 'relay'] as const),
-]);
+const RESTORABLE = {
+  ...{ publish: true, vsock: true, netdevs: true, failback: true, pathFailover: true, processors: true, weight: true },
+  ...{ cap: true, pin: true, gdbPort: true, startPaused: true, codeMemoryBytes: true, translate: true },
+  ...{ hotThreshold: true, promotion: true, shadows: true, shadowModel: true, combinedShadows: true, relay: true },
+  ...{ shares: true, heartbeatMs: true, health: true },
+} satisfies Record<Exclude<keyof RestoreOptions, 'name' | 'signal'>, true>;
 
 /** What is wrong whatever is on the host; throws OperatorError `bad-spec`. */
-export function checkSpec({ image, restoreFrom, beside, ...machine }: PartitionSpec): void {
+function checkSpec({ image, restoreFrom, beside, ...machine }: PartitionSpec): void {
   const { kernel, bios } = machine;
   if (restoreFrom !== undefined) {
     const other = Object.keys({
       ...machine,
       ...(image === undefined ? {} : { image }),
       ...(beside === undefined ? {} : { beside }),
-    }).find((name) => !RESTORABLE.has(name));
+    }).find((name) => !Object.hasOwn(RESTORABLE, name));
     if (other !== undefined)
       throw new OperatorError(
         'bad-spec',
@@ -40,6 +43,16 @@ export function checkSpec({ image, restoreFrom, beside, ...machine }: PartitionS
       'nothing is named that could be started',
       'Name an image, a kernel or firmware',
     );
+}
+
+/** Errors: `bad-name`, `bad-spec`. */
+export function checkDeclaration(name: string, spec: PartitionSpec, policy: RestartPolicy, removeAtEnd: boolean): void {
+  checkMachineName(name);
+  checkSpec(spec);
+  if (policy.most !== undefined && policy.name !== 'on-failure')
+    throw new OperatorError('bad-spec', `${policy.name} has no number of restarts`, 'Leave it out, or say on-failure');
+  if (removeAtEnd && policy.name !== 'no')
+    throw new OperatorError('bad-spec', 'what goes at its end cannot be restarted', 'Leave out --rm or --restart');
 }
 
 /** Finds the image, or fetches it. */

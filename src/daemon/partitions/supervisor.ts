@@ -99,7 +99,7 @@ export class Supervisor implements Watcher, AsyncDisposable {
     const at = new Date(Date.now() + delayMs).toISOString();
     this.#partitions.store.add('restart-scheduled', name, { at, delayMs, failures });
     const timer = setTimeout(() => {
-      void this.#startAgain(name, failures);
+      void this.#startAgain(name, failures).catch(() => {}); // the store is closed, or full: the next daemon tries again
     }, delayMs);
     this.#waiting.set(name, { at, timer });
   }
@@ -124,7 +124,7 @@ export class Supervisor implements Watcher, AsyncDisposable {
       if (this.#isClosed || this.#watches.has(name) || this.#partitions.isStarting(name)) continue;
       await this.#partitions.withLock(name, async () => {
         if (this.#watches.has(name) || !(await this.#watches.watch(name))) return;
-        const managed = this.#partitions.store.get(name) !== undefined;
+        const managed = await this.#partitions.adopt(name);
         this.#partitions.store.add('adopted', name, { managed });
       });
     }

@@ -53,6 +53,17 @@ function machineOf({
   startedAt,
   publish,
   fork,
+  agent,
+  health,
 }: MachineInfo): NonNullable<Partition['machine']> {
-  return { pid, cpus, memoryBytes, startedAt, publish: [...publish], ...(fork === undefined ? {} : { fork }) };
+  return {
+    pid,
+    cpus,
+    memoryBytes,
+    startedAt,
+    publish: [...publish],
+    ...(fork === undefined ? {} : { fork }),
+    ...(agent === undefined ? {} : { agent }),
+    ...(health === undefined ? {} : { health: { ...health, log: [...health.log] } }),
+  };
 }

@@ -28,6 +28,31 @@ export const exitRecord = z
   .meta({ id: 'Exit', description: 'How a partition ended.' });
 export type ExitRecord = z.infer<typeof exitRecord>;
 
+const agentReport = z
+  .object({
+    kind: z.enum(['kagemusha', 'qemu']).exactOptional(),
+    version: text(64).exactOptional(),
+    heartbeat: z.object({
+      state: z.enum(['off', 'never-seen', 'alive', 'late', 'silent']),
+      intervalMs: count,
+      sequence: count.exactOptional(),
+      uptimeSeconds: z.number().exactOptional(),
+      load: z.number().exactOptional(),
+      agoMs: z.number().exactOptional(),
+      heard: count,
+      missed: count,
+    }),
+  })
+  .meta({ id: 'Agent', description: "The guest's agent, and its heart." });
+
+const healthReport = z
+  .object({
+    status: z.enum(['starting', 'healthy', 'unhealthy']),
+    failingStreak: count,
+    log: z.array(z.object({ start: text(64), end: text(64), exitCode: z.int(), output: text(8192) })),
+  })
+  .meta({ id: 'Health', description: 'What checks of its health came to.' });
+
 const machineReport = z
   .object({
     pid: z.int().min(1),
@@ -39,6 +64,8 @@ const machineReport = z
       .object({ of: text(64), pausedMs: z.number().min(0) })
       .describe('Of a twin.')
       .exactOptional(),
+    agent: agentReport.exactOptional(),
+    health: healthReport.exactOptional(),
   })
   .meta({ id: 'Machine', description: 'The process that runs a partition.' });
 

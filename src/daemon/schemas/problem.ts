@@ -25,7 +25,7 @@ export const version = z
   .object({ version: text(64), api: z.literal('v1'), pid: z.int(), startedAt: moment, stateFolder: text() })
   .meta({ id: 'Version', description: 'The daemon.' });
 
-export const health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' });
+export const health = z.object({ status: z.literal('ok') }).meta({ id: 'DaemonHealth' });
 
 export const image = z
   .object({
@@ -81,6 +81,7 @@ export const forkRequest = z
     weight: weight.exactOptional(),
     cap: cap.exactOptional(),
     pin: pin.exactOptional(),
+    quiesce: z.boolean().describe('Its file systems are frozen meanwhile.').exactOptional(),
   })
   .meta({ id: 'ForkRequest' });
 export const forkResult = z

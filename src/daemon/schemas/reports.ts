@@ -230,8 +230,12 @@ export const snapshotRequest = z
     base: path.describe('An earlier snapshot: only memory that differs from it is written.').exactOptional(),
     stop: z.boolean().describe('The partition ends with its snapshot.').exactOptional(),
     compress: z.boolean().exactOptional(),
+    quiesce: z.boolean().describe('Its file systems are frozen meanwhile.').exactOptional(),
   })
   .meta({ id: 'SnapshotRequest' });
 export const snapshotResult = z
-  .object({ id: text(64), file: path, sizeBytes: count, pages: count, pausedMs: z.number() })
+  .object({
+    ...{ id: text(64), file: path, sizeBytes: count, pages: count, pausedMs: z.number() },
+    quiesced: z.object({ count, left: count }).describe('File systems that were frozen, and were not.').exactOptional(),
+  })
   .meta({ id: 'SnapshotResult' });

@@ -12,14 +12,35 @@ const portName = text(160);
 
 const drive = z
   .strictObject({
-    file: path,
+    file: z
+      .string()
+      .max(4096)
+      .regex(/^(\/|nbds?(\+unix)?:\/\/)[^\0]*$/, 'is neither an absolute path nor an address of NBD')
+      .describe('An absolute path, or what a server exports: `nbd://HOST/EXPORT`.'),
+    format: z.enum(['raw', 'qcow2']).exactOptional(),
     readOnly: onOff.exactOptional(),
     overlay: z
       .union([z.boolean(), path])
       .describe('Writes go to a layer that is forgotten with the partition, or to an overlay file.')
       .exactOptional(),
+    backing: onOff.exactOptional(),
+    discard: z.enum(['unmap', 'ignore']).exactOptional(),
+    reconnectDelaySeconds: z.number().min(0).max(1e6).exactOptional(),
   })
   .meta({ id: 'Drive', description: 'A disk.' });
+
+const share = z
+  .strictObject({ host: path, guest: path, readOnly: onOff.exactOptional() })
+  .meta({ id: 'Share', description: 'A folder of the host that the guest has, too.' });
+
+const duration = z.number().min(0).max(86_400_000).exactOptional();
+const health = z
+  .strictObject({
+    command: z.union([text(1 << 16), z.array(text(1 << 16)).max(1024)]),
+    ...{ intervalMs: duration, timeoutMs: duration, startPeriodMs: duration, startIntervalMs: duration },
+    retries: z.int().min(1).max(1000).exactOptional(),
+  })
+  .meta({ id: 'HealthCheck', description: "Checks of the guest's health, as docker's HEALTHCHECK." });
 
 const vsock = z
   .strictObject({ socket: path.exactOptional(), cid: z.int().min(3).max(0xffff_fffe).exactOptional() })
@@ -93,6 +114,7 @@ const machine = {
   append: text(1 << 16).describe("The kernel's command line; behind the image's own."),
   bios: z.union([z.literal('none'), path]).describe('Firmware for machine mode.'),
   drives: z.array(drive).max(64),
+  shares: z.array(share).max(64),
   balloon: onOff,
   vsock,
   network: onOff,
@@ -101,7 +123,12 @@ const machine = {
   failback,
   pathFailover: onOff,
   publish: publish.describe('Published ports: `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`.'),
-  agent: onOff.describe('Puts the guest agent into the initrd, where there is one.'),
+  agent: z
+    .union([z.boolean(), z.enum(['auto', 'kagemusha', 'qemu', 'off'])])
+    .describe("The guest's agent. `auto` by default."),
+  heartbeatMs: z.int().min(0).max(86_400_000).describe("The guest's heart beats at this interval. 0: it does not."),
+  health,
+  interruptRate: z.int().min(100).max(10_000_000),
   clock: z.enum(['real', 'instructions']),
   seed: z
     .int()

@@ -32,7 +32,7 @@ export type { AddressEpoch, FunctionWiring, Upstream } from './function-wiring.t
 export type { Identity } from './header.ts';
 export { Ecam, hostBridgeLayout, PcieWindow, placeHostBridge, type WindowOptions } from './host-bridge.ts';
 export { InterruptPort, type PortParts, type PortShape, portLayout } from './interrupt-port.ts';
-export { MOST_IDENTIFIERS, recordLayout } from './interrupt-records.ts';
+export { MOST_IDENTIFIERS, RECORD_COUNTER_WORDS, recordLayout } from './interrupt-records.ts';
 export type { InterruptMode } from './interrupts.ts';
 export { RootPort, type RootPortOptions, type RootPortWiring } from './root-port.ts';
 export { type Indicator, Slot } from './slot.ts';

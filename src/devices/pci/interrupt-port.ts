@@ -12,9 +12,9 @@
 import { assert } from '../../base/assert.ts';
 import { array, type Layout, struct, structs } from '../../base/struct.ts';
 import { counted, type Words, wordOffsets } from '../../base/words.ts';
-import { InterruptRecords, MOST_IDENTIFIERS, recordLayout } from './interrupt-records.ts';
+import { InterruptRecords, kindOf, MOST_IDENTIFIERS, recordLayout } from './interrupt-records.ts';
 import { PlainWire, Relay } from './relay.ts';
-import { INTX_PINS, type InterruptTransaction, type TransactionPort } from './transaction.ts';
+import type { InterruptTransaction, TransactionPort } from './transaction.ts';
 
 export interface PortShape {
   /** Functions that it has records for, at most 256. */
@@ -22,9 +22,6 @@ export interface PortShape {
   /** Different messages of a function that may wait, 1 to 64; absent: 64. */
   readonly identifiers?: number;
 }
-
-/** Bit of the wire that stands for messages; bits 0 to 3 are lines, as pins are numbered. */
-export const WIRE_MESSAGE = 1 << INTX_PINS;
 
 function fields({ functions, identifiers = MOST_IDENTIFIERS }: PortShape) {
   return {
@@ -89,8 +86,8 @@ export class InterruptPort implements TransactionPort {
   }
 
   /** What arrives at the port's end. */
-  send({ kind, data }: InterruptTransaction): void {
-    this.#words.setBits(this.#wire, kind === 'message' ? WIRE_MESSAGE : (1 << (data - 1)) & (WIRE_MESSAGE - 1));
+  send(transaction: InterruptTransaction): void {
+    this.#words.setBits(this.#wire, kindOf(transaction));
     this.announce();
   }
 

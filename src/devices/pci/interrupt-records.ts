@@ -10,6 +10,10 @@
  * clears the bit, then delivers. A message that comes again before that is merged with it, as in an interrupt file.
  * So is a pin that rises again. One that rose and fell before anybody looked did rise: it is not lost.
  *
+ *     held       whose function interrupts too often: kinds of transactions that the VMM need not be told of, for it looks
+ *                by itself when the function's window has ended. Lifted before the record is read, looked at after it is
+ *                written: so one of the two sees the other.
+ *
  * A requester's record is found by hashing: from its first place on, until it is there or none was ever used.
  *
  * Transactions of one function are noted one after the other (`TransactionPort`), those of several at once.
@@ -22,6 +26,14 @@ import { INTX_PINS, type InterruptTransaction, type RequesterId } from './transa
 export const MOST_IDENTIFIERS = 64;
 
 const message = struct('interruptMessage', { addressLow: 'u32', addressHigh: 'u32', data: 'u32' });
+
+/** Bit of a port's wire, and of `held`, that stands for messages; bits 0 to 3 are lines, as pins are numbered. */
+export const MESSAGE_KIND = 1 << INTX_PINS;
+
+/** The bit of its kind; 0: there is no such pin. */
+export function kindOf({ kind, data }: InterruptTransaction): number {
+  return kind === 'message' ? MESSAGE_KIND : (1 << (data - 1)) & (MESSAGE_KIND - 1);
+}
 
 /** Addresses are exact and a multiple of 4. */
 function isAddress(address: number): boolean {
@@ -36,6 +48,8 @@ function fields(identifiers: number) {
     pins: 'u32',
     /** When the oldest was noted that nobody has served, in 100 ns; 0: there is none. */
     since: 'u32',
+    /** Bit n: transactions of pin n + 1 are held back; above them, messages are. */
+    held: 'u32',
     pending: array('u32', Math.ceil(identifiers / 32)),
     /** Asserts and messages. */
     interrupts: 'u64',
@@ -54,6 +68,9 @@ export type RecordFields = ReturnType<typeof fields>;
 export function recordLayout(identifiers: number): Layout<RecordFields> {
   return struct('interruptRecord', fields(identifiers));
 }
+
+/** From `interrupts` to `garbage`. */
+export const RECORD_COUNTER_WORDS = 8;
 
 const GONE = 0xffff_ffff;
 
@@ -129,6 +146,11 @@ export class InterruptRecords {
     return { interrupts: count('interrupts'), merged: count('merged'), dropped: count('overflows') + count('garbage') };
   }
 
+  /** Index of the first of its counters' words, RECORD_COUNTER_WORDS of them. */
+  countersAt(row: number): number {
+    return this.#index(row, 'interrupts');
+  }
+
   /** By whoever forwards the function's transaction, before anybody is told of it. `ticks`: the time in 100 ns. */
   note(row: number, transaction: InterruptTransaction, ticks: number): void {
     const { kind, data } = transaction;
@@ -165,6 +187,17 @@ export class InterruptRecords {
 
   dataOf(row: number, place: number): number {
     return this.#words.load(this.#placeAt(row, place) + 2) >>> 0;
+  }
+
+  /** Kinds of transactions that are held back from now on, as bits of `held`. */
+  hold(row: number, kinds: number): void {
+    const at = this.#index(row, 'held');
+    if (this.#words.load(at) !== kinds) this.#words.store(at, kinds);
+  }
+
+  /** Whether nobody is to be told of it. After it was noted. */
+  isHeld(row: number, transaction: InterruptTransaction): boolean {
+    return (this.#words.load(this.#index(row, 'held')) & kindOf(transaction)) !== 0;
   }
 
   /** Clears its bit: the place is the function's again. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../../base/assert.ts';
+import { fieldsOf } from '../../base/struct.ts';
 import { SharedWords, type Words } from '../../base/words.ts';
 import { InterruptPort, portLayout } from './interrupt-port.ts';
 import type { InterruptTransaction } from './transaction.ts';
@@ -11,11 +12,16 @@ const shape = { functions: 40, identifiers: 4 };
 function noted(relay: boolean) {
   const buffer = new SharedArrayBuffer(portLayout(shape).sizeBytes);
   const real = new SharedWords(buffer);
-  const view = portLayout(shape).view(buffer, 0);
+  const layout = portLayout(shape);
+  const view = layout.view(buffer, 0);
   const log: string[] = [];
   let before = save();
   function save() {
-    return { ...view, wire: view.wire, records: view.records.map(({ pins, pending }) => `${pins} ${pending}`) };
+    return {
+      ...fieldsOf(layout, view),
+      wire: view.wire,
+      records: view.records.map(({ pins, pending }) => `${pins} ${pending}`),
+    };
   }
   const note = (): void => {
     const now = save();

@@ -3,6 +3,9 @@
  * bridge, notes each interrupt transaction in its indicator, by requester, and forwards it unmodified: drivers and
  * functions know nothing of it. From the indicator the VMM reads who asked, and for what; it polls no function.
  *
+ * A function that interrupts too often is held back here: what it asks for is noted, and nobody is told of it until the
+ * VMM, which looks by itself when the function's window has ended. So its storm costs others nothing.
+ *
  * Where it is off, a plain wire stands in its place. What a function asked for is then known to the function alone, in
  * registers of its own, and the VMM, told of the line or the message, must ask each.
  */
@@ -30,20 +33,21 @@ export class Relay implements TransactionPort {
   }
 
   send(transaction: InterruptTransaction): void {
-    this.note(transaction);
-    this.forward(transaction);
+    if (this.note(transaction)) this.forward(transaction);
   }
 
-  /** First the identifier, in the requester's record, then the requester. */
-  note(transaction: InterruptTransaction): void {
+  /** First the identifier, in the requester's record, then the requester. False: it is held back. */
+  note(transaction: InterruptTransaction): boolean {
     const { words, records, indicator, unknown, ticks } = this.#parts;
     const row = records.rowOf(transaction.requester);
     if (row === undefined) {
       countUp(words, unknown);
-      return;
+      return true;
     }
     records.note(row, transaction, ticks());
+    if (records.isHeld(row, transaction)) return false;
     words.setBits(indicator + (row >> 5), 1 << (row & 31));
+    return true;
   }
 
   forward(transaction: InterruptTransaction): void {

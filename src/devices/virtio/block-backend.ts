@@ -25,6 +25,16 @@ export interface BlockBackend {
   writeZeroes?(offset: number, sizeBytes: number): Promise<void> | void;
 }
 
+/**
+ * A disk as a thread has it that does requests at once: what is under it answers fast now, in the page cache say. The same
+ * content as the backend's. False: nothing came of it, and the backend is to be asked, errors included; what was to be
+ * filled may have been, in part.
+ */
+export interface QuickDisk {
+  read(offset: number, into: readonly Uint8Array[]): boolean;
+  write(offset: number, from: readonly Uint8Array[]): boolean;
+}
+
 /** The sum of the pieces' lengths. */
 export function totalBytes(pieces: readonly Uint8Array[]): number {
   let total = 0;

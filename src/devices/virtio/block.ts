@@ -4,6 +4,7 @@
  * complete in the backend's order. The host's errors become VIRTIO_BLK_S_IOERR and are reported.
  *
  *     service: pop, check, copy the guest's data -> backend -> promise -> schedule -> copy to the guest, push
+ *     at once: pop, check -> file -> push           (block-at-once.ts; else the queue is the I/O thread's to serve)
  *
  * Save and restore while requests are under way: those that were taken and not yet answered are recorded by head in
  * the block, and `resume` takes them up again from the guest's tables, which the driver may not touch meanwhile. So
@@ -11,8 +12,10 @@
  * A driver that does not negotiate FLUSH gets every write flushed (section 5.2.6.2).
  * Left out: geometry, the writeback switch (CONFIG_WCE), secure erase, lifetime, zones.
  */
+import { must } from '../../base/assert.ts';
 import { array, struct, type View } from '../../base/struct.ts';
-import { type BlockBackend, SECTOR_BYTES } from './block-backend.ts';
+import { QuickRequests } from './block-at-once.ts';
+import { type BlockBackend, type QuickDisk, SECTOR_BYTES } from './block-backend.ts';
 import {
   BLOCK_QUEUES_MAX,
   blockConfig,
@@ -26,13 +29,15 @@ import { BlockRequest, type BlockStatus, identity, inTurn, VIRTIO_BLK_S, VIRTIO_
 import { PiecePool } from './piece-pool.ts';
 import type { Queue } from './queue.ts';
 import { virtioFields } from './state.ts';
-import { type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
+import { type AtOncePorts, type IoPorts, VirtioDevice, type Wiring } from './virtio-device.ts';
 
 const VIRTIO_ID_BLOCK = 2;
 /** While requests hold more than this, further ones wait in the queue. */
 const UNDER_WAY_BYTES_MAX = 32 << 20;
 /** One service takes about this much, so that the device's lock is free again within a millisecond or so. */
 const SERVICE_BYTES = 4 << 20;
+/** What is done at once for one notification, so that the vCPU goes on within some 100 us. */
+const AT_ONCE_BYTES = 2 << 20;
 /** What a request without data counts for. */
 const REQUEST_COST_BYTES = 4096;
 const ID_BYTES = 20;
@@ -42,6 +47,11 @@ const fields = {
   ...virtioFields(BLOCK_QUEUES_MAX, CONFIG_BYTES),
   /** Bit per head, by queue: taken from the available ring and not yet returned. */
   underWay: array('u32', BLOCK_QUEUES_MAX * HEAD_WORDS),
+  /** Done at once, on whatever thread, since power-on: reads, writes, and their bytes. */
+  quickReads: 'f64',
+  quickWrites: 'f64',
+  quickReadBytes: 'f64',
+  quickWrittenBytes: 'f64',
 } as const;
 const layout = struct('virtio-block', fields);
 
@@ -55,8 +65,15 @@ export interface BlockIo extends IoPorts {
   report?(operation: string, cause: unknown): void;
 }
 
-/** Plain numbers of the I/O thread's instance, since its construction. */
+/** What an instance has on a processor's thread where that does requests at once. */
+export interface BlockAtOnce extends AtOncePorts {
+  readonly disk: QuickDisk;
+}
+
+/** Plain numbers of the I/O thread's instance since its construction, and of what was done at once since power-on. */
 export interface BlockCounters {
+  /** Of the reads and writes, those done at once. */
+  atOnce: number;
   reads: number;
   writes: number;
   flushes: number;
@@ -69,16 +86,10 @@ export interface BlockCounters {
 
 export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
   static readonly layout = layout;
-  readonly counters: BlockCounters = {
-    reads: 0,
-    writes: 0,
-    flushes: 0,
-    discards: 0,
-    readBytes: 0,
-    writtenBytes: 0,
-    errors: 0,
-  };
+  readonly #counters = { reads: 0, writes: 0, flushes: 0, discards: 0, readBytes: 0, writtenBytes: 0, errors: 0 };
   readonly #io: BlockIo | undefined;
+  readonly #atOnce: BlockAtOnce | undefined;
+  readonly #quick: QuickRequests | undefined;
   readonly #pool = new PiecePool();
   readonly #idle: BlockRequest[] = [];
   #underWay = 0;
@@ -87,11 +98,33 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
   #stalled = 0;
   #session = 0;
 
-  /** `io` on the I/O thread only. */
-  constructor(wiring: Wiring, io?: BlockIo) {
-    super(VIRTIO_ID_BLOCK, layout, layout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory);
-    this.#io = io;
+  /** `io` on the I/O thread; on others nothing, or what it takes to do requests at once. */
+  constructor(wiring: Wiring, io?: BlockIo | BlockAtOnce) {
+    const isServed = io !== undefined && 'backend' in io;
+    super(VIRTIO_ID_BLOCK, layout, layout.view(wiring.block.buffer, wiring.block.at), wiring, io?.memory, { isServed });
+    this.#io = isServed ? io : undefined;
+    this.#atOnce = isServed ? undefined : io;
+    this.#quick = this.#atOnce && new QuickRequests(this.#atOnce.memory, this.#atOnce.disk);
     this.strap();
+  }
+
+  get counters(): BlockCounters {
+    const { reads, writes, readBytes, writtenBytes, ...others } = this.#counters;
+    const { quickReads, quickWrites, quickReadBytes, quickWrittenBytes } = this.state;
+    return {
+      reads: reads + quickReads,
+      writes: writes + quickWrites,
+      atOnce: quickReads + quickWrites,
+      readBytes: readBytes + quickReadBytes,
+      writtenBytes: writtenBytes + quickWrittenBytes,
+      ...others,
+    };
+  }
+
+  override reset(): void {
+    super.reset();
+    const { state } = this;
+    state.quickReads = state.quickWrites = state.quickReadBytes = state.quickWrittenBytes = 0;
   }
 
   /** Requests that the backend has not answered yet. */
@@ -124,6 +157,48 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
 
   protected override serve(notified: number): void {
     for (let i = 0; i < BLOCK_QUEUES_MAX; i++) if ((notified >>> i) & 1) this.#serveQueue(i);
+  }
+
+  protected override serveAtOnce(index: number): boolean {
+    return this.#quick !== undefined && this.#atOnce?.run(() => this.#serveQuickly(must(this.#quick), index)) === true;
+  }
+
+  /** False: something is left for the I/O thread. */
+  #serveQuickly(quick: QuickRequests, index: number): boolean {
+    const queue = this.openQueue(index);
+    if (queue === undefined) return false;
+    const { chain } = quick.request;
+    const sizeBytes = this.readConfig(0, 4) * SECTOR_BYTES + this.readConfig(4, 4) * 2 ** 32 * SECTOR_BYTES;
+    const isReadOnly = ((this.state.offered[0] ?? 0) & (1 << VIRTIO_BLK_F.RO)) !== 0;
+    const shape = { sizeBytes, isWritable: !isReadOnly && this.accepted(VIRTIO_BLK_F.FLUSH) };
+    queue.disarm();
+    let budget = AT_ONCE_BYTES;
+    do {
+      while (queue.pop(chain)) {
+        const written = budget <= 0 || this.#isUnderWay(index, chain.head) ? -1 : quick.perform(shape);
+        if (written < 0) {
+          queue.rewind(1, 0);
+          this.publish(queue);
+          return false;
+        }
+        budget -= REQUEST_COST_BYTES + chain.readableBytes + chain.writableBytes;
+        this.#countQuick(quick.request);
+        queue.push(chain.head, written);
+      }
+      this.publish(queue);
+    } while (queue.arm());
+    return true;
+  }
+
+  #countQuick({ type, sentBytes, wantedBytes }: BlockRequest): void {
+    const { state } = this;
+    if (type === VIRTIO_BLK_T.IN) {
+      state.quickReads++;
+      state.quickReadBytes += wantedBytes;
+    } else {
+      state.quickWrites++;
+      state.quickWrittenBytes += sentBytes;
+    }
   }
 
   #serveQueue(index: number): void {
@@ -207,22 +282,22 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
       case VIRTIO_BLK_T.IN: {
         const sizeBytes = request.wantedBytes;
         if (!fits(request.offset, sizeBytes, backend)) return VIRTIO_BLK_S.IOERR;
-        this.counters.reads++;
-        this.counters.readBytes += sizeBytes;
+        this.#counters.reads++;
+        this.#counters.readBytes += sizeBytes;
         request.pieces = this.#pool.take(sizeBytes);
         return backend.read(request.offset, request.pieces) ?? VIRTIO_BLK_S.OK;
       }
       case VIRTIO_BLK_T.OUT: {
         const sizeBytes = request.sentBytes;
         if (backend.readOnly || !fits(request.offset, sizeBytes, backend)) return VIRTIO_BLK_S.IOERR;
-        this.counters.writes++;
-        this.counters.writtenBytes += sizeBytes;
+        this.#counters.writes++;
+        this.#counters.writtenBytes += sizeBytes;
         request.pieces = this.#pool.take(sizeBytes);
         if (!request.gather()) return undefined;
         return this.#durable(backend.write(request.offset, request.pieces), backend) ?? VIRTIO_BLK_S.OK;
       }
       case VIRTIO_BLK_T.FLUSH:
-        this.counters.flushes++;
+        this.#counters.flushes++;
         return backend.flush() ?? VIRTIO_BLK_S.OK;
       case VIRTIO_BLK_T.GET_ID:
         request.pieces = [identity(io.serial ?? '', Math.min(ID_BYTES, request.wantedBytes))];
@@ -235,7 +310,7 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
         if (backend.readOnly) return VIRTIO_BLK_S.IOERR;
         const ranges = request.readRanges(backend.sizeBytes);
         if (ranges === undefined || typeof ranges === 'number') return ranges;
-        this.counters.discards++;
+        this.#counters.discards++;
         const done = inTurn(ranges, (range) => method.call(backend, range.offset, range.sizeBytes));
         return (zero ? this.#durable(done, backend) : done) ?? VIRTIO_BLK_S.OK;
       }
@@ -296,7 +371,7 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
     const written = request.answer(status, data);
     const { head } = request.chain;
     this.#retire(request);
-    if (status === VIRTIO_BLK_S.IOERR) this.counters.errors++;
+    if (status === VIRTIO_BLK_S.IOERR) this.#counters.errors++;
     if (written < 0) {
       this.violated('dma');
       return false;

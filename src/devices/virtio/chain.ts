@@ -60,6 +60,32 @@ export class Chain {
     return this.#transfer(this.#readableCount, this.#count, at, from, true);
   }
 
+  /**
+   * Borrowed views of `count` device-readable bytes from offset `at` on, or of device-writable ones, in order; for the length
+   * of the call that checked the device's rights. Null when they are not there, out of the device's reach, or in more
+   * than `most` pieces.
+   */
+  spans(access: 'read' | 'write', at: number, count: number, most: number): Uint8Array[] | null {
+    const isRead = access === 'read';
+    if (at + count > (isRead ? this.readableBytes : this.writableBytes)) return null;
+    const spans: Uint8Array[] = [];
+    const end = isRead ? this.#readableCount : this.#count;
+    for (let i = isRead ? 0 : this.#readableCount; i < end && count > 0; i++) {
+      const sizeBytes = this.#sizeBytes[i] as number;
+      if (at >= sizeBytes) {
+        at -= sizeBytes;
+        continue;
+      }
+      const take = Math.min(sizeBytes - at, count);
+      const own = this.#memory.spans((this.#gpa[i] as number) + at, take, access);
+      if (own === null || spans.length + own.length > most) return null;
+      for (const span of own) spans.push(span);
+      count -= take;
+      at = 0;
+    }
+    return spans;
+  }
+
   /** The device-writable buffers, for a device to which it matters where they lie. */
   *writableBuffers(): Generator<{ readonly gpa: number; readonly sizeBytes: number }> {
     for (let i = this.#readableCount; i < this.#count; i++)

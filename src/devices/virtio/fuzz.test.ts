@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TRANSPORTS } from './bench.testing.ts';
-import { FUZZED_DEVICES, fuzz } from './fuzz.testing.ts';
+import { fuzz } from './fuzz.testing.ts';
+import { FUZZED_DEVICES } from './fuzz-subjects.testing.ts';
 
 /** For each transport. */
 const SEEDS = 40;

@@ -14,7 +14,11 @@ export interface VirtioKind {
   vectors(queues: number): number;
 }
 
-const CLASS = { storage: 0x01_0000, ethernet: 0x02_0000, communication: 0x07_8000, none: 0x00_ff00 } as const;
+const CLASS = {
+  ...{ storage: 0x01_0000, ethernet: 0x02_0000, communication: 0x07_8000, none: 0x00_ff00 },
+  // QEMU's for 9P, which is no class that there is.
+  share: 0x00_0200,
+} as const;
 
 /** By device type (section 5). */
 const KINDS: Readonly<Record<number, VirtioKind>> = {
@@ -24,6 +28,7 @@ const KINDS: Readonly<Record<number, VirtioKind>> = {
   3: { name: 'virtio-serial-pci', classCode: CLASS.communication, vectors: () => 2 },
   4: { name: 'virtio-rng-pci', classCode: CLASS.none, vectors: () => 2 },
   5: { name: 'virtio-balloon-pci', classCode: CLASS.none, vectors: () => 2 },
+  9: { name: 'virtio-9p-pci', classCode: CLASS.share, vectors: () => 2 },
   19: { name: 'vhost-vsock-pci', classCode: CLASS.communication, vectors: () => 3 },
 };
 const OTHER: VirtioKind = { name: 'virtio-pci', classCode: CLASS.none, vectors: (queues) => queues + 1 };

@@ -5,8 +5,9 @@
  *     any processor thread, device locked:  what a transport calls      -> state block, doorbell, interrupts
  *     the I/O thread, device locked:        service, what `schedule` runs, resume
  *
- * The same class is constructed on every thread over the same block; only the I/O thread's instance is given guest
- * memory, and only that one serves queues and talks to the host. A driver that breaks the protocol puts the device
+ * The same class is constructed on every thread over the same block; the I/O thread's instance is given guest memory,
+ * serves queues and talks to the host. A device whose requests can be done at once may be given what that takes on a
+ * processor's thread, too (AtOncePorts): then a notification is served where it is made, and the others by the I/O thread. A driver that breaks the protocol puts the device
  * in DEVICE_NEEDS_RESET: it is counted, told (configuration interrupt), and the queues rest until the driver resets.
  */
 import { assert, must } from '../../base/assert.ts';
@@ -42,6 +43,16 @@ export interface IoPorts {
   schedule(complete: () => void): void;
 }
 
+/** What an instance on a processor's thread has besides where that may serve its queues itself. */
+export interface AtOncePorts {
+  readonly memory: GuestMemory;
+  /**
+   * Runs `act` with the device's lock held, while guest memory and the device's rights to it stay as they are; its result.
+   * False, and nothing is done: not now, somebody else has the device or is about to change memory.
+   */
+  run(act: () => boolean): boolean;
+}
+
 /** A driver writes these bits; DEVICE_NEEDS_RESET is ours. */
 const DRIVER_BITS = STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.DRIVER_OK | STATUS.FEATURES_OK | STATUS.FAILED;
 
@@ -54,6 +65,7 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
   readonly #notifiedAt: number;
   readonly #doorbell: Doorbell;
   readonly #queues: readonly Queue[];
+  readonly #isServed: boolean;
   #transport: VirtioTransport | undefined;
 
   protected constructor(
@@ -62,7 +74,9 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
     state: S,
     wiring: Wiring,
     memory: GuestMemory | undefined,
+    { isServed = memory !== undefined }: { readonly isServed?: boolean } = {},
   ) {
+    this.#isServed = isServed;
     this.deviceId = deviceId;
     this.layout = layout;
     this.state = state;
@@ -85,7 +99,7 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
   attach(transport: VirtioTransport): void {
     assert(this.#transport === undefined, `${this.name} has a transport already`);
     this.#transport = transport;
-    if (this.#queues.length > 0) this.#offerBits(transport.features);
+    if (this.#isServed) this.#offerBits(transport.features);
   }
 
   reset(): void {
@@ -101,7 +115,7 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
    * thread, with the device's lock. Bounded: what is left over rings the doorbell again.
    */
   service(): void {
-    assert(this.#queues.length > 0, `${this.name}: only the I/O thread's instance is serviced`);
+    assert(this.#isServed, `${this.name}: only the I/O thread's instance is serviced`);
     this.hostEvents();
     const notified = Atomics.exchange(this.#words, this.#notifiedAt, 0);
     if (this.live) this.serve(notified);
@@ -189,6 +203,7 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
     state.kicks++;
     if (!this.live) return true;
     if ((state.queues[queue]?.ready ?? 0) === 0) return false;
+    if (this.serveAtOnce(queue)) return true;
     Atomics.or(this.#words, this.#notifiedAt, 1 << queue);
     this.#doorbell.ring();
     return true;
@@ -271,6 +286,14 @@ export abstract class VirtioDevice<S extends VirtioState> implements Model {
 
   /** Clears the device's own state at a reset by the driver, on any thread: the block only. */
   protected resetState(): void {}
+
+  /**
+   * The driver has notified a queue that is ready, of a live device: on its thread, without the lock. True: what is to be done
+   * has been, and the I/O thread need not know.
+   */
+  protected serveAtOnce(_queue: number): boolean {
+    return false;
+  }
 
   /** A queue's life ended (reset, or no longer ready), on any thread: the block only. */
   protected queueEnded(_index: number): void {}

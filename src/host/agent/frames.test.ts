@@ -21,6 +21,10 @@ test('requests are lines, with data behind those that carry it', () => {
   assert.equal(text(encodeRequest({ verb: 'in', id: 7, data: Buffer.from('a\nb') })), 'in 7 3\na\nb');
   assert.equal(text(encodeRequest({ verb: 'kill', id: 7, signal: 'TERM' })), 'kill 7 TERM\n');
   assert.equal(text(encodeRequest({ verb: 'eof', id: 7 })), 'eof 7\n');
+  assert.equal(text(encodeRequest({ verb: 'beat', intervalMs: 250 })), 'beat 250\n');
+  assert.equal(text(encodeRequest({ verb: 'health', word: 'healthy' })), 'health healthy\n');
+  assert.equal(text(encodeRequest({ verb: 'freeze', id: 7, limitMs: 60_000 })), 'freeze 7 60000\n');
+  assert.equal(text(encodeRequest({ verb: 'thaw', id: 8 })), 'thaw 8\n');
   const restored = { verb: 'restored', wallMs: 1_790_000_000_042, entropy: Uint8Array.of(0, 171, 255) } as const;
   assert.equal(text(encodeRequest(restored)), 'restored 1790000000 042 00abff\n');
   const longest = encodeRequest({ ...restored, entropy: new Uint8Array(64) });
@@ -62,6 +66,18 @@ test('what is not the protocol is refused: words, numbers, lengths, lines withou
     'took 9999999999',
     'pong ',
     'x'.repeat(256),
+    'beat 1 2 3 -',
+    'beat 1 2.5 0.00 -',
+    'beat 1 2.50 0.00',
+    'beat 01 2.50 0.00 -',
+    'beat 1 99999999999.00 0.00 -',
+    'beat 1 -2.50 0.00 -',
+    'frozen 1 2',
+    'frozen 1 100001 0',
+    'frozen - 1 0',
+    'thawed 1',
+    'thawed 1 x',
+    'expired',
   ];
   for (const line of bad) assert.throws(() => read(Buffer.from(`${line}\n`), 1000), ProtocolError, line);
   assert.throws(() => read(Buffer.alloc(1000, 'x'), 7), ProtocolError);
@@ -152,6 +168,17 @@ test('an agent that starts anew fails what was running, and serves on', async ()
   say('exit 2 0');
   say('end 2');
   assert.deepEqual(await next.ended, { exitCode: 0 });
+});
+
+test('an agent that was ended in the middle of a frame does not take what the next one says with it', async () => {
+  const { session: made, say } = session();
+  say('ready 1 n b');
+  const lost = made.exec({ argv: ['yes'] });
+  await made.ready();
+  say('out 1 5000\nyes');
+  made.cut();
+  say('ready 1 - b');
+  await assert.rejects(lost.ended, (error) => error instanceof HostError && error.code === 'agent-restarted');
 });
 
 test('frames for nobody are counted, refused commands rejected, output after the end dropped', async () => {
@@ -251,4 +278,66 @@ test('the first words come before any command, once the agent has answered', asy
   assert.equal(session.nextId, 42);
   session.tell({ verb: 'restored', wallMs: 3000, entropy: Uint8Array.of(3) });
   assert.equal(said.at(-1), 'restored 3 000 03\n');
+});
+
+test('beats are heard, the interval said to every agent that begins anew, and taken back from one that nobody told', () => {
+  const { session: made, written, say } = session();
+  const heard: unknown[] = [];
+  say('ready 1 n b');
+  say('beat 7 12.50 0.25 healthy');
+  assert.equal(written.at(-1), 'beat 0\n', 'an earlier host had it beat');
+  made.beat(250, (beat) => heard.push(beat));
+  say('beat 8 12.75 0.00 -');
+  say('beat 9 13.00 1.50 unhealthy');
+  assert.deepEqual(heard, [
+    { sequence: 8, uptimeSeconds: 12.75, load: 0 },
+    { sequence: 9, uptimeSeconds: 13, load: 1.5, health: 'unhealthy' },
+  ]);
+  made.tellHealth('healthy');
+  say('ready 1 - b');
+  assert.deepEqual(written.slice(-3), ['beat 250\n', 'health healthy\n', 'beat 250\n']);
+});
+
+test('file systems are frozen until they are thawed, or the guest says that their time is over', async () => {
+  const { session: made, written, say } = session();
+  say('ready 1 n b');
+  const frozen = made.freeze(5000);
+  await made.ready();
+  assert.deepEqual([written.at(-1), made.isFrozen], ['freeze 1 5000\n', false]);
+  say('frozen 1 3 1');
+  assert.deepEqual([await frozen, made.isFrozen], [{ count: 3, left: 1 }, true]);
+  const thawed = made.thaw();
+  await made.ready();
+  say('thawed 2 3');
+  assert.deepEqual([await thawed, made.isFrozen], [3, false]);
+  const again = made.freeze(5000);
+  await made.ready();
+  say('frozen 3 3 1');
+  await again;
+  say('expired 1');
+  assert.equal(made.isFrozen, true, 'of an earlier freeze');
+  say('expired 3');
+  assert.equal(made.isFrozen, false);
+  const refused = made.freeze(5000);
+  await made.ready();
+  say('error 4 no-fsfreeze');
+  await assert.rejects(refused, (error) => error instanceof HostError && error.code === 'freeze-no-fsfreeze');
+  const lost = made.freeze(5000);
+  await made.ready();
+  say('ready 1 - b');
+  await assert.rejects(lost, (error) => error instanceof HostError && error.code === 'agent-restarted');
+});
+
+test('an agent of before that: known when it was asked', async () => {
+  const { session: made, say } = session();
+  say('ready 1 n b');
+  const frozen = made.freeze(5000);
+  await made.ready();
+  say('error - unknown-verb');
+  const isTooOld = (error: unknown): boolean => error instanceof HostError && error.code === 'agent-too-old';
+  await assert.rejects(frozen, isTooOld);
+  await assert.rejects(made.thaw(), isTooOld);
+  assert.equal(made.isOld, true);
+  say('ready 1 - c');
+  assert.equal(made.isOld, false, 'it may have been renewed');
 });

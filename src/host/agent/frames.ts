@@ -11,6 +11,9 @@ export const limits = { outputBytes: 65536, inputBytes: 32768, scriptBytes: 1048
 /** Input frames that may be on the way to one command before it is acknowledged that the first was taken. */
 export const inputSlots = 8;
 
+/** A guest that speaks of more file systems is not believed. */
+const mostFileSystems = 100_000;
+
 /** What the host says. */
 export type Request =
   | { verb: 'hello'; nonce: string }
@@ -21,7 +24,14 @@ export type Request =
   | { verb: 'kill'; id: number; signal: string }
   | { verb: 'shutdown'; how: 'poweroff' | 'reboot' | 'halt' }
   /** The guest was restored from a snapshot: what time it is (ms since 1970), and what no other guest has. */
-  | { verb: 'restored'; wallMs: number; entropy: Uint8Array };
+  | { verb: 'restored'; wallMs: number; entropy: Uint8Array }
+  /** Beat at this interval; 0: no more. */
+  | { verb: 'beat'; intervalMs: number }
+  /** A word that beats are to carry from now on. */
+  | { verb: 'health'; word: string }
+  /** Freeze the file systems on disks, and thaw them by itself after so long. */
+  | { verb: 'freeze'; id: number; limitMs: number }
+  | { verb: 'thaw'; id: number };
 
 /** What the guest says. */
 export type Reply =
@@ -32,8 +42,25 @@ export type Reply =
   | { verb: 'took' | 'held' | 'end'; id: number }
   | { verb: 'exit'; id: number; exitCode: number }
   | { verb: 'stopping'; how: string }
+  | ({ verb: 'beat' } & Beat)
+  /** `left`: file systems that cannot be frozen, or are the agent's own. */
+  | { verb: 'frozen'; id: number; count: number; left: number }
+  | { verb: 'thawed'; id: number; count: number }
+  /** What was frozen by that order is not any more: its time was over. */
+  | { verb: 'expired'; id: number }
   /** `id` is undefined where the request named none that could be read. */
   | { verb: 'error'; id: number | undefined; reason: string };
+
+/** One beat of the guest's heart. */
+export interface Beat {
+  /** One more with each beat, from 1; begins anew with the agent. */
+  sequence: number;
+  uptimeSeconds?: number;
+  /** The guest's load average over a minute. */
+  load?: number;
+  /** What the host said last of the guest's health. */
+  health?: string;
+}
 
 const encoder = new TextEncoder();
 const nothing = new Uint8Array(0);
@@ -58,6 +85,14 @@ export function encodeRequest(request: Request): Uint8Array {
       return frame(`kill ${request.id} ${request.signal}`);
     case 'shutdown':
       return frame(`shutdown ${request.how}`);
+    case 'beat':
+      return frame(`beat ${request.intervalMs}`);
+    case 'health':
+      return frame(`health ${request.word}`);
+    case 'freeze':
+      return frame(`freeze ${request.id} ${request.limitMs}`);
+    case 'thaw':
+      return frame(`thaw ${request.id}`);
     case 'restored': {
       const { wallMs, entropy } = request;
       assert(entropy.length <= 64, 'a line has no room for more');
@@ -88,6 +123,12 @@ export class ReplyReader {
   synchronized = false;
   #line = '';
   #pending: { verb: 'out' | 'err'; id: number; data: Uint8Array; filled: number } | undefined;
+
+  /** Whoever spoke will not end what it began. */
+  cut(): void {
+    this.#line = '';
+    this.#pending = undefined;
+  }
 
   /** Calls `onReply` for each reply that `bytes` completes; the data it gets is its own. Throws ProtocolError. */
   push(bytes: Uint8Array, onReply: (reply: Reply) => void): void {
@@ -140,7 +181,7 @@ type DataLine = { verb: 'out' | 'err'; id: number; lengthBytes: number };
 
 function parseLine(line: string): Reply | DataLine | undefined {
   const words = line.split(' ');
-  const [verb, first = '', second = '', third = ''] = words;
+  const [verb, first = '', second = '', third = '', fourth = ''] = words;
   const id = number(first, 999_999_999);
   switch (verb) {
     case 'ready': {
@@ -159,9 +200,25 @@ function parseLine(line: string): Reply | DataLine | undefined {
       const lengthBytes = number(second, limits.outputBytes);
       return words.length === 3 && id !== undefined && lengthBytes ? { verb, id, lengthBytes } : undefined;
     }
+    case 'beat': {
+      const [uptimeSeconds, load] = [decimal(second), decimal(third)];
+      const sound = words.length === 5 && id !== undefined && isWord(fourth);
+      if (!sound || uptimeSeconds === undefined || load === undefined) return undefined;
+      return { verb, sequence: id, uptimeSeconds, load, ...(fourth === '-' ? {} : { health: fourth }) };
+    }
+    case 'frozen': {
+      const [count, left] = [number(second, mostFileSystems), number(third, mostFileSystems)];
+      const sound = words.length === 4 && id !== undefined && count !== undefined && left !== undefined;
+      return sound ? { verb, id, count, left } : undefined;
+    }
+    case 'thawed': {
+      const count = number(second, mostFileSystems);
+      return words.length === 3 && id !== undefined && count !== undefined ? { verb, id, count } : undefined;
+    }
     case 'took':
     case 'held':
     case 'end':
+    case 'expired':
       return words.length === 2 && id !== undefined ? { verb, id } : undefined;
     case 'exit': {
       const exitCode = number(second, 255);
@@ -178,6 +235,11 @@ function parseLine(line: string): Reply | DataLine | undefined {
 
 function number(word: string, limit: number): number | undefined {
   return /^(0|[1-9]\d{0,8})$/.test(word) && Number(word) <= limit ? Number(word) : undefined;
+}
+
+/** As Linux writes uptimes and loads. */
+function decimal(word: string): number | undefined {
+  return /^\d{1,10}\.\d{2}$/.test(word) ? Number(word) : undefined;
 }
 
 function isWord(word: string): boolean {

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { requires } from '../../../test/capability.ts';
 import { defaultSuite, fetchTool, hostArchitecture } from '../debian/index.ts';
+import type { Beat } from './frames.ts';
 import { AgentSession } from './session.ts';
 import { realClock, type ShellAgent, startShellAgent } from './shell-agent.testing.ts';
 
@@ -230,6 +232,32 @@ for (const { name, needs, find } of shells) {
       assert.equal((await sh('exit 5')).exitCode, 5);
     });
 
+    test('the heart beats at the interval that it is told, by itself, and stops; beats carry the word on health', async () => {
+      const beats: Beat[] = [];
+      const beaten = async (count: number): Promise<void> => {
+        const end = beats.length + count;
+        while (beats.length < end) await sleep(10);
+      };
+      agent.session.beat(30, (beat) => beats.push(beat));
+      await beaten(4);
+      agent.session.tellHealth('healthy');
+      agent.session.beat(10, (beat) => beats.push(beat));
+      await beaten(4);
+      agent.session.beat(0, (beat) => beats.push(beat));
+      await agent.session.ping();
+      await sleep(60);
+      const count = beats.length;
+      await sleep(120);
+      assert.equal(beats.length, count, 'it has stopped');
+      assert.deepEqual(
+        beats.map(({ sequence }) => sequence),
+        Array.from(beats, (_, i) => i + 1),
+      );
+      assert.ok(beats.every(({ uptimeSeconds = 0, load = -1 }) => uptimeSeconds > 0 && load >= 0));
+      assert.deepEqual([beats[0]?.health, beats.at(-1)?.health], [undefined, 'healthy']);
+      assert.equal(text((await sh('echo well')).stdout), 'well\n');
+    });
+
     test('bad input does not stop it', async () => {
       const before = agent.session.counters.errors;
       const bad = [
@@ -248,6 +276,15 @@ for (const { name, needs, find } of shells) {
         'kill 1 $(id)',
         'shutdown',
         'shutdown now;id',
+        'beat',
+        'beat -1',
+        'beat $(id)',
+        'health',
+        'health a b',
+        'thaw ..',
+        'freeze 1',
+        'freeze 1 -1',
+        'freeze x 1000',
         'hello',
         '`id`',
         '*',
@@ -258,7 +295,7 @@ for (const { name, needs, find } of shells) {
       ];
       agent.process.stdin?.write(Buffer.from(`${bad.join('\n')}\n`, 'latin1'));
       await agent.session.ping();
-      assert.ok(agent.session.counters.errors - before >= 8);
+      assert.ok(agent.session.counters.errors - before >= 17);
       assert.equal(text((await sh('echo well')).stdout), 'well\n');
     });
 
@@ -284,3 +321,95 @@ for (const { name, needs, find } of shells) {
     });
   });
 }
+
+/**
+ * With a program of the test's in the place of fsfreeze, and mounts of the test's: nothing reaches this host's file systems.
+ * (Not under busybox, whose shell prefers its own fsfreeze.)
+ */
+describe('freezing, with a fake fsfreeze under the system shell', { timeout: 60_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kagemusha-freeze-'));
+  const log = join(folder, 'log');
+  const failing = join(folder, 'failing');
+  const mounts = join(folder, 'mounts');
+  const mountinfo = `22 1 0:20 / /proc rw,nosuid shared:5 - proc proc rw
+30 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro
+31 30 0:26 / /run rw,nosuid - tmpfs tmpfs rw,size=10240k
+32 30 254:16 / /srv rw shared:2 master:1 - ext4 /dev/vdb rw
+33 30 254:16 /in /bound rw - ext4 /dev/vdb rw
+34 30 254:32 / /cdrom ro - iso9660 /dev/vdc ro
+35 32 7:0 / /srv/with\\040blank rw - ext4 /dev/loop0 rw
+36 30 0:44 / /over rw - overlay overlay rw,upperdir=/srv/u
+37 30 0:45 / /many rw - btrfs /dev/vdd rw,ssd
+`;
+  let agent: ShellAgent;
+  before(async () => {
+    const fake = `#!/bin/sh
+      echo "$1 $2" >> ${log}
+      if [ "$1" = --freeze ] && [ -e ${failing} ] && [ "$2" != /many ]; then cat ${failing} >&2; exit 1; fi\n`;
+    writeFileSync(join(folder, 'fsfreeze'), fake, { mode: 0o755 });
+    writeFileSync(join(folder, 'busybox'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    writeFileSync(mounts, mountinfo);
+    agent = startShellAgent(['/bin/sh'], `${folder}:/usr/bin:/bin`, mounts);
+    await agent.session.ready();
+  });
+  after(async () => {
+    await agent.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  /** What was done since last time. */
+  const done = (): string[] => {
+    const lines = existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n') : [];
+    rmSync(log, { force: true });
+    return lines;
+  };
+  const freezes = ['/many', '/srv/with blank', '/srv', '/'].map((point) => `--freeze ${point}`);
+  const thaws = ['/', '/srv', '/srv/with blank', '/many'].map((point) => `--unfreeze ${point}`);
+  const sixtySeconds = 60_000;
+
+  test('what was mounted last is frozen first, and thawed last; each file system once, and those on disks alone', async () => {
+    // The agent keeps what it is about in a folder of /: there it could not go on.
+    assert.deepEqual(await agent.session.freeze(sixtySeconds), { count: 3, left: 1 });
+    await assert.rejects(agent.session.freeze(sixtySeconds), /frozen already/);
+    assert.equal(await agent.session.thaw(), 3);
+    assert.equal(await agent.session.thaw(), 0);
+    assert.deepEqual(done(), [...freezes.slice(0, 3), ...thaws.slice(1)]);
+  });
+
+  test('it never freezes where it speaks from; from elsewhere, all', async () => {
+    const at = tmpdir().replaceAll(' ', '\\040');
+    writeFileSync(mounts, `${mountinfo}38 30 0:50 / ${at} rw - tmpfs tmpfs rw\n`);
+    assert.deepEqual(await agent.session.freeze(sixtySeconds), { count: 4, left: 0 });
+    assert.equal(await agent.session.thaw(), 4);
+    assert.deepEqual(done(), [...freezes, ...thaws]);
+  });
+
+  test('it thaws by itself when the time is over, and not for an earlier freeze', async () => {
+    await agent.session.freeze(1000);
+    while (agent.session.isFrozen) await sleep(20);
+    assert.deepEqual(done(), [...freezes, ...thaws]);
+    assert.equal(await agent.session.thaw(), 0);
+    await agent.session.freeze(1000);
+    await agent.session.thaw();
+    await agent.session.freeze(sixtySeconds);
+    await sleep(1500);
+    assert.equal(agent.session.isFrozen, true);
+    assert.equal(await agent.session.thaw(), 4);
+    done();
+  });
+
+  test('a file system that cannot be frozen is left; one that fails, or is frozen by another, undoes all', async () => {
+    writeFileSync(failing, 'fsfreeze: freeze failed: Operation not supported\n');
+    assert.deepEqual(await agent.session.freeze(sixtySeconds), { count: 1, left: 3 });
+    assert.equal(await agent.session.thaw(), 1);
+    done();
+    writeFileSync(failing, 'fsfreeze: freeze failed: Input/output error\n');
+    await assert.rejects(agent.session.freeze(sixtySeconds), /could not freeze/);
+    assert.deepEqual(done(), [...freezes.slice(0, 2), '--unfreeze /many']);
+    writeFileSync(failing, 'fsfreeze: freeze failed: Device or resource busy\n');
+    await assert.rejects(agent.session.freeze(sixtySeconds), /frozen already/);
+    rmSync(failing);
+    assert.equal(await agent.session.thaw(), 0);
+    assert.equal((await agent.session.freeze(sixtySeconds)).count, 4);
+    assert.equal(await agent.session.thaw(), 4);
+  });
+});

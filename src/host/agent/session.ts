@@ -6,7 +6,16 @@
 import { assert } from '../../base/assert.ts';
 import { HostError } from '../../base/errors.ts';
 import { Execution } from './execution.ts';
-import { encodeRequest, ProtocolError, protocolVersion, type Reply, ReplyReader, type Request } from './frames.ts';
+import {
+  type Beat,
+  encodeRequest,
+  ProtocolError,
+  protocolVersion,
+  type Reply,
+  ReplyReader,
+  type Request,
+} from './frames.ts';
+import type { Frozen } from './guest-agent.ts';
 import { type Command, commandScript } from './script.ts';
 
 export interface AgentPort {
@@ -37,6 +46,11 @@ export interface AgentInfo {
   bootId: string;
 }
 
+interface Waiter<T> {
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
 export interface ExecOptions extends Command {
   /** Called with the command's output as it comes; the bytes are the callee's. */
   onStdout?: (bytes: Uint8Array) => void;
@@ -61,7 +75,13 @@ export class AgentSession {
   readonly #reader = new ReplyReader();
   readonly #executions = new Map<number, Execution>();
   readonly #ready = Promise.withResolvers<AgentInfo>();
-  readonly #pings = new Map<string, { resolve: () => void; reject: (error: unknown) => void }>();
+  readonly #pings = new Map<string, Waiter<void>>();
+  readonly #freezes = new Map<number, Waiter<Frozen>>();
+  readonly #thaws = new Map<number, Waiter<number>>();
+  /** Of the freeze that lasts, unless the guest ended it by itself. */
+  #frozenBy: number | undefined;
+  #heart: { readonly intervalMs: number; heard(beat: Beat): void } | undefined;
+  #isOld = false;
   #nextId: number;
   #nextPing = 1;
   #stopHello: (() => void) | undefined;
@@ -119,6 +139,11 @@ export class AgentSession {
     }
   }
 
+  /** The guest closed the port: what its agent had begun to say has no end. Whoever opens it again says who it is. */
+  cut(): void {
+    this.#reader.cut();
+  }
+
   /** Resolves when the agent has answered; rejects when the session ends before, or on abort. */
   async ready(signal?: AbortSignal): Promise<AgentInfo> {
     this.#hurry();
@@ -134,8 +159,7 @@ export class AgentSession {
       throw new HostError('agent-busy', `${mostExecutions} commands are running in the guest already`);
     }
     this.#hurry();
-    const id = this.#nextId;
-    this.#nextId += 1;
+    const id = this.#takeId();
     const execution = new Execution(id, options, {
       send: (request) => this.#send(request),
       whenReady: this.#ready.promise,
@@ -172,6 +196,63 @@ export class AgentSession {
     await abortable(promise, signal).finally(() => this.#pings.delete(nonce));
   }
 
+  /** Whether the agent has answered. */
+  get hasAnswered(): boolean {
+    return this.#reader.synchronized && this.#failure === undefined;
+  }
+
+  /** An agent of before it could beat and freeze: known once it was asked to. */
+  get isOld(): boolean {
+    return this.#isOld;
+  }
+
+  /** Whether what was frozen still is, as far as the guest has said. */
+  get isFrozen(): boolean {
+    return this.#frozenBy !== undefined;
+  }
+
+  /** The guest is to beat at this interval (0: no more), by itself: nothing is sent to it meanwhile. */
+  beat(intervalMs: number, heard: (beat: Beat) => void): void {
+    assert(Number.isInteger(intervalMs) && intervalMs >= 0 && intervalMs <= 999_999_999, 'no interval');
+    this.#heart = { intervalMs, heard };
+    this.tell({ verb: 'beat', intervalMs });
+  }
+
+  /** A word for beats to carry. */
+  tellHealth(word: string): void {
+    if (!this.#isOld) this.tell({ verb: 'health', word });
+  }
+
+  /** Freezes file systems; they thaw by themselves after `limitMs`. HostError: `agent-refused`, `agent-too-old`. */
+  async freeze(limitMs: number, signal?: AbortSignal): Promise<Frozen> {
+    await this.ready(signal);
+    const id = this.#takeId();
+    return await this.#order({ verb: 'freeze', id, limitMs }, this.#freezes, id, signal);
+  }
+
+  /** Thaws what was frozen; how many file systems were. */
+  async thaw(signal?: AbortSignal): Promise<number> {
+    await this.ready(signal);
+    const id = this.#takeId();
+    this.#frozenBy = undefined;
+    return await this.#order({ verb: 'thaw', id }, this.#thaws, id, signal);
+  }
+
+  async #order<T>(request: Request, waiters: Map<number, Waiter<T>>, id: number, signal?: AbortSignal): Promise<T> {
+    if (this.#failure) throw this.#failure;
+    if (this.#isOld) throw tooOld();
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    waiters.set(id, { resolve, reject });
+    this.#send(request);
+    return await abortable(promise, signal).finally(() => waiters.delete(id));
+  }
+
+  #takeId(): number {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    return id;
+  }
+
   /** Says what no answer comes to, once the agent has answered; before that, and when the session has ended, nothing. */
   tell(request: Request): void {
     if (this.#reader.synchronized) this.#send(request);
@@ -193,7 +274,9 @@ export class AgentSession {
   }
 
   #failAll(reason: HostError): void {
-    for (const { reject } of this.#pings.values()) reject(reason);
+    for (const waiters of [this.#pings, this.#freezes, this.#thaws])
+      for (const { reject } of waiters.values()) reject(reason);
+    this.#frozenBy = undefined;
     for (const execution of [...this.#executions.values()]) execution.fail(reason);
   }
 
@@ -214,6 +297,8 @@ export class AgentSession {
         // The agent, or its whole guest, has started anew, and knows nothing of what was running.
         else if (reply.nonce === '-' && this.#reader.synchronized) {
           this.#failAll(new HostError('agent-restarted', 'the guest agent was started anew'));
+          this.#isOld = false;
+          this.#sayHeart();
         }
         return;
       case 'pong':
@@ -221,11 +306,27 @@ export class AgentSession {
         return;
       case 'stopping':
         return;
+      case 'beat': {
+        const { verb: _, ...beat } = reply;
+        if (!this.#reader.synchronized) return;
+        // It may have been told to beat by an earlier host.
+        if (this.#heart === undefined || this.#heart.intervalMs === 0) this.#send({ verb: 'beat', intervalMs: 0 });
+        else this.#heart.heard(beat);
+        return;
+      }
+      case 'frozen':
+        if (this.#freezes.has(reply.id)) this.#frozenBy = reply.id;
+        this.#freezes.get(reply.id)?.resolve({ count: reply.count, left: reply.left });
+        return;
+      case 'thawed':
+        this.#thaws.get(reply.id)?.resolve(reply.count);
+        return;
+      case 'expired':
+        if (this.#frozenBy === reply.id) this.#frozenBy = undefined;
+        return;
       case 'error':
         this.counters.errors += 1;
-        if (reply.id !== undefined) {
-          this.#executions.get(reply.id)?.fail(new HostError('agent-refused', `the guest agent says: ${reply.reason}`));
-        }
+        this.#takeError(reply.id, reply.reason);
         return;
       default: {
         const execution = this.#reader.synchronized ? this.#executions.get(reply.id) : undefined;
@@ -233,6 +334,26 @@ export class AgentSession {
         else this.counters.strayFrames += 1;
       }
     }
+  }
+
+  #takeError(id: number | undefined, reason: string): void {
+    if (id === undefined) {
+      // Only what came after the first agents is unknown to any.
+      if (reason !== 'unknown-verb' || !this.#reader.synchronized) return;
+      this.#isOld = true;
+      for (const waiters of [this.#freezes, this.#thaws]) for (const { reject } of waiters.values()) reject(tooOld());
+      return;
+    }
+    const said = new HostError('agent-refused', `the guest agent says: ${reason}`);
+    this.#executions.get(id)?.fail(said);
+    this.#freezes
+      .get(id)
+      ?.reject(new HostError(`freeze-${reason.slice(0, 32)}`, freezeFailures[reason] ?? said.message));
+  }
+
+  #sayHeart(): void {
+    if (this.#heart !== undefined && this.#heart.intervalMs > 0)
+      this.#send({ verb: 'beat', intervalMs: this.#heart.intervalMs });
   }
 
   #welcome(version: number, bootId: string): void {
@@ -245,8 +366,20 @@ export class AgentSession {
     this.#stopHello?.();
     this.#reader.synchronized = true;
     for (const request of this.#options.firstWords?.() ?? []) this.#send(request);
+    this.#sayHeart();
     this.#ready.resolve({ version, bootId });
   }
+}
+
+const freezeFailures: Readonly<Record<string, string>> = {
+  'already-frozen': 'file systems of the guest are frozen already',
+  'no-fsfreeze': 'the guest has no fsfreeze (of util-linux, or busybox)',
+  failed: 'the guest could not freeze a file system',
+  'too-slow': 'the guest did not freeze its file systems in time, and thawed them',
+};
+
+function tooOld(): HostError {
+  return new HostError('agent-too-old', "the guest's agent is of an earlier release: it cannot do that");
 }
 
 async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

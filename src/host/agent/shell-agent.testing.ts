@@ -24,12 +24,17 @@ export const realClock = {
   },
 };
 
-/** `shell` is the command that runs the script: ['dash'], or ['busybox', 'ash'] with `path` holding its applets. */
-export function startShellAgent(shell: readonly string[], path?: string): ShellAgent {
+/** `mounts`: what stands for /proc/self/mountinfo. `shell` is the command that runs the script: ['dash'], or ['busybox', 'ash'] with `path` holding its applets. */
+export function startShellAgent(shell: readonly string[], path?: string, mounts?: string): ShellAgent {
   const folder = mkdtempSync(join(tmpdir(), 'kagemusha-agent-'));
   const [program = 'sh', ...rest] = shell;
   const child = spawn(program, [...rest, agentScript, '-'], {
-    env: { HOME: '/root', PATH: path ?? '/usr/bin:/bin', KAGEMUSHA_AGENT_FOLDER: join(folder, 'agent') },
+    env: {
+      HOME: '/root',
+      PATH: path ?? '/usr/bin:/bin',
+      KAGEMUSHA_AGENT_FOLDER: join(folder, 'agent'),
+      ...(mounts === undefined ? {} : { KAGEMUSHA_AGENT_MOUNTS: mounts }),
+    },
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true, // a process group of its own, to end it whole
   });

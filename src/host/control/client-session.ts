@@ -110,6 +110,13 @@ export class ClientSession {
       await machine.ready(this.#left.signal);
       return {};
     },
+    heartbeat: async (machine, params) => {
+      await machine.setHeartbeat(params.intervalMs);
+      return {};
+    },
+    agentEvents: async (machine, { since, waitMs }) => ({
+      events: await machine.agentEvents(since, waitMs, this.#left.signal),
+    }),
     pause: async (machine) => {
       await machine.pause();
       return {};

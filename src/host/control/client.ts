@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
+  AgentEvent,
   BalloonReport,
   CaptureOptions,
   CodeExplanation,
@@ -175,6 +176,16 @@ export class RemoteMachine implements AsyncDisposable {
   /** Resolves when the guest agent is ready. */
   async ready(): Promise<void> {
     await this.#call('ready', {});
+  }
+
+  /** From one beat of the guest's heart to the next, as MachineHandle.setHeartbeat does. */
+  async setHeartbeat(intervalMs: number): Promise<void> {
+    await this.#call('heartbeat', { intervalMs });
+  }
+
+  /** What happened to the guest as its agent tells, as MachineHandle.agentEvents does. */
+  async agentEvents(since = 0, waitMs = 0): Promise<readonly AgentEvent[]> {
+    return (await this.#call('agentEvents', { since, waitMs })).events;
   }
 
   async pause(): Promise<void> {

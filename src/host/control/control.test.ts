@@ -51,6 +51,23 @@ describe('a machine on its control socket', () => {
     await assert.rejects(connectMachine('web', folder), operatorError('no-such-machine'));
   });
 
+  test("looks after its guest: the heart's interval, what happened, and waits for what happens", async () => {
+    await launchMachine(create, { name: 'web', health: { command: 'true' } }, folder);
+    await using remote = await connectMachine('web', folder);
+    assert.equal((await remote.info()).health?.status, 'healthy');
+    await remote.setHeartbeat(250);
+    assert.deepEqual(await remote.agentEvents(), await machines[0]?.agentEvents());
+    assert.deepEqual(
+      (await remote.agentEvents(1, 5000)).map(({ number, kind }) => `${number} ${kind}`),
+      ['2 health'],
+    );
+    const asked = ['heartbeat 250', 'agentEvents 0 0', 'agentEvents 0 0', 'agentEvents 1 5000'];
+    assert.deepEqual(machines[0]?.calls, asked);
+    await assert.rejects(remote.setHeartbeat(-1), (error) => error instanceof HostError);
+    const { quiesced } = await remote.snapshot('/tmp/a.kage', { quiesce: true });
+    assert.deepEqual(quiesced, { count: 2, left: 1 });
+  });
+
   test('explains code, and lists the regions that are entered most', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);

@@ -7,6 +7,7 @@ import { OperatorError } from '../../base/errors.ts';
 import { NetworkPaths } from '../../network/index.ts';
 import { ConsoleHistory } from '../machine/console-history.ts';
 import type {
+  AgentEvent,
   BalloonReport,
   CaptureOptions,
   CodeExplanation,
@@ -48,6 +49,8 @@ export class FakeMachine implements MachineHandle {
   readonly options: MachineOptions;
   /** What was asked of it, in order. */
   readonly calls: string[] = [];
+  /** Commands, in order. */
+  readonly ran: (readonly string[])[] = [];
   balloonTarget = 1 << 29;
   hasCard = true;
   readonly typed: Uint8Array[] = [];
@@ -80,6 +83,10 @@ export class FakeMachine implements MachineHandle {
       memoryBytes: this.options.memoryBytes ?? 512 << 20,
       startedAt: '2026-01-01T00:00:00.000Z',
       publish: this.options.publish ?? [],
+      ...(this.options.health === undefined
+        ? {}
+        : { health: { status: 'healthy', failingStreak: 0, log: [fakeCheck] } }),
+      agent: { kind: 'kagemusha', version: '1', heartbeat: { state: 'off', intervalMs: 0, heard: 0, missed: 0 } },
     };
   }
 
@@ -106,7 +113,8 @@ export class FakeMachine implements MachineHandle {
     this.calls.push(`snapshot ${file} ${JSON.stringify(options)}`);
     if (file.endsWith('.full')) throw new OperatorError('snapshot-not-written', 'the disk is full', 'Make room');
     if (options.stop) await this.kill();
-    return { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+    const result = { id: 'fake', file, sizeBytes: 4096, pages: 1, pausedMs: 0.5 };
+    return options.quiesce ? { ...result, quiesced: { count: 2, left: 1 } } : result;
   }
 
   /** What the guest prints. */
@@ -129,6 +137,7 @@ export class FakeMachine implements MachineHandle {
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    this.ran.push(argv);
     const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
     const out = (bytes: Uint8Array): unknown =>
       options.onStdout ? options.onStdout(bytes) : collected.stdout.push(bytes);
@@ -174,6 +183,16 @@ export class FakeMachine implements MachineHandle {
   capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
     this.calls.push(`capture ${JSON.stringify(options)}`);
     return this.paths.capture(options, write);
+  }
+
+  async setHeartbeat(intervalMs: number): Promise<void> {
+    this.calls.push(`heartbeat ${intervalMs}`);
+  }
+
+  /** Its agent answered, and it was found to be well. */
+  async agentEvents(since = 0, waitMs = 0): Promise<readonly AgentEvent[]> {
+    this.calls.push(`agentEvents ${since} ${waitMs}`);
+    return fakeEvents.filter(({ number }) => number > since);
   }
 
   async pause(): Promise<void> {
@@ -339,6 +358,13 @@ function fakePaths(name: string): NetworkPaths {
   paths.addInterface({ name: `${name}/net0`, mac: 0x525400123456, uplinks: ['lan0', 'lan1'] }, link);
   return paths;
 }
+
+const at = '2026-01-01T00:00:00.000Z';
+const fakeCheck = { start: at, end: at, exitCode: 0, output: 'well\n' } as const;
+const fakeEvents: readonly AgentEvent[] = [
+  { number: 1, at, kind: 'agent', from: 'none', to: 'kagemusha' },
+  { number: 2, at, kind: 'health', from: 'starting', to: 'healthy' },
+];
 
 const fakeRegion = { at: '0x80200000', number: 3, instructions: 2, entered: 12, module: 1 };
 

@@ -1,13 +1,12 @@
 /** What a partition is asked for with, on a machine's control socket. Files are the machine's process's to find. */
 import type { PartitionOptions } from '../machine/machine-api.ts';
+import { agentOption, healthOptions, intervalMs } from './agent-shape.ts';
+import { driveOptions } from './drive-shape.ts';
 import { failback, netdevOptions } from './network-shape.ts';
 import { pciOptions } from './pci-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const PATH = 4096;
-
-const overlay: Shape<boolean | string | undefined> = (value, at) =>
-  value === undefined || typeof value === 'boolean' ? value : text(PATH)(value, at);
 
 export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record({
   name: optional(text(64)),
@@ -20,7 +19,8 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   initrd: optional(text(PATH)),
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
-  drives: optional(listOf(record({ file: text(PATH), readOnly: optional(truth), overlay }), 64)),
+  drives: optional(listOf(driveOptions, 64)),
+  shares: optional(listOf(record({ host: text(PATH), guest: text(PATH), readOnly: optional(truth) }), 64)),
   balloon: optional(truth),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
   network: optional(truth),
@@ -28,7 +28,9 @@ export const partitionOptions: Shape<Omit<PartitionOptions, 'signal'>> = record(
   mac: optional(text(17)),
   failback: optional(failback),
   publish: optional(listOf(text(256), 1024)),
-  agent: optional(truth),
+  agent: optional(agentOption),
+  heartbeatMs: optional(intervalMs),
+  health: optional(healthOptions),
   seed: optional(integer(0, 2 ** 32 - 1)),
   startPaused: optional(truth),
   shadows: optional(integer(1, 64)),

@@ -12,6 +12,7 @@
  */
 import { PROMOTION_MODES } from '../../machine/index.ts';
 import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.ts';
+import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
 import { netChange, netEvents, netReport } from './network-shape.ts';
@@ -55,6 +56,8 @@ const machineInfo: Shape<MachineInfo> = record({
   image: optional(text()),
   publish: listOf(text(256), 1024),
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
+  agent: optional(agentReport),
+  health: optional(healthReport),
 });
 
 const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
@@ -93,6 +96,9 @@ export const requests = {
     result: nothing,
   },
   ready: { params: nothing, result: nothing },
+  /** The guest's heart beats at this interval from now on (0: not at all); what happened as its agent tells. */
+  heartbeat: { params: record({ intervalMs }), result: nothing },
+  agentEvents: { params: agentEventsQuery, result: agentEvents },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },
   stop: { params: record({ graceMs: optional(integer(0, 3_600_000)) }), result: exitStatus },
@@ -125,18 +131,28 @@ export const requests = {
       weight: optional(integer(2, 262_144)),
       cap: optional(number(0, 32)),
       pin: optional(listOf(integer(0, 31), 32)),
+      quiesce: optional(truth),
     }),
     result: record({ name: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) }),
   },
   /** Writes a snapshot; files are the machine's process's to find, so their paths are absolute. */
   snapshot: {
-    params: record({ file: text(), base: optional(text()), stop: optional(truth), compress: optional(truth) }),
+    params: record({
+      file: text(),
+      base: optional(text()),
+      stop: optional(truth),
+      compress: optional(truth),
+      quiesce: optional(truth),
+    }),
     result: record({
       id: text(64),
       file: text(),
       sizeBytes: integer(0, Number.MAX_SAFE_INTEGER),
       pages: integer(0, Number.MAX_SAFE_INTEGER),
       pausedMs: number(0, Number.MAX_SAFE_INTEGER),
+      quiesced: optional(
+        record({ count: integer(0, Number.MAX_SAFE_INTEGER), left: integer(0, Number.MAX_SAFE_INTEGER) }),
+      ),
     }),
   },
 } as const satisfies Record<string, { params: Shape<unknown>; result: Shape<unknown> }>;

@@ -37,6 +37,7 @@ export interface FileSystemTools extends Tool {
   /** Start the programs with these words, then their own arguments. */
   mke2fs: string[];
   debugfs: string[];
+  e2fsck: string[];
 }
 
 export interface Firmware extends Tool {
@@ -68,7 +69,12 @@ export async function fetchQemu(options: WorkOptions = {}): Promise<Qemu> {
 /** e2fsprogs of Debian trixie, which makes a file system out of a tar archive (`mke2fs -d`, since 1.47.1). */
 export async function fetchFileSystemTools(options: WorkOptions = {}): Promise<FileSystemTools> {
   const { tool, command } = await fetchPrograms('e2fsprogs', ['e2fsprogs', 'libarchive13t64'], options);
-  return { ...tool, mke2fs: command('usr/sbin/mke2fs'), debugfs: command('usr/sbin/debugfs') };
+  return {
+    ...tool,
+    mke2fs: command('usr/sbin/mke2fs'),
+    debugfs: command('usr/sbin/debugfs'),
+    e2fsck: command('usr/sbin/e2fsck'),
+  };
 }
 
 /** Programs for the host's processor, with all that they depend on. */

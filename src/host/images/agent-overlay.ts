@@ -9,12 +9,13 @@ import { guestProgram } from './initramfs.ts';
 /** Append to the command line with the overlay: starts the agent, then the initramfs's own /init. */
 export const agentOverlayWords = 'rdinit=/kagemusha/init';
 
-/** The archive: /kagemusha/init and /kagemusha/agent. */
+/** The archive: /kagemusha/init, /kagemusha/agent, and what mounts shared folders. */
 export async function agentOverlay(): Promise<Uint8Array<ArrayBuffer>> {
   return cpio([
     { kind: 'folder', path: 'kagemusha', mode: 0o755 },
     await guestProgram('kagemusha/init', 'init/with-agent'),
     await guestProgram('kagemusha/agent', 'agent/agent'),
+    await guestProgram('kagemusha/mount-shares', 'init/mount-shares'),
   ]);
 }
 

@@ -8,6 +8,7 @@ import { closeSync, openSync } from 'node:fs';
 import { copyFile, link, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
+import { installedAgent, installedUnit } from '../agent/index.ts';
 import {
   defaultSuite,
   type FetchedPackages,
@@ -186,12 +187,8 @@ async function addSettings(
     lines.push('Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg', '');
     add('etc/apt/sources.list.d/debian.sources', lines.join('\n'));
   }
-  const unit = Buffer.from(await guestFile('agent/kagemusha-agent.service')).toString('utf8');
-  add(
-    'etc/systemd/system/kagemusha-agent.service',
-    unit.replace('/run/kagemusha/agent', '/usr/local/lib/kagemusha/agent'),
-  );
-  add('usr/local/lib/kagemusha/agent', await guestFile('agent/agent'), 0o755);
+  add('etc/systemd/system/kagemusha-agent.service', await installedUnit());
+  add(installedAgent.slice(1), await guestFile('agent/agent'), 0o755);
   add(`${home}/second-stage`, await guestFile('init/second-stage'), 0o755);
   add(`${home}/packages`, packages.files.map(({ name, architecture }) => `${name} ${architecture}\n`).join(''));
   // The modules that the initramfs has; all of Debian's come with the package linux-image-riscv64.

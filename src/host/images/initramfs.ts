@@ -66,8 +66,10 @@ export async function ownArchive(): Promise<Uint8Array> {
     await guestProgram('init', 'init/init'),
     await guestProgram('etc/kagemusha/udhcpc', 'init/udhcpc'),
     await guestProgram('etc/kagemusha/agent-for-root', 'init/agent-for-root'),
+    await guestProgram('etc/kagemusha/mount-shares', 'init/mount-shares'),
     await guestProgram('etc/kagemusha/agent', 'agent/agent'),
     await guestProgram('etc/kagemusha/kagemusha-agent.service', 'agent/kagemusha-agent.service', 0o644),
+    await guestProgram('etc/kagemusha/kagemusha-shares.service', 'init/kagemusha-shares.service', 0o644),
   ]);
 }
 

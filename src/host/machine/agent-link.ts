@@ -1,7 +1,9 @@
 /** Joins the guest agent's session to its virtio-console port: order kept, back-pressure held, closings noticed. */
 import { randomBytes } from 'node:crypto';
 import type { ConsolePort } from '../../devices/index.ts';
-import { AgentSession } from '../agent/index.ts';
+import { AgentSession, KagemushaAgent } from '../agent/index.ts';
+import { nodeClock } from './node-clock.ts';
+import { PortWriter } from './port-writer.ts';
 
 /** What a snapshot says of the conversation that it cut. */
 export interface SavedConversation {
@@ -16,81 +18,60 @@ const RESTORED_HELLO_MS = 300;
 
 export class AgentLink {
   readonly session: AgentSession;
-  readonly #port: ConsolePort;
-  #waiting: Uint8Array[] = [];
+  readonly agent: KagemushaAgent;
+  readonly #writer: PortWriter;
 
   /** `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to. */
   constructor(port: ConsolePort, saved?: SavedConversation, { isRestored = false } = {}) {
-    this.#port = port;
-    if (saved !== undefined && saved.waiting.length > 0) this.#waiting.push(saved.waiting);
-    this.session = new AgentSession(
-      { write: (bytes) => this.#write(bytes) },
-      {
-        nonce: randomBytes(12).toString('hex'),
-        ...(isRestored ? { firstHelloMs: RESTORED_HELLO_MS } : {}),
-        ...(saved === undefined ? {} : { firstId: saved.nextId, firstWords: () => [restored()] }),
-        clock: {
-          after: (delayMs, callback) => {
-            const timer = setTimeout(callback, delayMs);
-            timer.unref();
-            return () => clearTimeout(timer);
-          },
-        },
-      },
-    );
+    this.#writer = new PortWriter(port);
+    if (saved !== undefined) this.#writer.waiting = [saved.waiting];
+    this.session = new AgentSession(this.#writer, {
+      nonce: randomBytes(12).toString('hex'),
+      ...(isRestored ? { firstHelloMs: RESTORED_HELLO_MS } : {}),
+      ...(saved === undefined
+        ? {}
+        : { firstId: saved.nextId, firstWords: () => [{ verb: 'restored', ...restoredNow() } as const] }),
+      clock: nodeClock,
+    });
+    this.agent = new KagemushaAgent(this.session);
     if (saved !== undefined) this.#tellTimeAgain();
     port.onData = (bytes) => this.session.onData(bytes.slice());
-    port.onDrain = () => this.#flush();
+    port.onDrain = () => this.#writer.flush();
     port.onOpen = () => {
-      this.#flush();
+      this.#writer.flush();
       this.session.greet();
     };
     // What was under way is lost with the guest's side; hellos are repeated.
     port.onClose = () => {
-      this.#waiting = [];
+      this.#writer.waiting = [];
+      this.session.cut();
     };
   }
 
   /** The twin of a guest that had not been given these bytes yet. */
   goOnFrom(waiting: readonly Uint8Array[]): void {
-    this.#waiting = waiting.map((bytes) => bytes.slice());
+    this.#writer.waiting = waiting;
   }
 
   /** What the guest has not been given yet. */
   get waiting(): readonly Uint8Array[] {
-    return this.#waiting;
+    return this.#writer.waiting;
   }
 
   /** The agent sets clocks to whole seconds: once more when the next one begins. */
   #tellTimeAgain(): void {
     const again = (): void => {
-      const timer = setTimeout(() => this.session.tell(restored()), 1000 - (Date.now() % 1000));
+      const timer = setTimeout(
+        () => this.session.tell({ verb: 'restored', ...restoredNow() }),
+        1000 - (Date.now() % 1000),
+      );
       timer.unref();
     };
     this.session.answered.then(again, () => {});
   }
-
-  #write(bytes: Uint8Array): void {
-    if (!this.#port.guestOpen) return;
-    this.#waiting.push(bytes);
-    this.#flush();
-  }
-
-  #flush(): void {
-    for (;;) {
-      const [first] = this.#waiting;
-      if (!first) return;
-      const taken = this.#port.send(first);
-      if (taken < first.length) {
-        this.#waiting[0] = first.subarray(taken);
-        return;
-      }
-      this.#waiting.shift();
-    }
-  }
 }
 
 /** The guest's clock stood still, and whoever has the same snapshot would draw the same numbers. */
-function restored(): { verb: 'restored'; wallMs: number; entropy: Uint8Array } {
-  return { verb: 'restored', wallMs: Date.now(), entropy: randomBytes(ENTROPY_BYTES) };
+export function restoredNow(): { readonly wallMs: number; readonly entropy: Uint8Array } {
+  return { wallMs: Date.now(), entropy: randomBytes(ENTROPY_BYTES) };
 }

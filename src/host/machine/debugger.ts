@@ -22,6 +22,8 @@ export interface DebuggedMachine {
   readonly board: Board;
   /** A processor of this thread, for translation and CSRs of harts that stand still. */
   readonly processor: Processor;
+  /** It was let go on. */
+  wentOn(): void;
   kill(): Promise<ExitStatus>;
 }
 
@@ -194,6 +196,7 @@ export class MachineDebugger implements DebugTarget {
     this.#world.clearStop();
     for (const vcpu of this.#machine.board.vcpus) vcpu.hart.gate = allowed[vcpu.id] ?? GATE.open;
     this.#world.setPaused(false);
+    this.#machine.wentOn();
   }
 
   /**

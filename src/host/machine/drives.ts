@@ -1,5 +1,13 @@
 /** Opens the drives of a machine: all of them, or none. */
-import { ForkableDisk, type OpenDisk, openDisk } from '../storage/index.ts';
+import { resolve } from 'node:path';
+import {
+  type DiskOptions,
+  ForkableDisk,
+  isNbdUri,
+  type OpenDisk,
+  openDisk,
+  type QuickFilePlace,
+} from '../storage/index.ts';
 import type { DriveOptions } from './machine-api.ts';
 
 export interface OpenedDrive extends OpenDisk {
@@ -8,6 +16,16 @@ export interface OpenedDrive extends OpenDisk {
   readonly twin?: () => Promise<OpenedDrive>;
   /** Of a twin's: what it begins with is what its original's drive holds now. Nothing is under way there. */
   readonly freeze?: () => void;
+}
+
+/** A drive whose files can be found from any folder. */
+export function absoluteDrive(drive: DriveOptions): DriveOptions {
+  const { file, overlay } = drive;
+  return {
+    ...drive,
+    file: isNbdUri(file) ? file : resolve(file),
+    ...(typeof overlay === 'string' ? { overlay: resolve(overlay) } : {}),
+  };
 }
 
 /** Whether one of the drives keeps what is written to it, so that its file systems want to be closed. */
@@ -24,13 +42,18 @@ export async function openDrives(
   { forkable, quick }: { readonly forkable: boolean; readonly quick: boolean },
 ): Promise<OpenedDrive[]> {
   return await allOrNone(drives, async (options) => {
-    const opened = await openDisk({ path: options.file, mode: modeOf(options), quick });
+    const opened = await openDisk({ ...imageOptions(options), mode: modeOf(options), quick });
     if (!forkable) return { ...opened, options };
     if (options.readOnly) return readOnlyDrive(opened, options);
     const { backend, identity, temporary } = opened;
     const disk = new ForkableDisk(backend, () => opened.close());
     return { ...forkableDrive(disk, options), identity, ...(temporary === undefined ? {} : { temporary }) };
   });
+}
+
+/** Of drives in their order: files of those that processors' threads may read and write at once, by device. */
+export function quickPlaces(drives: readonly OpenedDrive[]): Record<string, QuickFilePlace> {
+  return Object.fromEntries(drives.flatMap(({ place }, i) => (place === undefined ? [] : [[`disk${i}`, place]])));
 }
 
 /** The drives of a twin. */
@@ -43,7 +66,7 @@ export async function twinDrives(drives: readonly OpenedDrive[]): Promise<Opened
 
 function readOnlyDrive(opened: OpenDisk, options: DriveOptions): OpenedDrive {
   const twin = async (): Promise<OpenedDrive> =>
-    readOnlyDrive(await openDisk({ path: options.file, mode: 'read-only' }), options);
+    readOnlyDrive(await openDisk({ ...imageOptions(options), mode: 'read-only' }), options);
   return { ...opened, options, twin };
 }
 
@@ -72,7 +95,23 @@ async function allOrNone<T>(items: readonly T[], open: (item: T) => Promise<Open
   }
 }
 
-function modeOf(drive: DriveOptions): Parameters<typeof openDisk>[0]['mode'] {
+function imageOptions({
+  file,
+  format,
+  backing,
+  discard,
+  reconnectDelaySeconds,
+}: DriveOptions): Omit<DiskOptions, 'mode'> {
+  return {
+    path: file,
+    ...(format === undefined ? {} : { format }),
+    ...(backing === undefined ? {} : { backing }),
+    ...(discard === undefined ? {} : { discard }),
+    ...(reconnectDelaySeconds === undefined ? {} : { reconnectDelaySeconds }),
+  };
+}
+
+function modeOf(drive: DriveOptions): DiskOptions['mode'] {
   if (drive.readOnly) return 'read-only';
   if (drive.overlay === undefined || drive.overlay === false) return 'write';
   return drive.overlay === true ? 'temporary' : { overlay: drive.overlay };

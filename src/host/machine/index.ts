@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { agentOverlay, agentOverlayWords } from '../images/index.ts';
+import { type OpenShare, openShares } from '../shares/index.ts';
 import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, SavedMachine } from '../snapshots/index.ts';
 import { readBootFiles } from './boot-files.ts';
 import { openDrives, twinDrives } from './drives.ts';
@@ -18,7 +19,8 @@ import type {
 } from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
 
-export { keepsWrites } from './drives.ts';
+export { absoluteDrive, keepsWrites } from './drives.ts';
+export { endAfterCommand } from './end-after-command.ts';
 export type * from './machine-api.ts';
 
 /** Of a made-up name, as far as it is its original's: names are bounded. */
@@ -45,7 +47,8 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   if (!existsSync(path)) return undefined;
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
-    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay, vsock } = options;
+    const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay, vsock, shares } = options;
+    const { heartbeatMs, health } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -55,6 +58,9 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(hotThreshold === undefined ? {} : { hotThreshold }),
       ...(promotion === undefined ? {} : { promotion }),
       ...(vsock === undefined ? {} : { vsock }),
+      ...(shares === undefined ? {} : { shares }),
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
+      ...(health === undefined ? {} : { health }),
       ...(processors === undefined ? {} : { processors }),
       ...(weight === undefined ? {} : { weight }),
       ...(cap === undefined ? {} : { cap }),
@@ -78,13 +84,16 @@ async function bootMachine(options: MachineOptions, launch: Launch, home?: Machi
     forkable: options.room !== undefined || home !== undefined,
     quick: options.clock !== 'instructions',
   });
+  let shares: OpenShare[] = [];
   try {
+    shares = openShares(options.shares ?? [], { quick: options.clock !== 'instructions' });
     const overlay = mayNeedAgent(options) ? await agentOverlay() : undefined;
     const files = readBootFiles(options, overlay);
     const append = `${options.append ?? ''} ${agentOverlayWords}`.trim();
     const own = files.hasOverlay ? { ...options, append } : options;
-    return await LocalMachine.start({ options: own, from: files, drives, ...others(launch) }, home);
+    return await LocalMachine.start({ options: own, from: files, drives, shares, ...others(launch) }, home);
   } catch (error) {
+    for (const share of shares) share.close();
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
   }
@@ -107,15 +116,24 @@ function twinName({ name, fork }: MachineInfo): string {
   return `${stem.slice(0, MOST_STEM)}-${randomBytes(3).toString('hex')}`;
 }
 
-async function forkMachine(original: LocalMachine, given: ForkOptions, launch: Launch): Promise<LocalMachine> {
+async function forkMachine(
+  original: LocalMachine,
+  { quiesce = false, ...given }: ForkOptions,
+  launch: Launch,
+): Promise<LocalMachine> {
   const drives = await twinDrives(original.drives);
+  const shares = original.shares.map((share) => share.twin());
   try {
     // What was the original's own: whom it listened to, what it wrote to, what it published.
     const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
     const { trapLog: ______, protectionLog: _______, startPaused: ________, seed, weight, cap, pin, ...same } = kept;
     const options = { ...same, ...(same.vsock === undefined ? {} : { vsock: withoutSocket(same.vsock) }), ...given };
-    return await LocalMachine.start({ options, from: original, drives, ...others(launch) }, original.home);
+    return await LocalMachine.start(
+      { options, from: original, drives, shares, quiesce, ...others(launch) },
+      original.home,
+    );
   } catch (error) {
+    for (const share of shares) share.close();
     await Promise.all(drives.map((drive) => drive.close()));
     throw error;
   }
@@ -139,10 +157,13 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
   try {
     const { options } = saved;
     const drives = await openDrives(options.drives ?? [], { forkable: false, quick: options.clock !== 'instructions' });
+    let shares: OpenShare[] = [];
     try {
       await saved.fillDisks(drives);
-      return await LocalMachine.start({ options, from: saved, drives, another: roomless, twin: roomless });
+      shares = openShares(options.shares ?? [], { quick: options.clock !== 'instructions' });
+      return await LocalMachine.start({ options, from: saved, drives, shares, another: roomless, twin: roomless });
     } catch (error) {
+      for (const share of shares) share.close();
       await Promise.all(drives.map((drive) => drive.close()));
       throw error;
     }
@@ -153,5 +174,6 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
 
 /** Whether the agent is to be put into an initramfs without it: where there is one, with no init of its own. */
 function mayNeedAgent({ agent, initrd, append, bios }: MachineOptions): boolean {
-  return agent !== false && initrd !== undefined && bios === undefined && !append?.includes('rdinit=');
+  const isOurs = agent !== false && agent !== 'off' && agent !== 'qemu';
+  return isOurs && initrd !== undefined && bios === undefined && !append?.includes('rdinit=');
 }

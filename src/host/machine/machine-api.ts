@@ -26,8 +26,20 @@ import type {
   Violation,
 } from '../../machine/index.ts';
 import type { CaptureOptions, Failback, NetdevOptions, NetReport, PathEvent } from '../../network/index.ts';
+import type { AgentEvent, AgentReport, HealthOptions, HealthReport } from '../agent/index.ts';
+import type { ShareOptions } from '../shares/index.ts';
 
-export type { CaptureOptions, NetdevOptions, NetReport, PathEvent };
+export type {
+  AgentEvent,
+  AgentReport,
+  CaptureOptions,
+  HealthOptions,
+  HealthReport,
+  NetdevOptions,
+  NetReport,
+  PathEvent,
+  ShareOptions,
+};
 
 /** A change of the table, or of what it names. */
 export interface NetChange {
@@ -60,11 +72,21 @@ export type {
   Violation,
 };
 
-/** A disk. `overlay`: writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
+/** A disk: a file, or what a server exports. */
 export interface DriveOptions {
+  /** Path of an image, or `nbd://HOST[:PORT]/EXPORT`, `nbd+unix:///EXPORT?socket=PATH`, `nbds://...` (docs/disks.md). */
   readonly file: string;
+  /** Default: by the file's name, `.qcow2` or else raw; never by its content. */
+  readonly format?: 'raw' | 'qcow2';
   readonly readOnly?: boolean;
+  /** Writes go to a temporary copy-on-write layer (true) or to an overlay file of that path. */
   readonly overlay?: boolean | string;
+  /** False: an image that names a file below it is refused. Default true. */
+  readonly backing?: boolean;
+  /** `ignore`: the guest is not offered to discard. Default `unmap`. */
+  readonly discard?: 'unmap' | 'ignore';
+  /** Seconds for which requests wait for a server that is gone, before they fail. Default 0. */
+  readonly reconnectDelaySeconds?: number;
 }
 
 /** Sockets between guest and host (virtio-vsock). */
@@ -77,6 +99,13 @@ export interface VsockOptions {
   /** The guest's context ID. Default 3. */
   readonly cid?: number;
 }
+
+/**
+ * `auto`: ours is put into an initrd that has none, and whichever of ours and QEMU's answers is used; `kagemusha`: ours
+ * alone; `qemu`: QEMU's alone (Debian: qemu-guest-agent), nothing is put into the guest; `off`: nothing is put into the
+ * guest, and no port is there for QEMU's.
+ */
+export type AgentChoice = 'auto' | 'kagemusha' | 'qemu' | 'off';
 
 export interface MachineOptions {
   /** Unique among the user's running machines; a made-up one by default. */
@@ -101,6 +130,8 @@ export interface MachineOptions {
   readonly append?: string;
   readonly bios?: string;
   readonly drives?: readonly DriveOptions[];
+  /** Folders of the host that the guest has too, mounted where they say (docs/shares.md). Default: none. */
+  readonly shares?: readonly ShareOptions[];
   /**
    * A balloon (virtio-balloon), by which the guest gives memory back that it does not need: to the machine, for its other
    * partitions. By default in machines with room for others.
@@ -120,8 +151,12 @@ export interface MachineOptions {
   readonly pathFailover?: boolean;
   /** Published ports, `[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|udp]`, of the user-mode network. */
   readonly publish?: readonly string[];
-  /** Puts the guest agent into the initrd, so that exec and shutdown work. Default true where there is an initrd. */
-  readonly agent?: boolean;
+  /** The guest's agent, by which exec and shutdown work. Default (and true): `auto`; false: `off`. */
+  readonly agent?: boolean | AgentChoice;
+  /** The guest's heart beats at this interval, and the host tells when it does not. Default 0: it does not beat. */
+  readonly heartbeatMs?: number;
+  /** Checks of the guest's health by a command in it, as docker's HEALTHCHECK. Default: none. */
+  readonly health?: HealthOptions;
   readonly clock?: 'real' | 'instructions';
   /** Seeds what is random in the machine; with `clock: 'instructions'` the same seed gives the same run. */
   readonly seed?: number;
@@ -160,6 +195,11 @@ export interface MachineOptions {
    * polls the functions. Guests do not see it.
    */
   readonly relay?: boolean;
+  /**
+   * Interrupts a second that a PCI Express function may have, 100 to 10,000,000; what is more waits for some milliseconds,
+   * and equal ones become one. Default 30,000. By the instruction clock nobody waits.
+   */
+  readonly interruptRate?: number;
   /**
    * The interrupt controller, as QEMU's machine option of that name: a PLIC (`none`, the default), an APLIC, or an APLIC
    * with an IMSIC at each hart.
@@ -205,6 +245,7 @@ export type PartitionOptions = Omit<
   | 'promotion'
   | 'overlay'
   | 'relay'
+  | 'interruptRate'
   | 'traps'
   | 'trapLog'
   | 'gdbPort'
@@ -242,6 +283,10 @@ export interface MachineInfo {
   readonly publish: readonly string[];
   /** Of a twin: whose, and how long that one stood still for it. */
   readonly fork?: { readonly of: string; readonly pausedMs: number };
+  /** The guest's agent and its heart. */
+  readonly agent?: AgentReport;
+  /** Where checks of health were asked for. */
+  readonly health?: HealthReport;
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
@@ -255,6 +300,8 @@ export interface ForkOptions {
   readonly weight?: number;
   readonly cap?: number;
   readonly pin?: readonly number[];
+  /** As a snapshot's. */
+  readonly quiesce?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -265,6 +312,11 @@ export interface SnapshotOptions {
   readonly stop?: boolean;
   /** Default true. Without, the file is three times as large, and is restored faster. */
   readonly compress?: boolean;
+  /**
+   * The guest's file systems are frozen meanwhile, so that the disks are as after a clean unmount. Default false. Rejects
+   * with OperatorError `not-quiesced` where the agent cannot, and takes none.
+   */
+  readonly quiesce?: boolean;
 }
 
 export interface SnapshotResult {
@@ -276,6 +328,8 @@ export interface SnapshotResult {
   readonly pages: number;
   /** How long the guest stood still. */
   readonly pausedMs: number;
+  /** With `quiesce`: how many file systems were frozen, and how many of those on disks could not be. */
+  readonly quiesced?: { readonly count: number; readonly left: number };
 }
 
 /** What of a restored machine may be other than in its snapshot. */
@@ -283,6 +337,7 @@ export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
   | 'publish'
+  | 'shares'
   | 'vsock'
   | 'netdevs'
   | 'failback'
@@ -291,6 +346,8 @@ export type RestoreOptions = Pick<
   | 'weight'
   | 'cap'
   | 'pin'
+  | 'heartbeatMs'
+  | 'health'
   | 'gdbPort'
   | 'startPaused'
   | 'codeMemoryBytes'
@@ -313,7 +370,7 @@ export interface MachineHandle extends AsyncDisposable {
   writeConsole(bytes: Uint8Array): void;
   /** What the console said lately, 256 KiB of it at most. */
   consoleHistory(): Uint8Array;
-  /** Resolves when the guest agent says it is ready. */
+  /** Resolves when the guest agent says it is ready, and a twin has its hardware address and sees its link. */
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command in the guest, through the agent; waits for it to be ready. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
@@ -330,6 +387,13 @@ export interface MachineHandle extends AsyncDisposable {
   fork(options?: ForkOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** From one beat of the guest's heart to the next from now on; 0: none. OperatorError `bad-heartbeat`. */
+  setHeartbeat(intervalMs: number): Promise<void>;
+  /**
+   * What happened to the guest as its agent tells (it answered, its heart, its health), behind the event of that number;
+   * if there is nothing, as soon as there is, or after `waitMs` (0).
+   */
+  agentEvents(since?: number, waitMs?: number, signal?: AbortSignal): Promise<readonly AgentEvent[]>;
   /** Asks the guest to shut down (agent), and ends the machine after the grace. */
   stop(options?: { graceMs?: number }): Promise<ExitStatus>;
   /** Ends the machine at once. */

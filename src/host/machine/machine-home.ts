@@ -12,6 +12,7 @@ import { type Board, type BoardConfig, type Commons, TRANSLATOR, tellOfFrames } 
 import { cacheFolder } from '../debian/index.ts';
 import type { MachineNetworks } from '../network/machine-networks.ts';
 import { build } from '../package-files.ts';
+import type { QuickFilePlace } from '../storage/index.ts';
 import { readyEngine } from './engine-cache.ts';
 import type { MachineOptions } from './machine-api.ts';
 import type { MachineThreads } from './machine-threads.ts';
@@ -111,12 +112,12 @@ export class MachineHome {
     if (this.#failure !== undefined) member.failed(this.#failure);
   }
 
-  /** The threads get ready, and run what is scheduled: nothing yet. */
-  start(): void {
+  /** The threads get ready, and run what is scheduled: nothing yet. `disks`: as of WorkerStart. */
+  start(disks: Readonly<Record<string, QuickFilePlace>>): void {
     const { commons, config, module, signatures, epoch, threads } = this.parts;
     const { memory, shape } = commons.memory;
     threads?.start(
-      { config, memory, shape, module, signatures, epoch },
+      { config, memory, shape, module, signatures, epoch, disks },
       {
         failed: (error) => {
           this.#failure = error;

@@ -16,8 +16,11 @@ export class MachineSnapshots {
     return this.#booted;
   }
 
-  async take(file: string, options: SnapshotOptions): Promise<SnapshotResult> {
-    const taken = this.#last.then(() => takeSnapshot(this.#subject(), file, options));
+  /** `stands` is called when the guest stands still, and nothing of it was written yet. */
+  async take(file: string, options: SnapshotOptions, stands?: () => void): Promise<SnapshotResult> {
+    const taken = this.#last.then(() =>
+      takeSnapshot(this.#subject(), file, { ...options, ...(stands === undefined ? {} : { stands }) }),
+    );
     this.#last = taken.catch(() => undefined);
     return await taken;
   }
@@ -28,7 +31,7 @@ export class MachineSnapshots {
       if (!isAsBooted()) return;
       // Who starts there says anew what of the processors' time the machine may have.
       const { options, ...subject } = this.#subject();
-      const { processors: _, weight: __, cap: ___, pin: ____, ...kept } = options;
+      const { processors: _, weight: __, cap: ___, pin: ____, heartbeatMs: _____, health: ______, ...kept } = options;
       await takeSnapshot({ ...subject, options: kept }, file, { compress: false, lasts: false });
       keepBootSnapshot(file);
     });

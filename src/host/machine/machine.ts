@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
-import { type ConsolePort, GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
+import { GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
 import { CSRS, F_NAMES, X_NAMES } from '../../isa/index.ts';
@@ -53,18 +53,19 @@ import type { CaptureOptions, NetReport, PathEvent, UserNetwork } from '../../ne
 import { describeTarget, type GdbServer, listenForGdb } from '../gdb/index.ts';
 import type { GuestNetwork } from '../network/guest-network.ts';
 import { MachineNetworks } from '../network/machine-networks.ts';
+import type { OpenShare } from '../shares/index.ts';
 import { SavedMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { VsockSockets } from '../vsock/index.ts';
-import { execute } from './agent-command.ts';
-import { AgentLink } from './agent-link.ts';
 import { type BootFiles, bootSeed, planMachineBoot, releaseBootFiles } from './boot-files.ts';
 import { ConsoleHistory } from './console-history.ts';
 import { MachineDebugger } from './debugger.ts';
-import type { OpenedDrive } from './drives.ts';
+import { type OpenedDrive, quickPlaces } from './drives.ts';
 import { garbageCollector } from './garbage-collector.ts';
+import { checkCare, consolePorts, GuestAgents } from './guest-agents.ts';
 import { runInstructionClock } from './instruction-clock.ts';
 import { LogFiles } from './log-files.ts';
 import type {
+  AgentEvent,
   ExecOptions,
   ExecResult,
   ExitStatus,
@@ -103,8 +104,11 @@ const NS_PER_TICK = 1_000_000_000n / BigInt(TIMEBASE_HZ);
 export interface MachineParts {
   readonly options: MachineOptions;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   /** What it boots from (given back when the guest has its copy), or the snapshot or the guest that it goes on from. */
   readonly from: BootFiles | SavedMachine | LocalMachine;
+  /** A twin's original is to freeze its file systems first. */
+  readonly quiesce?: boolean;
   /** Makes another partition of the machine; a twin of one that there is. */
   readonly another: (options: PartitionOptions, home: MachineHome) => Promise<MachineHandle>;
   readonly twin: (original: LocalMachine, options: ForkOptions) => Promise<MachineHandle>;
@@ -121,8 +125,9 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #forks = new OneByOne();
   #forked: MachineInfo['fork'];
   readonly #io: IoThread;
-  readonly #agent: AgentLink;
+  readonly #agents: GuestAgents;
   readonly #drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   #vsock: VsockSockets | undefined;
   readonly #network: GuestNetwork | undefined;
   readonly #slots: IoSlots;
@@ -152,6 +157,7 @@ export class LocalMachine implements MachineHandle, Member {
   static async start(parts: MachineParts, home?: MachineHome): Promise<LocalMachine> {
     const { options } = parts;
     const { from } = parts;
+    checkCare(options);
     const config =
       home === undefined
         ? boardConfig(options, true, availableParallelism())
@@ -179,7 +185,7 @@ export class LocalMachine implements MachineHandle, Member {
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
       const net = machine.board.virtioDevices.find((device) => device instanceof VirtioNet);
       if (net) network?.connect(net);
-      if (from instanceof LocalMachine) await machine.#goOnFrom(from);
+      if (from instanceof LocalMachine) await machine.#goOnFrom(from, parts.quiesce === true);
       if (options.gdbPort !== undefined) await machine.#listenForGdb(options.gdbPort);
       machine.#run();
       return machine;
@@ -215,6 +221,7 @@ export class LocalMachine implements MachineHandle, Member {
     const original = from instanceof LocalMachine ? from : undefined;
     if (original !== undefined && network !== undefined) this.#readdressing = new Readdressing(network.macBytes);
     this.#drives = parts.drives;
+    this.shares = parts.shares;
     this.#network = network;
     this.exited = this.#end.promise;
     const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
@@ -222,10 +229,12 @@ export class LocalMachine implements MachineHandle, Member {
     this.#slots = new IoSlots({
       board: () => this.board,
       backends: parts.drives.map((drive) => drive.backend),
+      shares: parts.shares.map((share) => share.session),
       network,
       ...(network === undefined ? {} : { mac: network.macBytes }),
       ...(options.vsock?.cid === undefined ? {} : { cid: options.vsock.cid }),
       ...(this.#readdressing === undefined ? {} : { onNetRestart: () => this.#readdressing?.done() }),
+      consolePorts: consolePorts(options),
       host,
     });
     const home = where instanceof MachineHome ? where : undefined;
@@ -252,15 +261,17 @@ export class LocalMachine implements MachineHandle, Member {
       // What takes time and needs nothing of what follows: guest memory is read, threads get ready.
       saved?.readMemory(this.board);
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks, networks });
-      if (!home && isReal) this.home.start();
+      if (!home && isReal) this.home.start(config.room === undefined ? quickPlaces(parts.drives) : {});
       this.#io = new IoThread(this.board, host);
       this.#io.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));
-      this.#agent = new AgentLink(
-        must(console.ports.find((port: ConsolePort) => !port.isConsole)),
-        saved?.agent ?? original?.nextConversation,
-        { isRestored: saved !== undefined },
-      );
+      this.#agents = new GuestAgents({
+        options,
+        ports: console.ports,
+        saved: saved?.agent ?? original?.nextConversation,
+        isRestored: saved !== undefined,
+        standsStill: () => this.board.world.paused,
+      });
       this.#config = config;
       if (from instanceof SavedMachine) {
         from.loadState(this.board, network?.user);
@@ -286,11 +297,13 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   /** Of a twin: where its original stands; then it goes on by itself. */
-  async #goOnFrom(original: LocalMachine): Promise<void> {
+  async #goOnFrom(original: LocalMachine, quiesce: boolean): Promise<void> {
     const { board } = this;
     this.#forked = await original.#forks.one(async () => {
       original.#checkStays();
-      const pausedMs = await becomeTwin(original.#sibling, this.#sibling, this.#readdressing);
+      const become = async (check?: () => void): Promise<number> =>
+        await becomeTwin(original.#sibling, this.#sibling, this.#readdressing, check);
+      const pausedMs = quiesce ? (await original.#agents.care.quiesced(become)).result : await become();
       return { of: original.info.name, pausedMs };
     });
     for (const vcpu of board.vcpus) this.processor.contextChanged(vcpu.at);
@@ -302,12 +315,12 @@ export class LocalMachine implements MachineHandle, Member {
   get #sibling(): Sibling {
     const { board } = this;
     const network = { network: this.#userNetwork, carrier: this.#network?.carrier };
-    return { board, io: this.#io, agent: this.#agent, ...network, drives: this.#drives };
+    return { board, io: this.#io, agents: this.#agents, ...network, drives: this.#drives, shares: this.shares };
   }
 
   /** For an agent's next host, which is to begin where this one's commands do not come to. */
   get nextConversation(): { readonly nextId: number; readonly waiting: Uint8Array } {
-    return { nextId: this.#agent.session.nextId + COMMANDS_APART, waiting: new Uint8Array() };
+    return { nextId: this.#agents.link.session.nextId + COMMANDS_APART, waiting: new Uint8Array() };
   }
 
   /** What it was made with. */
@@ -341,6 +354,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   get info(): MachineInfo {
     const isRunning = this.#last === undefined && this.board.world.run === RUN.running;
+    const health = this.#agents.care.health();
     return {
       name: this.#options.name ?? `machine-${process.pid}`,
       pid: process.pid,
@@ -350,6 +364,8 @@ export class LocalMachine implements MachineHandle, Member {
       startedAt: this.#startedAt,
       publish: this.#options.publish ?? [],
       ...(this.#forked === undefined ? {} : { fork: this.#forked }),
+      agent: this.#agents.care.report(),
+      ...(health === undefined ? {} : { health }),
     };
   }
 
@@ -368,13 +384,16 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
-    await this.#agent.session.ready(signal);
+    await this.#agents.care.agent(signal);
     await this.#snapshots.booted;
+    await this.#readdressing?.settled(signal);
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     if (this.#snapshots.booted !== undefined) await this.ready(options.signal);
-    return await execute(this.#agent.session, argv, options);
+    // A twin's first command finds the network.
+    await this.#readdressing?.settled(options.signal);
+    return await (await this.#agents.care.agent(options.signal)).execute(argv, options);
   }
 
   async createPartition(options: PartitionOptions): Promise<MachineHandle> {
@@ -398,11 +417,20 @@ export class LocalMachine implements MachineHandle, Member {
     this.#setPaused(false);
   }
 
+  async setHeartbeat(intervalMs: number): Promise<void> {
+    this.#checkStays();
+    this.#agents.care.setHeartbeat(intervalMs);
+  }
+
+  async agentEvents(since = 0, waitMs = 0, signal?: AbortSignal): Promise<readonly AgentEvent[]> {
+    return await this.#agents.care.events(since, waitMs, signal);
+  }
+
   async stop(options: { graceMs?: number } = {}): Promise<ExitStatus> {
     const grace = new AbortController();
     const timer = setTimeout(() => grace.abort(), options.graceMs ?? STOP_GRACE_MS);
     try {
-      await this.#agent.session.shutdown('poweroff', grace.signal);
+      await (await this.#agents.care.agent(grace.signal)).shutdown(grace.signal);
       await Promise.race([
         this.exited,
         new Promise<void>((resolve) => grace.signal.addEventListener('abort', () => resolve())),
@@ -428,7 +456,7 @@ export class LocalMachine implements MachineHandle, Member {
    * somebody had to do with it before that: typed, or reached it over the network.
    */
   keepBoot(file: string): void {
-    this.#snapshots.keepBoot(file, this.#agent.session.ready(), () => {
+    this.#snapshots.keepBoot(file, this.#agents.care.agent(), () => {
       const visitors = this.#userNetwork?.stats().now.tcpConnections ?? 0;
       return !this.#isTouched && visitors === 0 && !this.board.world.paused;
     });
@@ -441,13 +469,19 @@ export class LocalMachine implements MachineHandle, Member {
         'the machine was made for several guests, and a snapshot is of a machine with one',
         'Make the machine without "room" for more partitions to take snapshots of it.',
       );
-    const result = await this.#snapshots.take(file, options);
-    if (options.stop) await this.kill();
-    return result;
+    const { care } = this.#agents;
+    const take = async (stands?: () => void): Promise<SnapshotResult> => {
+      const result = await this.#snapshots.take(file, options, stands);
+      if (options.stop) await this.kill();
+      return result;
+    };
+    if (!options.quiesce) return await care.during(take);
+    const { result, frozen } = await care.quiesced(take);
+    return { ...result, quiesced: frozen };
   }
 
   get #subject(): SnapshotSubject {
-    const { session } = this.#agent;
+    const { link } = this.#agents;
     return {
       name: this.info.name,
       // The guest knows the address, and has it wherever it goes on.
@@ -456,8 +490,9 @@ export class LocalMachine implements MachineHandle, Member {
       io: this.#io,
       network: this.#userNetwork,
       drives: this.#drives,
+      shares: this.shares,
       ticks: this.#ticks,
-      agent: () => ({ nextId: session.nextId, waiting: this.#agent.waiting }),
+      agent: () => ({ nextId: link.session.nextId, waiting: link.waiting }),
       console: () => this.#history.bytes(),
     };
   }
@@ -572,6 +607,7 @@ export class LocalMachine implements MachineHandle, Member {
 
   /** The last that a machine needs of its snapshot; it is held, and runs from here on. */
   async #loadMemory(saved: SavedMachine): Promise<void> {
+    await saved.fillShares(this.shares);
     await saved.loadMemory(this.board, this.#io);
     await saved.denyAgain((change) => changeProtection(this.board, change));
     this.#wasRestored = true;
@@ -621,9 +657,10 @@ export class LocalMachine implements MachineHandle, Member {
     this.#logs.close();
     this.#network?.close();
     this.#vsock?.close();
-    this.#agent.session.close();
+    this.#agents.close();
     this.#debugger?.ended(this.#status().code);
     await this.#gdb?.[Symbol.asyncDispose]();
+    for (const share of this.shares) share.close();
     await Promise.all(this.#drives.map((drive) => drive.close()));
     await this.#vacate();
   }
@@ -651,11 +688,19 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   #setPaused(paused: boolean): void {
-    if (this.#last === undefined) this.board.world.setPaused(paused);
+    if (this.#last !== undefined) return;
+    this.board.world.setPaused(paused);
+    this.#agents.care.setPaused(paused);
+  }
+
+  /** The debugger lets it go on. */
+  wentOn(): void {
+    this.#agents.care.setPaused(false);
   }
 
   /** A hart reached a breakpoint, or has made its step. */
   stopped(): void {
+    this.#agents.care.setPaused(true);
     void this.#debugger?.stopped().catch((error: unknown) => this.failed(error));
   }
 

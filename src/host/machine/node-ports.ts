@@ -2,13 +2,19 @@
 import { randomFillSync } from 'node:crypto';
 import type { HostPorts } from '../../machine/index.ts';
 import { seededBytes } from './boot-files.ts';
+import { DiskWarnings } from './disk-warnings.ts';
 
 const MOST_DELAY_MS = 2 ** 31 - 1;
 
 /** With a seed, guests' random bytes follow from it and from how many are asked for at once. */
 export function nodePorts(seed?: number): HostPorts {
+  const warnings = new DiskWarnings(
+    (text) => process.emitWarning(text, { code: 'KAGEMUSHA_DISK' }),
+    () => performance.now(),
+  );
   return {
     wallMs: () => Date.now(),
+    diskFailed: (disk, operation, cause) => warnings.failed(disk, operation, cause),
     after: (delayMs, callback) => {
       const timer = setTimeout(callback, Math.min(delayMs, MOST_DELAY_MS));
       timer.unref();

@@ -8,6 +8,7 @@
  *   ------ goes on -----------------------------------------------------------
  *   twin: another generation, another hardware address, its link down, its disks; then it runs
  */
+import { must } from '../../base/assert.ts';
 import {
   type Board,
   type BoardConfig,
@@ -19,9 +20,10 @@ import {
 } from '../../machine/index.ts';
 import type { UserNetwork } from '../../network/index.ts';
 import type { Nic } from '../network/guest-network.ts';
+import type { OpenShare } from '../shares/index.ts';
 import { holdAtOnce, holdStill } from '../snapshots/index.ts';
-import type { AgentLink } from './agent-link.ts';
 import type { OpenedDrive } from './drives.ts';
+import type { GuestAgents } from './guest-agents.ts';
 import type { ForkOptions } from './machine-api.ts';
 import { moved, type Readdressing } from './readdressing.ts';
 
@@ -32,11 +34,12 @@ const SLICE_MS = 3;
 export interface Sibling {
   readonly board: Board;
   readonly io: IoThread;
-  readonly agent: AgentLink;
+  readonly agents: GuestAgents;
   readonly network: UserNetwork | undefined;
   /** Holds its carrier down, or lets it be as it is. */
   readonly carrier: Pick<Nic, 'setLinkUp'> | undefined;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
 }
 
 /** As the original's board is, with claims of its own on the processors. Throws OperatorError for what cannot be. */
@@ -55,11 +58,15 @@ export function twinConfig(
   return { ...same, share };
 }
 
-/** Resolves when the twin may run: how long the original stood still, in milliseconds. Both are held, or ended, if it rejects. */
+/**
+ * Resolves when the twin may run: how long the original stood still, in milliseconds. Both are held, or ended, if it rejects.
+ * `stands` is called when the original stands still, and nothing of it was taken yet.
+ */
 export async function becomeTwin(
   original: Sibling,
   twin: Sibling,
   readdressing: Readdressing | undefined,
+  stands?: () => void,
 ): Promise<number> {
   prepareFork(original.board, twin.board);
   original.board.world.hurries = true;
@@ -69,9 +76,11 @@ export async function becomeTwin(
   let connections: ReturnType<UserNetwork['save']> | undefined;
   try {
     release = holdAtOnce(original.board, original.io) ?? (await holdStill(original.board, original.io));
+    stands?.();
     forkBoard(original.board, twin.board);
     for (const drive of twin.drives) drive.freeze?.();
-    twin.agent.goOnFrom(original.agent.waiting);
+    for (const [i, share] of twin.shares.entries()) share.goOnFrom(must(original.shares[i]));
+    twin.agents.link.goOnFrom(original.agents.link.waiting);
     connections = original.network?.save();
   } finally {
     release();
@@ -82,6 +91,6 @@ export async function becomeTwin(
     twin.network.restore(readdressing === undefined ? connections : moved(connections, readdressing.mac));
   twin.carrier?.setLinkUp(false);
   resumeBoard(twin.board);
-  if (twin.carrier !== undefined) readdressing?.begin(twin.carrier, twin.agent.session);
+  if (twin.carrier !== undefined) readdressing?.begin(twin.carrier, twin.agents.care);
   return pausedMs;
 }

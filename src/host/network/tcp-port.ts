@@ -16,6 +16,8 @@ import type {
 import { bindError, errorCode, socketFailure } from './errors.ts';
 
 const CHUNK_BYTES = 65536;
+/** Enough for most connections, which are short. */
+const SMALL_CHUNK_BYTES = 2048;
 /** The network promises to take this much at once. */
 const MAX_DATA_BYTES = 65536;
 const READ_BYTES = 65536;
@@ -25,9 +27,11 @@ const ACCEPT_ERRORS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 export class NodeTcpPort implements TcpPort {
   readonly #sockets = new Set<NodeTcpSocket>();
   readonly #servers = new Set<Server>();
+  /** What came is lent for the length of a call, so that one buffer serves all sockets. */
+  readonly #received = new Uint8Array(READ_BYTES);
 
   connect(address: string, port: number, events: TcpSocketEvents): TcpSocket {
-    const buffer = new Uint8Array(READ_BYTES);
+    const buffer = this.#received;
     let own: NodeTcpSocket | undefined;
     const socket = netConnect({
       host: address,
@@ -98,6 +102,8 @@ class NodeTcpSocket implements TcpSocket {
   readonly #open: Set<NodeTcpSocket>;
   #chunk: Uint8Array | undefined;
   #chunkBytes = 0;
+  /** Of the next chunk: once one was filled, all are large. */
+  #capacity = SMALL_CHUNK_BYTES;
   #flushing = false;
   #resumed = false;
   #done = false;
@@ -131,12 +137,14 @@ class NodeTcpSocket implements TcpSocket {
   write(bytes: Uint8Array): void {
     let at = 0;
     while (at < bytes.length) {
-      this.#chunk ??= new Uint8Array(CHUNK_BYTES);
-      const length = Math.min(bytes.length - at, CHUNK_BYTES - this.#chunkBytes);
+      this.#chunk ??= new Uint8Array(this.#capacity);
+      const length = Math.min(bytes.length - at, this.#chunk.length - this.#chunkBytes);
       this.#chunk.set(at === 0 && length === bytes.length ? bytes : bytes.subarray(at, at + length), this.#chunkBytes);
       this.#chunkBytes += length;
       at += length;
-      if (this.#chunkBytes === CHUNK_BYTES) this.#flush();
+      if (this.#chunkBytes < this.#chunk.length) continue;
+      this.#capacity = CHUNK_BYTES;
+      this.#flush();
     }
     if (this.#flushing || this.#chunkBytes === 0) return;
     this.#flushing = true;
@@ -178,7 +186,7 @@ class NodeTcpSocket implements TcpSocket {
     const length = this.#chunkBytes;
     if (chunk === undefined || length === 0 || this.#done) return;
     // A little is copied out, so that the chunk serves again; a chunk that is mostly full goes itself.
-    const small = length < CHUNK_BYTES / 4;
+    const small = length < chunk.length / 4 || length < SMALL_CHUNK_BYTES;
     const part = small ? chunk.slice(0, length) : chunk.subarray(0, length);
     this.#chunkBytes = 0;
     if (!small) this.#chunk = undefined;

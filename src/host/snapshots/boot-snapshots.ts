@@ -23,7 +23,7 @@ export function whyItBoots(options: MachineOptions): string | undefined {
   const { kernel, initrd, bios, clock, seed, gdbPort, startPaused, traps, agent, drives, room } = options;
   const { protection, protectionLog } = options;
   if (kernel === undefined || initrd === undefined || bios !== undefined) return 'a machine without kernel and initrd';
-  if (agent === false) return 'a machine without agent (--no-agent)';
+  if (agent === false || agent === 'off') return 'a machine without agent (--no-agent)';
   if (clock === 'instructions' || seed !== undefined) return '--clock instructions and --seed';
   if (gdbPort !== undefined || startPaused === true) return '--gdb and --start-paused';
   if (protection === false || protectionLog !== undefined) return '--protection off and --protection-log';
@@ -53,9 +53,17 @@ export function bootSnapshotPath(options: MachineOptions): string | undefined {
       options.aiaGuests ?? 0,
       options.pci ?? false,
       options.network ?? true,
+      options.agent ?? true,
       options.vsock === undefined ? '' : (options.vsock.cid ?? 3),
+      (options.shares ?? []).map(({ guest, readOnly }) => [guest, readOnly ?? false]),
       options.protection ?? true,
-      drives.map((drive) => [identity(drive.file), drive.readOnly ?? false]),
+      drives.map(({ file, readOnly, format, backing, discard }) => [
+        identity(file),
+        readOnly ?? false,
+        format ?? '',
+        backing ?? true,
+        discard ?? 'unmap',
+      ]),
     ]);
     return join(folder(), `${createHash('sha256').update(named).digest('hex').slice(0, 32)}.kage`);
   } catch {

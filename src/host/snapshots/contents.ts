@@ -4,6 +4,8 @@
  * should be is refused before anything of it is used.
  */
 import type { SavedBoard } from '../../machine/index.ts';
+import { agentOption, healthOptions, intervalMs } from '../control/agent-shape.ts';
+import { driveOptions } from '../control/drive-shape.ts';
 import { failback, netdevOptions } from '../control/network-shape.ts';
 import { pciOptions } from '../control/pci-shape.ts';
 import {
@@ -20,15 +22,13 @@ import {
   text,
   truth,
 } from '../control/shape.ts';
+import { savedSession } from './share-shape.ts';
 
 const PATH = 4096;
 /** What was on its way to the guest's agent, or typed: more was never accepted at a time. */
 const MOST_WAITING_BYTES = 4 << 20;
 
-const overlayChoice: Shape<boolean | string | undefined> = (value, at) =>
-  value === undefined ? undefined : typeof value === 'boolean' ? value : text(PATH)(value, at);
-
-const drive = record({ file: text(PATH), readOnly: optional(truth), overlay: overlayChoice });
+const share = record({ host: text(PATH), guest: text(PATH), readOnly: optional(truth) });
 
 /** Of a machine's options, those that a restored machine is made with again. */
 const savedOptions = record({
@@ -44,7 +44,8 @@ const savedOptions = record({
   initrd: optional(text(PATH)),
   append: optional(text(1 << 16)),
   bios: optional(text(PATH)),
-  drives: optional(listOf(drive, 64)),
+  drives: optional(listOf(driveOptions, 64)),
+  shares: optional(listOf(share, 64)),
   network: optional(truth),
   netdevs: optional(listOf(netdevOptions, 16)),
   mac: optional(text(17)),
@@ -52,6 +53,9 @@ const savedOptions = record({
   pathFailover: optional(truth),
   publish: optional(listOf(text(256), 1024)),
   vsock: optional(record({ socket: optional(text(PATH)), cid: optional(integer(3, 0xffff_fffe)) })),
+  agent: optional(agentOption),
+  heartbeatMs: optional(intervalMs),
+  health: optional(healthOptions),
   clock: optional(oneOf('real', 'instructions')),
   seed: optional(integer(0, 2 ** 32 - 1)),
   codeMemoryBytes: optional(integer(1, Number.MAX_SAFE_INTEGER)),
@@ -65,6 +69,7 @@ const savedOptions = record({
   nested: optional(truth),
   combinedShadows: optional(truth),
   relay: optional(truth),
+  interruptRate: optional(integer(100, 10_000_000)),
   aia: optional(oneOf('none', 'aplic', 'aplic-imsic')),
   aiaGuests: optional(integer(0, 7)),
   pci: optional(pciOptions),
@@ -111,6 +116,7 @@ const address: Shape<string> = (value, at) => {
 const savedBoard = record({
   vcpus: listOf(record({ state: object, hart: object }), 4096),
   devices: mapOf(object, 256),
+  interrupts: optional(object),
 }) as Shape<unknown> as Shape<SavedBoard>;
 
 export const snapshotState = record({
@@ -119,6 +125,8 @@ export const snapshotState = record({
   board: savedBoard,
   /** As network/snapshot.ts has it. */
   network: optional(object),
+  /** Fids of the shared folders, in their order. */
+  shares: optional(listOf(savedSession, 64)),
   agent: record({ nextId: integer(1, 999_999_999), waiting: bytes }),
   /** Typed, and not taken by the UART. */
   input: bytes,

@@ -4,7 +4,6 @@
  *
  *     chunk   meta: drive u32 | cluster bytes u32 | runs of clusters     data: the clusters of runs with data
  */
-import { resolve } from 'node:path';
 import { OperatorError } from '../../base/errors.ts';
 import {
   CHUNK,
@@ -17,7 +16,7 @@ import {
   RUN,
   RunList,
 } from '../../machine/index.ts';
-import type { OpenedDrive } from '../machine/drives.ts';
+import { absoluteDrive, type OpenedDrive } from '../machine/drives.ts';
 import type { DriveOptions } from '../machine/machine-api.ts';
 import type { Overlay } from '../storage/index.ts';
 import type { SnapshotHead } from './contents.ts';
@@ -40,11 +39,7 @@ export async function describeDrives(drives: readonly OpenedDrive[]): Promise<Sn
 
 /** Names by which the files can be found from anywhere. */
 export function absoluteDrives(drives: readonly DriveOptions[] | undefined): readonly DriveOptions[] | undefined {
-  return drives?.map((drive) => ({
-    ...drive,
-    file: resolve(drive.file),
-    ...(typeof drive.overlay === 'string' ? { overlay: resolve(drive.overlay) } : {}),
-  }));
+  return drives?.map(absoluteDrive);
 }
 
 /** Writes what guests wrote to temporary overlays; how many clusters. */

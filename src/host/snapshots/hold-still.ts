@@ -1,10 +1,10 @@
 /**
- * Brings a machine to where nothing of it changes by itself: no vCPU runs, no device serves its queues, no disk has
- * anything under way. What the console said so far is out; what the guest has asked of its devices since stays in its
+ * Brings a machine to where nothing of it changes by itself: no vCPU runs, no device serves its queues, no disk or
+ * shared folder has anything under way. What the console said so far is out; what the guest has asked of its devices since stays in its
  * queues, which are part of its memory.
  */
 import { HostError } from '../../base/errors.ts';
-import { VirtioBlock } from '../../devices/index.ts';
+import { VirtioBlock, VirtioP9 } from '../../devices/index.ts';
 import { RUN } from '../../hypervisor/index.ts';
 import type { Board, IoThread } from '../../machine/index.ts';
 
@@ -26,7 +26,7 @@ export function holdAtOnce(board: Board, io: IoThread): (() => void) | undefined
   while (!world.isStill && performance.now() < late) Atomics.wait(NOTHING, 0, 0, NAP_MS);
   if (!world.isStill || world.run !== RUN.running) return undefined;
   io.serve();
-  if (board.virtioDevices.some((device) => device instanceof VirtioBlock && device.underWay > 0)) return undefined;
+  if (isUnderWay(board)) return undefined;
   io.hold();
   return () => {
     io.release();
@@ -55,14 +55,20 @@ export async function holdStill(board: Board, io: IoThread): Promise<() => void>
     await until(() => world.isStill);
     io.serve();
     io.hold();
-    const disks = board.virtioDevices.filter((device) => device instanceof VirtioBlock);
-    await until(() => disks.every((disk) => disk.underWay === 0));
+    await until(() => !isUnderWay(board));
     if (world.run !== RUN.running) throw ended();
     return release;
   } catch (error) {
     release();
     throw error;
   }
+}
+
+/** Whether a disk or a shared folder has something to answer. */
+function isUnderWay({ virtioDevices }: Board): boolean {
+  return virtioDevices.some(
+    (device) => (device instanceof VirtioBlock || device instanceof VirtioP9) && device.underWay > 0,
+  );
 }
 
 function ended(): HostError {

@@ -17,6 +17,7 @@ import {
 import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
+import { isRefusal, type OpenShare } from '../shares/index.ts';
 import type { SnapshotState } from './contents.ts';
 import { SnapshotFile } from './snapshot-file.ts';
 
@@ -54,6 +55,7 @@ export class SavedMachine {
     this.#file = file;
     this.#state = state;
     this.console = console;
+    checkShares(head.options.shares, options.shares);
     this.options = { ...head.options, name: head.name, ...options };
   }
 
@@ -75,6 +77,18 @@ export class SavedMachine {
   /** Checks the disks, and puts what the guest wrote where it belongs. Before `load`. */
   async fillDisks(drives: readonly OpenedDrive[]): Promise<void> {
     await this.#file.readDisks(drives);
+  }
+
+  /** What the guest had open in shared folders, it has open again, as far as that is there. Before `loadMemory`. */
+  async fillShares(shares: readonly OpenShare[]): Promise<void> {
+    const saved = this.#state.shares ?? [];
+    if (saved.length !== shares.length) throw damaged(this.#file.path, 'is damaged: its shares do not fit together');
+    try {
+      for (const [i, share] of shares.entries()) await share.restore(must(saved[i]));
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      throw damaged(this.#file.path, 'is damaged, or too many files are open: a share makes no sense');
+    }
   }
 
   /** Begins to read the memory of a board that has not run yet, which goes on meanwhile: see `loadMemory`. Behind `fillDisks`. */
@@ -108,6 +122,19 @@ export class SavedMachine {
       throw damaged(this.#file.path, `is damaged: of its protection rules, ${error.message}`);
     }
   }
+}
+
+/** The guest knows its folders by where it has them. Throws OperatorError `share-changed`. */
+function checkShares(was: MachineOptions['shares'] = [], asked: MachineOptions['shares']): void {
+  if (asked === undefined) return;
+  const text = (shares: typeof was): string =>
+    shares.map(({ guest, readOnly }) => (readOnly ? `${guest}:ro` : guest)).join(', ') || 'none';
+  if (text(was) === text(asked)) return;
+  throw new OperatorError(
+    'share-changed',
+    `the saved guest has other shared folders: ${text(was)}, not ${text(asked)}`,
+    'Give -v HOST:GUEST for each of those, in that order, or none at all.',
+  );
 }
 
 function otherMachine(path: string, what: string): OperatorError {

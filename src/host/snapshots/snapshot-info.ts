@@ -1,5 +1,5 @@
 /** What a snapshot says of itself, without making its machine. */
-import type { DriveOptions } from '../machine/machine-api.ts';
+import type { DriveOptions, ShareOptions } from '../machine/machine-api.ts';
 import { SnapshotFile } from './snapshot-file.ts';
 
 export interface SnapshotInfo {
@@ -10,6 +10,8 @@ export interface SnapshotInfo {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly drives: readonly DriveOptions[];
+  /** Folders that the guest had; others may be given it for the same places. */
+  readonly shares: readonly ShareOptions[];
 }
 
 /** Throws OperatorError `snapshot-not-found` and others of `snapshot-`. */
@@ -17,5 +19,6 @@ export function inspectSnapshot(path: string): SnapshotInfo {
   const file = SnapshotFile.open(path);
   file.close();
   const { id, name, createdAt, harts, options } = file.head;
-  return { id, name, createdAt, cpus: harts, memoryBytes: options.memoryBytes, drives: options.drives ?? [] };
+  const { memoryBytes, drives = [], shares = [] } = options;
+  return { id, name, createdAt, cpus: harts, memoryBytes, drives, shares };
 }

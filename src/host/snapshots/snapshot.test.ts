@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -13,14 +14,19 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import promises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { OperatorError } from '../../base/errors.ts';
+import { Random } from '../../devices/virtio/random.testing.ts';
 import { Board, bareSlot, boardConfig, CHUNK, type IoThread, slotLayout } from '../../machine/index.ts';
 import { createMachine, restoreMachine } from '../machine/index.ts';
 import { LocalMachine } from '../machine/machine.ts';
 import type { MachineHandle, MachineOptions, SnapshotOptions } from '../machine/machine-api.ts';
+import { createQcow2 } from '../storage/index.ts';
+import { FakeNbdServer } from '../storage/nbd/fake-server.testing.ts';
 import { readChunks, writeChunks } from './fuzz.testing.ts';
 import { SavedMachine } from './index.ts';
 import { raceMachine } from './snapshot.testing.ts';
@@ -89,6 +95,22 @@ describe('a machine that was a file for a while', () => {
   before(async () => {
     alone = await finish(await createMachine(options));
     assert.ok(alone.console.length > 130, alone.console);
+  });
+
+  test('that was to end with its snapshot goes on if that cannot be kept', async (t) => {
+    const file = path('not-kept.kage');
+    t.mock.method(promises, 'rename', async () => {
+      throw new Error('no room for a name');
+    });
+    syncBuiltinESMExports();
+    t.after(() => {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    });
+    const machine = await createMachine(options);
+    const run = await finish(machine, 40, () => assert.rejects(machine.snapshot(file, { stop: true }), /no room/));
+    assert.deepEqual(run, alone);
+    assert.ok(!existsSync(file));
   });
 
   for (const atByte of [2, 40, 99])
@@ -331,6 +353,34 @@ describe('disks', () => {
       utimesSync(written, mtimeMs / 1000 + 5, mtimeMs / 1000 + 5);
       await assert.rejects(restoreMachine(file), refused('disk-changed'));
     });
+
+  test('qcow2: restored where it and what is below it are as they were, else refused', async () => {
+    const [image, below] = [path('disk.qcow2'), path('below.qcow2')];
+    await createQcow2(below, { sizeBytes: 1 << 20 });
+    await createQcow2(image, { sizeBytes: 1 << 20, backing: { name: 'below.qcow2', format: 'qcow2' } });
+    for (const drive of [{ file: image }, { file: image, overlay: true }]) {
+      for (const changed of [image, below]) {
+        const file = path('qcow2.kage');
+        await snapshotOf(drive, file);
+        await (await restoreMachine(file)).kill();
+        const { mtimeMs } = statSync(changed);
+        utimesSync(changed, mtimeMs / 1000 + 5, mtimeMs / 1000 + 5);
+        await assert.rejects(restoreMachine(file), refused('disk-changed'));
+      }
+    }
+  });
+
+  test('NBD: nobody could say whether it is as it was, so there is no snapshot, and the machine goes on', async () => {
+    const server = new FakeNbdServer({ path: path('nbd.sock'), sizeBytes: 1 << 20, random: new Random(1) });
+    await server.start();
+    for (const overlay of [false, true]) {
+      const machine = await createMachine(machineWith({ file: `nbd+unix:///?socket=${path('nbd.sock')}`, overlay }));
+      await assert.rejects(machine.snapshot(path('nbd.kage')), refused('disk-without-identity'));
+      assert.equal(machine.info.state, 'paused');
+      await machine.kill();
+    }
+    await server.kill();
+  });
 
   test('one that is in use is refused, and one that is gone', async () => {
     const file = path('used.kage');

@@ -26,6 +26,7 @@ import type { UserNetwork } from '../../network/index.ts';
 import type { OpenedDrive } from '../machine/drives.ts';
 import type { MachineOptions, SnapshotOptions, SnapshotResult } from '../machine/machine-api.ts';
 import { version } from '../package-files.ts';
+import { absoluteShares, type OpenShare } from '../shares/index.ts';
 import type { SnapshotHead, SnapshotState } from './contents.ts';
 import { absoluteDrives, describeDrives, writeDisks } from './disks.ts';
 import { holdStill } from './hold-still.ts';
@@ -40,6 +41,7 @@ export interface SnapshotSubject {
   readonly io: IoThread;
   readonly network: UserNetwork | undefined;
   readonly drives: readonly OpenedDrive[];
+  readonly shares: readonly OpenShare[];
   /** The machine's clock. */
   ticks(): number;
   /** The agent's conversation: number of the next command, and what the guest has not been given yet. */
@@ -51,16 +53,18 @@ export interface SnapshotSubject {
 export async function takeSnapshot(
   subject: SnapshotSubject,
   path: string,
-  options: SnapshotOptions & { readonly lasts?: boolean } = {},
+  options: SnapshotOptions & { readonly lasts?: boolean; readonly stands?: () => void } = {},
 ): Promise<SnapshotResult> {
   const base = options.base === undefined ? undefined : openBase(subject, path, options.base);
   try {
     const writer = await SnapshotWriter.create(path, { compress: options.compress ?? true });
     try {
-      const result = await write(subject, writer, path, base, options.stop === true);
+      const result = await write(subject, writer, path, base, options);
       await writer.commit({ lasts: options.lasts ?? true });
       return { file: path, sizeBytes: writer.sizeBytes, ...result };
     } catch (error) {
+      // One that was to end with it goes on instead.
+      if (options.stop) subject.board.world.setHeld(false);
       await writer.abandon();
       throw error;
     }
@@ -74,12 +78,13 @@ async function write(
   writer: SnapshotWriter,
   path: string,
   base: SnapshotFile | undefined,
-  isLast: boolean,
+  { stop: isLast = false, stands }: { readonly stop?: boolean; readonly stands?: () => void },
 ): Promise<Omit<SnapshotResult, 'file' | 'sizeBytes'>> {
   const { board, io } = subject;
   const since = performance.now();
   const release = await holdStill(board, io);
   try {
+    stands?.();
     await Promise.all(subject.drives.map((drive) => drive.backend.flush()));
     const drives = await describeDrives(subject.drives);
     // From here to the end of the state nothing is awaited: what comes in from outside comes before or after.
@@ -123,9 +128,17 @@ function headOf(
   base: SnapshotFile | undefined,
 ): SnapshotHead {
   // What belongs to this process alone: who may end it, who debugs it, what it logs.
-  const { name: _, signal: __, gdbPort: ___, startPaused: ____, trapLog: _____, agent: ______, ...most } = options;
-  const { protectionLog: _______, ...kept } = most;
+  const {
+    name: _,
+    signal: __,
+    gdbPort: ___,
+    startPaused: ____,
+    trapLog: _____,
+    protectionLog: ______,
+    ...kept
+  } = options;
   const files = absoluteDrives(options.drives);
+  const shares = absoluteShares(options.shares);
   return {
     id: randomUUID(),
     createdAt: new Date().toISOString(),
@@ -138,6 +151,7 @@ function headOf(
       cpus: board.config.harts,
       memoryBytes: board.config.memoryBytes,
       ...(files === undefined ? {} : { drives: files }),
+      ...(shares === undefined ? {} : { shares }),
     },
     extensions: [...extensionsOf(options)].sort(),
     layouts: layoutDigests(board),
@@ -147,7 +161,7 @@ function headOf(
 }
 
 /** As JSON has it: bytes are base64, ticks are digits. */
-function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
+function stateOf({ board, io, network, shares, ticks, agent }: SnapshotSubject): {
   readonly [K in keyof SnapshotState]: unknown;
 } {
   const { nextId, waiting } = agent();
@@ -155,6 +169,7 @@ function stateOf({ board, io, network, ticks, agent }: SnapshotSubject): {
     ticks: `${Math.ceil(ticks())}`,
     board: saveBoard(board),
     ...(network === undefined ? {} : { network: network.save() }),
+    ...(shares.length === 0 ? {} : { shares: shares.map((share) => share.save()) }),
     agent: { nextId, waiting: Buffer.concat(waiting).toString('base64') },
     input: Buffer.concat(io.waitingInput).toString('base64'),
     rules: board.protection === undefined ? [] : protectionReport(board).rules,

@@ -12,6 +12,8 @@ export class CrashFile implements StorageFile {
   readonly log: string[] = [];
   /** Lets the next operations of this kind fail. */
   failing: 'write' | 'sync' | undefined;
+  /** Called when a write or a sync has been done. */
+  onOperation: () => void = () => {};
   #closed = false;
   readonly #now: Uint8Array;
   readonly #synced: Uint8Array;
@@ -52,6 +54,7 @@ export class CrashFile implements StorageFile {
       versions.push(this.#now.slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES));
       this.#unsynced.set(sector, versions);
     }
+    this.onOperation();
   }
 
   async sync(): Promise<void> {
@@ -68,17 +71,19 @@ export class CrashFile implements StorageFile {
       if (versions.length === 0) this.#unsynced.delete(sector);
     }
     this.log.push('sync');
+    this.onOperation();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
   }
 
-  /** The medium after a crash now. */
-  crash(random: Random): Uint8Array {
+  /** The medium after a crash now; with `kept`, that all or nothing of what was not synced has reached it. */
+  crash(random: Random, kept?: 'all' | 'nothing'): Uint8Array {
     const medium = this.#synced.slice();
+    if (kept === 'nothing') return medium;
     for (const [sector, versions] of this.#unsynced) {
-      const choice = random.below(versions.length + 1);
+      const choice = kept === 'all' ? versions.length - 1 : random.below(versions.length + 1);
       const version = versions[choice];
       if (version !== undefined) medium.set(version, sector * SECTOR_BYTES);
     }

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { BlockBackend } from '../../devices/index.ts';
 import { blockBackendSuite } from '../../devices/virtio/block-backend.testing.ts';
-import { type DiskOptions, openDisk, openRawFile } from './index.ts';
+import { createQcow2, type DiskOptions, openDisk, openRawFile } from './index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-storage-'));
 const lockFolder = join(folder, 'locks');
@@ -88,6 +88,58 @@ test('a file that may not be written: `:ro` or chmod; read-only it opens', async
   const disk = await open(path, 'read-only');
   assert.equal(disk.backend.readOnly, true);
   await disk.close();
+});
+
+test('a format is what is said, or what the name says; never what the content says', async () => {
+  const qcow2 = newPath('qcow2');
+  await createQcow2(qcow2, { sizeBytes: 1 << 20 });
+  const byName = await open(qcow2);
+  assert.equal(byName.backend.sizeBytes, 1 << 20);
+  await byName.close();
+  const other = newPath('img');
+  writeFileSync(other, readFileSync(qcow2));
+  truncateSync(other, 1 << 19);
+  await assert.rejects(open(other), { code: 'disk-format' });
+  for (const [format, sizeBytes] of [
+    ['qcow2', 1 << 20],
+    ['raw', 1 << 19],
+  ] as const) {
+    const disk = await open(other, 'read-only', { format });
+    assert.equal(disk.backend.sizeBytes, sizeBytes);
+    await disk.close();
+  }
+  await assert.rejects(open(image(4096), 'write', { format: 'qcow2' }), { code: 'disk-format' });
+});
+
+test('discard=ignore: the disk has none, and zeros are written all the same', async () => {
+  const path = newPath('qcow2');
+  await createQcow2(path, { sizeBytes: 1 << 20 });
+  const disk = await open(path, 'write', { discard: 'ignore' });
+  assert.equal(disk.backend.discard, undefined);
+  await disk.backend.write(0, [new Uint8Array(65536).fill(1)]);
+  await disk.backend.writeZeroes?.(512, 512);
+  const content = await contentOf(disk.backend);
+  assert.deepEqual([content[0], content[512], content[1024]], [1, 0, 1]);
+  await disk.close();
+});
+
+test('overlays over qcow2: what is below is not written, and must stay as it was', async () => {
+  const path = newPath('qcow2');
+  await createQcow2(path, { sizeBytes: 1 << 20 });
+  const overlay = newPath('cow');
+  for (const mode of ['temporary', { overlay }] as const) {
+    const before = readFileSync(path);
+    const disk = await open(path, mode);
+    await disk.backend.write(4096, [new Uint8Array(512).fill(5)]);
+    assert.equal((await contentOf(disk.backend))[4096], 5);
+    await disk.close();
+    assert.deepEqual(readFileSync(path), before);
+  }
+  const again = await open(path, { overlay });
+  assert.equal((await contentOf(again.backend))[4096], 5);
+  await again.close();
+  utimesSync(path, 1, 1);
+  await assert.rejects(open(path, { overlay }), { code: 'overlay-base-changed' });
 });
 
 test('what is written is in the file at the same place, and there after opening again', async () => {

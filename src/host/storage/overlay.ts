@@ -15,7 +15,10 @@
  */
 import { assert } from '../../base/assert.ts';
 import { type BlockBackend, totalBytes } from '../../devices/index.ts';
+import { readBase } from './base-reads.ts';
+import { ClusterClaims } from './cluster-claims.ts';
 import { CLUSTER, clusterCount, dataAt, MAP_AT, MAP_PAGE_BYTES, type OverlayShape } from './overlay-format.ts';
+import { SharedFlush } from './shared-flush.ts';
 import { cut, type StorageFile } from './storage-file.ts';
 
 export interface OverlayOptions {
@@ -34,10 +37,8 @@ export class Overlay implements BlockBackend {
   /** State by cluster; whole pages. */
   readonly #map: Uint8Array;
   #dirtyPages = new Set<number>();
-  /** Clusters whose state is being changed, and when that is over. */
-  readonly #changing = new Map<number, Promise<void>>();
-  #flushing: Promise<void> = Promise.resolve();
-  #nextFlush: Promise<void> | undefined;
+  readonly #claims = new ClusterClaims();
+  readonly #flushes = new SharedFlush(() => this.#flush());
 
   /** `map` is the file's, in whole pages, and is taken over. The base is not smaller than it was, nor written. */
   constructor(
@@ -104,24 +105,15 @@ export class Overlay implements BlockBackend {
     }
   }
 
-  /** Concurrent flushes share one; a flush that is asked for while one runs covers what that one may have missed. */
   flush(): Promise<void> {
-    if (this.#temporary) return Promise.resolve();
-    this.#nextFlush ??= this.#flushing.then(() => {
-      const flush = this.#flush();
-      this.#nextFlush = undefined;
-      // The next one waits for this one, whatever becomes of it.
-      this.#flushing = flush.catch(() => undefined);
-      return flush;
-    });
-    return this.#nextFlush;
+    return this.#temporary ? Promise.resolve() : this.#flushes.run();
   }
 
   /** Whole clusters of our own become zeros; the rest stays as it is. */
   discard(offset: number, sizeBytes: number): void {
     const end = Math.min(this.#clusterStart(offset + sizeBytes), offset + sizeBytes);
     for (let at = this.#clusterEnd(offset - 1); at < end; at += this.#shape.clusterBytes) {
-      const changing = this.#changing.has(at / this.#shape.clusterBytes);
+      const changing = this.#claims.has(at / this.#shape.clusterBytes);
       if (this.#stateAt(at) === CLUSTER.DATA && !changing) this.#setStates(at, at + 1, CLUSTER.ZERO);
     }
   }
@@ -175,17 +167,8 @@ export class Overlay implements BlockBackend {
 
   #readRun(state: number, at: number, into: readonly Uint8Array[]): Promise<void> | void {
     if (state === CLUSTER.DATA) return this.#file.read(this.#dataAt + at, into);
-    if (state === CLUSTER.BASE) return this.#readBase(at, into);
+    if (state === CLUSTER.BASE) return readBase(this.#base, at, into);
     for (const piece of into) piece.fill(0);
-  }
-
-  /** An overlay may be larger than its base: zeros follow. */
-  #readBase(at: number, into: readonly Uint8Array[]): Promise<void> | void {
-    const size = totalBytes(into);
-    const there = Math.max(0, Math.min(size, this.#base.sizeBytes - at));
-    if (there === size) return this.#base.read(at, into);
-    for (const piece of cut(into, there, size - there)) piece.fill(0);
-    if (there > 0) return this.#base.read(at, cut(into, 0, there));
   }
 
   /** What belongs between `start` and `end`, parts of a cluster that is to become data; empty when it is already. */
@@ -196,26 +179,9 @@ export class Overlay implements BlockBackend {
     return bytes;
   }
 
-  /** Waits until nobody changes a cluster of the range, then keeps others from it until the result is called. */
-  async #claim(offset: number, end: number): Promise<() => void> {
+  #claim(offset: number, end: number): Promise<() => void> {
     const { clusterBytes } = this.#shape;
-    const first = Math.floor(offset / clusterBytes);
-    const last = Math.floor((end - 1) / clusterBytes);
-    for (let cluster = first; cluster <= last; cluster++) {
-      const busy = this.#changing.get(cluster);
-      if (busy === undefined) continue;
-      await busy;
-      cluster = first - 1;
-    }
-    let done = () => {};
-    const over = new Promise<void>((resolve) => {
-      done = resolve;
-    });
-    for (let cluster = first; cluster <= last; cluster++) this.#changing.set(cluster, over);
-    return () => {
-      for (let cluster = first; cluster <= last; cluster++) this.#changing.delete(cluster);
-      done();
-    };
+    return this.#claims.claim(Math.floor(offset / clusterBytes), Math.floor((end - 1) / clusterBytes));
   }
 
   #isAllData(offset: number, end: number): boolean {

@@ -5,9 +5,11 @@
  */
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { OperatorError } from '../../base/errors.ts';
 import { type BlockBackend, SECTOR_BYTES } from '../../devices/index.ts';
 import { type DiskLock, lockDisk } from './disk-lock.ts';
+import type { QuickFilePlace } from './quick-file.ts';
 import { NodeFile } from './storage-file.ts';
 
 const ZERO_CHUNK_BYTES = 1 << 20;
@@ -26,7 +28,8 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
   const handle = await openHandle(path, readOnly);
   try {
     const found = await handle.stat({ bigint: true });
-    checkShape(path, found);
+    checkIsFile(path, found);
+    checkSize(path, found);
     const lock = await lockDisk(path, found, readOnly ? 'shared' : 'exclusive', options.lockFolder);
     return new RawFile(new NodeFile(handle, path), lock, path, found, { readOnly, quick: options.quick ?? false });
   } catch (error) {
@@ -35,7 +38,8 @@ export async function openRawFile(path: string, options: RawFileOptions = {}): P
   }
 }
 
-async function openHandle(path: string, readOnly: boolean): Promise<FileHandle> {
+/** Opens a disk's file, whatever is in it; throws OperatorError where that cannot be. */
+export async function openHandle(path: string, readOnly: boolean): Promise<FileHandle> {
   try {
     // Without O_NONBLOCK a pipe would wait here for its other end.
     return await open(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
@@ -79,11 +83,14 @@ function directoryError(path: string): OperatorError {
   return new OperatorError('disk-is-directory', `${path} is a directory`, 'Name a disk image: a file.');
 }
 
-function checkShape(path: string, stat: BigIntStats): void {
+export function checkIsFile(path: string, stat: BigIntStats): void {
   if (stat.isDirectory()) throw directoryError(path);
   if (!stat.isFile()) {
     throw new OperatorError('disk-not-a-file', `${path} is not a regular file`, 'Name a disk image: a file.');
   }
+}
+
+function checkSize(path: string, stat: BigIntStats): void {
   if (stat.size === 0n || stat.size % BigInt(SECTOR_BYTES) !== 0n) {
     throw new OperatorError(
       'disk-size',
@@ -98,7 +105,7 @@ export async function fileIdentity(path: string): Promise<string> {
   return identityOf(await stat(path, { bigint: true }));
 }
 
-function identityOf({ size, mtimeNs }: BigIntStats): string {
+export function identityOf({ size, mtimeNs }: BigIntStats): string {
   return `${size} bytes, modified at ${mtimeNs} ns`;
 }
 
@@ -108,6 +115,8 @@ export class RawFile implements BlockBackend {
   readonly path: string;
   /** Changes when the file's content was changed by anybody: what an overlay remembers of its base. */
   readonly identity: string;
+  /** Where requests may be done at once: what another thread needs for that. */
+  readonly place: QuickFilePlace | undefined;
   readonly #file: NodeFile;
   readonly #quick: boolean;
   readonly #lock: DiskLock;
@@ -128,6 +137,7 @@ export class RawFile implements BlockBackend {
     this.identity = identityOf(stat);
     this.readOnly = readOnly;
     this.#quick = quick;
+    this.place = quick ? { path: resolve(path), readOnly, device: stat.dev, inode: stat.ino } : undefined;
   }
 
   read(offset: number, into: readonly Uint8Array[]): Promise<void> | void {

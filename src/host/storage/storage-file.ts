@@ -3,16 +3,18 @@
  * writes go on until all is transferred. The overlay works over this interface, so that its tests can crash a file
  * between any two operations.
  */
-import { readvSync, writevSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { HostError } from '../../base/errors.ts';
-import { totalBytes } from '../../devices/index.ts';
-import { Patience } from './patience.ts';
+import { QuickFile } from './quick-file.ts';
 
 export interface StorageFile {
   /** Fills all of `into`; rejects at the end of the file. */
   read(offset: number, into: readonly Uint8Array[]): Promise<void>;
   write(offset: number, from: readonly Uint8Array[]): Promise<void>;
+  /** Little, at once, as long as the file answers fast; false: nothing came of it, ask `read`, for errors too. */
+  readNow?(offset: number, into: readonly Uint8Array[]): boolean;
+  /** The same for writing. */
+  writeNow?(offset: number, from: readonly Uint8Array[]): boolean;
   /** What was written before survives a crash of the host. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -20,18 +22,18 @@ export interface StorageFile {
 
 /** The host's IOV_MAX is 1024; Node passes the list on as it is. */
 const PIECES_MAX = 512;
-/** What the host has in its page cache takes 3 us for a page done at once, and 25 by way of a thread (measured). */
-const QUICK_BYTES = 1 << 20;
 
 export class NodeFile implements StorageFile {
   readonly #handle: FileHandle;
   readonly #path: string;
-  readonly #patience = new Patience(() => performance.now());
+  readonly #quick: QuickFile;
+  #syncFailure: HostError | undefined;
 
   /** Takes the handle over; `path` is for messages. */
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
     this.#path = path;
+    this.#quick = new QuickFile(() => this.#handle.fd);
   }
 
   async read(offset: number, into: readonly Uint8Array[]): Promise<void> {
@@ -54,31 +56,26 @@ export class NodeFile implements StorageFile {
     }
   }
 
-  /**
-   * Reads little at once, on this thread, as long as the file answers fast; false: nothing came of it, and `read` is to be
-   * asked, errors included.
-   */
   readNow(offset: number, into: readonly Uint8Array[]): boolean {
-    return this.#now(into, () => readvSync(this.#handle.fd, into, offset));
+    return this.#quick.read(offset, into);
   }
 
-  /** The same for writing. */
   writeNow(offset: number, from: readonly Uint8Array[]): boolean {
-    return this.#now(from, () => writevSync(this.#handle.fd, from, offset));
+    return this.#quick.write(offset, from);
   }
 
-  #now(pieces: readonly Uint8Array[], transfer: () => number): boolean {
-    const sizeBytes = totalBytes(pieces);
-    if (sizeBytes > QUICK_BYTES || !this.#patience.isThere) return false;
+  /**
+   * Once it has failed it fails for good: the system may have dropped what it could not write, and its next answer would
+   * not speak of that any more.
+   */
+  async sync(): Promise<void> {
+    if (this.#syncFailure !== undefined) throw this.#syncFailure;
     try {
-      return this.#patience.timed(transfer) === sizeBytes;
-    } catch {
-      return false;
+      await this.#handle.datasync();
+    } catch (error) {
+      this.#syncFailure = new HostError('disk-sync', `${this.#path} did not reach the medium`, { cause: error });
+      throw this.#syncFailure;
     }
-  }
-
-  sync(): Promise<void> {
-    return this.#handle.datasync();
   }
 
   close(): Promise<void> {

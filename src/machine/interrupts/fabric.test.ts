@@ -131,6 +131,35 @@ for (const relay of [true, false]) {
     assert.deepEqual(fake.news(), []);
   });
 
+  test(`${mode}: a storm ${relay ? 'costs nobody else anything' : 'is one of polls'}`, () => {
+    const fake = new FakeFabric({ relay, throttle: { most: 3, windowTicks: 1000 } });
+    fake.add(0, 8, LINE);
+    fake.add(1, 8, LINE);
+    for (let i = 0; i < 500; i++) {
+      fake.message(0, 8, i % 5);
+      fake.assert(0, 8);
+      fake.deassert(0, 8);
+    }
+    fake.assert(0, 8);
+    const { messages, polls, requesters } = fake.fabric.stats();
+    assert.equal(must(requesters['0/00:01.0']).interrupts, 1001);
+    if (relay) assert.ok(messages < 10 && polls === 0, `${messages} messages`);
+    else assert.ok(messages === 1501 && polls === 2 * messages, `${messages} messages, ${polls} polls`);
+    fake.news();
+    fake.assert(1, 8);
+    fake.deassert(1, 8);
+    assert.deepEqual(fake.news(), ['p1 line 32 up', 'p1 line 32 down'], 'another partition is as it was');
+    for (let windows = 0; windows < 3; windows++) {
+      fake.ticks += 1000;
+      fake.fabric.service.look();
+    }
+    const seen = fake.news();
+    assert.equal(seen[0], 'p0 line 32 up');
+    assert.equal(new Set(seen).size, 6, 'its level, and each of its messages');
+    fake.deassert(0, 8);
+    assert.deepEqual(fake.news(), ['p0 line 32 down']);
+  });
+
   test(`${mode}: nothing that a function sends breaks anything, or reaches others`, () => {
     const random = new Random(relay ? 3 : 4);
     const fake = new FakeFabric({

@@ -9,6 +9,7 @@
  */
 import { assert, must } from '../../base/assert.ts';
 import { SharedLock } from '../../base/lock.ts';
+import type { Saved } from '../../base/struct.ts';
 import { SharedWords, type Words, wordOffsets } from '../../base/words.ts';
 import {
   InterruptPort,
@@ -19,6 +20,7 @@ import {
 } from '../../devices/index.ts';
 import { InterruptService, serviceLayout, serviceRows, type ThrottleOptions } from '../../hypervisor/index.ts';
 import { type FabricStats, fabricStats } from './fabric-stats.ts';
+import { restoreCounters, saveCounters } from './saved-counters.ts';
 
 export interface InterruptFabricOptions {
   /** Ports, 1 to 32. */
@@ -63,11 +65,16 @@ export function machineRequester(partition: number, requester: RequesterId): Req
   return partition * SEGMENT + requester;
 }
 
+function machineRequesters(partition: number, functions: readonly RequesterId[]): RequesterId[] {
+  return functions.map((requester) => machineRequester(partition, requester));
+}
+
 export class InterruptFabric {
   readonly service: InterruptService;
   readonly ports: readonly InterruptPort[];
   readonly options: InterruptFabricOptions;
   readonly #outside: FabricPorts;
+  readonly #words: Words;
   readonly #lock: SharedLock;
   /** Ports by requester, as this thread has found them. */
   readonly #found = new Map<RequesterId, InterruptPort>();
@@ -84,6 +91,7 @@ export class InterruptFabric {
     const { portAt, serviceAt, rows } = places(options);
     this.options = options;
     this.#outside = outside;
+    this.#words = words;
     const ticks = (): number => Math.floor(outside.ticks()) % 2 ** 32;
     const raise = (): void => this.service.serve();
     this.ports = portAt.map((offset) => {
@@ -146,6 +154,15 @@ export class InterruptFabric {
   stats(partition?: number): FabricStats {
     const now = Math.floor(this.#outside.ticks()) % 2 ** 32;
     return fabricStats(this.service, this.ports, now, partition);
+  }
+
+  /** Counters of a partition's functions, as its fabric numbers them; nobody interrupts. Restored they must fit `countersLayout`. */
+  saveCounters(partition: number, functions: readonly RequesterId[]): Saved {
+    return saveCounters(this.#words, this.service, machineRequesters(partition, functions));
+  }
+
+  restoreCounters(partition: number, functions: readonly RequesterId[], saved: Saved): void {
+    restoreCounters(this.#words, this.service, machineRequesters(partition, functions), saved);
   }
 
   #portOf(requester: RequesterId): InterruptPort | undefined {

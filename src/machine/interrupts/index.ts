@@ -2,3 +2,4 @@
 export { type FabricPorts, type FunctionPlace, InterruptFabric, type PartitionController } from './fabric.ts';
 export type { FabricStats, RequesterStats } from './fabric-stats.ts';
 export { type FabricMember, MachineInterrupts } from './machine-interrupts.ts';
+export { countersLayout } from './saved-counters.ts';

@@ -4,13 +4,16 @@
  */
 import { OperatorError } from '../../base/errors.ts';
 import type { RequesterId } from '../../devices/index.ts';
+import { TIMEBASE_HZ } from '../virt-map.ts';
 import { InterruptFabric, type InterruptFabricOptions, type PartitionController } from './fabric.ts';
 
 /** What the fabric needs of a machine's first partition. */
 export interface FabricConfig {
   readonly pci?: { readonly ports: readonly unknown[]; readonly functions: readonly unknown[] };
-  readonly room?: unknown;
+  readonly room?: { readonly partitions: number } | undefined;
   readonly relay: boolean;
+  /** Interrupts a second that a function may have at most. */
+  readonly interruptRate: number;
   readonly clock: 'real' | 'instructions';
 }
 
@@ -23,19 +26,26 @@ export interface FabricMember {
   ring(): void;
 }
 
-/** Ports of a machine that has room for several guests, and functions behind each. */
-const SHARED = { ports: 8, functions: 128 } as const;
+/** Ports of a machine that has room for so many guests, and functions behind each: sixteen functions a guest, or more. */
+function sharedBy(partitions: number): { readonly ports: number; readonly functions: number } {
+  return { ports: partitions > 128 ? 16 : 8, functions: partitions > 64 ? 256 : 128 };
+}
 const MOST_PORTS = 8;
+/** A function's interrupts are counted in so many windows a second. */
+const WINDOWS = 100;
 
 /** Undefined: nothing of the machine interrupts that way, now or ever. */
-function optionsOf({ pci, room, relay, clock }: FabricConfig): InterruptFabricOptions | undefined {
+function optionsOf({ pci, room, relay, interruptRate, clock }: FabricConfig): InterruptFabricOptions | undefined {
   // By the instruction clock nothing may depend on when the host's timers come.
-  const throttle = clock === 'instructions' ? { throttle: { most: Number.POSITIVE_INFINITY, windowTicks: 1 } } : {};
-  if (room !== undefined) return { ...SHARED, relay, ...throttle };
+  const throttle =
+    clock === 'instructions'
+      ? { most: Number.POSITIVE_INFINITY, windowTicks: 1 }
+      : { most: Math.ceil(interruptRate / WINDOWS), windowTicks: TIMEBASE_HZ / WINDOWS };
+  if (room !== undefined) return { ...sharedBy(room.partitions), relay, throttle };
   if (pci === undefined) return undefined;
   const all = pci.ports.length + pci.functions.length;
   const ports = Math.min(1 + pci.ports.length, MOST_PORTS);
-  return { ports, functions: Math.min(Math.ceil(all / 32) * 32, 256), relay, ...throttle };
+  return { ports, functions: Math.min(Math.ceil(all / 32) * 32, 256), relay, throttle };
 }
 
 export class MachineInterrupts {

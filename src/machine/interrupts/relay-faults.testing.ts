@@ -5,7 +5,7 @@
 import { must } from '../../base/assert.ts';
 import type { Words } from '../../base/words.ts';
 import type { InterruptPort, TransactionPort } from '../../devices/index.ts';
-import type { ServedPort } from '../../hypervisor/index.ts';
+import type { Requests, ServedPort } from '../../hypervisor/index.ts';
 
 /** Steps that come in the other order, or are not there. */
 export type Fault =
@@ -15,7 +15,8 @@ export type Fault =
   | 'no second look'
   | 'take in two steps'
   | 'read after taking'
-  | 'requester before identifier';
+  | 'requester before identifier'
+  | 'lifted after taking';
 
 /** Where functions' transactions go. `indicator`: index of its word. */
 export function faultyLine(
@@ -44,6 +45,29 @@ export function faultyLine(
     };
   }
   return port.line;
+}
+
+/** The same records, but for `others`. */
+function recordsWith(records: Requests, others: Partial<Requests>): Requests {
+  return {
+    pendingWords: records.pendingWords,
+    rowOf: (requester) => records.rowOf(requester),
+    attach: (requester) => records.attach(requester),
+    detach: (row) => records.detach(row),
+    requesterOf: (row) => records.requesterOf(row),
+    countersAt: (row) => records.countersAt(row),
+    counters: (row) => records.counters(row),
+    pins: (row) => records.pins(row),
+    takeRise: (row, pin) => records.takeRise(row, pin),
+    waiting: (row, word) => records.waiting(row, word),
+    addressOf: (row, place) => records.addressOf(row, place),
+    dataOf: (row, place) => records.dataOf(row, place),
+    take: (row, place) => records.take(row, place),
+    hold: (row, kinds) => records.hold(row, kinds),
+    takeSince: (row) => records.takeSince(row),
+    putSince: (row, since) => records.putSince(row, since),
+    ...others,
+  };
 }
 
 /** The port as the service sees it, as far as it is at fault. */
@@ -87,25 +111,28 @@ export function faultyPort(port: InterruptPort, words: Words, indicator: number,
       });
     case 'read after taking':
       return seen({
-        records: {
-          pendingWords: records.pendingWords,
-          rowOf: (requester) => records.rowOf(requester),
-          attach: (requester) => records.attach(requester),
-          detach: (row) => records.detach(row),
-          requesterOf: (row) => records.requesterOf(row),
-          counters: (row) => records.counters(row),
-          pins: (row) => records.pins(row),
-          takeRise: (row, pin) => records.takeRise(row, pin),
-          waiting: (row, word) => records.waiting(row, word),
+        records: recordsWith(records, {
           addressOf: (row, place) => {
             records.take(row, place);
             return records.addressOf(row, place);
           },
-          dataOf: (row, place) => records.dataOf(row, place),
           take: () => {},
-          takeSince: (row) => records.takeSince(row),
-          putSince: (row, since) => records.putSince(row, since),
-        },
+        }),
+      });
+    case 'lifted after taking':
+      return seen({
+        records: recordsWith(records, {
+          hold: (row, kinds) => (kinds === 0 ? undefined : records.hold(row, kinds)),
+          takeRise: (row, pin) => {
+            const level = records.takeRise(row, pin);
+            records.hold(row, 0);
+            return level;
+          },
+          take: (row, place) => {
+            records.take(row, place);
+            records.hold(row, 0);
+          },
+        }),
       });
     default:
       return port;

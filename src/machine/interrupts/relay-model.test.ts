@@ -106,6 +106,11 @@ const cases: readonly Case[] = [
     run: (model) => model.explore([model.levels(0, 'assert', 'deassert', 'assert', 'deassert'), model.alarm(2, 100)]),
   },
   {
+    name: 'a function that is held back sends on while its window ends',
+    options: { functions: sharedMessage.slice(0, 1), throttle: { most: 1, windowTicks: 100 } },
+    run: (model) => model.explore([model.messages(0, 3), model.alarm(3, 100)]),
+  },
+  {
     name: 'whoever serves for long leaves the rest to another',
     options: { functions: sharedMessage.slice(1), mostRounds: 1 },
     run: (model) => model.explore([model.messages(1), model.messages(2), model.alarm(3, 1)]),
@@ -177,6 +182,18 @@ const faults: readonly { fault: Fault; relay: boolean; of: string; sees: RegExp 
     sees: /lost/,
   },
   { fault: 'take in two steps', relay: true, of: 'three functions send, one thread serves', sees: /lost wake-up/ },
+  {
+    fault: 'lifted after taking',
+    relay: true,
+    of: 'a function that is held back sends on while its window ends',
+    sees: /a message still waits/,
+  },
+  {
+    fault: 'lifted after taking',
+    relay: true,
+    of: 'a pin beyond its rate rises later, but falls at once',
+    sees: /its partition sees/,
+  },
   {
     fault: 'read after taking',
     relay: true,

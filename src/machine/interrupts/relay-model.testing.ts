@@ -330,7 +330,8 @@ export class RelayModel {
       const offset = wordOffsets(this.#recordLayout(requester));
       words.name(WORDS.work + this.#number(requester), `work of ${requester}`);
       for (let i = 0; i < 3; i++) words.name(record + offset.messages + i, `message of ${requester}`);
-      for (const field of ['pins', 'pending'] as const) words.name(record + offset[field], `${field} of ${requester}`);
+      for (const field of ['pins', 'pending', 'held'] as const)
+        words.name(record + offset[field], `${field} of ${requester}`);
       for (const field of ['interrupts', 'merged', 'overflows', 'garbage'] as const)
         words.quiet(record + offset[field], 2, statistics);
       words.quiet(record + offset.since, 1, statistics);

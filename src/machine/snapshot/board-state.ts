@@ -13,6 +13,7 @@ import { vcpuState } from '../../engine/index.ts';
 import { GATE, HART, hartBlock } from '../../hypervisor/index.ts';
 import { FEATURE, STATE_FIELDS } from '../../isa/index.ts';
 import { type Board, DOORBELL, pciDoorbell } from '../board.ts';
+import { countersLayout } from '../interrupts/index.ts';
 import { damaged, notThisVersion } from './chunks.ts';
 
 const engine = vcpuState.fields;
@@ -36,6 +37,8 @@ export interface SavedBoard {
   readonly vcpus: readonly { readonly state: Saved; readonly hart: Saved }[];
   /** By name. */
   readonly devices: { readonly [name: string]: Saved };
+  /** Counters of its PCI Express functions; absent where it has none. */
+  readonly interrupts?: Saved | undefined;
 }
 
 /** Digests of everything that a board's saved state is laid out by, by name. */
@@ -44,6 +47,7 @@ export function layoutDigests(board: Board): Record<string, string> {
     ['vcpu', layoutDigest(savedVcpu)],
     ['hart', layoutDigest(hartBlock)],
     ...board.devices.map((device) => [device.name, layoutDigest(device.layout)]),
+    ...(board.pci === undefined ? [] : [['interrupts', layoutDigest(countersLayout(board.requesters.length))]]),
   ]);
 }
 
@@ -59,12 +63,14 @@ export function checkLayouts(board: Board, digests: Readonly<Record<string, stri
 /** The machine stands still. */
 export function saveBoard(board: Board): SavedBoard {
   // Then relays hold nothing but levels, which functions tell again when they are restored.
-  board.commons.interrupts?.fabric.settle();
+  const fabric = board.commons.interrupts?.fabric;
+  fabric?.settle();
   return {
     vcpus: board.vcpus.map(({ state, hart }) => ({ state: save(savedVcpu, state), hart: save(hartBlock, hart) })),
     devices: Object.fromEntries(
       board.devices.map((device) => [device.name, board.locked(device, () => save(device.layout, device.state))]),
     ),
+    ...(board.pci && fabric ? { interrupts: fabric.saveCounters(board.partition, board.requesters) } : {}),
   };
 }
 
@@ -99,6 +105,13 @@ export function restoreBoard(board: Board, saved: SavedBoard, name: string): voi
     if (state === undefined || wrong !== undefined) throw unfit(name, `${device.name}: ${wrong ?? 'nothing'}`);
     board.locked(device, () => restore(device.layout, device.state, state));
   }
+  if (board.pci) restoreInterrupts(board, saved.interrupts, name);
+}
+
+function restoreInterrupts(board: Board, saved: Saved | undefined, name: string): void {
+  const wrong = misfit(countersLayout(board.requesters.length), saved);
+  if (saved === undefined || wrong !== undefined) throw unfit(name, wrong ?? 'interrupts');
+  board.commons.interrupts?.fabric.restoreCounters(board.partition, board.requesters, saved);
 }
 
 /** Every output is driven again, and devices take up what they had under way. Throws OperatorError `device-changed`. */
