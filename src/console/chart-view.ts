@@ -30,7 +30,7 @@ export function chartView(row: ChartRow): ChartView {
     element,
     show: (samples) => {
       const series = row.series(samples);
-      const highest = topOf(series);
+      const highest = topOf(series, row.unit);
       const place = { nowMs: samples.at(-1)?.atMs ?? 0, windowMs: WINDOW_MS, top: highest };
       drawing.replaceChildren(
         ...[0.25, 0.5, 0.75].map((part) =>

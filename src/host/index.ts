@@ -87,6 +87,7 @@ export {
   type PciOptions,
   type PciPortReport,
   type PciReport,
+  type PromotedSite,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,

@@ -109,8 +109,11 @@ describe('the console in Chromium', requires('chromium'), () => {
     await reaches('promoted-work', 'accesses', (value) => value > 1000);
     await go('#/p/web/mechanisms/promotion');
     await page.getByRole('button', { name: 'auto', pressed: true }).waitFor();
+    const sites = page.getByRole('region', { name: /Sites that are promoted/ });
+    await sites.getByText(/^lbu/).first().waitFor();
     await page.getByRole('button', { name: 'off' }).click();
     await page.getByRole('button', { name: 'off', pressed: true }).waitFor();
+    await page.getByText('No site is promoted now.').waitFor();
     await page
       .getByRole('region', { name: 'The difference, measured' })
       .getByText(/times as much|from nothing/)

@@ -8,6 +8,8 @@ export interface ChartRow {
   /** What it shows, for who meets it the first time. */
   readonly hint: string;
   readonly format: (value: number) => string;
+  /** What its axis counts in: 1 by default. */
+  readonly unit?: number;
   readonly series: (samples: readonly Sample[]) => readonly Series[];
 }
 
@@ -57,6 +59,7 @@ export const chartRows: readonly ChartRow[] = [
     title: 'Code memory',
     hint: 'Decoded code, machine code of the host (an estimate), promotion code.',
     format: bytes,
+    unit: 2 ** 20,
     series: (samples) => [
       levelSeries(samples, 'memory.codeBytes', 'decoded'),
       levelSeries(samples, 'translation.hostBytes', 'translated'),
@@ -92,8 +95,9 @@ export function niceTop(value: number): number {
   return step * power;
 }
 
-export function topOf(series: readonly Series[]): number {
-  return niceTop(series.flatMap(({ points }) => points).reduce((most, { value }) => Math.max(most, value), 0));
+export function topOf(series: readonly Series[], unit = 1): number {
+  const highest = series.flatMap(({ points }) => points).reduce((most, { value }) => Math.max(most, value), 0);
+  return niceTop(highest / unit) * unit;
 }
 
 /** An SVG path: the right edge is `nowMs`, the left `windowMs` before it. */

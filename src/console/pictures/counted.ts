@@ -50,7 +50,7 @@ export function nestedPicture(): Picture {
   );
 }
 
-/** What left the engine, what promotion kept in it, and the hottest translated code. */
+/** What left the engine, what promotion kept in it, and the sites that are promoted. */
 export function promotionPicture(client: Client, name: string, signal: AbortSignal): Picture {
   const element = h('div', { class: 'picture' });
   const flow = h('div', {});
@@ -91,14 +91,19 @@ export function promotionPicture(client: Client, name: string, signal: AbortSign
         ),
       );
       void client
-        .getHotRegions(name, { most: 8 }, { signal })
-        .then(({ regions }) => {
-          const rows = regions.map(({ at = '', entered, instructions }): Cell[] => [
-            h('code', {}, at),
-            entered,
-            instructions,
+        .getPromotedSites(name, { most: 12 }, { signal })
+        .then(({ sites }) => {
+          const rows = sites.map(({ text, at, physical, executions }): Cell[] => [
+            h('code', {}, text),
+            h('code', {}, at ?? physical),
+            executions,
           ]);
-          replace(hot, table('Translated code that was entered most', ['Address', 'Entered', 'Instructions'], rows));
+          if (rows.length === 0) replace(hot, quiet('No site is promoted now.'));
+          else
+            replace(
+              hot,
+              table('Sites that are promoted now, by how often they ran', ['Instruction', 'Address', 'Ran'], rows),
+            );
         })
         .catch(() => {}); // it may have ended meanwhile
     },
