@@ -22,6 +22,10 @@ export async function webConsole(io: Io, { port = '0', quiet = false }: WebConso
     port: parseCount(port, '--port', 0, 65_535),
     onUsed: () => say('The link was used. For another tab:'),
   });
+  if (!(await fetch(new URL(door.newLink()).origin)).ok) {
+    const fix = 'From a clone, make them with "npm run build", and start the daemon again';
+    throw new OperatorError('no-console', 'the daemon has no pages for browsers', fix);
+  }
   const hint = (text: string): void => {
     if (!quiet && io.stderr.isTTY) io.stderr.write(`${text}\n`);
   };
