@@ -43,7 +43,7 @@ function isTyping(target: EventTarget | null): boolean {
 
 function move(by: 1 | -1): void {
   const links = [...document.querySelectorAll<HTMLElement>('main [data-list] a')];
-  const at = links.findIndex((link) => link === document.activeElement);
+  const at = links.findIndex((link) => link.matches(':focus'));
   links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
 }
 
