@@ -69,6 +69,7 @@ export {
   type PciReport,
   type Progress,
   type ProgressListener,
+  type PromotedSite,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,

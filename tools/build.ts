@@ -5,7 +5,8 @@
  * source any more. Fails when something still does.
  *
  * The room of the web page is compiled apart, with the browser's types; its pages and style sheets are copied, and the
- * terminal that the demo page uses is put beside them, with its licence. At last modules are joined (bundle.ts).
+ * terminal that the demo page uses is put beside them, with its licence; the console is joined to pages (console-pages.ts).
+ * At last modules are joined (bundle.ts).
  *
  *   node tools/build.ts [--out FOLDER] [--program FILE]...
  *
@@ -18,6 +19,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundle, withBuiltImports } from './bundle.ts';
+import { writeConsolePages } from './console-pages.ts';
 import { root } from './repository.ts';
 
 const { values } = parseArgs({
@@ -31,6 +33,9 @@ compile('tsconfig.browser.json', ...emit);
 // Last, so that the core's declarations are those made with the core's own types.
 compile('tsconfig.build.json', '--outDir', dist);
 copyPages();
+// One script in the place of its modules: of it nothing is imported.
+rmSync(join(dist, 'console'), { recursive: true });
+await writeConsolePages(join(dist, 'console'));
 for (const program of values.program) copyProgram(program);
 
 const left: string[] = [];

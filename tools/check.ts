@@ -24,6 +24,7 @@ const results = [
   step('types', () => command('tsc', ['-p', 'tsconfig.json'])),
   step('types of the core', () => command('tsc', ['-p', 'tsconfig.core.json'])),
   step('types of the web page', () => command('tsc', ['-p', 'tsconfig.browser.json'])),
+  step('types of what tests do in pages', () => command('tsc', ['-p', 'tsconfig.in-page.json'])),
   step('types of its workers', () => command('tsc', ['-p', 'tsconfig.worker.json'])),
   step('format and lint', () => command('biome', ['check', '--error-on-warnings', '.'])),
   step('layers', () => report(layerProblems(sourceFiles(files)))),

@@ -94,6 +94,14 @@ export const rooms: readonly Room[] = [
     packages: ['@xterm/xterm'],
   },
   {
+    name: 'console',
+    holds: "the daemon's pages for people: terminals, charts, mechanisms",
+    imports: ['client'],
+    core: false,
+    web: true,
+    packages: ['@xterm/xterm'],
+  },
+  {
     name: 'cli',
     holds: 'the command `kage`',
     imports: ['base', 'isa', 'hypervisor', 'devices', 'network', 'machine', 'host', 'client', 'daemon'],

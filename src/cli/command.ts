@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import {
   buildDebianDisk,
+  consolePages,
   createMachine,
   findImage,
   listImages,
@@ -20,6 +21,7 @@ const platform: Platform = {
   restoreMachine,
   receiveMachine,
   startDemo,
+  ...(consolePages === undefined ? {} : { consolePages }),
   program: {
     entry: new URL('../cli/detached.ts', import.meta.url),
     flags: MACHINE_FLAGS,

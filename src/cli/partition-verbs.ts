@@ -5,6 +5,10 @@ import type { Format } from './output.ts';
 import type { ServeFlags } from './serve.ts';
 import { parseCount, parseRestart } from './values.ts';
 import { collect, formatOption, verb } from './verb.ts';
+import type { WebConsoleFlags } from './web-console.ts';
+
+/** Where `kage console` listens unless it is told otherwise. */
+const consolePort = 8065;
 
 export function addPartitions(program: Command, io: Io, platform: Platform, end: (code: number) => void): void {
   const api = () => import('./partition-api.ts');
@@ -103,6 +107,13 @@ export function addDaemon(program: Command, io: Io, platform: Platform, end: (co
     .option('-q, --quiet', 'say nothing of what is well')
     .addHelpText('after', serveExamples)
     .action(async (flags: ServeFlags) => end(await (await import('./serve.ts')).serve(io, platform, flags)));
+
+  verb(program, 'console', "open the daemon's web console: prints a link that is good once, and serves it")
+    .option('--port <port>', `of the loopback address; 0: any that is free; ${consolePort} by default`)
+    .option('-q, --quiet', 'no hints')
+    .action(async (flags: WebConsoleFlags) =>
+      end(await (await import('./web-console.ts')).webConsole(io, { port: String(consolePort), ...flags })),
+    );
 
   verb(program, 'apply', 'make partitions what files say, and have them run')
     .requiredOption('-f, --file <file>', 'partitions in YAML, or a folder of such files', collect)

@@ -577,6 +577,19 @@ export interface Problem {
   }[];
 }
 
+/** Sensitive instructions that are promoted now, those that ran most first. */
+export interface PromotedSites {
+  readonly sites: readonly {
+    readonly number: number;
+    readonly executions: number;
+    readonly physical: Address;
+    readonly text: string;
+    readonly at?: Address;
+    readonly hart?: number;
+    readonly level?: 1 | 2;
+  }[];
+}
+
 export interface ProtectionChange {
   readonly action: 'deny' | 'allow';
   readonly domains: readonly string[];
@@ -1052,6 +1065,14 @@ export class Client {
   getHotRegions(name: Name, query: { readonly most?: number } = {}, options?: CallOptions): Promise<HotRegions> {
     return this.#caller.json<HotRegions>(
       { method: 'GET', path: `/v1/partitions/${encodeURIComponent(name)}/hot`, query },
+      options,
+    );
+  }
+
+  /** Instructions that are promoted. */
+  getPromotedSites(name: Name, query: { readonly most?: number } = {}, options?: CallOptions): Promise<PromotedSites> {
+    return this.#caller.json<PromotedSites>(
+      { method: 'GET', path: `/v1/partitions/${encodeURIComponent(name)}/promotion/sites`, query },
       options,
     );
   }

@@ -1,6 +1,7 @@
 /** The door of the daemon: what operates partitions, alone or for others. */
 export { ApiError, Client } from '../client/index.ts';
 export type { ImageShelf } from './api/service.ts';
+export { BrowserDoor, type BrowserDoorOptions } from './browser-door.ts';
 export { Daemon, type DaemonOptions, type TcpOptions } from './daemon.ts';
 export type { LocalOptions } from './local.ts';
 export { connectDaemon, type ReachedApi, reachApi } from './reach.ts';

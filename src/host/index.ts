@@ -90,6 +90,7 @@ export {
   type PciOptions,
   type PciPortReport,
   type PciReport,
+  type PromotedSite,
   type ProtectionChange,
   type ProtectionDomain,
   type ProtectionReport,
@@ -112,6 +113,6 @@ export {
   type VsockOptions,
 } from './machine/index.ts';
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
-export { isPublished } from './package-files.ts';
+export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
 export { createQcow2, type NewQcow2 } from './storage/index.ts';

@@ -80,6 +80,20 @@ export interface HotRegion extends Omit<RegionRecord, 'at'> {
   readonly level?: Level;
 }
 
+/** A sensitive instruction that is promoted now (docs/mechanisms/promotion.md). */
+export interface PromotedSite {
+  readonly number: number;
+  /** By promotion code, since it was promoted. */
+  readonly executions: number;
+  readonly physical: string;
+  /** Its assembly. */
+  readonly text: string;
+  /** Where a hart would fetch it from, by the page tables of now; whose address that is. */
+  readonly at?: string;
+  readonly hart?: number;
+  readonly level?: Level;
+}
+
 export interface WasmExplanation {
   readonly of: 'region' | 'proposal';
   /** The blocks, and the guest's instructions between the lines, are those of this code; else they are of now. */

@@ -28,21 +28,48 @@ export function hotRegions(board: Board, most: number): HotRegion[] {
     if (head !== 0) regions.push({ number, head, entered, module, instructions });
   }
   regions.sort((a, b) => b.entered - a.entered);
-  const pages = decodedPages(board);
-  const found = regions.slice(0, most).map(({ head, ...region }) => {
-    const page = pages.find(({ decoded }) => head >= decoded && head < decoded + ENTRIES_BYTES);
-    return { region, page, offset: page === undefined ? 0 : (head - page.decoded) / 4 };
+  const hottest = regions.slice(0, most);
+  const places = placesOf(
+    board,
+    hottest.map(({ head }) => head),
+  );
+  return hottest.map(({ head: _, ...region }, i) => {
+    const place = places[i];
+    if (place === undefined) return region;
+    const physical = `0x${place.gpa.toString(16)}`;
+    if (place.seen === undefined) return { ...region, physical };
+    const { at, ...by } = place.seen;
+    return { ...region, physical, at: `0x${at.toString(16)}`, ...by };
   });
+}
+
+/** Of a decoded entry. */
+export interface DecodedPlace {
+  /** Its page of decoded entries, and its instruction's offset in the guest's page. */
+  readonly decoded: number;
+  readonly offset: number;
+  readonly gpa: number;
+  /** Where somebody fetches it from. */
+  readonly seen?: { readonly at: bigint; readonly hart: number; readonly level: Level };
+}
+
+/** Of decoded entries, by their addresses in the machine's memory; undefined: its page is gone. */
+export function placesOf(board: Board, entries: readonly number[]): (DecodedPlace | undefined)[] {
+  const pages = decodedPages(board);
+  const found = entries.map((entry) =>
+    pages.find(({ decoded }) => entry >= decoded && entry < decoded + ENTRIES_BYTES),
+  );
   const fetched = fetchedPages(board);
-  const missing = found.flatMap(({ page }) => (page && !fetched.has(page.decoded) ? [page.gpa] : []));
+  const missing = found.flatMap((page) => (page && !fetched.has(page.decoded) ? [page.gpa] : []));
   const mapped = mappedPages(board, new Set(missing));
-  return found.map(({ region, page, offset }) => {
-    if (page === undefined) return region;
-    const physical = `0x${(page.gpa + offset).toString(16)}`;
+  return found.map((page, i) => {
+    if (page === undefined) return undefined;
+    const offset = ((entries[i] ?? 0) - page.decoded) / 4;
+    const place = { decoded: page.decoded, offset, gpa: page.gpa + offset };
     const seen = fetched.get(page.decoded) ?? mapped.get(page.gpa);
-    if (seen === undefined) return { ...region, physical };
+    if (seen === undefined) return place;
     const { va, ...by } = seen;
-    return { ...region, physical, at: `0x${(va + BigInt(offset)).toString(16)}`, ...by };
+    return { ...place, seen: { at: va + BigInt(offset), ...by } };
   });
 }
 

@@ -21,6 +21,7 @@ export {
   type HotRegion,
   MOST_TOUCHING,
   type PageExplanation,
+  type PromotedSite,
   type RegionRecord,
   type WasmExplanation,
 } from './explanation.ts';
@@ -45,6 +46,7 @@ export {
   type SlotAction,
 } from './pci-report.ts';
 export { type ProcessorStart, type ProcessorThreadPorts, runProcessor, type ThreadStart } from './processor-thread.ts';
+export { promotedSites } from './promoted-sites.ts';
 export { ProtectionLog, VIOLATION_ACCESSES, VIOLATORS, type Violation, violationLine } from './protection-log.ts';
 export {
   latestViolations,

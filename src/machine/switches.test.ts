@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BareMachine } from './bare-machine.testing.ts';
 import { boardStats, type PromotionStats } from './board-stats.ts';
+import { promotedSites } from './promoted-sites.ts';
 import { PROMOTION_MODES, switchesOf, throwSwitches } from './switches.ts';
 
 /** A CSR, the time and a device's register in a loop, and what became of them in registers. */
@@ -45,11 +46,22 @@ describe('promotion', () => {
     const on = promotion(machine);
     assert.deepEqual([on.mode, on.promoted >= 3, on.demoted, on.bytes > 0], ['always', true, 0, true]);
     assert.ok(on.executions > 1000 && on.accesses > 300, JSON.stringify(on));
+    const sites = promotedSites(machine.board, 10);
+    const texts = sites.map(({ text }) => text);
+    for (const wanted of [/sscratch/, /time/, /^lbu a3, 5\(s0\)/])
+      assert.ok(
+        texts.some((one) => wanted.test(one)),
+        texts.join('; '),
+      );
+    assert.equal(sites.length, on.promoted);
+    assert.ok(sites.every(({ executions, at, physical }) => executions > 100 && at === physical));
+    assert.equal(promotedSites(machine.board, 1).length, 1);
 
     throwSwitches(machine.board, { promotion: 'off' });
     machine.run(SLICES);
     const off = promotion(machine);
     assert.deepEqual(switchesOf(machine.board), { promotion: 'off' });
+    assert.deepEqual(promotedSites(machine.board, 10), []);
     assert.deepEqual([off.mode, off.promoted, off.demoted, off.bytes], ['off', on.promoted, on.promoted, 0]);
     const { mmio = 0 } = boardStats(machine.board).exits;
     machine.run(SLICES);

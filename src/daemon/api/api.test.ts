@@ -48,6 +48,7 @@ const calls: Partial<Record<Operation, () => Promise<unknown>>> = {
   setBalloon: () => client.setBalloon('web', { memoryBytes: 1 << 28 }),
   getPci: () => client.getPci('web'),
   changeSlot: () => client.changeSlot('web', 'rp0', { action: 'pull' }),
+  getPromotedSites: () => client.getPromotedSites('web', { most: 1 }),
   getHotRegions: () => client.getHotRegions('web', { most: 1 }),
   explain: () => client.explain('web', { pc: '0x80200000', hart: 0, level: 2 }),
   listImages: () => client.listImages(),

@@ -36,11 +36,12 @@ export function tcpGuard({ token, hosts }: TcpGuardOptions): Guard {
 }
 
 /** Of equal length, whatever was given: comparing takes the same time. */
-function digest(token: string): Buffer {
+export function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
 
-function tokenOf({ headers }: IncomingMessage): string | undefined {
+/** Of a header, or of a WebSocket's subprotocols. */
+export function tokenOf({ headers }: IncomingMessage): string | undefined {
   const [, bearer] = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(headers.authorization ?? '') ?? [];
   if (bearer !== undefined) return bearer;
   // Pages cannot set headers of a WebSocket; its subprotocols they can.

@@ -104,6 +104,8 @@ export function handlersOf(service: Service): Handlers {
       }),
     getHotRegions: async ({ parameters: { name }, query }) =>
       await asking(name, async (machine) => ({ regions: await machine.hotRegions(query.most) })),
+    getPromotedSites: async ({ parameters: { name }, query }) =>
+      await asking(name, async (machine) => ({ sites: await machine.promotedSites(query.most) })),
     explain: async ({ parameters: { name }, query: { pc, ...where } }) =>
       await asking(name, (machine) => machine.explain({ ...where, ...(pc === undefined ? {} : { pc: BigInt(pc) }) })),
 

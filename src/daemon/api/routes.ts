@@ -201,6 +201,10 @@ export const routes = {
     ...{ method: 'get', path: `${P}/hot`, summary: 'Regions entered most', ...mechanism, result: reports.hotRegions },
     query: z.object({ most: whole.exactOptional() }),
   },
+  getPromotedSites: {
+    ...{ method: 'get', path: `${P}/promotion/sites`, summary: 'Instructions that are promoted', ...mechanism },
+    ...{ query: z.object({ most: whole.exactOptional() }), result: reports.promotedSites },
+  },
   explain: {
     ...{ method: 'get', path: `${P}/explain`, summary: 'What the translator makes of guest code', ...mechanism },
     query: z.object({

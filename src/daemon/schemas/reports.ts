@@ -180,6 +180,20 @@ export const hotRegions = z
   })
   .meta({ id: 'HotRegions', description: 'Regions of translated code that were entered most.' });
 
+export const promotedSites = z
+  .object({
+    sites: z.array(
+      z.object({
+        ...{ number: count, executions: count, physical: address, text: text(256), at: address.exactOptional() },
+        ...{ hart: count.exactOptional(), level: z.union([z.literal(1), z.literal(2)]).exactOptional() },
+      }),
+    ),
+  })
+  .meta({
+    id: 'PromotedSites',
+    description: 'Sensitive instructions that are promoted now, those that ran most first.',
+  });
+
 const instruction = z.object({ at: address, bits: text(8), text: text(256), emulated: z.boolean().exactOptional() });
 export const explanation = z
   .object({

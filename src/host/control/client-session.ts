@@ -95,6 +95,7 @@ export class ClientSession {
     stats: async (machine) => await machine.stats(),
     explain: async (machine, { pc, ...where }) =>
       await machine.explain({ ...where, ...(pc === undefined ? {} : { pc: BigInt(pc) }) }),
+    sites: async (machine, { most }) => ({ sites: await machine.promotedSites(most) }),
     hot: async (machine, { most }) => ({ regions: await machine.hotRegions(most) }),
     protection: async (machine) => await machine.protection(),
     protect: async (machine, change) => {

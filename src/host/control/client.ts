@@ -26,6 +26,7 @@ import type {
   PartitionOptions,
   PathEvent,
   PciReport,
+  PromotedSite,
   ProtectionChange,
   ProtectionReport,
   ReplicateOptions,
@@ -148,6 +149,10 @@ export class RemoteMachine implements AsyncDisposable {
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     return (await this.#call('hot', { most })).regions;
+  }
+
+  async promotedSites(most = 20): Promise<readonly PromotedSite[]> {
+    return (await this.#call('sites', { most })).sites;
   }
 
   /** Switches of mechanisms, as MachineHandle.switches has them. */

@@ -75,6 +75,7 @@ describe('a machine on its control socket', () => {
     assert.equal((await remote.explain({ pc: (1n << 64n) - 2n })).pc, '0xfffffffffffffffe');
     assert.deepEqual(await remote.hotRegions(), await machines[0]?.hotRegions());
     assert.equal((await remote.hotRegions(1)).length, 1);
+    assert.deepEqual(await remote.promotedSites(), await machines[0]?.promotedSites());
     assert.equal((await remote.explain({ level: 2 })).level, 2);
     await assert.rejects(remote.explain({ hart: 1 }), operatorError('no-such-hart'));
   });

@@ -1,5 +1,11 @@
 /** The shapes of what a machine tells of its code (machine/explanation.ts), for the protocol. */
-import { CODE_STATUSES, type CodeExplanation, type HotRegion, MOST_TOUCHING } from '../../machine/index.ts';
+import {
+  CODE_STATUSES,
+  type CodeExplanation,
+  type HotRegion,
+  MOST_TOUCHING,
+  type PromotedSite,
+} from '../../machine/index.ts';
 import { integer, limits, listOf, oneOf, optional, record, type Shape, ShapeError, text, truth } from './shape.ts';
 
 /** Blocks and instructions of the largest regions are far fewer. */
@@ -65,6 +71,13 @@ export const hotRegion: Shape<HotRegion> = record({
   ...members,
   at: optional(addressText),
   physical: optional(addressText),
+  hart: optional(count),
+  level: optional(level),
+});
+
+export const promotedSite: Shape<PromotedSite> = record({
+  ...{ number: count, executions: count, physical: addressText, text: line },
+  at: optional(addressText),
   hart: optional(count),
   level: optional(level),
 });

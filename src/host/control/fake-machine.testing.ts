@@ -29,6 +29,7 @@ import type {
   PathEvent,
   PciFunctionReport,
   PciReport,
+  PromotedSite,
   ProtectionChange,
   ProtectionReport,
   ProtectionRule,
@@ -233,6 +234,11 @@ export class FakeMachine implements MachineHandle {
   async explain({ pc = 0x8020_0000n, hart = 0, level = 1 }: Partial<ExplainRequest> = {}): Promise<CodeExplanation> {
     if (hart > 0) throw new OperatorError('no-such-hart', `The machine has no hart ${hart}`, 'Give the number 0');
     return pc === 0x8020_0000n ? { ...fakeExplanation, level } : { ...fakeNothing, level, pc: `0x${pc.toString(16)}` };
+  }
+
+  async promotedSites(most = 20): Promise<readonly PromotedSite[]> {
+    const site = { number: 1, executions: 9000, physical: '0x80200000', text: 'rdtime a0', at: '0x80200000', hart: 0 };
+    return [site].slice(0, most);
   }
 
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {

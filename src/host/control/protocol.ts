@@ -14,7 +14,7 @@ import { PROMOTION_MODES } from '../../machine/index.ts';
 import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.ts';
 import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
-import { addressText, explanation, hotRegion, level } from './explanation-shape.ts';
+import { addressText, explanation, hotRegion, level, promotedSite } from './explanation-shape.ts';
 import { netChange, netEvents, netReport } from './network-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { pciReport, slotChange } from './pci-report-shape.ts';
@@ -82,6 +82,8 @@ export const requests = {
   },
   /** The regions that were entered most. */
   hot: { params: record({ most: integer(1, 1000) }), result: record({ regions: listOf(hotRegion, 1000) }) },
+  /** The sensitive instructions that are promoted. */
+  sites: { params: record({ most: integer(1, 1000) }), result: record({ sites: listOf(promotedSite, 1000) }) },
   /** Protection tables: domains and rules; a change, answered when it is in force everywhere; the audit log. */
   protection: { params: nothing, result: protectionReport },
   protect: { params: protectionChange, result: nothing },

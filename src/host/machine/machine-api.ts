@@ -15,6 +15,7 @@ import type {
   PciOptions,
   PciPortReport,
   PciReport,
+  PromotedSite,
   PromotionMode,
   ProtectionChange,
   ProtectionDomain,
@@ -77,6 +78,7 @@ export type {
   PciOptions,
   PciPortReport,
   PciReport,
+  PromotedSite,
   ProtectionChange,
   ProtectionDomain,
   ProtectionReport,
@@ -427,6 +429,8 @@ export interface MachineHandle extends AsyncDisposable {
   explain(where?: Partial<ExplainRequest>): Promise<CodeExplanation>;
   /** Regions of translated code that were entered most often, at most `most` (20 by default). */
   hotRegions(most?: number): Promise<readonly HotRegion[]>;
+  /** Sensitive instructions that are promoted, those that ran most, at most `most` (20 by default). */
+  promotedSites(most?: number): Promise<readonly PromotedSite[]>;
   /** The guest's balloon: memory that it gave back. Rejects with OperatorError where it has none. */
   balloon(): Promise<BalloonReport>;
   /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */

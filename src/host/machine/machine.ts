@@ -34,10 +34,12 @@ import {
   IoThread,
   latestViolations,
   type PciReport,
+  type PromotedSite,
   type ProtectionChange,
   type ProtectionReport,
   partitionConfig,
   pciReport,
+  promotedSites,
   protectionReport,
   restoreBoard,
   resumeBoard,
@@ -761,6 +763,11 @@ export class LocalMachine implements MachineHandle, Member {
   async hotRegions(most = 20): Promise<readonly HotRegion[]> {
     this.#checkStays();
     return hotRegions(this.board, most);
+  }
+
+  async promotedSites(most = 20): Promise<readonly PromotedSite[]> {
+    this.#checkStays();
+    return promotedSites(this.board, most);
   }
 
   async protection(): Promise<ProtectionReport> {

@@ -1,0 +1,200 @@
+/**
+ * The nine mechanisms as the console teaches them, as data: what each does, which figures tell that it works, and its switch.
+ * What they show is drawn by pictures/. Long explanations stand in docs/mechanisms, which the console has beside itself.
+ */
+import type { PartitionSpec, SwitchChange, Switches } from '../../client/index.ts';
+import { bytes, count, perSecond } from './format.ts';
+
+export type MechanismId =
+  | 'protection-tables'
+  | 'nested-virtualization'
+  | 'promotion'
+  | 'interrupt-relay'
+  | 'code-overlay'
+  | 'shadow-tables'
+  | 'network-paths';
+
+export interface Figure {
+  readonly title: string;
+  /** A path of a sample (figures.ts). */
+  readonly path: string;
+  /** Its growth for each second, or as it stands. */
+  readonly as: 'rate' | 'level' | 'bytes';
+}
+
+export type MechanismSwitch =
+  /** Thrown while the guest runs. */
+  | {
+      readonly kind: 'live';
+      readonly positions: readonly string[];
+      readonly of: (switches: Switches) => string | undefined;
+      readonly change: (position: string) => SwitchChange;
+    }
+  /** Chosen when a partition starts: another choice starts it again. */
+  | {
+      readonly kind: 'at-start';
+      readonly flag: string;
+      readonly positions: readonly string[];
+      readonly of: (spec: PartitionSpec) => string;
+      readonly change: (position: string) => Partial<PartitionSpec>;
+    };
+
+export interface Mechanism {
+  readonly id: MechanismId;
+  readonly number: number;
+  readonly title: string;
+  /** Short and plain, a paragraph each. */
+  readonly text: readonly string[];
+  readonly figures: readonly Figure[];
+  readonly switch: MechanismSwitch;
+}
+
+type Flag = 'protection' | 'nested' | 'relay' | 'overlay';
+
+function atStart(member: Flag, flag: string, byDefault: boolean): MechanismSwitch {
+  const word = (on: boolean): string => (on ? 'on' : 'off');
+  return {
+    kind: 'at-start',
+    flag,
+    positions: ['on', 'off'],
+    of: (spec) => word(spec[member] ?? byDefault),
+    change: (position) => ({ [member]: position === 'on' }),
+  };
+}
+
+const SHADOWS_BY_DEFAULT = 32;
+
+export const mechanisms: readonly Mechanism[] = [
+  {
+    ...{ id: 'protection-tables', number: 1, title: 'Memory protection tables' },
+    text: [
+      'Kernel, user programs, firmware and each device share one memory. Each is a domain, and each domain has a table that says which frames it may read, write and execute. Whoever runs, its table is asked at every fetch, load, store, page-table walk and DMA.',
+      'A right that is taken away here is gone at the very next access; what is forbidden faults as the architecture has it, changes nothing, and is counted below.',
+    ],
+    figures: [
+      { title: 'Changes of rights', path: 'protection.changes', as: 'level' },
+      { title: 'Ranges with something denied', path: 'protection.rules', as: 'level' },
+      { title: 'Bytes of tables', path: 'protection.tables.bytes', as: 'bytes' },
+      { title: 'Instructions', path: 'instructions.translated', as: 'rate' },
+    ],
+    switch: atStart('protection', '--protection', false),
+  },
+  {
+    ...{ id: 'nested-virtualization', number: 2, title: 'Nested virtualization' },
+    text: [
+      "A guest may be a hypervisor and run guests of its own. Each hart keeps two status areas: the hypervisor's (host) and its guest's (guest). One of them is active.",
+      'Each entry and exit has a cause, and the cause selects the area that is active next: by a pointer, nothing is copied. The counters tell which cause selected which area, and how often.',
+    ],
+    figures: [
+      { title: 'Entries by sret', path: 'nested.entries.sret', as: 'rate' },
+      { title: 'Entries by mret', path: 'nested.entries.mret', as: 'rate' },
+      { title: 'Returns inside the guest', path: 'nested.within.returns', as: 'rate' },
+    ],
+    switch: atStart('nested', '--nested', false),
+  },
+  {
+    ...{ id: 'promotion', number: 3, title: 'Promotion' },
+    text: [
+      'Some instructions are sensitive: they read the time, call the SBI, touch a device. They are emulated first, and each emulation leaves translated code. Where that happens often, the site is promoted: code that does the work stands where the instruction was, and nothing is left.',
+      'A site that became rare is demoted, and its bytes are given back. Switch it off and watch the exits rise.',
+    ],
+    figures: [
+      { title: 'Exits', path: 'exits', as: 'rate' },
+      { title: 'Exits for devices', path: 'exits.mmio', as: 'rate' },
+      { title: 'Exits for calls', path: 'exits.call', as: 'rate' },
+      { title: 'Device accesses without an exit', path: 'promotion.accesses', as: 'rate' },
+      { title: 'SBI calls without an exit', path: 'promotion.calls', as: 'rate' },
+      { title: 'Instructions by translated code', path: 'instructions.translated', as: 'rate' },
+      { title: 'Bytes of promotion code', path: 'promotion.bytes', as: 'bytes' },
+    ],
+    switch: {
+      kind: 'live',
+      positions: ['auto', 'off', 'always'],
+      of: ({ promotion }) => promotion,
+      change: (position) => ({ promotion: position === 'off' || position === 'always' ? position : 'auto' }),
+    },
+  },
+  {
+    ...{ id: 'interrupt-relay', number: 4, title: 'Interrupt relay' },
+    text: [
+      'Between the functions of a PCI Express port and their bridge stands a relay. It forwards each interrupt as it is, and notes the requester. So it is known who interrupted, also where functions share a line, and no device is asked.',
+      'Polls avoided are questions to devices that would have been asked without it.',
+    ],
+    figures: [
+      { title: 'Interrupts', path: 'relay.interrupts', as: 'rate' },
+      { title: 'Polls of functions', path: 'relay.polls', as: 'rate' },
+      { title: 'Polls avoided', path: 'relay.pollsAvoided', as: 'rate' },
+      { title: 'Polls avoided so far', path: 'relay.pollsAvoided', as: 'level' },
+    ],
+    switch: atStart('relay', '--relay', true),
+  },
+  {
+    ...{ id: 'code-overlay', number: 5, title: 'Code overlay' },
+    text: [
+      'An instruction that the hart cannot execute as it stands is replaced in a copy of its frame, from which it is fetched. The guest never sees the copy: when it reads its own code, the original is there.',
+      'Overlays serve extensions that are emulated, breakpoints of the debugger, and instructions that a policy traps (for one: traps: ["wfi"] in the specification).',
+    ],
+    figures: [
+      { title: 'Overlaid frames', path: 'overlay.frames', as: 'level' },
+      { title: 'Executions by substitutes', path: 'overlay.executions', as: 'rate' },
+      { title: 'Emulations by trap', path: 'overlay.emulations', as: 'rate' },
+      { title: 'Exits by illegal instructions', path: 'exits.illegal', as: 'rate' },
+    ],
+    switch: atStart('overlay', '--overlay', true),
+  },
+  {
+    ...{ id: 'shadow-tables', number: 6, title: 'Shadow page tables' },
+    text: [
+      "A hart keeps several shadows of the guest's page tables. When the guest turns to another program, it changes its root. If that root has a shadow, the shadow is registered and nothing is built: a hit. If not, one is allocated: a miss.",
+      'Each box below is a shadow, filled as far as its table is. With one shadow alone every change is a miss.',
+    ],
+    figures: [
+      { title: 'Hits', path: 'shadows.hits', as: 'rate' },
+      { title: 'Misses', path: 'shadows.misses', as: 'rate' },
+      { title: 'Begun anew', path: 'shadows.builds', as: 'rate' },
+      { title: 'Walks of page tables', path: 'shadows.refillsByWalk', as: 'rate' },
+      { title: 'Refills from a shadow', path: 'shadows.refillsByShadow', as: 'rate' },
+    ],
+    switch: {
+      kind: 'at-start',
+      flag: '--shadows',
+      positions: [String(SHADOWS_BY_DEFAULT), '1'],
+      of: ({ shadows = SHADOWS_BY_DEFAULT }) => String(shadows),
+      change: (position) => ({ shadows: Number(position) }),
+    },
+  },
+  {
+    ...{ id: 'network-paths', number: 9, title: 'Network paths' },
+    text: [
+      'Guests do not own network cards: a table maps each virtual interface to uplinks, of which one is in force. When that path fails, because its carrier is lost or in silence, the mapping changes and the network is told. The guest notices nothing.',
+      'With failover off the mapping stays on the path that failed.',
+    ],
+    figures: [],
+    switch: {
+      kind: 'live',
+      positions: ['on', 'off'],
+      of: ({ pathFailover }) => (pathFailover === undefined ? undefined : pathFailover ? 'on' : 'off'),
+      change: (position) => ({ pathFailover: position === 'on' }),
+    },
+  },
+];
+
+/** Those of the design that are not there yet. */
+export const missingMechanisms: readonly { readonly number: number; readonly title: string }[] = [
+  { number: 7, title: 'Failover with constant heartbeats' },
+  { number: 8, title: 'Failover method per guest' },
+];
+
+export function formatOf({ as }: Figure): (value: number) => string {
+  return { rate: perSecond, level: count, bytes }[as];
+}
+
+/** `+35 %`, `3.2 times`; empty where there is nothing to compare. */
+export function difference(before: number | undefined, after: number | undefined): string {
+  if (before === undefined || after === undefined) return '';
+  if (before === after) return 'the same';
+  if (before === 0) return 'from nothing';
+  const ratio = after / before;
+  if (ratio >= 2) return `${ratio.toFixed(ratio >= 10 ? 0 : 1)} times as much`;
+  return `${ratio >= 1 ? '+' : '−'}${Math.abs((ratio - 1) * 100).toFixed(0)} %`;
+}
