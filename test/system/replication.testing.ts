@@ -65,7 +65,7 @@ export class RecordWorld implements AsyncDisposable {
     const { kernel, initrd, commandLine } = await debianImage();
     this.active = this.#name();
     await this.kage(
-      ...['run', '-d', '-n', this.active, '-m', '192M', '--cpus', String(cpus)],
+      ...['run', '-d', '--rm', '-n', this.active, '-m', '192M', '--cpus', String(cpus)],
       ...['--kernel', kernel, '--initrd', String(initrd), '--append', commandLine],
       ...['--drive', `file=${this.disk},format=raw`, '--netdev', `stream,id=lan,addr.type=unix,addr.path=${path}`],
     );
@@ -79,7 +79,12 @@ export class RecordWorld implements AsyncDisposable {
 
   /** `kage` as a user has it, in a world of its own. */
   async kage(...words: readonly string[]): Promise<string> {
-    const env = { ...process.env, XDG_RUNTIME_DIR: this.folder, XDG_STATE_HOME: this.folder };
+    const env = {
+      ...process.env,
+      XDG_RUNTIME_DIR: this.folder,
+      XDG_DATA_HOME: this.folder,
+      XDG_STATE_HOME: this.folder,
+    };
     const { stdout } = await run(process.execPath, [entry, ...words], { env, maxBuffer: 16 << 20 });
     return stdout.trim();
   }
