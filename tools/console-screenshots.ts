@@ -44,7 +44,7 @@ await shot('terminal');
 segments[0]?.cut();
 await look('#/p/web/network', LOOK_MS);
 await shot('network');
-await page.evaluate("document.documentElement.dataset.theme = 'light'");
+await page.getByRole('button', { name: 'Switch to light' }).click();
 await look('#/p/web/mechanisms/promotion', 2 * LOOK_MS);
 await page.getByRole('button', { name: 'off' }).click();
 await page.waitForTimeout(3 * LOOK_MS);

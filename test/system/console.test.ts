@@ -208,6 +208,20 @@ describe('the console in Chromium', requires('chromium'), () => {
     });
   }
 
+  test('over TLS the daemon asks for its token', async () => {
+    const { url, token } = bed.tls;
+    const remote = await bed.open();
+    await remote.page.goto(url);
+    await remote.page.getByLabel('Token').fill(token);
+    await remote.page.keyboard.press('Enter');
+    await remote.page.getByRole('link', { name: 'web' }).click();
+    await remote.page.getByRole('link', { name: 'Terminal' }).click();
+    await remote.page.getByRole('status').filter({ hasText: 'Joined to web' }).waitFor();
+    await remote.page.keyboard.type('HAL');
+    await remote.page.locator('.xterm-rows').filter({ hasText: 'IBM' }).waitFor();
+    await remote.page.context().close();
+  });
+
   test('every page fits the width of a phone', async () => {
     await page.setViewportSize({ width: 360, height: 700 });
     for (const hash of PAGES) {

@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../../src/cli/machine-flags.ts';
 import type { Client, PartitionSpec } from '../../src/client/index.ts';
-import { BrowserDoor, connectDaemon, Daemon, type ImageShelf } from '../../src/daemon/index.ts';
+import { BrowserDoor, connectDaemon, Daemon, type ImageShelf, selfSignedFiles } from '../../src/daemon/index.ts';
 import { assemble } from '../../src/isa/index.ts';
 import { writeConsolePages } from '../../tools/console-pages.ts';
 
@@ -44,6 +44,8 @@ const ANSWERS = `
 export interface ConsoleBed extends AsyncDisposable {
   readonly client: Client;
   readonly door: BrowserDoor;
+  /** The same daemon over TLS. */
+  readonly tls: { readonly url: string; readonly token: string };
   /** Of the guest of a few instructions, with uplinks lan0 and lan1. */
   readonly spec: PartitionSpec;
   /** The other ends of the uplinks. */
@@ -65,7 +67,10 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
   const segments = ['lan0', 'lan1'].map((name) => new Segment(join(folder, `${name}.sock`)));
   for (const segment of segments) await segment.mend();
   const root = dirname(dirname(import.meta.dirname));
+  const token = 'the-token-of-a-test-0123456789abcdef';
+  const host = '127.0.0.1';
   const daemon = await Daemon.start({
+    tcp: { host, port: 0, ...selfSignedFiles(state, [host]), token },
     ...{ version: 'test', images, stateFolder: state, pages },
     program: {
       entry: new URL(`file://${join(root, 'src/cli/detached.ts')}`),
@@ -73,12 +78,12 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
       environment: MACHINE_ENVIRONMENT,
     },
   });
-  const [socketPath = ''] = daemon.addresses;
+  const [socketPath = '', url = ''] = daemon.addresses;
   const client = connectDaemon({ kind: 'unix', path: socketPath });
   const door = await BrowserDoor.open({ socketPath, port: 0 });
   const opened: BrowserContext[] = [];
   return {
-    ...{ client, door, segments },
+    ...{ client, door, segments, tls: { url, token } },
     spec: {
       ...{ kernel, memoryBytes: 32 << 20, agent: false, overlay: true },
       netdevs: segments.map(({ path }, i) => ({
@@ -93,6 +98,7 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
       const context = await chromium.launchPersistentContext(mkdtempSync(join(folder, 'profile-')), {
         executablePath: spawnSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).stdout.trim(),
         ...{ args: FLAGS, viewport: { width, height: 760 }, colorScheme: 'dark' },
+        ignoreHTTPSErrors: true,
       });
       opened.push(context);
       const [page = await context.newPage()] = context.pages();

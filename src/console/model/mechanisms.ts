@@ -95,7 +95,7 @@ export const mechanisms: readonly Mechanism[] = [
   {
     ...{ id: 'promotion', number: 3, title: 'Promotion' },
     text: [
-      'Some instructions are sensitive: they read the time, call the SBI, touch a device. They are emulated first, and each emulation leaves translated code. Where that happens often, the site is promoted: code that does the work stands where the instruction was, and nothing is left.',
+      'Some instructions are sensitive: they read the time, call the SBI, touch a device. They are emulated first, and each time the hart has to leave its translated code for that. Where it happens often, the site is promoted: code that does the work stands where the instruction was, and the hart stays.',
       'A site that became rare is demoted, and its bytes are given back. Switch it off and watch the exits rise.',
     ],
     figures: [

@@ -77,10 +77,18 @@ function showMechanism(place: Place, name: string, mechanism: Mechanism): void {
   main.append(
     h('p', {}, h('a', { href: hashOf({ kind: 'partition', name, section: 'mechanisms' }) }, 'All mechanisms')),
     h('h2', {}, `${mechanism.number} ${mechanism.title}`),
-    ...mechanism.text.map((text) => h('p', { class: 'prose' }, text)),
-    h('p', {}, h('a', { href: `./docs/${mechanism.id}.html`, target: '_blank' }, 'How it is built')),
-    control,
-    figures,
+    h(
+      'div',
+      { class: 'mechanism' },
+      h(
+        'div',
+        {},
+        ...mechanism.text.map((text) => h('p', { class: 'prose' }, text)),
+        h('p', {}, h('a', { href: `./docs/${mechanism.id}.html`, target: '_blank' }, 'How it is built')),
+        control,
+      ),
+      figures,
+    ),
     picture.element,
   );
   recorder.follow(name, signal, (poll) => {

@@ -77,7 +77,7 @@ export function promotionPicture(client: Client, name: string, signal: AbortSign
         h(
           'p',
           { 'data-figure': 'standing' },
-          `${standing} sites are promoted (${promotion?.promoted ?? 0} were, ${promotion?.demoted ?? 0} were demoted), in ${bytes(promotion?.bytes ?? 0)} of code; at most it was ${bytes(promotion?.peakBytes ?? 0)}. Sites that are promoted now ran ${count(promotion?.executions ?? 0)} times.`,
+          `${standing} sites are promoted (${promotion?.promoted ?? 0} were, ${promotion?.demoted ?? 0} were demoted), in ${bytes(promotion?.bytes ?? 0)} of code; at most it was ${bytes(promotion?.peakBytes ?? 0)}. Promotion code ran ${count(promotion?.executions ?? 0)} times.`,
         ),
         bars(
           'Sensitive work, by where it is done',
@@ -198,7 +198,7 @@ function shadowBox(shadow: Readonly<Record<string, unknown>>): HTMLElement {
     { class: 'shadow', 'data-in-use': String(shadow['inUse'] === true) },
     svg(
       'svg',
-      { viewBox: '0 0 40 40', 'aria-hidden': 'true' },
+      { viewBox: '0 0 40 40', 'aria-hidden': 'true', preserveAspectRatio: 'none' },
       svg('rect', { class: 'fill', x: 0, y: 40 - 40 * part, width: 40, height: 40 * part }),
     ),
     h('span', {}, text),
