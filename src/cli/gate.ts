@@ -12,7 +12,7 @@ The server behind is reached by the gate alone: give it a socket that nobody els
 export and their generation, EXPORT@GENERATION; an export may be used once it was fenced for the first time.
 
 Example:
-  qemu-nbd -t -x disk0 -k /srv/behind.sock -f qcow2 disk0.qcow2
+  qemu-nbd -t -e 0 -x disk0 -k /srv/behind.sock -f qcow2 disk0.qcow2
   kage gate --listen 'nbd+unix:///?socket=/srv/gate.sock' --upstream 'nbd+unix:///?socket=/srv/behind.sock' --state /srv/gate
   kage gate fence disk0 7 --state /srv/gate
   kage run --drive 'file=nbd+unix:///disk0@7?socket=/srv/gate.sock'`;

@@ -26,6 +26,7 @@ import { Refusal, receiveHands } from './server-handshake.ts';
 
 const CONNECTIONS_MAX = 128;
 const HANDSHAKE_MS = 10_000;
+const KEEP_ALIVE_MS = 15_000;
 /** For a server behind that answers no more. */
 const CLOSE_MS = 2000;
 
@@ -105,6 +106,8 @@ export class StorageGate implements AsyncDisposable {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket)).on('error', () => {});
       socket.setNoDelay(true);
+      // A host that vanished gives its place back.
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
       void this.#serve(socket).catch(() => socket.destroy());
     });
   }
