@@ -34,7 +34,8 @@ test('who does not wait for the answer has fenced all the same', async () => {
   const frozen = write(old, 0, 1);
   frozen.catch(() => {});
   await until(() => world.server.commands.includes(CMD.WRITE));
-  await assert.rejects(fenceAtGate(world.stateFolder, 'disk', 2, { timeoutMs: 50 }), { code: 'gate-unanswered' });
+  await assert.rejects(fenceAtGate(world.stateFolder, 'disk', 2, { timeoutMs: 300 }), { code: 'gate-unanswered' });
+  await until(() => world.gate.report().exports[0]?.generation === 2);
   await assert.rejects(write(old, 512, 1), { code: 'nbd-shutdown' });
   const again = fenceAtGate(world.stateFolder, 'disk', 2);
   world.server.isHolding = false;

@@ -103,5 +103,5 @@ test('no order of writes, fences and deaths lets an older generation change the 
     all.doubtful += doubtful;
   }
   // The test has met what it is about.
-  assert.ok(all.performed > 50 && all.answered > SEEDS, JSON.stringify(all));
+  assert.ok(all.performed > 50 && all.answered >= SEEDS, JSON.stringify(all));
 });
