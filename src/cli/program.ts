@@ -11,6 +11,7 @@ import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
 import { type ForkFlags, fork, forkHelp } from './fork.ts';
+import { addGate } from './gate-verbs.ts';
 import { addCare } from './health-flags.ts';
 import { type BuildFlags, buildImage, listImages, pullImage, removeImages } from './images.ts';
 import { type Io, type Platform, platformFailure } from './io.ts';
@@ -179,6 +180,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
     .action(async (name: string) => end(await attach(io, name)));
 
   addAgent(program, io, end);
+  addGate(program, io, end);
   addNet(program, io, end);
   addImages(program, io, platform, end);
 

@@ -115,4 +115,15 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
-export { createQcow2, type NewQcow2 } from './storage/index.ts';
+export {
+  createQcow2,
+  type FenceResult,
+  fenceAtGate,
+  GateControl,
+  type GateOptions,
+  type GateReport,
+  gateExportName,
+  gateStatus,
+  type NewQcow2,
+  StorageGate,
+} from './storage/index.ts';

@@ -1,5 +1,15 @@
 /** The door of the disks on Node: raw files, qcow2 images, copy-on-write overlays, by what the operator says. */
 export { ForkableDisk } from './forkable-disk.ts';
+export {
+  type FenceResult,
+  fenceAtGate,
+  GateControl,
+  type GateOptions,
+  type GateReport,
+  gateExportName,
+  gateStatus,
+  StorageGate,
+} from './gate/index.ts';
 export { isNbdUri } from './nbd/index.ts';
 export { type DiskOptions, type OpenDisk, openDisk } from './open-disk.ts';
 export type { Overlay } from './overlay.ts';

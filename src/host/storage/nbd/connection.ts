@@ -38,6 +38,12 @@ export interface NbdRequest {
 /** The server's own answer that a request cannot be done; the connection goes on. */
 export class NbdError extends HostError {
   override name = 'NbdError';
+  /** As on the wire. */
+  readonly number: number;
+  constructor(code: string, message: string, number: number) {
+    super(code, message);
+    this.number = number;
+  }
 }
 
 interface Pending {
@@ -202,6 +208,7 @@ function serverError({ offset }: NbdRequest, code: number, text: string): NbdErr
   return new NbdError(
     name === 'ESHUTDOWN' ? 'nbd-shutdown' : 'nbd-error',
     `the NBD server answers ${name} at ${offset}${text === '' ? '' : `: ${text}`}`,
+    code,
   );
 }
 

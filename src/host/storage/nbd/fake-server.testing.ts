@@ -30,11 +30,15 @@ export interface FakeOptions {
   readonly structured?: boolean;
   readonly knowsGo?: boolean;
   readonly blockBytes?: number;
+  /** Until then it does not greet. */
+  readonly greets?: Promise<void>;
+  /** Told of each request that is done, at the moment when it is. */
+  readonly performed?: (request: FakeRequest) => void;
   /** Bytes that are sent in place of the reply to a request of this command. */
   readonly garbage?: { readonly command: number; readonly bytes: (cookie: bigint) => Uint8Array };
 }
 
-interface Request {
+export interface FakeRequest {
   readonly command: number;
   readonly cookie: bigint;
   readonly offset: number;
@@ -48,12 +52,15 @@ export class FakeNbdServer {
   readonly commands: number[] = [];
   /** Requests are taken and not answered. */
   isMute = false;
+  /** Requests are taken, and neither done nor answered before `release`. */
+  isHolding = false;
   /** The next requests of this command get this error. */
   error: { readonly command: number; readonly code: number } | undefined;
   options: FakeOptions;
   #cache: Uint8Array;
   #server: Server | undefined;
   readonly #sockets = new Set<Socket>();
+  readonly #held: (() => void)[] = [];
 
   constructor(options: FakeOptions) {
     this.options = options;
@@ -74,13 +81,26 @@ export class FakeNbdServer {
   async kill(): Promise<void> {
     const closed = this.#server === undefined ? undefined : once(this.#server.close(), 'close');
     for (const socket of this.#sockets) socket.destroy();
+    this.#held.length = 0;
     await closed;
     this.#server = undefined;
     this.#cache = this.durable.slice();
   }
 
+  /** So many of those that are held go on, in any order. */
+  release(count = this.#held.length): void {
+    for (let i = 0; i < count && this.#held.length > 0; i++) {
+      this.#held.splice(this.options.random.below(this.#held.length), 1)[0]?.();
+    }
+  }
+
+  get held(): number {
+    return this.#held.length;
+  }
+
   async #serve(socket: Socket): Promise<void> {
     const stream = new ByteStream(socket);
+    await this.options.greets;
     socket.write(words(['u64', NBD_MAGIC], ['u64', OPTION_MAGIC], ['u16', 3]));
     await stream.take(4);
     const isStructured = await this.#negotiate(socket, stream);
@@ -88,7 +108,8 @@ export class FakeNbdServer {
       const request = await readRequest(stream);
       this.commands.push(request.command);
       if (request.command === CMD.DISC) return void socket.end();
-      if (!this.isMute) this.#answer(socket, request, isStructured);
+      if (this.isHolding) this.#held.push(() => this.#answer(socket, request, isStructured));
+      else if (!this.isMute) this.#answer(socket, request, isStructured);
     }
   }
 
@@ -120,7 +141,7 @@ export class FakeNbdServer {
     }
   }
 
-  #answer(socket: Socket, request: Request, isStructured: boolean): void {
+  #answer(socket: Socket, request: FakeRequest, isStructured: boolean): void {
     const { random, garbage } = this.options;
     const { command, cookie } = request;
     if (garbage?.command === command) return void socket.write(garbage.bytes(cookie));
@@ -131,20 +152,22 @@ export class FakeNbdServer {
     setImmediate(() => (random.oneIn(2) ? setImmediate(() => socket.write(answer)) : socket.write(answer)));
   }
 
-  #perform({ command, offset, length, data }: Request): void {
+  #perform(request: FakeRequest): void {
+    const { command, offset, length, data } = request;
+    this.options.performed?.(request);
     if (command === CMD.WRITE) this.#cache.set(data, offset);
     else if (command === CMD.TRIM || command === CMD.WRITE_ZEROES) this.#cache.fill(0, offset, offset + length);
     else if (command === CMD.FLUSH) this.durable.set(this.#cache);
   }
 
-  #simple({ command, cookie, offset, length }: Request, error: number): Uint8Array {
+  #simple({ command, cookie, offset, length }: FakeRequest, error: number): Uint8Array {
     const head = words(['u32', SIMPLE_REPLY_MAGIC], ['u32', error], ['u64', cookie]);
     if (command !== CMD.READ || error !== 0) return head;
     return Buffer.concat([head, this.#cache.subarray(offset, offset + length)]);
   }
 
   /** A read in two halves, the later one first; zeros as a hole. */
-  #pieces({ command, cookie, offset, length }: Request, error: number): Uint8Array {
+  #pieces({ command, cookie, offset, length }: FakeRequest, error: number): Uint8Array {
     const chunk = (flags: number, type: number, data: Uint8Array): Uint8Array =>
       Buffer.concat([
         words(['u32', STRUCTURED_REPLY_MAGIC], ['u16', flags], ['u16', type], ['u64', cookie], ['u32', data.length]),
@@ -163,7 +186,7 @@ export class FakeNbdServer {
   }
 }
 
-async function readRequest(stream: ByteStream): Promise<Request> {
+async function readRequest(stream: ByteStream): Promise<FakeRequest> {
   const head = await stream.take(28);
   if (head.getUint32(0) !== REQUEST_MAGIC) throw new Error('no request');
   const command = head.getUint16(6);

@@ -28,9 +28,8 @@ export interface OpenNbd {
 export async function openNbd(uri: string, options: NbdOptions = {}): Promise<OpenNbd> {
   const server = parseNbdUri(uri);
   const readOnly = options.readOnly ?? false;
-  const host = 'host' in server.address ? server.address.host : undefined;
-  const tls = server.tls ? tlsOptions(server.tlsHost ?? host, server.certificates) : undefined;
-  const again = (): Promise<Handshake> => dial(server, tls);
+  const tls = tlsOf(server);
+  const again = (): Promise<Handshake> => dialNbd(server, tls);
   const first = await again().catch((error: unknown) => {
     throw error instanceof OperatorError ? error : unreachable(uri, error);
   });
@@ -68,7 +67,17 @@ function checkExport(uri: string, { info }: Handshake, readOnly: boolean): void 
   }
 }
 
-async function dial({ address, exportName }: NbdServer, tls: ConnectionOptions | undefined): Promise<Handshake> {
+/** Undefined for a plain connection; throws OperatorError `nbd-tls`. */
+export function tlsOf({ address, tls, tlsHost, certificates }: NbdServer): ConnectionOptions | undefined {
+  const host = 'host' in address ? address.host : undefined;
+  return tls ? tlsOptions(tlsHost ?? host, certificates) : undefined;
+}
+
+/** A connection whose handshake is done; rejects as `shakeHands` does, or with what the system says. */
+export async function dialNbd(
+  { address, exportName }: NbdServer,
+  tls: ConnectionOptions | undefined,
+): Promise<Handshake> {
   const socket = connect(address);
   const timer = setTimeout(
     () => socket.destroy(new HostError('nbd-silent', 'the server does not answer')),

@@ -8,7 +8,7 @@ export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 
 export const HANDSHAKE_FLAG = { FIXED_NEWSTYLE: 1, NO_ZEROES: 2 } as const;
-export const OPT = { EXPORT_NAME: 1, ABORT: 2, STARTTLS: 5, GO: 7, STRUCTURED_REPLY: 8 } as const;
+export const OPT = { EXPORT_NAME: 1, ABORT: 2, LIST: 3, STARTTLS: 5, GO: 7, STRUCTURED_REPLY: 8 } as const;
 export const REP = { ACK: 1, INFO: 3 } as const;
 const ERROR_BIT = 0x8000_0000;
 export const REP_ERR = {
@@ -40,6 +40,7 @@ export const REPLY = { NONE: 0, OFFSET_DATA: 1, OFFSET_HOLE: 2, ERROR: 0x8001, E
 /** Types from here on are errors. */
 export const REPLY_ERROR_BIT = 0x8000;
 
+export const ERROR = { EPERM: 1, EIO: 5, EINVAL: 22, ENOSPC: 28, ESHUTDOWN: 108 } as const;
 /** What a server may answer, by number. */
 export const ERROR_NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',
