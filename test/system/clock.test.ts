@@ -30,7 +30,14 @@ async function boot(
 ): Promise<Run> {
   const { kernel } = await debianImage();
   await using guest = await Guest.start({
-    ...{ kernel, append: 'console=ttyS0 panic=-1 cryptomgr.notests', network: false, clock: 'instructions', seed, cpus },
+    ...{
+      kernel,
+      append: 'console=ttyS0 panic=-1 cryptomgr.notests',
+      network: false,
+      clock: 'instructions',
+      seed,
+      cpus,
+    },
     memoryBytes: 256 << 20,
     translate: true,
     ...options,

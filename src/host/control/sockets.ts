@@ -1,5 +1,5 @@
 /** Which control sockets have a machine behind them, and which were left by one that died. */
-import { readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { withLock } from '../debian/index.ts';
@@ -39,4 +39,10 @@ export async function liveNames(folder: string): Promise<string[]> {
     }),
   );
   return live.flat().sort();
+}
+
+/** Whether a socket lies there whose process is gone. A file of any other kind is somebody's, and none of ours to take away. */
+export async function isLeftBehind(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  return found?.isSocket() === true && !(await isAlive(path));
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -72,6 +72,13 @@ test('nobody listens; somebody does already; a socket that a process left behind
   listener.close();
   const again = await listenForStreams(parseAddress(`unix:${path}`), undefined, (stream) => stream.destroy());
   again.close();
+  const file = join(folder, 'file');
+  writeFileSync(file, 'of somebody');
+  await assert.rejects(
+    listenForStreams(parseAddress(`unix:${file}`), undefined, () => {}),
+    { code: 'address-in-use' },
+  );
+  assert.equal(readFileSync(file, 'utf8'), 'of somebody');
 });
 
 test('a connection that is gone says so to who writes', async () => {

@@ -13,7 +13,7 @@ import type { Duplex } from 'node:stream';
 import { connect as connectTls, createServer as createTlsServer, type SecureContextOptions } from 'node:tls';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type { Wire } from '../../replication/index.ts';
-import { isAlive } from '../control/sockets.ts';
+import { isLeftBehind } from '../control/sockets.ts';
 import { errorCode } from '../network/errors.ts';
 
 export interface StreamAddress {
@@ -103,7 +103,7 @@ export async function listenForStreams(
       : createServer(arrived);
   // Of a connection that came to nothing: the next may do better.
   server.on('tlsClientError', () => {});
-  if (path !== undefined && !(await isAlive(path))) rmSync(path, { force: true });
+  if (path !== undefined && (await isLeftBehind(path))) rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       const text = addressText(address);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -305,6 +305,10 @@ describe('the socket', () => {
     assert.ok(existsSync(left));
     const again = await VsockSockets.listen(left);
     again.close();
+    const file = newPath();
+    writeFileSync(file, 'of somebody');
+    await assert.rejects(VsockSockets.listen(file), { code: 'vsock-in-use' });
+    assert.equal(readFileSync(file, 'utf8'), 'of somebody');
   });
 
   test('a path that cannot be is an error that says so', async () => {

@@ -11,7 +11,7 @@ import { rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { OperatorError } from '../../base/errors.ts';
 import type { VirtioVsock, VsockRequest } from '../../devices/index.ts';
-import { isAlive } from '../control/sockets.ts';
+import { isLeftBehind } from '../control/sockets.ts';
 import { errorCode } from '../network/errors.ts';
 import { UnixStream } from './unix-stream.ts';
 
@@ -46,10 +46,10 @@ export class VsockSockets {
       await sockets.#listen();
     } catch (error) {
       if (errorCode(error) !== 'EADDRINUSE') throw cannotListen(path, error);
-      if (await isAlive(path))
+      if (!(await isLeftBehind(path)))
         throw new OperatorError(
           'vsock-in-use',
-          `another program listens on ${path}`,
+          `another program listens on ${path}, or it is no socket`,
           'Give --vsock another path, or end that program.',
         );
       await rm(path, { force: true });
