@@ -28,15 +28,15 @@ export function machineProgram(say: (line: string) => void): string {
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== sources) {
     say('building the package');
     mkdirSync(folder, { recursive: true });
-    const programs = parts.flatMap((part) => ['--program', join(root, `bench/${part}.ts`)]);
-    const build = [join(root, 'tools/build.ts'), '--out', dist, ...programs];
-    const built = spawnSync(process.execPath, build, { stdio: ['ignore', 2, 2] });
-    if (built.status !== 0) throw new HostError('bench-build', 'the package could not be built (npm run build)');
-    // What lies beside dist/ in the package.
+    // What lies beside dist/ in the package; its modules are joined to some that lie there.
     for (const name of ['guest', 'package.json', 'node_modules']) {
       rmSync(join(folder, name), { force: true });
       symlinkSync(join(root, name), join(folder, name));
     }
+    const programs = parts.flatMap((part) => ['--program', join(root, `bench/${part}.ts`)]);
+    const build = [join(root, 'tools/build.ts'), '--out', dist, ...programs];
+    const built = spawnSync(process.execPath, build, { stdio: ['ignore', 2, 2] });
+    if (built.status !== 0) throw new HostError('bench-build', 'the package could not be built (npm run build)');
     writeFileSync(stamp, sources);
   }
   return join(dist, 'programs', `${parts[0]}.js`);
