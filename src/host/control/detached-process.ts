@@ -55,6 +55,10 @@ export async function startDetached(
   const execArgv = [...new Set([...process.execArgv, ...flags])];
   const env = { ...environment, ...process.env };
   const child = fork(entry, [], { detached: true, execArgv, env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const gone = new Promise<void>((resolve) => {
+    if (child.pid === undefined) resolve();
+    child.once('exit', () => resolve());
+  });
   const onAbort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -75,6 +79,7 @@ export async function startDetached(
     return { name, pid };
   } catch (error) {
     child.kill('SIGKILL');
+    await gone; // whoever is told that it does not run may rely on it
     signal.throwIfAborted();
     throw error;
   } finally {
@@ -92,23 +97,25 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
   });
   process.once('message', async (start: DetachedStart) => {
     try {
+      const { home } = start;
       if (start.kind === 'receive') {
         const { name, receiver, close } = await launchReceiver(receive, start.options);
         for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
         receiver.machine.then(
           // What clients asked last is answered yet; then nothing holds this process.
-          (machine) =>
+          (machine) => {
+            if (home !== undefined) keepRecord(machine, home);
             machine.exited.then(async ({ code }) => {
               process.exitCode = code;
               await receiver.close();
-            }),
+            });
+          },
           () => process.exit(0),
         );
         hasStarted = true;
         await say({ kind: 'started', name });
         return;
       }
-      const { home } = start;
       const made = home === undefined ? undefined : (machine: MachineHandle) => keepRecord(machine, home);
       const machine =
         start.kind === 'start'
