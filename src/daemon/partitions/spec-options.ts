@@ -20,7 +20,7 @@ const RESTORABLE = {
   ...{ cap: true, pin: true, gdbPort: true, startPaused: true, codeMemoryBytes: true, translate: true },
   ...{ hotThreshold: true, promotion: true, shadows: true, shadowModel: true, combinedShadows: true, relay: true },
   ...{ shares: true, heartbeatMs: true, health: true },
-} satisfies Record<Exclude<keyof RestoreOptions, 'name' | 'signal'>, true>;
+} satisfies Record<Exclude<keyof RestoreOptions, 'name' | 'signal' | 'lease'>, true>;
 
 /** What is wrong whatever is on the host; throws OperatorError `bad-spec`. */
 function checkSpec({ image, restoreFrom, beside, ...machine }: PartitionSpec): void {

@@ -156,7 +156,7 @@ const machine = {
   protection: onOff,
   protectionLog: path,
   bootSnapshot: onOff,
-} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal'>, z.ZodType>;
+} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal' | 'lease'>, z.ZodType>;
 
 const method = z.enum(['cold', 'warm', 'hot', 'pair']);
 const command = z.array(text(1 << 16)).min(1).max(1024);
