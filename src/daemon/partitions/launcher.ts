@@ -20,6 +20,8 @@ export interface LauncherOptions {
   /** What runs a machine. */
   readonly program: DetachedProgram;
   readonly images: Images;
+  /** Of sockets; the user's by default. */
+  readonly runtimeFolder?: string;
   /** Aborts what is under way. */
   readonly signal: AbortSignal;
 }
@@ -82,9 +84,10 @@ export class Launcher {
 
   /** A process of its own that is no partition's machine yet: it stands by for one. Its pid. */
   async runApart(name: string, start: DetachedStart, signal: AbortSignal): Promise<number> {
-    const { program, stateFolder } = this.#options;
+    const { program, stateFolder, runtimeFolder } = this.#options;
     const all = AbortSignal.any([this.#options.signal, signal]);
-    return (await startDetached(program, { ...start, home: partitionHome(stateFolder, name) }, all)).pid;
+    const where = runtimeFolder === undefined ? {} : { folder: runtimeFolder };
+    return (await startDetached(program, { ...start, ...where, home: partitionHome(stateFolder, name) }, all)).pid;
   }
 
   #launching({ name, spec }: Definition): Launching {

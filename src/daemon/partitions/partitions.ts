@@ -25,10 +25,7 @@ import { NameLocks } from './name-locks.ts';
 import { checkDeclaration } from './spec-options.ts';
 import { foundView, viewOf } from './view.ts';
 
-export interface PartitionsOptions extends LauncherOptions {
-  /** Of sockets; the user's by default. */
-  readonly runtimeFolder?: string;
-}
+export type PartitionsOptions = LauncherOptions;
 
 /** Who sees to it that partitions are as they are wanted; without, nobody does. */
 export interface Watcher {

@@ -19,12 +19,15 @@ import { connectMachine } from './client.ts';
 import { launchMachine, launchReceiver, launchRestored } from './launch.ts';
 import { keepRecord } from './machine-record.ts';
 
-/** `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts). */
+/**
+ * `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts); `folder`: of its control socket, the
+ * user's by default.
+ */
 export type DetachedStart = (
   | { readonly kind: 'start'; readonly options: MachineOptions }
   | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions }
-) & { readonly home?: string };
+) & { readonly home?: string; readonly folder?: string };
 
 /** The program of such a process, and how Node is to run it. */
 export interface DetachedProgram {
@@ -74,7 +77,7 @@ export async function startDetached(
       });
       child.send(start);
     });
-    await using machine = await connectMachine(name);
+    await using machine = await connectMachine(name, start.folder);
     const { pid } = await machine.info();
     return { name, pid };
   } catch (error) {
@@ -97,9 +100,9 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
   });
   process.once('message', async (start: DetachedStart) => {
     try {
-      const { home } = start;
+      const { home, folder } = start;
       if (start.kind === 'receive') {
-        const { name, receiver, close } = await launchReceiver(receive, start.options);
+        const { name, receiver, close } = await launchReceiver(receive, start.options, folder);
         for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
         receiver.machine.then(
           // What clients asked last is answered yet; then nothing holds this process.
@@ -119,8 +122,8 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
       const made = home === undefined ? undefined : (machine: MachineHandle) => keepRecord(machine, home);
       const machine =
         start.kind === 'start'
-          ? await launchMachine(create, start.options, undefined, made)
-          : await launchRestored(restore, start.file, start.options, undefined, made);
+          ? await launchMachine(create, start.options, folder, made)
+          : await launchRestored(restore, start.file, start.options, folder, made);
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
         process.on(name, () => void machine.stop({ graceMs }));
       }
