@@ -89,8 +89,8 @@ describe('a guest', () => {
     await host.start('web', 3);
     host.machines.order('web', 'take-over', 3);
     host.machines.order('web', 'restart-application', 2);
-    await until(async () => (await host.asked('web')).ran.length === 1);
-    assert.deepEqual((await host.asked('web')).ran, [['echo', 'mine']]);
+    await until(async () => (await host.asked('web')).ran.length > 0);
+    assert.deepEqual((await host.asked('web')).ran[0], ['echo', 'mine']);
   });
 });
 

@@ -35,8 +35,11 @@ class FakeGuest extends FakeMachine {
   /** `told` prints what was asked of the machine, and what it was made with. */
   override async exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
     if (argv[0] !== 'told') return await super.exec(argv, options);
-    const { options: made, calls, ran } = this;
-    return await super.exec(['echo', JSON.stringify({ made, calls, ran })], options);
+    const { options: made, calls } = this;
+    const ran = this.ran.slice();
+    const said = Buffer.from(JSON.stringify({ made, calls, ran }));
+    options?.onStdout?.(said);
+    return { code: 0, stdout: new Uint8Array(), stderr: new Uint8Array() };
   }
 }
 
