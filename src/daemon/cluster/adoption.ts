@@ -53,10 +53,10 @@ async function find(
     return { ...withoutProcess(record), guest, process };
   if (info?.lease !== undefined) {
     const { incarnation, generation, deadlineMs } = info.lease;
+    const found = { kind: 'machine' as const, guest, method: 'cold' as const, process, deadlineMs };
     // Of a pair, the generation came after its machine.
-    const isSame = record?.kind === 'machine' && record.process?.pid === info.pid;
-    const as = isSame ? { incarnation: record.incarnation, generation: record.generation } : { incarnation, generation };
-    return { kind: 'machine', guest, method: record?.method ?? 'cold', process, deadlineMs, ...as };
+    if (record?.kind === 'machine' && record.process?.pid === info.pid) return { ...found, ...withoutProcess(record) };
+    return { ...found, incarnation, generation };
   }
   // It does not answer: it is what was written down of it.
   if (info === undefined && record?.kind === 'machine')

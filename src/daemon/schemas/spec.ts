@@ -159,7 +159,10 @@ const machine = {
 } satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal' | 'lease'>, z.ZodType>;
 
 const method = z.enum(['cold', 'warm', 'hot', 'pair']);
-const command = z.array(text(1 << 16)).min(1).max(1024);
+const command = z
+  .array(text(1 << 16))
+  .min(1)
+  .max(1024);
 
 /** A partition of the cluster: what it needs (cluster/model.ts), and what its storage and its application want. */
 const failover = z

@@ -137,7 +137,9 @@ export class ClientSession {
       events: await machine.agentEvents(since, waitMs, this.#left.signal),
     }),
     lease: async (machine, params) =>
-      await (machine as unknown as { lease(of: object): Promise<{ deadlineMs: number; isPaused: boolean }> }).lease(params),
+      await (machine as unknown as { lease(of: object): Promise<{ deadlineMs: number; isPaused: boolean }> }).lease(
+        params,
+      ),
     pause: async (machine) => {
       await machine.pause();
       return {};

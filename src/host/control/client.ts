@@ -126,7 +126,10 @@ export class RemoteMachine implements AsyncDisposable {
     return await this.#call('promote', options);
   }
 
-  async lease(options: { incarnation: number; deadlineMs: number }): Promise<{ deadlineMs: number; isPaused: boolean }> {
+  async lease(options: {
+    incarnation: number;
+    deadlineMs: number;
+  }): Promise<{ deadlineMs: number; isPaused: boolean }> {
     return await this.#call('lease', options);
   }
 

@@ -68,7 +68,9 @@ const machineInfo: Shape<MachineInfo> = record({
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
   agent: optional(agentReport),
   health: optional(healthReport),
-  lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isExpired: truth })),
+  lease: optional(
+    record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isExpired: truth }),
+  ),
 });
 
 const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
@@ -155,7 +157,9 @@ export const requests = {
   /** Of a machine that stands by: the guest runs here from now on. */
   promote: {
     params: record({
-      lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) })),
+      lease: optional(
+        record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) }),
+      ),
       files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
     }),
     result: promotion,

@@ -56,6 +56,7 @@ export const replicationReport: Shape<ReplicationReport> = record({
   role: oneOf('none', 'active', 'standby', 'source', 'target'),
   state: text(64),
   peer: optional(text(512)),
+  address: optional(text(512)),
   epoch: count,
   measures: optional(measures),
   warm: optional(warm),
