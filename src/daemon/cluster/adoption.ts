@@ -13,6 +13,8 @@ export interface Found {
   readonly standbys: readonly (Omit<StandbyRecord, 'kind' | 'process'> & {
     readonly guest: string;
     readonly process: GuestProcess | undefined;
+    /** Of a pair's: under which it runs. */
+    readonly incarnation?: number;
   })[];
 }
 
@@ -50,7 +52,7 @@ async function find(
   const process = processOf(guest, info?.pid, record, folder);
   if (process === undefined) return undefined;
   if (record?.kind === 'standby' && (info === undefined || info.state === 'standby' || record.method === 'pair'))
-    return { ...withoutProcess(record), guest, process };
+    return { ...withoutProcess(record), guest, process, ...(info?.lease && { incarnation: info.lease.incarnation }) };
   if (info?.lease !== undefined) {
     const { incarnation, generation, deadlineMs } = info.lease;
     const found = { kind: 'machine' as const, guest, method: 'cold' as const, process, deadlineMs };

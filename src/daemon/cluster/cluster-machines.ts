@@ -9,6 +9,8 @@
  * host has one of that name at most: the guest's machine, or its standby. All of it is written down (guest-records.ts), so that a
  * daemon that comes back has found what runs before anybody asks.
  */
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
   Clock,
@@ -25,12 +27,12 @@ import { NameLocks, type Partitions } from '../partitions/index.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { findGuests } from './adoption.ts';
 import type { BeatSeen } from './beats.ts';
+import { Duties } from './duties.ts';
 import { fenceDrives } from './fencing.ts';
 import { GuestCosts } from './guest-costs.ts';
 import { GuestProcess } from './guest-process.ts';
 import { GuestRecords, type ReplicaRecord } from './guest-records.ts';
 import { Held, type HeldOptions } from './held.ts';
-import { HotReplication } from './hot-replication.ts';
 import { KeptStandbys } from './kept-standbys.ts';
 import { MachineStarts } from './machine-starts.ts';
 import type { PeerChannel } from './peer-channel.ts';
@@ -77,6 +79,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   readonly costs: GuestCosts;
   readonly #parts: ClusterMachinesParts;
   readonly #folder: string;
+  /** That machines here write. */
+  readonly #checkpoints: string;
   readonly #records: GuestRecords;
   readonly #machineStarts: MachineStarts;
   readonly #standbys: KeptStandbys;
@@ -98,6 +102,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     this.#parts = parts;
     this.#folder = folder;
     this.#records = new GuestRecords(parts.stateFolder);
+    this.#checkpoints = join(parts.stateFolder, 'cluster', 'checkpoints');
+    mkdirSync(this.#checkpoints, { recursive: true, mode: 0o700 });
     this.costs = new GuestCosts(parts.stateFolder);
     const { partitions, stateFolder, listenHost, tlsFolder, channel, events } = parts;
     const common = { partitions, records: this.#records, folder };
@@ -106,6 +112,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
       guest: (name) => this.#specOf(name),
     });
     channel.serve('standby', (ask) => this.#standbys.answer(ask));
+    channel.serve('checkpoint', (sent) => this.#standbys.take(sent));
     this.#machineStarts = new MachineStarts({
       ...{ ...common, costs: this.costs, standbys: this.#standbys },
       latest: (incarnation, deadlineMs) => this.#latest(incarnation, deadlineMs),
@@ -136,6 +143,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
 
   grant(incarnation: number, deadlineMs: number): void {
     this.#granted = { incarnation, deadlineMs };
+    this.#standbys.grant(incarnation, deadlineMs);
     for (const held of this.#held.values()) if (held.incarnation === incarnation) held.grants.grant(deadlineMs);
   }
 
@@ -181,13 +189,11 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     toHost: string,
     how: { readonly method: Method; readonly everyMs: number } | undefined,
   ): void {
-    const held = this.#held.get(guest);
-    if (how?.method === 'hot') held?.hot?.want(toHost, how.everyMs);
-    else held?.hot?.unwant(toHost);
+    this.#held.get(guest)?.duties?.set(toHost, how);
   }
 
   holdOutput(guest: string, forHost: string | undefined, done: Done): void {
-    const hot = this.#held.get(guest)?.hot;
+    const hot = this.#held.get(guest)?.duties?.hot;
     void this.#answer(guest, 'hold-failed', done, async () => {
       if (forHost === undefined) await hot?.letGo();
       else if ((await hot?.hold(forHost)) !== true)
@@ -267,15 +273,15 @@ export class ClusterMachines implements Machines, AsyncDisposable {
       },
       ended: () => {
         if (this.#held.get(guest) !== held) return;
-        this.#held.delete(guest);
-        this.#records.remove(guest);
+        this.#forget(held);
         events.ended(guest, generation);
       },
     });
     const record = { kind: 'machine' as const, generation, incarnation, method, process: process.id };
-    held.hot = new HotReplication(
+    held.duties = new Duties(
       {
-        ...{ guest, generation, process, channel, tlsFolder, nowMs: () => clock.nowMs() },
+        ...{ guest, generation, process, channel, tlsFolder, folder: this.#checkpoints, nowMs: () => clock.nowMs() },
+        measured: (checkpointMs, checkpointBytes) => this.costs.took(guest, { checkpointMs, checkpointBytes }),
         record: (to) => this.#records.put(guest, { ...record, ...(to === undefined ? {} : { replica: to }) }),
         synced: (host, isSynced) => events.synced(guest, generation, host, isSynced),
         note: (kind, detail) => events.note(kind, guest, detail),
@@ -321,11 +327,18 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const isLate = this.#latest(held.incarnation, 0) <= this.#parts.clock.nowMs();
     if (!isWanted && !isLate) await held.end({ kind: 'asked', graceMs: GRACE_MS });
     // Its standby would give the guest up if it were told: it may have to go on with it.
-    else await held.end({ kind: held.hot?.isProtected ? 'killed' : 'told' });
-    if (this.#held.get(guest) === held) this.#held.delete(guest);
-    this.#records.remove(guest);
+    else await held.end({ kind: held.duties?.hot.isProtected === true ? 'killed' : 'told' });
+    this.#forget(held);
     await this.#parts.partitions.vacate(guest);
     this.#parts.events.note('ended', guest, `generation ${generation}`);
+  }
+
+  /** Its process is gone. */
+  #forget(held: Held): void {
+    const { guest } = held;
+    if (this.#held.get(guest) === held) this.#held.delete(guest);
+    this.#records.remove(guest);
+    rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
   }
 
   /** A machine's guest cannot be reset, so its process is another one: under the same generation, for the old one is gone. */
@@ -341,15 +354,15 @@ export class ClusterMachines implements Machines, AsyncDisposable {
         held.expectEnd();
         await held.process.end({ kind: 'told' });
         // Its standby has what was before: nobody may promote that once the guest has begun anew.
-        await held.hot?.abandon(starting.abort.signal);
-        const wanted = held.hot?.wanted ?? [];
+        await held.duties?.hot.abandon(starting.abort.signal);
         held.leave();
         this.#held.delete(guest);
         const deadlineMs = this.#latest(incarnation, 0);
         const cores = this.#cores.get(guest) ?? 1;
         const order = { guest, generation, incarnation, method: 'cold' as const, deadlineMs, cores };
         await this.#begin(order, starting.abort.signal);
-        for (const [host, everyMs] of wanted) this.#held.get(guest)?.hot?.want(host, everyMs);
+        const { duties } = this.#held.get(guest) ?? {};
+        if (duties !== undefined) held.duties?.moveTo(duties);
       });
     } finally {
       if (this.#starts.get(guest) === starting) this.#starts.delete(guest);
@@ -372,6 +385,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   async #adopt(): Promise<void> {
     const { machines, standbys } = await findGuests(this.#parts.partitions, this.#records);
     for (const { replica, ...machine } of machines) this.#hold(machine, undefined, replica);
+    for (const guest of readdirSync(this.#checkpoints))
+      if (!this.#held.has(guest)) rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
     await this.#standbys.adopt(standbys);
   }
 }

@@ -3,13 +3,17 @@
  * `append` says (`slow=500`), and hears keys on its console: `ill`, `well`, `still` (its heart stops). It sends no checkpoints, and has
  * a connection to its standby as one that does: what becomes of that is what becomes of replication.
  */
+import { writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { FakeMachine } from '../../host/control/fake-machine.testing.ts';
+import type { WarmOptions } from '../../host/machine/machine-api.ts';
 import {
   type ExecOptions,
   type ExecResult,
+  type ExitStatus,
   type MachineHandle,
   type MachineInfo,
   type MachineOptions,
@@ -27,6 +31,8 @@ class FakeGuest extends FakeMachine {
   /** Its ancestor asks for info before these are there. */
   isIll = false;
   stillSinceMs: number | undefined;
+  warmReport: ReplicationReport['warm'];
+  warmTimer: NodeJS.Timeout | undefined;
   peer: { readonly address: string; readonly socket: Socket } | undefined;
   safety: 'unprotected' | 'protected' | 'waiting' = 'unprotected';
 
@@ -73,10 +79,37 @@ class FakeGuest extends FakeMachine {
     peer?.socket.destroy();
   }
 
+  /** Each third is whole. They are large enough to be cut off on their way. */
+  override async checkpoint({ folder, everyMs }: WarmOptions): Promise<void> {
+    let taken = 0;
+    let base: string | undefined;
+    const take = (): void => {
+      taken += 1;
+      const file = join(folder, `web-${String(taken).padStart(6, '0')}.kage`);
+      if (taken % 3 === 1) base = undefined;
+      writeFileSync(file, `${taken} `.repeat(200_000));
+      const of = base === undefined ? {} : { base };
+      this.warmReport = { folder, taken, failed: 0, file, ...of, pausedMs: 7, sizeBytes: 400_000 };
+      base ??= file;
+    };
+    take();
+    this.warmTimer = setInterval(take, everyMs);
+  }
+
+  override async endCheckpoints(): Promise<void> {
+    clearInterval(this.warmTimer);
+    this.warmReport = undefined;
+  }
+
+  override end(status: ExitStatus): void {
+    clearInterval(this.warmTimer);
+    super.end(status);
+  }
+
   override async replication(): Promise<ReplicationReport> {
-    const { peer, safety: state } = this;
+    const { peer, safety: state, warmReport: warm } = this;
     const known = peer === undefined ? {} : { peer: peer.address };
-    return { ...(await super.replication()), role: 'active', state, ...known };
+    return { role: 'active', state, epoch: 7, events: [], ...known, ...(warm === undefined ? {} : { warm }) };
   }
 
   /** `told` prints what was asked of the machine, and what it was made with. */

@@ -1,9 +1,9 @@
 /** A guest's machine on this host, while its process is there. */
 import type { Method } from '../../cluster/index.ts';
 import { type BeatSeen, Beats } from './beats.ts';
+import type { Duties } from './duties.ts';
 import { Grants } from './grants.ts';
 import type { GuestProcess } from './guest-process.ts';
-import type { HotReplication } from './hot-replication.ts';
 
 export interface HeldOptions {
   readonly guest: string;
@@ -32,7 +32,7 @@ export class Held {
   #isLeft = false;
   isWell = false;
   /** Where its checkpoints go. */
-  hot: HotReplication | undefined;
+  duties: Duties | undefined;
 
   constructor(options: HeldOptions, events: HeldEvents) {
     const { guest, generation, incarnation, method, process, deadlineMs } = options;
@@ -62,7 +62,7 @@ export class Held {
   /** Nothing is told of it any more; its process goes on. */
   leave(): void {
     this.expectEnd();
-    this.hot?.close();
+    this.duties?.close();
   }
 
   /** Resolves when its process is gone. */

@@ -53,6 +53,11 @@ export class HotStandby implements Standby {
     return state === 'ready' || state === 'orphaned';
   }
 
+  moved(activeHost: string): void {
+    this.activeHost = activeHost;
+    if (this.#process !== undefined) this.#record(this.#process);
+  }
+
   /** Rejects with OperatorError `no-standby`: ask again. */
   async answer(ask: StandbyAsk): Promise<object> {
     return await this.#inTurn(async () => {
@@ -137,8 +142,8 @@ export class HotStandby implements Standby {
   }
 
   async #start(): Promise<void> {
-    const { partitions, records, folder, listenHost, tlsFolder } = this.#parts;
-    const { guest, activeHost } = this;
+    const { partitions, folder, listenHost, tlsFolder } = this.#parts;
+    const { guest } = this;
     const { signal } = this.#ending;
     signal.throwIfAborted();
     const spec = await this.#parts.guest(guest);
@@ -148,7 +153,12 @@ export class HotStandby implements Standby {
     const pid = await partitions.runApart(guest, hotStandby(guest, spec, listen, tlsFolder), signal);
     const process = GuestProcess.of(guest, pid, folder);
     this.#process = process;
-    records.put(guest, { kind: 'standby', method: 'hot', activeHost, process: process.id });
+    this.#record(process);
+  }
+
+  #record({ id }: GuestProcess): void {
+    const { guest, activeHost } = this;
+    this.#parts.records.put(guest, { kind: 'standby', method: 'hot', activeHost, process: id });
   }
 
   async #endProcess(): Promise<void> {

@@ -5,14 +5,17 @@ import type { HeldStandby, Method } from '../../cluster/index.ts';
 import { count } from '../schemas/words.ts';
 import type { Found } from './adoption.ts';
 import { HotStandby } from './hot-standby.ts';
+import { PairStandby } from './pair-standby.ts';
 import type { PeerAsk } from './peer-channel.ts';
 import type { Standby, StandbyParts } from './standby.ts';
+import { WarmStandby } from './warm-standby.ts';
 
 const standbyAsk = z.object({ generation: count, atMs: z.number() });
 
 export class KeptStandbys {
   readonly #parts: StandbyParts;
   readonly #kept = new Map<string, Standby>();
+  #granted: { readonly incarnation: number; readonly deadlineMs: number } | undefined;
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
@@ -32,9 +35,12 @@ export class KeptStandbys {
 
   async adopt(found: Found['standbys']): Promise<void> {
     await Promise.all(
-      found.map(async ({ guest, method, activeHost, process }) => {
+      found.map(async ({ guest, method, activeHost, process, incarnation }) => {
         if (method === 'hot' && process !== undefined)
           this.#kept.set(guest, await HotStandby.keep(guest, activeHost, this.#parts, process));
+        if (method === 'warm') this.#kept.set(guest, new WarmStandby(guest, activeHost, this.#parts));
+        if (method === 'pair' && process !== undefined && incarnation !== undefined)
+          this.#kept.set(guest, new PairStandby(guest, activeHost, this.#parts, { process, incarnation }));
       }),
     );
   }
@@ -43,7 +49,7 @@ export class KeptStandbys {
   async keep(guest: string, method: Method, activeHost: string): Promise<void> {
     const before = this.#kept.get(guest);
     if (before?.method === method) {
-      before.activeHost = activeHost;
+      if (before.activeHost !== activeHost) before.moved(activeHost);
       return;
     }
     await this.drop(guest);
@@ -52,7 +58,14 @@ export class KeptStandbys {
         this.#kept.set(guest, await HotStandby.keep(guest, activeHost, this.#parts));
         return;
       case 'warm':
-      case 'pair':
+        this.#kept.set(guest, new WarmStandby(guest, activeHost, this.#parts));
+        return;
+      case 'pair': {
+        const pair = new PairStandby(guest, activeHost, this.#parts);
+        if (this.#granted !== undefined) pair.grant(this.#granted.incarnation, this.#granted.deadlineMs);
+        this.#kept.set(guest, pair);
+        return;
+      }
       case 'cold':
     }
   }
@@ -72,12 +85,23 @@ export class KeptStandbys {
     this.#kept.delete(guest);
   }
 
+  /** A checkpoint from the active host. Rejects with OperatorError `no-standby`. */
+  async take(sent: PeerAsk): Promise<object> {
+    const kept = this.#kept.get(sent.name);
+    if (kept?.take === undefined || kept.activeHost !== sent.from) throw noStandby(sent);
+    return await kept.take(sent);
+  }
+
+  grant(incarnation: number, deadlineMs: number): void {
+    this.#granted = { incarnation, deadlineMs };
+    for (const kept of this.#kept.values()) kept.grant?.(incarnation, deadlineMs);
+  }
+
   /** The active host's daemon asks where its guest's checkpoints are to go. Rejects with OperatorError `no-standby`. */
-  async answer({ from, name, body }: PeerAsk): Promise<object> {
-    const kept = this.#kept.get(name);
-    const ask = standbyAsk.parse(body);
-    if (kept?.answer === undefined || kept.activeHost !== from)
-      throw new OperatorError('no-standby', `nothing stands by here for the guest ${name} of ${from}`, 'Ask again');
+  async answer(asked: PeerAsk): Promise<object> {
+    const kept = this.#kept.get(asked.name);
+    const ask = standbyAsk.parse(asked.body);
+    if (kept?.answer === undefined || kept.activeHost !== asked.from) throw noStandby(asked);
     return await kept.answer(ask);
   }
 
@@ -85,4 +109,8 @@ export class KeptStandbys {
     for (const kept of this.#kept.values()) kept.close();
     this.#kept.clear();
   }
+}
+
+function noStandby({ from, name }: PeerAsk): OperatorError {
+  return new OperatorError('no-standby', `nothing stands by here for the guest ${name} of ${from}`, 'Ask again');
 }

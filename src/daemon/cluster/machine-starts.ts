@@ -8,7 +8,9 @@ import { GuestProcess } from './guest-process.ts';
 import type { GuestRecords } from './guest-records.ts';
 import { HotStandby } from './hot-standby.ts';
 import type { KeptStandbys } from './kept-standbys.ts';
-import { coldStart, type Lease, promotedFiles } from './starting.ts';
+import { PairStandby } from './pair-standby.ts';
+import { coldStart, type Lease, promotedFiles, warmStart } from './starting.ts';
+import { WarmStandby } from './warm-standby.ts';
 
 export interface MachineStartsParts {
   readonly partitions: Partitions;
@@ -59,8 +61,9 @@ export class MachineStarts {
       case 'hot':
         return await this.#promote(order, launching, signal);
       case 'warm':
+        return await this.#restore(order, spec, launching, signal);
       case 'pair':
-        throw noStandby(order.guest);
+        return await this.#takeOver(order);
     }
   }
 
@@ -86,6 +89,33 @@ export class MachineStarts {
     } finally {
       standbys.release(guest);
     }
+  }
+
+  async #restore(order: StartOrder, spec: PartitionSpec, launching: Launching, signal: AbortSignal): Promise<Started> {
+    const { guest, cores } = order;
+    const { standbys, costs } = this.#parts;
+    const standby = standbys.get(guest);
+    if (!(standby instanceof WarmStandby)) throw noStandby(guest);
+    const lease = this.#lease(order);
+    const sinceMs = performance.now();
+    try {
+      const pid = await launching.run(warmStart(guest, spec, standby.latest, lease, cores), signal);
+      costs.took(guest, { restoreMs: performance.now() - sinceMs });
+      return { process: this.#process(order, pid), deadlineMs: lease.deadlineMs };
+    } finally {
+      // All of it was read, or it is of no use.
+      await standbys.drop(guest);
+    }
+  }
+
+  /** It runs, and has this host's lease already. */
+  async #takeOver({ guest, incarnation, deadlineMs }: StartOrder): Promise<Started> {
+    const { standbys } = this.#parts;
+    const standby = standbys.get(guest);
+    if (!(standby instanceof PairStandby)) throw noStandby(guest);
+    const process = await standby.takeOver(incarnation);
+    standbys.release(guest);
+    return { process, deadlineMs: Math.min(deadlineMs, 0) };
   }
 
   #lease({ incarnation, generation, deadlineMs }: StartOrder): Lease {

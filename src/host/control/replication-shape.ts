@@ -46,6 +46,7 @@ const warm: Shape<WarmReport> = record({
   taken: count,
   failed: count,
   file: optional(text()),
+  base: optional(text()),
   takenAtMs: optional(any),
   pausedMs: optional(any),
   sizeBytes: optional(count),
