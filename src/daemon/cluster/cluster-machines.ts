@@ -131,7 +131,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   fence(guest: string, generation: number, done: Done): void {
     void this.#answer(guest, 'fence-failed', done, async () => {
       const { drives = [], failover } = await this.#specOf(guest);
-      await fenceDrives(drives, failover?.gate, generation);
+      await fenceDrives(drives, { gate: failover?.gate, generation, tls: this.#parts.tlsFolder });
     });
   }
 

@@ -68,10 +68,14 @@ export class GuestProcess {
    * to its standby; `killed`: it ends as if its host had lost power.
    */
   async end(how: { readonly kind: 'asked'; readonly graceMs: number } | { readonly kind: 'told' | 'killed' }): Promise<void> {
-    if (how.kind === 'asked')
-      await this.ask((machine) => machine.stop({ graceMs: how.graceMs }), how.graceMs + TOLD_MS).catch(() => {});
-    else if (how.kind === 'told') await this.ask((machine) => machine.kill(), TOLD_MS).catch(() => {});
-    if (how.kind !== 'killed') await this.#until(() => !this.isThere, LINGER_MS);
+    if (how.kind !== 'killed') {
+      const hears =
+        how.kind === 'asked'
+          ? this.ask((machine) => machine.stop({ graceMs: how.graceMs }), how.graceMs + TOLD_MS)
+          : this.ask((machine) => machine.kill(), TOLD_MS);
+      const hasEnded = await hears.then(() => true).catch(() => false);
+      if (hasEnded) await this.#until(() => !this.isThere, LINGER_MS);
+    }
     endProcess(this.id);
     while (this.isThere) await sleep(LOOK_MS);
     this.close();
