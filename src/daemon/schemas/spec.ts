@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import type { MachineOptions } from '../../host/index.ts';
 import { NETDEV_KINDS } from '../../network/index.ts';
+import { failover } from './failover.ts';
 import { count, nameText, path, text } from './words.ts';
 
 const onOff = z.boolean();
@@ -157,28 +158,6 @@ const machine = {
   protectionLog: path,
   bootSnapshot: onOff,
 } satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal' | 'lease'>, z.ZodType>;
-
-const method = z.enum(['cold', 'warm', 'hot', 'pair']);
-const command = z
-  .array(text(1 << 16))
-  .min(1)
-  .max(1024);
-
-/** A partition of the cluster: what it needs (cluster/model.ts), and what its storage and its application want. */
-const failover = z
-  .strictObject({
-    recoveryTimeMs: z.int().min(0).exactOptional(),
-    dataLossMs: z.int().min(0).exactOptional(),
-    performanceFloor: z.number().min(0).max(1).exactOptional(),
-    priority: z.int().exactOptional(),
-    group: text(64).exactOptional(),
-    methods: z.array(method).max(4).exactOptional(),
-    method: text(64).exactOptional(),
-    gate: text(1024).exactOptional(),
-    restartCommand: command.exactOptional(),
-    takeOverCommand: command.exactOptional(),
-  })
-  .meta({ id: 'Failover', description: 'Kept up by the cluster.' });
 
 type Machine = { [K in keyof typeof machine]: z.ZodExactOptional<(typeof machine)[K]> };
 
