@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { FakeMachine } from '../../host/control/fake-machine.testing.ts';
-import type { WarmOptions } from '../../host/machine/machine-api.ts';
 import {
   type ExecOptions,
   type ExecResult,
@@ -23,6 +22,7 @@ import {
   type ReplicateOptions,
   type ReplicationReport,
 } from '../../host/index.ts';
+import type { WarmOptions } from '../../host/machine/machine-api.ts';
 
 const STARTED_MS = performance.now();
 const HEART_MS = 50;
