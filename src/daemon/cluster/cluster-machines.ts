@@ -251,6 +251,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     await this.#locks.withName(guest, async () => {
       const held = this.#held.get(guest);
       if (held?.generation === generation) await this.#end(held);
+      // One that had ended by itself is no partition of this host any more, either.
+      else if (held === undefined) await this.#parts.partitions.vacate(guest);
     });
   }
 
@@ -259,7 +261,9 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const { guest, generation, incarnation, method } = order;
     signal.throwIfAborted();
     const spec = await this.#specOf(guest);
-    if (method === 'cold') await this.#clear(guest);
+    // A standby of no use, or not on record: the name is the machine's.
+    if (method === 'cold') await this.#standbys.drop(guest);
+    if (method === 'cold' || method === 'warm') await this.#clear(guest);
     this.#cores.set(guest, order.cores);
     const { bootingSinceMs, ...machine } = await this.#machineStarts.start(order, spec, signal);
     const of = { guest, generation, incarnation, method, cap: spec.cap };

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectMachine, type ReplicationReport } from '../../host/index.ts';
+import { Supervisor } from '../partitions/index.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { answerOf, Hosts, type TestHost, until } from './cluster-host.testing.ts';
 
@@ -115,6 +116,22 @@ describe('a hot standby', () => {
     await until(() => a.told.includes('lost web 1 b'));
     assert.equal((await replication(a)).state, 'waiting', 'it is on record as far as is known');
     assert.equal(await hold(a, undefined), true);
+  });
+
+  test("is found by its daemon's supervisor once, who hears of the end of what becomes of it", async () => {
+    await using world = await pair();
+    const { b } = world;
+    await using supervisor = await Supervisor.begin(b.partitions);
+    assert.ok(supervisor);
+    await sleep(1200);
+    const kinds = () => b.partitions.store.events({ partition: 'web' }).map(({ kind }) => kind);
+    assert.deepEqual(kinds(), ['adopted']);
+    assert.equal(await b.start('web', 2, 'hot'), true);
+    await b.type('web', 'poweroff');
+    await until(() => b.told.includes('ended web 2') && kinds().includes('ended'));
+    assert.equal((await b.partitions.inspect('web')).exit?.reason, 'poweroff');
+    assert.equal(await b.stop('web', 2), true);
+    await assert.rejects(b.partitions.inspect('web'), { code: 'no-such-partition' });
   });
 
   test('is not made anew by a question that was on its way for long, or is of another host', async () => {
