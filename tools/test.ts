@@ -1,7 +1,7 @@
 /**
  * `npm test [-- PATH ...] [--accept]`: finds the tests (src and test, without test/system; `--system` turns that
  * round), provides what they need, runs them with Node's own runner, two files at a time, and closes with the runner's
- * counts and a list of what was left out and why. With `--accept`, golden tests take what they find for what they
+ * counts, the files that took longest, and a list of what was left out and why. With `--accept`, golden tests take what they find for what they
  * expect. Exits 1 when a test fails, when none was found, and, where CI is set, when a test was left out that
  * test/allowed-skips.ts does not list.
  */
@@ -30,6 +30,8 @@ if (values.accept) process.env['ACCEPT'] = '1';
 
 // Half as much again as a run on two idle cores takes.
 const limitMinutes = values.system ? 20 : 14;
+
+const longestShown = 400;
 
 const files = testFiles(root, values.system ? 'system' : 'unit').filter(
   (file) => positionals.length === 0 || positionals.some((path) => file.startsWith(path)),
@@ -66,6 +68,10 @@ async function runAll(): Promise<number> {
     ...(values.name.length > 0 ? { testNamePatterns: values.name } : {}),
   });
   events.on('test:fail', () => failed++);
+  const took = new Map<string, number>();
+  events.on('test:summary', ({ file, duration_ms }) => {
+    if (file !== undefined) took.set(relative(root, file), duration_ms);
+  });
   events.on('test:pass', (event) => {
     if (event.skip === undefined || event.skip === false) return;
     const reason = typeof event.skip === 'string' ? event.skip : 'no reason given';
@@ -74,6 +80,7 @@ async function runAll(): Promise<number> {
   const report = events.compose(new spec());
   report.pipe(process.stdout, { end: false });
   await finished(report);
+  sayLongest(took);
 
   const strict = Boolean(process.env['CI']);
   let unlisted = 0;
@@ -85,6 +92,14 @@ async function runAll(): Promise<number> {
   }
   if (strict && unlisted > 0) say(`${unlisted} left out without a row in test/allowed-skips.ts`);
   return failed > 0 || (strict && unlisted > 0) ? 1 : 0;
+}
+
+/** What a change to the time that all take has to look at. */
+function sayLongest(took: ReadonlyMap<string, number>): void {
+  const rows = [...took].sort(([, a], [, b]) => b - a).slice(0, longestShown);
+  if (rows.length < 2) return;
+  say('\nlongest files, seconds:');
+  for (const [file, ms] of rows) say(`${(ms / 1000).toFixed(1).padStart(8)}  ${file}`);
 }
 
 function covers(row: AllowedSkip, skip: { file: string; reason: string }): boolean {
