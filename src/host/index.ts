@@ -21,7 +21,6 @@ export {
   daemonSocketName,
   type ExitRecord,
   followLog,
-  isAlive,
   launchMachine,
   launchReceiver,
   launchRestored,
@@ -119,11 +118,15 @@ export {
   createQcow2,
   type FenceResult,
   fenceAtGate,
+  type GateCall,
   GateControl,
   type GateOptions,
   type GateReport,
+  gateControl,
   gateExportName,
   gateStatus,
   type NewQcow2,
   StorageGate,
 } from './storage/index.ts';
+export { isAlive } from './streams/index.ts';
+export { type CertificateWish, type Certified, makeCertificate } from './x509/index.ts';
