@@ -114,6 +114,7 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { type DatabaseKind, OwnDatabase } from './sqlite/index.ts';
 export {
   createQcow2,
   type FenceResult,
