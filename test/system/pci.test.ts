@@ -21,7 +21,7 @@ const folder = mkdtempSync(join(tmpdir(), 'kagemusha-pci-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 const PACKAGES = ['pciutils'] as const;
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 240_000;
 const LSPCI = ['lspci', '-nnvvv'] as const;
 
 /** Two root ports, one with a card. */
