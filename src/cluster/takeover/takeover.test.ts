@@ -148,7 +148,7 @@ describe('a plan', () => {
     const guest = spec('g', { memoryBytes: 6 * GIB });
     const has = (): Ledger => {
       const one = ledger({ a: 8 });
-      one.take('a', standbyNeeds(guest, 'hot'));
+      one.takeStandby('a', standbyNeeds(guest, 'hot'));
       return one;
     };
     const plan = (owner: Owner, isReady = true) =>
