@@ -9,7 +9,7 @@ import type { DriveChange } from './disk-lists.ts';
 import { type Disk, JournalDisk } from './journal-disk.ts';
 import { badStream } from './messages.ts';
 import { OutputGate } from './output-gate.ts';
-import type { Wire } from './peer.ts';
+import { countOf, jsonOf, type Wire } from './peer.ts';
 import type { Hold, PageBatch, ReplicationPorts, SourceDisk, SourceGuest } from './source-guest.ts';
 import type { StreamCodecs } from './stream.ts';
 import type { TargetMachine } from './target.ts';
@@ -302,6 +302,7 @@ export class FakeTarget implements TargetMachine {
   #waiting: { readonly number: number; readonly changes: DriveChange[] }[] = [];
   #fresh: DriveChange[] = [];
   version = -1;
+  #read = -1;
   isRunning = false;
   isDiscarded = false;
   /** It cannot run, when it comes to that. */
@@ -339,8 +340,12 @@ export class FakeTarget implements TargetMachine {
 
   heardClock(): void {}
 
-  whole(number: number, state: Uint8Array): void {
-    this.version = (JSON.parse(new TextDecoder().decode(state)) as { version: number }).version;
+  readState(state: Uint8Array): void {
+    this.#read = countOf(jsonOf({ data: state }), 'version');
+  }
+
+  whole(number: number): void {
+    this.version = this.#read;
     this.#waiting.push({ number, changes: this.#fresh });
     this.#fresh = [];
   }

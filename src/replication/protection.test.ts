@@ -156,6 +156,28 @@ test('the guest ends: its last words leave, and nobody stands in for it', async 
   assert.equal(states.at(-1), 'ended');
 });
 
+test('the guest ends, and its standby cannot be told: its last words wait, as for any loss, where that is asked for', async () => {
+  for (const isKilled of [false, true]) {
+    const link = new Link(8);
+    const { states, protection } = protect(link, { onLoss: 'wait' });
+    await link.until(() => states.includes('protected'), 'protected');
+    await link.live(25);
+    link.guest.gate.send(4, () => link.guest.world.push(-1));
+    link.guest.isRunning = false;
+    // It is lost before it can answer.
+    link.wires[1].passes = () => false;
+    const ended = protection.guestEnded();
+    await link.live(3000);
+    assert.equal(states.at(-1), 'waiting');
+    assert.equal(link.guest.world.includes(-1), false, 'somebody may go on from before it was said');
+    if (isKilled) protection.giveUp();
+    else await protection.stop();
+    await ended;
+    assert.equal(link.guest.world.includes(-1), !isKilled);
+    assert.equal(states.at(-1), 'ended');
+  }
+});
+
 test('a standby that refuses says why, and the guest goes on as before', async () => {
   const link = new Link(9);
   link.refuses = new OperatorError('disk-changed', 'its disk is another', 'Copy it.');

@@ -40,6 +40,8 @@ export interface ProtectionEvents {
 /** Few enough to be sent while the guest stands still. */
 const FEW_PAGES = 1024;
 const MOST_SYNC_ROUNDS = 12;
+/** The standby's answer to the guest's end. */
+const END_MS = 1000;
 
 export class Protection {
   readonly #guest: SourceGuest;
@@ -56,7 +58,9 @@ export class Protection {
   #applied: Promise<void> = Promise.resolve();
   /** Ends what waits for the next epoch to begin. */
   #hurry = (): void => {};
-  #endHeard = (): void => {};
+  /** Lets a guest that has ended go on to its end. */
+  #goOn: (() => void) | undefined;
+  #isGivenUp = false;
   #held: Hold | undefined;
   #error: Error | undefined;
 
@@ -109,6 +113,10 @@ export class Protection {
 
   /** The operator wants no standby any more, or the guest goes on without the one that is lost. */
   async stop(): Promise<void> {
+    if (this.#goOn !== undefined) {
+      this.#goOn();
+      return;
+    }
     if (this.#state === 'waiting') {
       await this.#openAll();
       this.#held?.release();
@@ -118,25 +126,48 @@ export class Protection {
     this.#peer.fail(cancelled());
   }
 
-  /** The guest has ended by itself: the standby is told, and then whatever waits leaves. */
+  /**
+   * The guest has ended by itself: the standby is told, and then whatever waits leaves. A standby that cannot be told may be promoted
+   * yet, from before the end: that is a loss as any other, and with `wait` resolves when somebody says what is to be.
+   */
   async guestEnded(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#hurry();
-    if (this.#state === 'protected' || this.#state === 'syncing') {
-      this.#peer.say('ended');
-      // Its acknowledgement, or the end of the connection, says that nobody goes on from an earlier moment.
+    const wasProtected = this.#state === 'protected';
+    const isHeard = await this.#tellEnd();
+    this.#peer.close();
+    const isDoubtful = !isHeard && wasProtected && this.#options.onLoss === 'wait';
+    if (isDoubtful && !this.#isGivenUp) {
+      this.#set('waiting', 'the guest has ended, and its standby could not be told');
       await new Promise<void>((resolve) => {
-        const late = this.#ports.after(1000, resolve);
-        this.#endHeard = () => {
-          late();
-          resolve();
-        };
+        this.#goOn = resolve;
       });
     }
-    this.#peer.close();
-    await this.#openAll();
+    if (!isDoubtful || !this.#isGivenUp) await this.#openAll();
     this.#set('ended', 'the guest has ended');
+  }
+
+  /** Its process is to end, whatever waits. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.#goOn?.();
+  }
+
+  /** Whether nobody goes on from an earlier moment: the standby says so, or there is none. */
+  async #tellEnd(): Promise<boolean> {
+    if (this.#state !== 'protected' && this.#state !== 'syncing') return true;
+    let late = (): void => {};
+    const tooLate = new Promise<boolean>((resolve) => {
+      late = this.#ports.after(END_MS, () => resolve(false));
+    });
+    const told = this.#rounds.ask('ended').then(
+      () => true,
+      () => false,
+    );
+    const isHeard = await Promise.race([told, tooLate]);
+    late();
+    return isHeard;
   }
 
   /** Copies all of it while it runs, until what changes meanwhile is little. */
@@ -302,7 +333,6 @@ export class Protection {
   /** The peer's owner tells of it. */
   lost(error: Error): void {
     this.#error = error;
-    this.#endHeard();
     this.#rounds.lost(error);
     this.#hurry();
   }

@@ -245,6 +245,11 @@ export class MachineReplication {
     return stuck !== undefined;
   }
 
+  /** The machine's process is to end: nobody is waited for. */
+  giveUp(): void {
+    this.#protection?.giveUp();
+  }
+
   /** By itself, or by its operator: whoever stands by is told, and whatever waits leaves. */
   async guestEnded(): Promise<void> {
     await this.#protection?.guestEnded();
