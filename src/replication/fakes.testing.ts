@@ -189,6 +189,7 @@ export class FakeGuest implements SourceGuest {
   isHeld = false;
   isRunning = true;
   readonly moments = new Map<number, Moment>();
+  time: VirtualTime | undefined;
   caps: (number | undefined)[] = [];
 
   constructor(seed: number) {
@@ -225,11 +226,17 @@ export class FakeGuest implements SourceGuest {
     return !this.isRunning;
   }
 
+  /** How long it stands still before anything can be taken. */
+  pauseMs = 0;
+
   async hold(): Promise<Hold> {
     if (!this.isRunning) throw new Error('it has ended');
     this.isHeld = true;
+    const { time } = this;
+    const sinceMs = time?.nowMs() ?? 0;
+    if (this.pauseMs > 0) await new Promise<void>((resolve) => time?.after(this.pauseMs, resolve));
     return {
-      sinceMs: 0,
+      sinceMs,
       release: () => {
         this.isHeld = false;
       },

@@ -10,8 +10,9 @@
  *   stream                 pages, writes, state ->  <- ack 7
  *   world                                            output of epoch 7
  *
- * One checkpoint is under way at a time: where acknowledgements take longer than an epoch, epochs are longer. What waits is
- * bounded: half of the bound begins the next checkpoint early, all of it has the guest stand still.
+ * One checkpoint is under way at a time: where acknowledgements take longer than an epoch, epochs are longer. Output ends its
+ * epoch early, once the guest has run for a while. What waits is bounded: half of the bound begins the next checkpoint early,
+ * all of it has the guest stand still.
  */
 import type { DiskEpoch } from './journal-disk.ts';
 import { Meter, type ReplicationMeasures } from './measures.ts';
@@ -20,8 +21,10 @@ import type { Hold, ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { cancelled, SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface ProtectionOptions {
-  /** From one checkpoint to the next. */
+  /** From one checkpoint to the next, at most. */
   readonly epochMs: number;
+  /** Output that waits ends the epoch: whoever talks to the guest waits for a checkpoint, not for an epoch. */
+  readonly isEager: boolean;
   /** What to do when the standby is lost. */
   readonly onLoss: 'go-on' | 'wait';
   /** Of output and of disk writes that wait, together. */
@@ -40,6 +43,8 @@ export interface ProtectionEvents {
 /** Few enough to be sent while the guest stands still. */
 const FEW_PAGES = 1024;
 const MOST_SYNC_ROUNDS = 12;
+/** A guest that speaks all the time runs so many times as long as it stood still. */
+const RUNS = 2;
 /** The standby's answer to the guest's end. */
 const END_MS = 1000;
 
@@ -62,6 +67,8 @@ export class Protection {
   #goOn: (() => void) | undefined;
   #isGivenUp = false;
   #held: Hold | undefined;
+  /** Until then it runs, whatever it says. */
+  #speaksFromMs = 0;
   #error: Error | undefined;
 
   constructor(
@@ -196,6 +203,7 @@ export class Protection {
       await this.#checkpoint(isFirst);
       if (isFirst) this.#set('protected', 'the standby has all of it');
       await this.#until(begunMs + epochMs);
+      if (!this.#isOver && this.#ports.nowMs() < begunMs + epochMs) this.#meter.early++;
     }
   }
 
@@ -224,6 +232,7 @@ export class Protection {
       throw error;
     }
     const atMs = this.#ports.nowMs();
+    this.#speaksFromMs = atMs + RUNS * (atMs - hold.sinceMs);
     this.#meter.checkpoint({ pages: pages.length, pauseMs: atMs - hold.sinceMs, atMs });
     try {
       const messages = await this.#rounds.sendDisks(epochs);
@@ -289,7 +298,7 @@ export class Protection {
   #watchHeld(): void {
     const held = this.#heldBytes;
     this.#meter.heldPeakBytes = Math.max(this.#meter.heldPeakBytes, held);
-    if (held >= this.#options.mostHeldBytes / 2) this.#hurry();
+    if (held >= this.#options.mostHeldBytes / 2 || this.#options.isEager) this.#hurry();
   }
 
   /** While an acknowledgement is waited for, the guest stands still if it has filled all that may wait. */
@@ -312,18 +321,22 @@ export class Protection {
     await acknowledged;
   }
 
+  /** The end of the epoch, which is then at the latest. */
   async #until(atMs: number): Promise<void> {
-    const leftMs = atMs - this.#ports.nowMs();
-    if (this.#peer.isLost) throw this.#loss();
-    if (leftMs <= 0 || this.#isOver || this.#heldBytes >= this.#options.mostHeldBytes / 2) return;
-    await new Promise<void>((resolve, reject) => {
-      const cancel = this.#ports.after(leftMs, () => (this.#peer.isLost ? reject(this.#loss()) : resolve()));
-      this.#hurry = () => {
-        cancel();
-        if (this.#peer.isLost) reject(this.#loss());
-        else resolve();
-      };
-    });
+    for (;;) {
+      if (this.#peer.isLost) throw this.#loss();
+      const isFull = this.#heldBytes >= this.#options.mostHeldBytes / 2;
+      const isSpeaking = this.#options.isEager && this.#guest.gate.hasFresh;
+      const leftMs = (isSpeaking ? Math.min(atMs, this.#speaksFromMs) : atMs) - this.#ports.nowMs();
+      if (leftMs <= 0 || this.#isOver || isFull) return;
+      await new Promise<void>((resolve) => {
+        const cancel = this.#ports.after(leftMs, resolve);
+        this.#hurry = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
   }
 
   #loss(): Error {

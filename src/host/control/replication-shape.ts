@@ -17,6 +17,7 @@ const connection = {
 export const replicateOptions = record({
   ...connection,
   epochMs: optional(integer(1, 60_000)),
+  eager: optional(truth),
   onLoss: optional(oneOf('go-on', 'wait')),
   mostHeldBytes: optional(integer(1 << 16, 2 ** 32)),
 });
@@ -40,6 +41,7 @@ const measures: Shape<ReplicationMeasures> = record({
   ackMs: distribution,
   heldPeakBytes: quantity,
   stalls: count,
+  early: count,
 });
 
 const warm: Shape<WarmReport> = record({

@@ -216,7 +216,7 @@ test('guests are refused whose output could not wait: with shared folders, by th
   const hello = await helloOf(machine);
   const head = hello['head'] as { options: object };
   const with_ = (more: object): object => ({ ...hello, head: { ...head, options: { ...head.options, ...more } } });
-  const share = { tag: 'work', folder, readOnly: false };
+  const share = { host: folder, guest: '/work' };
   assert.equal(await answered(receiver.address, with_({ shares: [share] })), 'not-replicable');
   assert.equal(await answered(receiver.address, with_({ clock: 'instructions' })), 'not-replicable');
   assert.equal(await answered(receiver.address, [1]), 'stream-damaged');
