@@ -17,7 +17,7 @@
 import type { DiskEpoch } from './journal-disk.ts';
 import { Meter, type ReplicationMeasures } from './measures.ts';
 import type { Peer } from './peer.ts';
-import type { Hold, ReplicationPorts, SourceGuest } from './source-guest.ts';
+import type { ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { cancelled, SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface ProtectionOptions {
@@ -66,10 +66,13 @@ export class Protection {
   /** Lets a guest that has ended go on to its end. */
   #goOn: (() => void) | undefined;
   #isGivenUp = false;
-  #held: Hold | undefined;
   /** Until then it runs, whatever it says. */
   #speaksFromMs = 0;
   #error: Error | undefined;
+  /** Somebody said so. */
+  #isStopped = false;
+  readonly #toldToGoOn = Promise.withResolvers<void>();
+  readonly #over = Promise.withResolvers<void>();
 
   constructor(
     guest: SourceGuest,
@@ -105,8 +108,8 @@ export class Protection {
   }
 
   /**
-   * Until it is over, whatever the reason. Resolves when the guest is protected no more, and goes on or stands still as the
-   * options say; rejects if the standby refused before there was any protection.
+   * Until it is over, whatever the reason. Resolves when the guest is protected no more, and goes on: at once or when it is
+   * told to, as the options say; rejects if the standby refused before there was any protection.
    */
   async run(hello: unknown): Promise<void> {
     try {
@@ -115,32 +118,43 @@ export class Protection {
       await this.#protect();
     } catch (error) {
       await this.#lose(error);
+    } finally {
+      this.#over.resolve();
     }
   }
 
-  /** The operator wants no standby any more, or the guest goes on without the one that is lost. */
+  /**
+   * The operator wants no standby any more, or the guest goes on without the one that is lost, or that is just being lost.
+   * Resolves when it does.
+   */
   async stop(): Promise<void> {
     if (this.#goOn !== undefined) {
       this.#goOn();
       return;
     }
-    if (this.#state === 'waiting') {
-      await this.#openAll();
-      this.#held?.release();
-      this.#set('unprotected', 'told to go on');
-      return;
-    }
+    if (this.#state === 'ended') return;
+    this.#isStopped = true;
+    this.#toldToGoOn.resolve();
     this.#peer.fail(cancelled());
+    await this.#over.promise;
   }
 
   /**
    * The guest has ended by itself: the standby is told, and then whatever waits leaves. A standby that cannot be told may be promoted
-   * yet, from before the end: that is a loss as any other, and with `wait` resolves when somebody says what is to be.
+   * yet, from before the end: that is a loss as any other, and with `wait` resolves when somebody says what is to be. Or (`isOurs`
+   * is false) its time is over, and it is the standby's to go on with it: nobody is told, and nothing leaves.
    */
-  async guestEnded(): Promise<void> {
+  async guestEnded({ isOurs = true }: { readonly isOurs?: boolean } = {}): Promise<void> {
+    // One that stands still for want of a word never gets it.
+    this.#toldToGoOn.resolve();
     if (this.#isOver) return;
     this.#isOver = true;
     this.#hurry();
+    if (!isOurs) {
+      this.#peer.close();
+      this.#set('ended', 'the time of the guest here is over');
+      return;
+    }
     const wasProtected = this.#state === 'protected';
     const isHeard = await this.#tellEnd();
     this.#peer.close();
@@ -357,14 +371,23 @@ export class Protection {
     const wasProtected = this.#state === 'protected';
     this.#peer.close();
     const why = error instanceof Error ? error.message : String(error);
-    if (wasProtected && this.#options.onLoss === 'wait' && this.#error?.message !== cancelled().message) {
-      this.#held = await this.#guest.hold().catch(() => undefined);
-      this.#set('waiting', why);
-      return;
-    }
+    const waits = wasProtected && this.#options.onLoss === 'wait' && !this.#isStopped;
+    const letGo = waits ? await this.#waitForWord(why) : (): void => {};
+    if (this.#guest.hasEnded) return;
     await this.#openAll();
-    this.#set('unprotected', why);
+    letGo();
+    this.#set('unprotected', this.#isStopped ? cancelled().message : why);
     if (!wasProtected) throw error;
+  }
+
+  /** The guest stands still until somebody says that it may go on alone; the result lets it. */
+  async #waitForWord(why: string): Promise<() => void> {
+    const hold = this.#guest.hold().catch(() => undefined);
+    // Who is told meanwhile does not wait for the guest to stand still.
+    await Promise.race([hold, this.#toldToGoOn.promise]);
+    if (!this.#isStopped && !this.#guest.hasEnded) this.#set('waiting', why);
+    await this.#toldToGoOn.promise;
+    return () => void hold.then((held) => held?.release());
   }
 
   /** Nothing waits any more, in the order in which it would have left. */

@@ -18,6 +18,9 @@ import type {
   ExplainRequest,
   ForkOptions,
   HotRegion,
+  LeaseAnswer,
+  LeaseGrant,
+  LeaseReport,
   MachineHandle,
   MachineInfo,
   MachineOptions,
@@ -84,7 +87,9 @@ export class FakeMachine implements MachineHandle {
   }
 
   get info(): MachineInfo {
+    const { lease } = this.options;
     return {
+      ...(lease === undefined ? {} : { lease: this.#lease ?? { ...lease, isExpired: false } }),
       name: this.options.name ?? 'fake',
       pid: process.pid,
       state: this.#state,
@@ -192,6 +197,16 @@ export class FakeMachine implements MachineHandle {
   capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
     this.calls.push(`capture ${JSON.stringify(options)}`);
     return this.paths.capture(options, write);
+  }
+
+  #lease: LeaseReport | undefined;
+
+  async lease({ incarnation, deadlineMs }: LeaseGrant): Promise<LeaseAnswer> {
+    this.calls.push(`lease ${incarnation} ${deadlineMs}`);
+    if (this.options.lease === undefined)
+      throw new OperatorError('no-lease', 'the machine was started without a deadline', 'Start it with one.');
+    this.#lease = { ...this.options.lease, deadlineMs, isExpired: false };
+    return { deadlineMs, isPaused: this.#state === 'paused' };
   }
 
   async setHeartbeat(intervalMs: number): Promise<void> {

@@ -1,7 +1,8 @@
 /** Replication on the control socket: what is asked for, and what is told of it. */
 import type { Distribution, ReplicationMeasures } from '../../replication/index.ts';
-import type { MigrationResult, ReplicationReport, WriteRate } from '../machine/machine-api.ts';
+import type { MigrationResult, Promotion, ReplicationReport, WriteRate } from '../machine/machine-api.ts';
 import type { WarmReport } from '../replication/index.ts';
+import { lease } from './lease-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 /** Milliseconds, bytes, pages a second: nothing is below none of it, and parts count. */
@@ -72,7 +73,11 @@ export const warmOptions = record({
 });
 
 export const writeRate: Shape<WriteRate> = record({ pagesPerSecond: quantity, pauseMs: quantity });
-export const promotion = record({ epoch: count, tookMs: quantity });
+export const promotion: Shape<Promotion> = record({ epoch: count, tookMs: quantity });
+export const promoteOptions = record({
+  lease: optional(lease),
+  files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
+});
 
 export const migrationResult: Shape<MigrationResult> = record({
   downtimeMs: quantity,

@@ -31,12 +31,15 @@ import type { MigrationResult } from '../../replication/index.ts';
 import type { AgentEvent, AgentReport, HealthOptions, HealthReport } from '../agent/index.ts';
 import type {
   MigrateOptions,
+  PromoteOptions,
+  Promotion,
   ReplicateOptions,
   ReplicationReport,
   WarmOptions,
   WriteRate,
 } from '../replication/index.ts';
 import type { ShareOptions } from '../shares/index.ts';
+import type { Lease, LeaseAnswer, LeaseGrant, LeaseReport } from './machine-lease.ts';
 
 export type {
   AgentEvent,
@@ -44,11 +47,17 @@ export type {
   CaptureOptions,
   HealthOptions,
   HealthReport,
+  Lease,
+  LeaseAnswer,
+  LeaseGrant,
+  LeaseReport,
   MigrateOptions,
   MigrationResult,
   NetdevOptions,
   NetReport,
   PathEvent,
+  PromoteOptions,
+  Promotion,
   ReplicateOptions,
   ReplicationReport,
   ShareOptions,
@@ -246,6 +255,11 @@ export interface MachineOptions {
    * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
    */
   readonly bootSnapshot?: boolean;
+  /**
+   * Until when the machine may run its guest: at the deadline it stops by itself, until there is a later one (docs/cluster.md). A
+   * machine for one guest, with the real clock. Default: it has none.
+   */
+  readonly lease?: Lease;
   readonly signal?: AbortSignal;
 }
 
@@ -268,6 +282,7 @@ export type PartitionOptions = Omit<
   | 'room'
   | 'bootSnapshot'
   | 'pathFailover'
+  | 'lease'
 >;
 
 export interface ExecOptions {
@@ -304,6 +319,8 @@ export interface MachineInfo {
   readonly agent?: AgentReport;
   /** Where checks of health were asked for. */
   readonly health?: HealthReport;
+  /** Of a machine with a deadline. */
+  readonly lease?: LeaseReport;
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
@@ -349,7 +366,7 @@ export interface SnapshotResult {
   readonly quiesced?: { readonly count: number; readonly left: number };
 }
 
-/** What of a restored machine may be other than in its snapshot. */
+/** What of a restored machine may be other than in its snapshot. A lease is its own, or none: never its snapshot's. */
 export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
@@ -375,6 +392,7 @@ export type RestoreOptions = Pick<
   | 'shadowModel'
   | 'combinedShadows'
   | 'relay'
+  | 'lease'
   | 'signal'
 >;
 
@@ -404,6 +422,11 @@ export interface MachineHandle extends AsyncDisposable {
   fork(options?: ForkOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /**
+   * Tells the machine that it may run until then. What is no later than its deadline changes nothing. Rejects with
+   * OperatorError: `no-lease`, `lease-incarnation`.
+   */
+  lease(grant: LeaseGrant): Promise<LeaseAnswer>;
   /** From one beat of the guest's heart to the next from now on; 0: none. OperatorError `bad-heartbeat`. */
   setHeartbeat(intervalMs: number): Promise<void>;
   /**

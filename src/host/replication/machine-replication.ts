@@ -253,9 +253,12 @@ export class MachineReplication {
     this.#protection?.giveUp();
   }
 
-  /** By itself, or by its operator: whoever stands by is told, and whatever waits leaves. */
-  async guestEnded(): Promise<void> {
-    await this.#protection?.guestEnded();
+  /**
+   * By itself, or by its operator: whoever stands by is told, and whatever waits leaves. Not where the guest may be another's
+   * by now (`isOurs` is false): nobody is told anything, and nothing leaves.
+   */
+  async guestEnded({ isOurs }: { readonly isOurs: boolean }): Promise<void> {
+    await this.#protection?.guestEnded({ isOurs });
   }
 
   async #connect({ to, tls, compress, silenceMs = SILENCE_MS }: ReplicateOptions | MigrateOptions): Promise<{
