@@ -140,7 +140,7 @@ export interface MachineParts {
 export class LocalMachine implements MachineHandle, Member {
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
-  readonly #options: MachineOptions;
+  #options: MachineOptions;
   readonly #another: MachineParts['another'];
   readonly #host: HostPorts;
   readonly #makeTwin: MachineParts['twin'];
@@ -657,6 +657,8 @@ export class LocalMachine implements MachineHandle, Member {
       this.#drives[i] = drive;
       this.#outputs.replaceDisk(i, drive.backend);
     }
+    // Whoever stands by for it next hears of the addresses that there are now.
+    this.#options = { ...this.#options, drives: this.#drives.map(({ options }) => options) };
     await this.#joinNetwork(addresses);
     const { board } = this;
     board.memory.header.clockShiftMs = shiftTicks / TICKS_PER_MS;
