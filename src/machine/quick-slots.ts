@@ -76,6 +76,7 @@ export function untilDeadline(
   return {
     read: (offset, into) => disk.read(offset, into),
     write: (offset, from) => !isOverdue() && disk.write(offset, from),
+    flush: () => disk.flush(),
   };
 }
 

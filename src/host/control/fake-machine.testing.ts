@@ -1,6 +1,8 @@
 /**
  * A MachineHandle without a machine, for tests of everything that stands before one: its guest knows a handful of
  * commands, its console says what is typed. `fakeCreate` makes it, and keeps what was asked for.
+ *
+ * Long: one method for each of MachineHandle.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';

@@ -284,7 +284,9 @@ export class LocalMachine extends MachineMonitor implements MachineHandle, Membe
   }
 
   async kill(): Promise<ExitStatus> {
-    return await this.body.end.kill();
+    const exited = this.body.end.kill();
+    this.#standbys.giveUp();
+    return await exited;
   }
 
   /**

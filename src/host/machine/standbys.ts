@@ -113,6 +113,11 @@ export class Standbys {
     return this.#replication.settle();
   }
 
+  /** The machine's process is to end: nobody is waited for. */
+  giveUp(): void {
+    this.#replication.giveUp();
+  }
+
   /** As MachineReplication has it. */
   async guestEnded(whose: { readonly isOurs: boolean }): Promise<void> {
     this.#warm?.end();
