@@ -1,5 +1,6 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
 
+export type { BlockBackend } from '../devices/index.ts';
 export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
 export { machineHeader } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';

@@ -714,6 +714,7 @@ export class LocalMachine implements MachineHandle, Member {
       this.#wasKilled = true;
       this.board.world.finish(RUN.crashed, 137);
     }
+    this.#replication.giveUp();
     return await this.exited;
   }
 
