@@ -21,6 +21,8 @@ import {
   type Receiver,
   type ReplicateOptions,
   type ReplicationReport,
+  type SnapshotOptions,
+  type SnapshotResult,
 } from '../../host/index.ts';
 import type { WarmOptions } from '../../host/machine/machine-api.ts';
 
@@ -77,6 +79,11 @@ class FakeGuest extends FakeMachine {
     this.peer = undefined;
     this.safety = 'unprotected';
     peer?.socket.destroy();
+  }
+
+  override async snapshot(file: string, options?: SnapshotOptions): Promise<SnapshotResult> {
+    writeFileSync(file, 'all of it');
+    return await super.snapshot(file, options);
   }
 
   /** Each third is whole. They are large enough to be cut off on their way. */
