@@ -66,6 +66,10 @@ export class HostDirector {
     this.#membership = new HostMembership(desk, ports, this.guests, {
       began: (incarnation) => this.#begin(incarnation),
       ended: () => this.#leadership.follow(),
+      left: () => {
+        desk.tell({ kind: 'left' });
+        this.halt();
+      },
     });
     this.#observation = new Observation(
       desk,
@@ -245,9 +249,6 @@ export class HostDirector {
   #leaveNow(): void {
     this.#leadership.follow();
     this.#observation.stop();
-    this.#membership.leaveNow(() => {
-      this.#desk.tell({ kind: 'left' });
-      this.halt();
-    });
+    this.#membership.leaveNow();
   }
 }

@@ -156,7 +156,7 @@ const machine = {
   protection: onOff,
   protectionLog: path,
   bootSnapshot: onOff,
-} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal'>, z.ZodType>;
+} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal' | 'lease'>, z.ZodType>;
 
 type Machine = { [K in keyof typeof machine]: z.ZodExactOptional<(typeof machine)[K]> };
 
