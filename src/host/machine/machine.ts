@@ -529,7 +529,15 @@ export class LocalMachine implements MachineHandle, Member {
       addresses: () => this.#network?.addresses ?? [],
       mtuBytes: () => this.#network?.mtuBytes ?? 0,
       letGo: async () => await this.#letGo(),
-      takeBack: async () => await this.#takeBack(),
+      takeBack: async () => {
+        try {
+          await this.#takeBack();
+        } catch (error) {
+          // It has no disks any more, or no network.
+          this.failed(error);
+          throw error;
+        }
+      },
       gone: (to) => {
         this.#wentTo = to;
         this.board.world.finish(RUN.crashed, 0);
