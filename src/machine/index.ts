@@ -11,6 +11,7 @@ export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export type { BoardConfig, BoardPorts, MakeSlot, SlotConfig, TrapPolicy } from './board-shape.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { setCap } from './cap.ts';
 export { Commons, TRANSLATOR } from './commons.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
 export { CodeExplainer, type ExplainRequest } from './explain.ts';

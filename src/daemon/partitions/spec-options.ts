@@ -58,7 +58,7 @@ export function checkDeclaration(name: string, spec: PartitionSpec, policy: Rest
 /** Finds the image, or fetches it. */
 export async function startOf(
   name: string,
-  { image, restoreFrom, beside: _, ...machine }: PartitionSpec,
+  { image, restoreFrom, beside: _, failover: __, ...machine }: PartitionSpec,
   images: Images,
   work: WorkOptions,
 ): Promise<DetachedStart> {

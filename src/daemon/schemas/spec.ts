@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import type { MachineOptions } from '../../host/index.ts';
 import { NETDEV_KINDS } from '../../network/index.ts';
+import { failover } from './failover.ts';
 import { count, nameText, path, text } from './words.ts';
 
 const onOff = z.boolean();
@@ -180,6 +181,7 @@ export const partitionSpec = z
     beside: nameText
       .describe('In the machine of that partition, which has `room`: on its processors, in its process.')
       .exactOptional(),
+    failover: failover.exactOptional(),
     ...optionalMachine,
   })
   .meta({

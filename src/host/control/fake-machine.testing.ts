@@ -289,6 +289,10 @@ export class FakeMachine implements MachineHandle {
     this.balloonTarget = memoryBytes;
   }
 
+  async setCap(cap: number): Promise<void> {
+    this.calls.push(`cap ${cap}`);
+  }
+
   /** One root port, whose card comes and goes. */
   async pci(): Promise<PciReport> {
     const card = this.hasCard ? 'in' : 'out';

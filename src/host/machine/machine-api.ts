@@ -251,6 +251,8 @@ export interface MachineHandle extends AsyncDisposable {
   balloon(): Promise<BalloonReport>;
   /** Asks the guest to make do with so much memory, of what it was made with; its driver takes its time. */
   setBalloon(memoryBytes: number): Promise<void>;
+  /** Processors' worth of time that the guest may use at most from now on. Rejects with OperatorError `bad-cap`, `no-processors`. */
+  setCap(cap: number): Promise<void>;
   /** The guest's PCI Express fabric: root ports, what is in their slots. Rejects with OperatorError where it has none. */
   pci(): Promise<PciReport>;
   /**

@@ -24,6 +24,7 @@ import {
   protectionReport,
   type SlotAction,
   setBalloon,
+  setCap,
   switchesOf,
   throwSwitches,
   type Violation,
@@ -42,6 +43,7 @@ type Monitored = Pick<
   | 'setSwitches'
   | 'balloon'
   | 'setBalloon'
+  | 'setCap'
   | 'pci'
   | 'changeSlot'
   | 'hotRegions'
@@ -107,6 +109,10 @@ export abstract class MachineMonitor implements Monitored {
 
   async setBalloon(memoryBytes: number): Promise<void> {
     setBalloon(this.#liveBoard(), memoryBytes);
+  }
+
+  async setCap(cap: number): Promise<void> {
+    setCap(this.#liveBoard(), cap);
   }
 
   async pci(): Promise<PciReport> {

@@ -74,6 +74,8 @@ export interface ReplicationReport {
   readonly state: string;
   /** Whom it is replicated to. */
   readonly peer?: string;
+  /** Of one that stands by: where it listens, with the port that it was given. */
+  readonly address?: string;
   /** The round that counts: acknowledged by the standby, or whole here. */
   readonly epoch: number;
   readonly measures?: ReplicationMeasures;

@@ -93,6 +93,7 @@ export class Receiver {
     return {
       role: this.#standby?.mode === 'migration' ? 'target' : 'standby',
       state: target?.state ?? 'waiting',
+      address: this.address,
       epoch: target?.epoch ?? 0,
       events: this.#events,
     };
