@@ -1,10 +1,12 @@
 /** The console as a whole: the frame of the page, who is let in, which page is shown, keys. */
 import { ApiError, Caller, Client, fetchTransport } from '../client/index.ts';
+import { ClusterRecorder } from './cluster-recorder.ts';
 import { h } from './dom.ts';
 import { installKeys, showHelp } from './keys.ts';
 import { Live } from './live.ts';
 import { parseRoute } from './model/route.ts';
 import type { Place } from './page.ts';
+import { clusterPage } from './pages/cluster/cluster.ts';
 import { createPage } from './pages/create.ts';
 import { eventsPage } from './pages/events.ts';
 import { partitionPage } from './pages/partition.ts';
@@ -31,6 +33,7 @@ export function startApp(body: HTMLElement): void {
         'nav',
         { 'aria-label': 'Console' },
         h('a', { href: '#/', 'data-nav': 'partitions' }, 'Partitions'),
+        h('a', { href: '#/cluster', 'data-nav': 'cluster' }, 'Cluster'),
         h('a', { href: '#/events', 'data-nav': 'events' }, 'Events'),
         h('a', { href: '#/new', 'data-nav': 'create' }, 'New'),
       ),
@@ -47,30 +50,32 @@ export function startApp(body: HTMLElement): void {
 
 async function enter(main: HTMLElement, state: HTMLElement): Promise<void> {
   const token = await tokenOfTab();
-  const client = clientWith(token);
+  const caller = callerWith(token);
+  const client = new Client(caller);
   try {
     await client.getVersion();
   } catch (error) {
     forgetToken();
     const why = error instanceof ApiError && error.status === 401 ? undefined : String(error);
     signInPage(main, why, async (given) => {
-      await clientWith(given).getVersion();
+      await new Client(callerWith(given)).getVersion();
       keepToken(given);
       await enter(main, state);
     });
     return;
   }
-  run(client, main, state);
+  run(client, caller, main, state);
 }
 
-function clientWith(token: string | undefined): Client {
-  return new Client(new Caller(fetchTransport(token === undefined ? {} : { token })));
+function callerWith(token: string | undefined): Caller {
+  return new Caller(fetchTransport(token === undefined ? {} : { token }));
 }
 
-function run(client: Client, main: HTMLElement, state: HTMLElement): void {
+function run(client: Client, caller: Caller, main: HTMLElement, state: HTMLElement): void {
   const whole = new AbortController();
   const live = new Live(client, whole.signal);
   const recorder = new Recorder(client);
+  const cluster = new ClusterRecorder(caller);
   live.watch(() => {
     state.textContent = { live: 'live', lost: 'connecting …', refused: 'signed out' }[live.connection];
     state.dataset['state'] = live.connection;
@@ -89,9 +94,10 @@ function run(client: Client, main: HTMLElement, state: HTMLElement): void {
     for (const link of document.querySelectorAll('[data-nav]'))
       if (link.getAttribute('data-nav') === route.kind) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
-    const place: Place = { main, client, live, recorder, signal: page.signal };
+    const place: Place = { main, client, live, recorder, cluster, signal: page.signal };
     main.replaceChildren();
     if (route.kind === 'partition') partitionPage(place, route);
+    else if (route.kind === 'cluster') clusterPage(place, route);
     else if (route.kind === 'create') createPage(place);
     else if (route.kind === 'events') eventsPage(place);
     else partitionsPage(place);
