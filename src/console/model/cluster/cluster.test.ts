@@ -179,7 +179,7 @@ describe('a failover in time', () => {
         ['fenced', 3300],
         ['planned', 3340],
         ['claimed', 3400],
-        ['storage-fenced', 3430],
+        ['gate-raised', 3430],
         ['starting', 3431],
         ['started', 3560],
         ['first-beat', 3900],
@@ -206,6 +206,8 @@ describe('a failover in time', () => {
       told(-59_000, 'heard-again', { host: 'a' }),
     ];
     assert.equal(failovers([...early, ...takeover()])[0]?.steps[1]?.sinceMs, 1200);
+    const back = [told(4500, 'heard-again', { host: 'a' }), told(90_000, 'suspected', { host: 'a', silentMs: 1200 })];
+    assert.deepEqual(failovers([...takeover(), ...back]), failovers(takeover()));
   });
 
   test('one under way is not back yet; a new guest is no failover; others are not mixed in', () => {

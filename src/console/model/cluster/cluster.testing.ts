@@ -88,7 +88,7 @@ export function takeover(guest = 'web'): Event[] {
     told(3300, 'fenced', { host: 'a', silentMs: 2760 }),
     told(3340, 'planned', { host: 'a', guests: 1 }),
     told(3400, 'claimed', { host: 'b', generation: 4, from: 'a' }, guest),
-    told(3430, 'storage-fenced', { host: 'b', generation: 4 }, guest),
+    told(3430, 'gate-raised', { host: 'b', generation: 4 }, guest),
     told(3431, 'starting', { host: 'b', generation: 4, detail: 'hot' }, guest),
     told(3560, 'started', { host: 'b', generation: 4, detail: 'hot' }, guest),
     told(3900, 'first-beat', { host: 'b', generation: 4 }, guest),

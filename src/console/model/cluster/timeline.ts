@@ -14,7 +14,7 @@ export const STEPS = [
   'fenced',
   'planned',
   'claimed',
-  'storage-fenced',
+  'gate-raised',
   'starting',
   'started',
   'first-beat',
@@ -57,6 +57,7 @@ interface Told {
 
 /** What belongs to a takeover began at most so long before its claim: many guests wait their turn. */
 const LONGEST_MS = 600_000;
+const LATEST_MS = 5000;
 
 /** The latest first; of one guest, or of all. */
 export function failovers(events: readonly Event[], guest?: string): Failover[] {
@@ -74,29 +75,29 @@ function failoverOf(told: readonly Told[], claim: Told, guest: string): Failover
   const from = claim.from === claim.host ? undefined : claim.from;
   // A guest that is new was nobody's: it is placed, and nothing failed.
   if (claim.from === undefined || (claim.generation ?? 0) <= 1) return undefined;
-  const before = told.filter(({ atMs }) => atMs <= claim.atMs && atMs >= claim.atMs - LONGEST_MS);
-  const ofHost = (event: string, after = Number.NEGATIVE_INFINITY): Told | undefined =>
-    before.findLast((one) => one.event === event && one.host === from && one.atMs >= after);
-  const heard = ofHost('heard-again')?.atMs;
-  const fenced = ofHost('fenced', heard);
-  const suspected = before.find(
-    (one) => one.event === 'suspected' && one.host === from && one.atMs >= (heard ?? Number.NEGATIVE_INFINITY),
-  );
-  const planned = ofHost('planned', fenced?.atMs ?? suspected?.atMs);
+  const lost = told.filter(({ host, atMs }) => host === from && atMs >= claim.atMs - LONGEST_MS);
+  const last = (event: string, untilMs: number): Told | undefined =>
+    lost.findLast((one) => one.event === event && one.atMs <= untilMs && one.atMs >= heardMs);
+  let heardMs = Number.NEGATIVE_INFINITY;
+  heardMs = last('heard-again', claim.atMs)?.atMs ?? heardMs;
+  // Who fenced tells of it when the store has answered: others may have gone on by then.
+  const fenced = last('fenced', claim.atMs + LATEST_MS);
+  const suspected = lost.find(({ event, atMs }) => event === 'suspected' && atMs >= heardMs);
+  const planned = last('planned', claim.atMs);
   const own = told.filter(
     (one) => one.guest === guest && one.generation === claim.generation && one.atMs >= claim.atMs,
   );
   const first = (event: string): Told | undefined => own.find((one) => one.event === event);
   const those = [
     ...[suspected, fenced, planned, claim],
-    ...['storage-fenced', 'starting', 'started', 'first-beat'].map(first),
+    ...['gate-raised', 'starting', 'started', 'first-beat'].map(first),
   ].filter((one) => one !== undefined);
   const signs = [suspected, fenced].flatMap((one) => (one?.silentMs === undefined ? [] : [one.atMs - one.silentMs]));
   const firstMs = those[0]?.atMs ?? claim.atMs;
   const zeroMs = signs[0] ?? firstMs;
   const steps: Step[] = those
     .map((one) => ({ kind: one.event as StepKind, sinceMs: one.atMs - zeroMs, text: textOf(one) }))
-    .sort((a, b) => STEPS.indexOf(a.kind) - STEPS.indexOf(b.kind));
+    .sort((a, b) => a.sinceMs - b.sinceMs || STEPS.indexOf(a.kind) - STEPS.indexOf(b.kind));
   const back = first('first-beat');
   return {
     ...{ guest, generation: claim.generation ?? 0, from, to: claim.host, at: new Date(zeroMs).toISOString() },
@@ -137,7 +138,7 @@ function textOf({ event, host, guest, detail, generation }: Told): string {
       return `the guests of ${host} have new places`;
     case 'claimed':
       return `${host} claims ${guest}`;
-    case 'storage-fenced':
+    case 'gate-raised':
       return `its storage refuses generations before ${generation}`;
     case 'starting':
       return `it is started${detail === '' ? '' : ` (${detail})`}`;
@@ -169,20 +170,19 @@ const TITLES: Readonly<Record<StepKind, string>> = {
   fenced: 'Fenced',
   planned: 'Planned',
   claimed: 'Claimed',
-  'storage-fenced': 'Storage fenced',
+  'gate-raised': 'Storage fenced',
   starting: 'Starting',
   started: 'Running',
   'first-beat': 'First beat',
 };
 
-/** Of steps that were told by several clocks an earlier one may follow a later: its bar is empty then. */
 export function timelineRows({ steps }: Failover): TimelineRow[] {
   const wholeMs = Math.max(1, ...steps.map(({ sinceMs }) => sinceMs));
   let beforeMs = 0;
   return steps.map(({ kind, sinceMs }) => {
-    const endMs = Math.max(0, sinceMs);
-    const startMs = Math.min(beforeMs, endMs);
-    beforeMs = Math.max(beforeMs, endMs);
+    const startMs = beforeMs;
+    const endMs = Math.max(startMs, sinceMs);
+    beforeMs = endMs;
     return { kind, title: TITLES[kind], start: startMs / wholeMs, end: endMs / wholeMs, time: timeText(sinceMs) };
   });
 }
