@@ -81,7 +81,7 @@ export const rooms: readonly Room[] = [
   {
     name: 'daemon',
     holds: 'partitions that people operate: store, supervisor, API',
-    imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'host'],
+    imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'cluster', 'host'],
     core: false,
     packages: ['@hono/node-server', 'hono', 'ws', 'zod'],
   },

@@ -38,7 +38,7 @@ export interface Served {
 export interface ServedStandby {
   readonly info: MachineInfo;
   report(): ReplicationReport;
-  promote(): Promise<{ readonly epoch: number; readonly tookMs: number }>;
+  promote(options?: object): Promise<{ readonly epoch: number; readonly tookMs: number }>;
   kill(): Promise<ExitStatus>;
 }
 
@@ -85,7 +85,7 @@ export class ClientSession {
   async #call<M extends Method>(method: M, params: unknown): Promise<Wire<Result<M>>> {
     const checked = requests[method].params(params, 'params') as Params<M>;
     const { standby } = this.#served;
-    if (standby !== undefined) return (await standbyAnswer(standby, method)) as Wire<Result<M>>;
+    if (standby !== undefined) return (await standbyAnswer(standby, method, checked)) as Wire<Result<M>>;
     const machine = await this.#served.machine;
     return await this.#answers[method](machine, checked);
   }
@@ -136,6 +136,8 @@ export class ClientSession {
     agentEvents: async (machine, { since, waitMs }) => ({
       events: await machine.agentEvents(since, waitMs, this.#left.signal),
     }),
+    lease: async (machine, params) =>
+      await (machine as unknown as { lease(of: object): Promise<{ deadlineMs: number; isPaused: boolean }> }).lease(params),
     pause: async (machine) => {
       await machine.pause();
       return {};
@@ -253,14 +255,14 @@ export class ClientSession {
 }
 
 /** What is asked of a machine that only stands by. */
-async function standbyAnswer(standby: ServedStandby, method: Method): Promise<unknown> {
+async function standbyAnswer(standby: ServedStandby, method: Method, params: object): Promise<unknown> {
   switch (method) {
     case 'info':
       return standby.info;
     case 'replication':
       return standby.report();
     case 'promote':
-      return await standby.promote();
+      return await standby.promote(params);
     case 'stop':
     case 'kill':
       return await standby.kill();

@@ -54,6 +54,11 @@ import { runtimeFolder, socketPath } from './runtime-folder.ts';
 import { encodeData, ShapeError } from './shape.ts';
 import { liveNames } from './sockets.ts';
 
+export interface PromoteOptions {
+  readonly lease?: { readonly incarnation: number; readonly generation: number; readonly deadlineMs: number };
+  readonly files?: readonly { readonly drive: number; readonly file: string }[];
+}
+
 type Channel = 'stdout' | 'stderr' | 'console';
 
 const helloWithinMs = 10_000;
@@ -117,8 +122,12 @@ export class RemoteMachine implements AsyncDisposable {
   }
 
   /** Of a machine that stands by: the guest runs there from now on. */
-  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
-    return await this.#call('promote', {});
+  async promote(options: PromoteOptions = {}): Promise<{ readonly epoch: number; readonly tookMs: number }> {
+    return await this.#call('promote', options);
+  }
+
+  async lease(options: { incarnation: number; deadlineMs: number }): Promise<{ deadlineMs: number; isPaused: boolean }> {
+    return await this.#call('lease', options);
   }
 
   /** The folder is found from where this process is. */

@@ -70,9 +70,11 @@ export class FakeMachine implements MachineHandle {
   #state: MachineInfo['state'] = 'running';
   #peer: string | undefined;
   #warm: string | undefined;
+  #lease: MachineOptions['lease'];
 
   constructor(options: MachineOptions) {
     this.options = options;
+    this.#lease = options.lease;
     this.paths = fakePaths(this.info.name);
     this.exited = this.#exit.promise;
     this.exited.then(() => {
@@ -96,7 +98,24 @@ export class FakeMachine implements MachineHandle {
         ? {}
         : { health: { status: 'healthy', failingStreak: 0, log: [fakeCheck] } }),
       agent: { kind: 'kagemusha', version: '1', heartbeat: { state: 'off', intervalMs: 0, heard: 0, missed: 0 } },
+      ...(this.#lease === undefined ? {} : { lease: { ...this.#lease, isExpired: this.#isExpired } }),
     };
+  }
+
+  /** It stops nobody: what a machine does at its deadline is shown elsewhere. */
+  async lease({ incarnation, deadlineMs }: { incarnation: number; deadlineMs: number }): Promise<{
+    deadlineMs: number;
+    isPaused: boolean;
+  }> {
+    this.calls.push(`lease ${incarnation} ${deadlineMs}`);
+    if (this.#lease?.incarnation !== incarnation)
+      throw new OperatorError('lease-incarnation', 'it runs for another incarnation', 'Name that');
+    this.#lease = { ...this.#lease, deadlineMs: Math.max(this.#lease.deadlineMs, deadlineMs) };
+    return { deadlineMs: this.#lease.deadlineMs, isPaused: this.#isExpired };
+  }
+
+  get #isExpired(): boolean {
+    return this.#lease !== undefined && this.#lease.deadlineMs < Date.now();
   }
 
   onConsole(listener: (bytes: Uint8Array) => void): () => void {

@@ -48,6 +48,7 @@ export const protocolVersion = 1;
 
 const streamNumber = integer(0, 2 ** 31 - 1);
 const nothing = record({});
+const count = integer(0, Number.MAX_SAFE_INTEGER);
 
 const exitStatus: Shape<ExitStatus> = record({
   reason: oneOf('poweroff', 'reboot', 'failure', 'killed', 'migrated', 'error'),
@@ -67,6 +68,7 @@ const machineInfo: Shape<MachineInfo> = record({
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
   agent: optional(agentReport),
   health: optional(healthReport),
+  lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isExpired: truth })),
 });
 
 const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
@@ -151,7 +153,18 @@ export const requests = {
   unreplicate: { params: nothing, result: nothing },
   replication: { params: nothing, result: replicationReport },
   /** Of a machine that stands by: the guest runs here from now on. */
-  promote: { params: nothing, result: promotion },
+  promote: {
+    params: record({
+      lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) })),
+      files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
+    }),
+    result: promotion,
+  },
+  /** A later deadline. */
+  lease: {
+    params: record({ incarnation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) }),
+    result: record({ deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isPaused: truth }),
+  },
   /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
   checkpoint: { params: warmOptions, result: nothing },
   endCheckpoints: { params: nothing, result: nothing },

@@ -123,6 +123,13 @@ export interface VsockOptions {
  */
 export type AgentChoice = 'auto' | 'kagemusha' | 'qemu' | 'off';
 
+/** Until when a machine may run its guest, by the host's clock (BootClock), under which incarnation of the host and which generation. */
+export interface LeaseOptions {
+  readonly incarnation: number;
+  readonly generation: number;
+  readonly deadlineMs: number;
+}
+
 export interface MachineOptions {
   /** Unique among the user's running machines; a made-up one by default. */
   readonly name?: string;
@@ -246,6 +253,7 @@ export interface MachineOptions {
    * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
    */
   readonly bootSnapshot?: boolean;
+  readonly lease?: LeaseOptions;
   readonly signal?: AbortSignal;
 }
 
@@ -267,6 +275,7 @@ export type PartitionOptions = Omit<
   | 'gdbPort'
   | 'room'
   | 'bootSnapshot'
+  | 'lease'
   | 'pathFailover'
 >;
 
@@ -304,6 +313,7 @@ export interface MachineInfo {
   readonly agent?: AgentReport;
   /** Where checks of health were asked for. */
   readonly health?: HealthReport;
+  readonly lease?: LeaseOptions & { readonly isExpired: boolean };
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
@@ -353,6 +363,7 @@ export interface SnapshotResult {
 export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
+  | 'lease'
   | 'publish'
   | 'shares'
   | 'vsock'

@@ -15,12 +15,13 @@ import {
   Undecided,
 } from '../../replication/index.ts';
 import { describeDrives, describeMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { parseAddress } from '../streams/index.ts';
 import type { Hello } from './hello.ts';
 import { MachineSource } from './machine-source.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
 import { askOutcome } from './outcome.ts';
 import type { WarmReport } from './warm.ts';
-import { connectStream, isSlow, parseAddress, wireOf } from './wire.ts';
+import { connectPeer, isSlow, wireOf } from './wire.ts';
 
 export interface ReplicateOptions {
   /** Address of the standby: `unix:PATH`, `tcp:127.0.0.1:PORT`, `tls:HOST:PORT`, `plain:HOST:PORT`. */
@@ -256,7 +257,7 @@ export class MachineReplication {
     events: PeerHandlers;
   }> {
     const address = parseAddress(to);
-    const stream = await connectStream(address, tls);
+    const stream = await connectPeer(address, tls);
     const events: PeerHandlers = { message: () => {}, lost: () => {} };
     const peer = new Peer(
       wireOf(stream),

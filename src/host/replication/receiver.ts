@@ -7,11 +7,12 @@ import type { Duplex } from 'node:stream';
 import { OperatorError } from '../../base/errors.ts';
 import { type Message, Peer, SILENCE_MS, Target, type TargetMachine } from '../../replication/index.ts';
 import type { MachineHandle, RestoreOptions } from '../machine/machine-api.ts';
+import { addressText, listenForStreams, parseAddress, type StreamListener } from '../streams/index.ts';
 import { checkedValue, helloShape } from './hello.ts';
 import type { ReplicationEvent, ReplicationReport } from './machine-replication.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
 import { Replica, type Understudy } from './replica.ts';
-import { addressText, listenForStreams, parseAddress, type StreamListener, wireOf } from './wire.ts';
+import { wireOf } from './wire.ts';
 
 export interface ReceiveOptions {
   /** Where to listen: `unix:PATH`, `tcp:127.0.0.1:PORT`, `tls:HOST:PORT`, `plain:HOST:PORT`. */
@@ -111,7 +112,7 @@ export class Receiver {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#listener?.close();
+    void this.#listener?.close();
     for (const stream of this.#connections) stream.destroy();
     this.#running.reject(new OperatorError('standby-ended', 'the standby was ended', 'Start another.'));
     if (this.#standby?.target.state !== 'running') await this.#standby?.machine?.kill();

@@ -2,11 +2,9 @@
  * An uplink that is a stream socket, unix or TCP: QEMU's `-netdev stream` or `socket`, passt, another machine of ours. It
  * listens, and takes one peer at a time, or connects, and tries again when the peer is gone. A peer is the carrier.
  */
-import { lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { HostError, OperatorError } from '../../../base/errors.ts';
 import { FrameDecoder, type NetdevOptions, prefixed, type UplinkPort } from '../../../network/index.ts';
-import { errorCode } from '../errors.ts';
+import { listenAt } from '../../streams/index.ts';
 import type { OpenedLink } from './link.ts';
 
 const RECONNECT_MS = 1000;
@@ -35,7 +33,6 @@ class StreamEnd implements StreamLink {
   readonly #reconnectMs: number;
   #uplink: UplinkPort | undefined;
   #server: Server | undefined;
-  #stopListening = (): void => {};
   #socket: Socket | undefined;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -52,7 +49,7 @@ class StreamEnd implements StreamLink {
   async listen(options: NetdevOptions): Promise<void> {
     const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
-    this.#stopListening = await listenForFrames(server, options);
+    await listenForFrames(server, options);
   }
 
   connect(options: NetdevOptions): void {
@@ -79,7 +76,7 @@ class StreamEnd implements StreamLink {
     this.#uplink = undefined;
     clearTimeout(this.#retry);
     this.#socket?.destroy();
-    this.#stopListening();
+    this.#server?.close();
   }
 
   #accept(socket: Socket): void {
@@ -120,40 +117,12 @@ class StreamEnd implements StreamLink {
 }
 
 /**
- * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Resolves with what
- * ends that. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
+ * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Rejects with OperatorError
+ * `address-in-use`, or HostError `cannot-listen`.
  */
 export async function listenForFrames(
   server: Server,
-  { path, host, port }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
-): Promise<() => void> {
-  if (path !== undefined) await removeStale(path);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => reject(cannotListen(path ?? `${host ?? ''}:${port}`, cause)));
-    server.once('listening', resolve);
-    if (path === undefined) server.listen(port ?? 0, host ?? '127.0.0.1');
-    else server.listen(path);
-  });
-  server.on('error', () => {}); // of one connection: the next may do better
-  return () => {
-    server.close();
-    if (path !== undefined) rmSync(path, { force: true });
-  };
-}
-
-/** A socket that nobody listens on is left over from a process that died. What is no socket is not touched. */
-async function removeStale(path: string): Promise<void> {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;
-  const isLeftOver = await new Promise<boolean>((resolve) => {
-    const socket = connect(path, () => resolve(false));
-    socket.once('error', (error) => resolve(errorCode(error) === 'ECONNREFUSED'));
-    socket.once('connect', () => socket.destroy());
-  });
-  if (isLeftOver) rmSync(path, { force: true });
-}
-
-function cannotListen(where: string, cause: unknown): Error {
-  if (errorCode(cause) === 'EADDRINUSE')
-    return new OperatorError('address-in-use', `${where} is in use by another program`, 'Listen elsewhere', { cause });
-  return new HostError('cannot-listen', `Nobody can listen on ${where}: ${String(cause)}`, { cause });
+  { path, host = '127.0.0.1', port = 0 }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
+): Promise<void> {
+  await listenAt(server, path === undefined ? { host, port } : { path });
 }
