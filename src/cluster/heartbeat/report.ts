@@ -7,8 +7,6 @@ export interface HeartbeatReport {
   readonly mode: 'constant' | 'direct';
   /** Between beats to each peer. */
   readonly beatMs: number;
-  /** What is left of this host's own lease; 0: it is not in. */
-  readonly leaseLeftMs: number;
   /** Slaves of active guests and of standbys on this host. */
   readonly slaves: number;
   readonly counters: HeartbeatCounters;
@@ -27,7 +25,7 @@ export interface PeerLine {
 export function heartbeatReport(master: Master): HeartbeatReport {
   const { heartbeats: mode, beatMs } = master.settings;
   return {
-    ...{ mode, beatMs, leaseLeftMs: Math.round(master.leaseLeftMs), slaves: master.slaves.count },
+    ...{ mode, beatMs, slaves: master.slaves.count },
     counters: master.counters,
     peers: [...master.peers].map(peerLine),
   };

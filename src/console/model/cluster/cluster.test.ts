@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { clusterReport, guestLine, hostLine, takeover, told } from './cluster.testing.ts';
+import { clusterSample } from './figures.ts';
 import { hostRows, methodTable, needsText, summary, waiting } from './lines.ts';
 import { BOX, ringDrawing, ringOrder } from './ring-drawing.ts';
 import { failoverSentence, failovers, timelineRows } from './timeline.ts';
@@ -15,8 +16,8 @@ describe('hosts and guests in words', () => {
 
   test('a host that is not heard is suspected; one that is fenced has no lease; of a stranger nothing is known', () => {
     const report = clusterReport();
-    const [b] = report.heartbeats.peers;
-    assert.ok(b);
+    const [b] = report.heartbeats?.peers ?? [];
+    assert.ok(report.heartbeats && b);
     const hosts = [...report.hosts, hostLine('d'), hostLine('e', { state: 'fenced' })];
     const heartbeats = { ...report.heartbeats, peers: [{ ...b, isSuspected: true, silentMs: 9000 }] };
     assert.deepEqual(
@@ -121,11 +122,26 @@ describe('the drawing of heartbeats', () => {
     );
   });
 
+  test('while the host does not take part there is nothing to count', () => {
+    const { heartbeats: _, ...opening } = clusterReport();
+    assert.match(ringDrawing(opening).sentence, /^a does not take part yet/);
+    assert.deepEqual(clusterSample(opening, 5), { atMs: 5, values: new Map([['guests', 1]]) });
+    assert.equal(hostRows(opening)[1]?.lease, 'not told here');
+  });
+
+  test('packets of all kinds are counted together, each way', () => {
+    const { values } = clusterSample(clusterReport(), 0);
+    assert.deepEqual(
+      ['sent', 'received', 'sentBytes', 'localBeats'].map((name) => values.get(`heartbeats.${name}`)),
+      [800, 790, 51_200, 100],
+    );
+  });
+
   test('a pair has a slave on its standby, too; a host that is not heard is silent', () => {
     const guests = [guestLine('web', { associations: [{ host: 'b', method: 'pair' }] })];
     const report = clusterReport({ guests });
-    const [b, c] = report.heartbeats.peers;
-    assert.ok(b && c);
+    const [b, c] = report.heartbeats?.peers ?? [];
+    assert.ok(report.heartbeats && b && c);
     const { hosts, exchanges, sentence } = ringDrawing({
       ...report,
       heartbeats: { ...report.heartbeats, peers: [b, { ...c, isSuspected: true }] },
@@ -156,7 +172,7 @@ describe('the drawing of heartbeats', () => {
           .map((at) => names[(at + 2 * count) % count] ?? '')
           .filter((one) => one !== names[i]);
       const hosts = names.map((name, i) => hostLine(name, { peers: [...new Set(peersOf(i))] }));
-      const drawing = ringDrawing(clusterReport({ host: 'h0', hosts }));
+      const drawing = ringDrawing(clusterReport({ self: { ...clusterReport().self, name: 'h0' }, hosts }));
       assert.ok(drawing.hosts.some(({ isSelf }) => isSelf));
       assert.equal(drawing.hosts.length + drawing.left, count);
       drawing.hosts.forEach(({ x, y }, i) => {

@@ -46,7 +46,10 @@ const NONE = { packets: 0, bytes: 0 };
 export function clusterReport(change: Partial<ClusterReport> = {}): ClusterReport {
   const peers = { a: ['b', 'c'], b: ['c', 'a'], c: ['a', 'b'] };
   return {
-    ...{ host: 'a', leader: 'b' },
+    leader: 'b',
+    self: {
+      ...{ name: 'a', address: '10.0.0.1:7444', store: 'etcd', state: 'in', incarnation: 1, leaseLeftMs: 2140 },
+    },
     hosts: [
       hostLine('a', { peers: peers.a }),
       hostLine('b', { peers: peers.b, isLeader: true, guests: 0, memoryBytes: 0 }),
@@ -54,7 +57,7 @@ export function clusterReport(change: Partial<ClusterReport> = {}): ClusterRepor
     ],
     guests: [guestLine('web')],
     heartbeats: {
-      ...{ mode: 'constant', beatMs: 250, leaseLeftMs: 2140, slaves: 1 },
+      ...{ mode: 'constant', beatMs: 250, slaves: 1 },
       counters: {
         sent: { beat: { packets: 800, bytes: 51_200 }, pull: NONE, details: NONE, direct: NONE },
         received: { beat: { packets: 790, bytes: 50_560 }, pull: NONE, details: NONE, direct: NONE },

@@ -5,7 +5,9 @@ import { count, perSecond } from '../format.ts';
 import type { ClusterReport } from './report.ts';
 
 export function clusterSample({ guests, heartbeats }: ClusterReport, atMs: number): Sample {
-  const values = numbersIn(heartbeats.counters, 'heartbeats');
+  const values = numbersIn(heartbeats?.counters, 'heartbeats');
+  values.set('guests', guests.length);
+  if (heartbeats === undefined) return { atMs, values };
   for (const way of ['sent', 'received'] as const) {
     const all = Object.values(heartbeats.counters[way]);
     values.set(
@@ -18,7 +20,6 @@ export function clusterSample({ guests, heartbeats }: ClusterReport, atMs: numbe
     );
   }
   values.set('slaves', heartbeats.slaves);
-  values.set('guests', guests.length);
   return { atMs, values };
 }
 

@@ -1,6 +1,6 @@
 /** Hosts, guests and methods as rows that people read. Pure; pages make tables of them. */
 import { bytes } from '../format.ts';
-import type { Association, ClusterReport, GuestLine, HostLine, MethodLine } from './report.ts';
+import type { Association, ClusterReport, GuestLine, HostLine, MethodLine, PeerLine } from './report.ts';
 
 export interface HostRow {
   readonly name: string;
@@ -23,34 +23,28 @@ export function isIn({ state }: Pick<HostLine, 'state'>): boolean {
   return IN.includes(state);
 }
 
-export function hostRows({ host: self, hosts, heartbeats }: ClusterReport): HostRow[] {
+export function hostRows({ self, hosts, heartbeats }: ClusterReport): HostRow[] {
   return hosts.map((host) => {
-    const peer = heartbeats.peers.find((one) => one.host === host.name);
+    const peer = heartbeats?.peers.find((one) => one.host === host.name);
     const { capacity, usedCores } = host;
-    const leftMs = host.name === self ? heartbeats.leaseLeftMs : peer?.last?.leaseLeftMs;
+    const leaseMs = host.name === self.name ? self.leaseLeftMs : peerLeaseMs(peer);
     return {
       name: host.name,
       state: isIn(host) && peer?.isSuspected === true ? 'suspected' : host.state,
-      roles: [...(host.isLeader ? ['leader'] : []), ...(host.name === self ? ['this host'] : [])],
+      roles: [...(host.isLeader ? ['leader'] : []), ...(host.name === self.name ? ['this host'] : [])],
       guests: host.guests,
       cores: usedCores === undefined ? '' : `${tenths(usedCores)} of ${tenths(capacity.cores)} cores`,
       memory: `${bytes(host.memoryBytes)} of ${bytes(capacity.memoryBytes)}`,
-      lease: isIn(host) ? leaseText(host, self, peer, leftMs) : 'none',
+      lease: !isIn(host) ? 'none' : leaseMs === undefined ? 'not told here' : seconds(leaseMs),
       memoryPart: part(host.memoryBytes, capacity.memoryBytes),
       corePart: usedCores === undefined ? undefined : part(usedCores, capacity.cores),
     };
   });
 }
 
-/** A peer's is what its last heartbeat said, less the silence since. */
-function leaseText(
-  host: HostLine,
-  self: string,
-  peer: ClusterReport['heartbeats']['peers'][number] | undefined,
-  leftMs: number | undefined,
-): string {
-  if (leftMs === undefined) return host.name === self ? 'none' : 'not told here';
-  return seconds(Math.max(0, leftMs - (peer?.silentMs ?? 0)));
+/** What its last heartbeat said, less the silence since. */
+function peerLeaseMs(peer: PeerLine | undefined): number | undefined {
+  return peer?.last === undefined ? undefined : Math.max(0, peer.last.leaseLeftMs - peer.silentMs);
 }
 
 function part(of: number, whole: number): number {

@@ -68,7 +68,6 @@ type ByKind = Readonly<Record<'beat' | 'pull' | 'details' | 'direct', Traffic>>;
 export interface HeartbeatReport {
   readonly mode: 'constant' | 'direct';
   readonly beatMs: number;
-  readonly leaseLeftMs: number;
   readonly slaves: number;
   readonly counters: {
     readonly sent: ByKind;
@@ -80,19 +79,31 @@ export interface HeartbeatReport {
     readonly beatsToStandby: number;
     readonly suspicions: number;
   };
-  readonly peers: readonly {
-    readonly host: string;
-    readonly silentMs: number;
-    readonly isSuspected: boolean;
-    readonly last?: { readonly guests: number; readonly notWell: number; readonly leaseLeftMs: number };
-  }[];
+  readonly peers: readonly PeerLine[];
+}
+
+export interface PeerLine {
+  readonly host: string;
+  readonly silentMs: number;
+  readonly isSuspected: boolean;
+  readonly last?: { readonly guests: number; readonly notWell: number; readonly leaseLeftMs: number };
 }
 
 export interface ClusterReport {
   /** The host whose daemon answers. */
-  readonly host: string;
+  readonly self: {
+    readonly name: string;
+    readonly address: string;
+    readonly store: string;
+    readonly state: 'opening' | 'joining' | 'in' | 'leaving' | 'left' | 'replaced';
+    readonly incarnation: number;
+    readonly leaseLeftMs: number;
+    /** Why it is not in, or why what is told may be old. */
+    readonly problem?: string;
+  };
   readonly leader?: string;
   readonly hosts: readonly HostLine[];
   readonly guests: readonly GuestLine[];
-  readonly heartbeats: HeartbeatReport;
+  /** Not while it is opened. */
+  readonly heartbeats?: HeartbeatReport;
 }

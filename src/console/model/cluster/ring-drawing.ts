@@ -3,7 +3,7 @@
  * host its guests, whose slaves' beats go round inside. Lines are the cluster's whole traffic: guests add none. Pure.
  */
 import { isIn } from './lines.ts';
-import type { ClusterReport, GuestLine, HostLine } from './report.ts';
+import type { ClusterReport, GuestLine, HostLine, PeerLine } from './report.ts';
 
 export const BOX = { width: 150, height: 84 } as const;
 const SIZE = { width: 640, least: 300, perHost: 46, most: 560 } as const;
@@ -50,7 +50,8 @@ export function ringDrawing(
   report: ClusterReport,
   rates: { readonly sentPerS?: number | undefined; readonly receivedPerS?: number | undefined } = {},
 ): RingDrawing {
-  const { host: self, heartbeats } = report;
+  const { name: self } = report.self;
+  const peers = report.heartbeats?.peers ?? [];
   const all = ringOrder(report.hosts.filter((host) => isIn(host) || host.state === 'fenced'));
   const shown = all.length <= MOST_HOSTS ? all : around(all, self);
   const height = Math.min(SIZE.most, Math.max(SIZE.least, shown.length * SIZE.perHost + 140));
@@ -59,7 +60,7 @@ export function ringDrawing(
   const hosts = shown.map((host, i): DrawnHost => {
     const angle = (i / shown.length) * 2 * Math.PI - Math.PI / 2;
     const isAlone = shown.length === 1;
-    const peer = heartbeats.peers.find((one) => one.host === host.name);
+    const peer = peers.find((one) => one.host === host.name);
     const dots = dotsOf(report.guests, host.name);
     return {
       ...{ name: host.name, isSelf: host.name === self, isLeader: host.isLeader },
@@ -101,7 +102,7 @@ function dotsOf(guests: readonly GuestLine[], host: string): ('active' | 'standb
   return [...active.map(() => 'active' as const), ...standbys.map(() => 'standby' as const)];
 }
 
-function detailOf(host: HostLine, peer: ClusterReport['heartbeats']['peers'][number] | undefined): string {
+function detailOf(host: HostLine, peer: PeerLine | undefined): string {
   if (!isIn(host)) return host.state;
   if (peer?.isSuspected === true) return 'silent';
   const guests = `${host.guests} guest${host.guests === 1 ? '' : 's'}`;
@@ -115,7 +116,7 @@ function exchangesOf(
   { sentPerS, receivedPerS }: { readonly sentPerS?: number | undefined; readonly receivedPerS?: number | undefined },
 ): DrawnExchange[] {
   const exchanges: DrawnExchange[] = [];
-  const mine = Math.max(1, heartbeats.peers.length);
+  const mine = Math.max(1, heartbeats?.peers.length ?? 0);
   for (const [i, from] of drawn.entries())
     for (const to of drawn.slice(i + 1)) {
       const isPeer = hosts.find(({ name }) => name === from.name)?.peers.includes(to.name) === true;
@@ -137,9 +138,10 @@ function exchangesOf(
 }
 
 function sentenceOf(
-  { host, hosts, guests, heartbeats }: ClusterReport,
+  { self: { name: host }, hosts, guests, heartbeats }: ClusterReport,
   { sentPerS }: { readonly sentPerS?: number | undefined },
 ): string {
+  if (heartbeats === undefined) return `${host} does not take part yet.`;
   const { peers, beatMs, slaves } = heartbeats;
   if (peers.length === 0) return `${host} is alone: it has nobody to exchange heartbeats with.`;
   const silent = peers.filter(({ isSuspected }) => isSuspected).map((one) => one.host);

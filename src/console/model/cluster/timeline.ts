@@ -82,7 +82,7 @@ function failoverOf(told: readonly Told[], claim: Told, guest: string): Failover
   heardMs = last('heard-again', claim.atMs)?.atMs ?? heardMs;
   // Who fenced tells of it when the store has answered: others may have gone on by then.
   const fenced = last('fenced', claim.atMs + LATEST_MS);
-  const suspected = lost.find(({ event, atMs }) => event === 'suspected' && atMs >= heardMs);
+  const suspected = lost.find(({ event, atMs }) => event === 'suspected' && atMs >= heardMs && atMs <= claim.atMs);
   const planned = last('planned', claim.atMs);
   const own = told.filter(
     (one) => one.guest === guest && one.generation === claim.generation && one.atMs >= claim.atMs,

@@ -25,6 +25,7 @@ const SECTIONS: Readonly<Record<ClusterSection, (place: Place, guest: string | u
 export function clusterPage(place: Place, { section, guest }: Route & { readonly kind: 'cluster' }): void {
   const { main, cluster, signal } = place;
   const inner = h('section', { 'aria-label': TITLES[section] }, h('p', { class: 'quiet' }, 'Asking …'));
+  const trouble = h('div', { role: 'status' });
   const links = CLUSTER_SECTIONS.map((one) => {
     const here = one === section ? { 'aria-current': 'page' } : {};
     return h('a', { href: hashOf({ kind: 'cluster', section: one }), ...here }, TITLES[one]);
@@ -32,6 +33,7 @@ export function clusterPage(place: Place, { section, guest }: Route & { readonly
   main.append(
     h('h1', {}, 'Cluster'),
     h('nav', { class: 'sections', 'aria-label': 'Sections of the cluster' }, ...links),
+    trouble,
     inner,
   );
   let show: ClusterShow | undefined;
@@ -45,6 +47,11 @@ export function clusterPage(place: Place, { section, guest }: Route & { readonly
       inner.replaceChildren();
       show = SECTIONS[section]({ ...place, main: inner }, guest);
     }
+    const { problem } = poll.report.self;
+    replace(
+      trouble,
+      ...(problem === undefined ? [] : [h('p', { class: 'missed' }, h('strong', {}, 'Trouble: '), problem)]),
+    );
     show(poll);
   });
 }
