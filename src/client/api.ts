@@ -212,6 +212,30 @@ export interface Explanation {
   };
 }
 
+/** The cluster keeps it up: what that has to come to. */
+export interface Failover {
+  /** From its host's death to its answer. A minute by default. */
+  readonly recoveryTimeMs?: number;
+  /** How much of its work may be lost; 0: nothing that anybody was told. By default its memory, not its disk. */
+  readonly dataLossMs?: number;
+  /** The share of its cores that it must have after a takeover. 0.5 by default. */
+  readonly performanceFloor?: number;
+  /** Higher first. 0 by default. */
+  readonly priority?: number;
+  /** Guests of one group are kept on different hosts. */
+  readonly group?: Name;
+  /** Those that it can be used with. */
+  readonly methods?: readonly ('cold' | 'warm' | 'hot' | 'pair')[];
+  /** `auto`: the cluster selects one, and changes it when that is better. By default. */
+  readonly method?: 'auto' | 'fixed:cold' | 'fixed:warm' | 'fixed:hot' | 'fixed:pair';
+  /** Where its storage's gate is told generations: `unix:PATH` or `tls:HOST:PORT`. */
+  readonly gate?: string;
+  /** Starts its application again, in the guest. */
+  readonly restartCommand?: readonly string[];
+  /** Has the application of a pair take over, in the guest that ran beside the other. */
+  readonly takeOverCommand?: readonly string[];
+}
+
 export interface ForkRequest {
   readonly name?: Name;
   readonly publish?: readonly string[];
@@ -410,6 +434,7 @@ export interface PartitionSpec {
   readonly restoreFrom?: Path;
   /** In the machine of that partition, which has `room`: on its processors, in its process. */
   readonly beside?: Name;
+  readonly failover?: Failover;
   /** Harts. 1 by default. */
   readonly cpus?: number;
   /** Guest memory. 512 MiB by default. */

@@ -1,7 +1,7 @@
 /** Polls the cluster while somebody looks at it, and keeps what its heartbeats counted while the tab lives. */
 import { ApiError, type Caller } from '../client/index.ts';
 import { clusterSample } from './model/cluster/figures.ts';
-import type { ClusterReport } from './model/cluster/report.ts';
+import type { ClusterReport, HeartbeatReport } from './model/cluster/report.ts';
 import { History, type Sample } from './model/figures.ts';
 import { every } from './recorder.ts';
 
@@ -26,6 +26,11 @@ export class ClusterRecorder {
       const poll = await this.#poll(signal);
       if (!signal.aborted) show(poll);
     });
+  }
+
+  /** This host's heartbeats go that way from now on. */
+  async setHeartbeats(mode: HeartbeatReport['mode'], signal: AbortSignal): Promise<void> {
+    await this.#caller.json({ method: 'PUT', path: '/v1/cluster/heartbeats', body: { mode } }, { signal });
   }
 
   async #poll(signal: AbortSignal): Promise<ClusterPoll | undefined> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { clusterReport, guestLine, hostLine, takeover, told } from './cluster.testing.ts';
-import { clusterSample } from './figures.ts';
+import { clusterSample, samplesOf } from './figures.ts';
 import { hostRows, methodTable, needsText, summary, waiting } from './lines.ts';
 import { BOX, ringDrawing, ringOrder } from './ring-drawing.ts';
 import { failoverSentence, failovers, timelineRows } from './timeline.ts';
@@ -125,7 +125,7 @@ describe('the drawing of heartbeats', () => {
   test('while the host does not take part there is nothing to count', () => {
     const { heartbeats: _, ...opening } = clusterReport();
     assert.match(ringDrawing(opening).sentence, /^a does not take part yet/);
-    assert.deepEqual(clusterSample(opening, 5), { atMs: 5, values: new Map([['guests', 1]]) });
+    assert.equal(clusterSample(opening, 5).values.get('heartbeats.sent'), undefined);
     assert.equal(hostRows(opening)[1]?.lease, 'not told here');
   });
 
@@ -135,6 +135,17 @@ describe('the drawing of heartbeats', () => {
       ['sent', 'received', 'sentBytes', 'localBeats'].map((name) => values.get(`heartbeats.${name}`)),
       [800, 790, 51_200, 100],
     );
+  });
+
+  test('figures of a guest: of the method in force', () => {
+    const guests = [guestLine('a.b'), guestLine('a', { associations: [] })];
+    const [sample] = samplesOf([clusterSample(clusterReport({ guests }), 0)], 'a.b');
+    assert.deepEqual(
+      ['price', 'recoveryS', 'memoryBytes', 'missed'].map((name) => sample?.values.get(`guest.${name}`)),
+      [1.3, 4.3, 2 ** 30, 0],
+    );
+    const [none] = samplesOf([clusterSample(clusterReport({ guests }), 0)], 'a');
+    assert.equal(none?.values.get('guest.price'), undefined);
   });
 
   test('a pair has a slave on its standby, too; a host that is not heard is silent', () => {

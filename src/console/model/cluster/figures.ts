@@ -7,6 +7,20 @@ import type { ClusterReport } from './report.ts';
 export function clusterSample({ guests, heartbeats }: ClusterReport, atMs: number): Sample {
   const values = numbersIn(heartbeats?.counters, 'heartbeats');
   values.set('guests', guests.length);
+  for (const { name, associations, methods, missed } of guests) {
+    const inForce = methods.find(({ method }) => method === associations[0]?.method);
+    if (inForce === undefined) continue;
+    const { price, recoveryMs, memoryBytes, diskBytes, bytesPerS } = inForce;
+    for (const [what, value] of Object.entries({
+      price,
+      recoveryS: recoveryMs / 1000,
+      memoryBytes,
+      diskBytes,
+      bytesPerS,
+    }))
+      values.set(`guests/${name}/${what}`, value);
+    values.set(`guests/${name}/missed`, missed.length);
+  }
   if (heartbeats === undefined) return { atMs, values };
   for (const way of ['sent', 'received'] as const) {
     const all = Object.values(heartbeats.counters[way]);
@@ -21,6 +35,16 @@ export function clusterSample({ guests, heartbeats }: ClusterReport, atMs: numbe
   }
   values.set('slaves', heartbeats.slaves);
   return { atMs, values };
+}
+
+/** With figures of that guest below `guest.`, whatever its name is. */
+export function samplesOf(samples: readonly Sample[], guest: string): Sample[] {
+  const prefix = `guests/${guest}/`;
+  return samples.map(({ atMs, values }) => {
+    const own = [...values].filter(([path]) => path.startsWith(prefix));
+    const named = own.map(([path, value]) => [`guest.${path.slice(prefix.length)}`, value] as const);
+    return { atMs, values: new Map([...values, ...named]) };
+  });
 }
 
 const RATE_MS = 5000;
