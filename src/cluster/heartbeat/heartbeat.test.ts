@@ -145,6 +145,23 @@ class Pair {
 }
 
 describe('masters', () => {
+  test('the switch is thrown while they run: with direct a packet more for each pair, and then none again', () => {
+    const pair = new Pair();
+    pair.a.setPairs(['x', 'y', 'z'].map((guest) => ({ guest, host: 'b' })));
+    const sent = (ms: number) => {
+      const before = pair.a.counters.sent.direct.packets;
+      pair.run(ms);
+      return pair.a.counters.sent.direct.packets - before;
+    };
+    assert.equal(sent(1000), 0);
+    pair.a.heartbeats = 'direct';
+    assert.equal(sent(1000), 12);
+    assert.equal(pair.b.counters.beatsToStandby, 12);
+    pair.a.heartbeats = 'constant';
+    assert.equal(sent(1000), 0);
+    assert.equal(heartbeatReport(pair.a).mode, 'constant');
+  });
+
   test('report their peers: how long they have been silent, and what they said last', () => {
     const pair = new Pair();
     const [before] = heartbeatReport(pair.b).peers;

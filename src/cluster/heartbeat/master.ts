@@ -34,9 +34,12 @@ export class Master {
   #lastTickMs: number;
   incarnation = 0;
   leaseLeftMs = 0;
+  /** The mechanism's switch; it can be thrown while it runs. */
+  heartbeats: Settings['heartbeats'];
 
   constructor(settings: Settings, clock: Clock, datagrams: Datagrams, events: MasterEvents) {
     this.settings = settings;
+    this.heartbeats = settings.heartbeats;
     this.#clock = clock;
     this.#datagrams = datagrams;
     this.#events = events;
@@ -81,7 +84,7 @@ export class Master {
       this.#send(peer.host, 'beat', bytes);
       this.#listen(peer, sinceMs - lateMs);
     }
-    if (this.settings.heartbeats === 'direct')
+    if (this.heartbeats === 'direct')
       for (const { guest, host } of this.#pairs) this.#send(host, 'direct', encodeDirect(this.#head('direct'), guest));
   }
 

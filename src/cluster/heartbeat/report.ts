@@ -23,9 +23,9 @@ export interface PeerLine {
 }
 
 export function heartbeatReport(master: Master): HeartbeatReport {
-  const { heartbeats: mode, beatMs } = master.settings;
+  const { beatMs } = master.settings;
   return {
-    ...{ mode, beatMs, slaves: master.slaves.count },
+    ...{ mode: master.heartbeats, beatMs, slaves: master.slaves.count },
     counters: master.counters,
     peers: [...master.peers].map(peerLine),
   };
