@@ -96,6 +96,11 @@ export class HostDirector {
     return this.#membership.incarnation;
   }
 
+  /** Until its lease's deadline; 0: it is over, or there is none. */
+  get leaseLeftMs(): number {
+    return Math.max(0, this.#membership.deadlineMs - this.#desk.nowMs());
+  }
+
   start(): void {
     this.#membership.join();
     this.#beat();
@@ -181,7 +186,7 @@ export class HostDirector {
     const nowMs = this.#desk.nowMs();
     this.#nextBeatMs = Math.max(this.#nextBeatMs, nowMs - beatMs / 2) + beatMs;
     this.#desk.after(this.#nextBeatMs - nowMs, () => this.#beat());
-    this.master.leaseLeftMs = Math.max(0, this.#membership.deadlineMs - nowMs);
+    this.master.leaseLeftMs = this.leaseLeftMs;
     this.master.tick();
     if (!this.isIn) return;
     this.guests.look();

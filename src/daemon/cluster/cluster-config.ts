@@ -10,34 +10,14 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { OperatorError } from '../../base/errors.ts';
 import type { Capacity } from '../../cluster/index.ts';
+import { capacityLimits, hostLabels, storePlace } from '../schemas/cluster.ts';
 import { nameText, path, text } from '../schemas/words.ts';
 
 export const DEFAULT_PORT = 7444;
 const SECRET_BYTES = 32;
 
-const url = z
-  .string()
-  .max(1024)
-  .regex(/^https?:\/\/[^\s/]+\/?$/, 'is no address of a member: http://HOST:PORT');
-const storePlace = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('sqlite'), file: path }),
-  z.strictObject({ kind: z.literal('etcd'), endpoints: z.array(url).min(1).max(16) }),
-]);
 /** Where the cluster's store is. */
 export type StorePlace = z.infer<typeof storePlace>;
-
-const amount = z
-  .number()
-  .gt(0)
-  .max(2 ** 60);
-export const capacityLimits = z
-  .strictObject({
-    cores: amount.exactOptional(),
-    memoryBytes: amount.exactOptional(),
-    diskBytes: amount.exactOptional(),
-  })
-  .meta({ id: 'ClusterCapacity', description: 'What guests may have of a host.' });
-export const labels = z.record(z.string().regex(/^[\w.-]{1,63}$/), text(255));
 
 const clusterConfig = z.strictObject({
   format: z.literal(1),
@@ -56,7 +36,7 @@ const clusterConfig = z.strictObject({
   authority: z.string().regex(/^[0-9a-f]{64}$/),
   /** As far as they were said; the rest is found out at each start. */
   capacity: capacityLimits,
-  labels,
+  labels: hostLabels,
 });
 export type ClusterConfig = z.infer<typeof clusterConfig>;
 

@@ -161,14 +161,14 @@ describe('nobody else is heard', () => {
 });
 
 describe('what is none', () => {
-  async function raw(text: string | Buffer, patienceMs = 5000): Promise<string> {
+  async function raw(bytes: Buffer, patienceMs = 5000): Promise<string> {
     const { port = 0 } = book.get('b') ?? {};
     const socket: TLSSocket = connect({ port, host: '127.0.0.1', ...of('a'), ca: authority.cert });
     await once(socket, 'secureConnect');
     const pieces: Buffer[] = [];
-    socket.on('data', (piece) => pieces.push(piece));
+    socket.on('data', (piece: Buffer) => pieces.push(piece));
     socket.on('error', () => {});
-    socket.write(text);
+    socket.write(bytes);
     const timer = setTimeout(() => socket.destroy(), patienceMs);
     await once(socket, 'close');
     clearTimeout(timer);

@@ -3,4 +3,5 @@ export { pushed } from './attached.ts';
 export type { Launching } from './launcher.ts';
 export { NameLocks } from './name-locks.ts';
 export { Partitions, type PartitionsOptions } from './partitions.ts';
+export { checkDeclaration } from './spec-options.ts';
 export { Supervisor } from './supervisor.ts';
