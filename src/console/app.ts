@@ -50,32 +50,31 @@ export function startApp(body: HTMLElement): void {
 
 async function enter(main: HTMLElement, state: HTMLElement): Promise<void> {
   const token = await tokenOfTab();
-  const caller = callerWith(token);
-  const client = new Client(caller);
+  const client = clientWith(token);
   try {
     await client.getVersion();
   } catch (error) {
     forgetToken();
     const why = error instanceof ApiError && error.status === 401 ? undefined : String(error);
     signInPage(main, why, async (given) => {
-      await new Client(callerWith(given)).getVersion();
+      await clientWith(given).getVersion();
       keepToken(given);
       await enter(main, state);
     });
     return;
   }
-  run(client, caller, main, state);
+  run(client, main, state);
 }
 
-function callerWith(token: string | undefined): Caller {
-  return new Caller(fetchTransport(token === undefined ? {} : { token }));
+function clientWith(token: string | undefined): Client {
+  return new Client(new Caller(fetchTransport(token === undefined ? {} : { token })));
 }
 
-function run(client: Client, caller: Caller, main: HTMLElement, state: HTMLElement): void {
+function run(client: Client, main: HTMLElement, state: HTMLElement): void {
   const whole = new AbortController();
   const live = new Live(client, whole.signal);
   const recorder = new Recorder(client);
-  const cluster = new ClusterRecorder(caller);
+  const cluster = new ClusterRecorder(client);
   live.watch(() => {
     state.textContent = { live: 'live', lost: 'connecting …', refused: 'signed out' }[live.connection];
     state.dataset['state'] = live.connection;

@@ -1,7 +1,7 @@
 /** Polls the cluster while somebody looks at it, and keeps what its heartbeats counted while the tab lives. */
-import { ApiError, type Caller } from '../client/index.ts';
+import { ApiError, type Client } from '../client/index.ts';
 import { clusterSample } from './model/cluster/figures.ts';
-import type { ClusterReport, HeartbeatReport } from './model/cluster/report.ts';
+import type { ClusterReport } from './model/cluster/report.ts';
 import { History, type Sample } from './model/figures.ts';
 import { every } from './recorder.ts';
 
@@ -13,11 +13,11 @@ export interface ClusterPoll {
 }
 
 export class ClusterRecorder {
-  readonly #caller: Caller;
+  readonly #client: Client;
   readonly #history = new History();
 
-  constructor(caller: Caller) {
-    this.#caller = caller;
+  constructor(client: Client) {
+    this.#client = client;
   }
 
   /** Calls `show` after each poll until `signal` aborts; undefined: the daemon is in no cluster. */
@@ -28,14 +28,9 @@ export class ClusterRecorder {
     });
   }
 
-  /** This host's heartbeats go that way from now on. */
-  async setHeartbeats(mode: HeartbeatReport['mode'], signal: AbortSignal): Promise<void> {
-    await this.#caller.json({ method: 'PUT', path: '/v1/cluster/heartbeats', body: { mode } }, { signal });
-  }
-
   async #poll(signal: AbortSignal): Promise<ClusterPoll | undefined> {
     try {
-      const report = await this.#caller.json<ClusterReport>({ method: 'GET', path: '/v1/cluster' }, { signal });
+      const report = await this.#client.getCluster({ signal });
       this.#history.push(clusterSample(report, performance.now()));
       return { report, samples: this.#history.samples };
     } catch (error) {

@@ -65,7 +65,7 @@ export function switchControl(
 
 /** Where it is then; undefined: as before, or the list of partitions will tell. */
 async function thrown(
-  { client, live, cluster, signal }: Place,
+  { client, live, signal }: Place,
   name: string,
   of: MechanismSwitch,
   position: string,
@@ -77,8 +77,11 @@ async function thrown(
   }
   if (of.kind === 'heartbeats') {
     onThrow();
-    await cluster.setHeartbeats(position === 'direct' ? 'direct' : 'constant', signal);
-    return position;
+    const { heartbeats } = await client.setHeartbeats(
+      { mode: position === 'direct' ? 'direct' : 'constant' },
+      { signal },
+    );
+    return heartbeats?.mode;
   }
   const spec = live.partition(name)?.spec;
   if (spec === undefined) throw new Error(`${name} was not declared: what it is made of is not known`);

@@ -29,7 +29,7 @@ export function timelinePicture(failover: Failover): HTMLElement {
       h(
         'p',
         { class: 'quiet' },
-        'No step before was told by this daemon: times count from the first that it saw. The host that fenced has the others in its own console.',
+        'Nobody who answers told when its host was heard last: times count from the first step.',
       ),
   );
 }

@@ -253,7 +253,7 @@ describe('a failover in time', () => {
   });
 
   test('events of other kinds, and broken ones, are passed by', () => {
-    const odd = { id: 9, at: 'never', kind: 'cluster' as 'ended', detail: { event: 'claimed' } };
+    const odd = { id: 9, at: 'never', kind: 'cluster' as const, detail: { event: 'claimed' } };
     assert.deepEqual(failovers([odd, { ...odd, at: '2026-11-28T12:00:00Z', kind: 'ended' }]), []);
   });
 });

@@ -59,6 +59,7 @@ export function clusterReport(change: Partial<ClusterReport> = {}): ClusterRepor
     heartbeats: {
       ...{ mode: 'constant', beatMs: 250, slaves: 1 },
       counters: {
+        broken: 0,
         sent: { beat: { packets: 800, bytes: 51_200 }, pull: NONE, details: NONE, direct: NONE },
         received: { beat: { packets: 790, bytes: 50_560 }, pull: NONE, details: NONE, direct: NONE },
         ...{ intervals: 400, localBeats: 100, ordersToActive: 0, ordersToStandby: 0 },
@@ -78,7 +79,7 @@ const BEGAN = Date.parse('2026-11-28T12:00:00.000Z');
 /** An event of the cluster, so long after the beginning. */
 export function told(atMs: number, event: string, detail: object, partition?: string): Event {
   return {
-    ...{ id: 1 + atMs, at: new Date(BEGAN + atMs).toISOString(), kind: 'cluster' as Event['kind'] },
+    ...{ id: 1 + atMs, at: new Date(BEGAN + atMs).toISOString(), kind: 'cluster' },
     ...(partition === undefined ? {} : { partition }),
     detail: { event, ...detail },
   };

@@ -1,7 +1,7 @@
 /**
  * A failover as it went, of the cluster's events: from the last sign of the host that was lost to the guest's first beat on
- * another. Pure. Each daemon tells what it did and saw itself; a step that another host took is not among them, and is left
- * out rather than guessed.
+ * another. Pure. Each daemon tells what it did and saw itself; what a host told that does not answer now is left out rather
+ * than guessed.
  */
 import type { Event } from '../../../client/index.ts';
 import { number, record } from '../figures.ts';
@@ -35,7 +35,7 @@ export interface Failover {
   /** Undefined: nobody told. */
   readonly from: string | undefined;
   readonly to: string;
-  /** Of the first step, by this daemon's clock. */
+  /** Of the last sign, or of the first step, by this host's clock. */
   readonly at: string;
   readonly steps: readonly Step[];
   /** Undefined: it is not back, or was not yet. */
@@ -111,7 +111,7 @@ function failoverOf(told: readonly Told[], claim: Told, guest: string): Failover
 }
 
 function read({ kind, at, partition, detail = {} }: Event): Told[] {
-  if ((kind as string) !== 'cluster') return [];
+  if (kind !== 'cluster') return [];
   const said = record(detail);
   const atMs = Date.parse(at);
   const text = (name: string): string | undefined => {
@@ -150,7 +150,7 @@ function textOf({ event, host, guest, detail, generation }: Told): string {
 }
 
 export function failoverSentence({ guest, from, to, tookMs, isFromFirstStep }: Failover): string {
-  const since = isFromFirstStep ? 'after the first step that was seen here' : `after the last sign of ${from}`;
+  const since = isFromFirstStep ? 'after the first step that was told' : `after the last sign of ${from}`;
   const back = tookMs === undefined ? 'is not back yet' : `was back ${seconds(tookMs)} ${since}`;
   return `${guest} went from ${from ?? 'its host'} to ${to}, and ${back}.`;
 }
