@@ -98,7 +98,15 @@ describe('the door for browsers', () => {
   for (const path of [
     ...['/%761/partitions', '/v1%2Fpartitions', '/x/../v1/partitions', '/./v1/partitions', '//v1/partitions'],
     ...['/x/%2e%2e/v1/partitions', '/\\v1/partitions', '/;/../v1/partitions', 'http://127.0.0.1/v1/partitions'],
-    ...['http:///v1/partitions', '/\t/v1/partitions', 'v1/partitions', '/metrics%3F', '/x#/v1/partitions', '/v1/', '/v1;/partitions'],
+    ...[
+      'http:///v1/partitions',
+      '/\t/v1/partitions',
+      'v1/partitions',
+      '/metrics%3F',
+      '/x#/v1/partitions',
+      '/v1/',
+      '/v1;/partitions',
+    ],
   ])
     test(`${JSON.stringify(path)} is no way around the token`, async () => {
       const answer = await raw(address().port, path);

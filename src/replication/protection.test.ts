@@ -129,6 +129,57 @@ test('the standby is lost, and the guest is to wait: it stands still and tells n
   assert.equal(link.guest.gate.isClosed, false);
 });
 
+test('told to go on while the loss is being found out, it does so at once; and another standby can be given', async () => {
+  const link = new Link(13);
+  const { states, protection, over } = protect(link, { onLoss: 'wait' });
+  await link.until(() => states.includes('protected'), 'protected');
+  await link.live(33);
+  // It stands still for nobody: a disk does not answer, say.
+  link.guest.hold = () => new Promise(() => {});
+  link.wires[1].cut();
+  await link.live(2);
+  await protection.stop();
+  await over;
+  assert.equal(states.at(-1), 'unprotected');
+  assert.equal(link.guest.gate.isClosed, false);
+
+  const next = new Link(14);
+  const first = protect(next, { onLoss: 'wait' });
+  await next.until(() => first.states.includes('protected'), 'protected');
+  next.wires[1].cut();
+  await next.live(50);
+  assert.deepEqual(first.states, ['protected', 'waiting']);
+  await first.protection.stop();
+  const again = new Link(15, 1, next);
+  const second = protect(again, { onLoss: 'wait' });
+  await again.until(() => second.states.includes('protected'), 'protected again');
+  await again.live(40);
+  const world = kill(again);
+  await again.time.advance(50);
+  await again.target.promote();
+  assert.deepEqual(again.machine.moment(), again.guest.moments.get(again.machine.version));
+  assert.deepEqual(
+    world.filter((version) => version > again.machine.version),
+    [],
+  );
+});
+
+test('behind its deadline a guest that ends tells nobody, and nothing leaves: its standby can be promoted', async () => {
+  const link = new Link(16);
+  const { states, protection } = protect(link, { onLoss: 'wait' });
+  await link.until(() => states.includes('protected'), 'protected');
+  await link.live(25);
+  link.guest.gate.send(4, () => link.guest.world.push(-1));
+  const told = link.guest.world.length;
+  link.guest.isRunning = false;
+  await protection.guestEnded({ isOurs: false });
+  await link.live(50);
+  assert.equal(link.guest.world.length, told);
+  assert.equal(link.target.state, 'orphaned');
+  await link.target.promote();
+  assert.equal(states.at(-1), 'ended');
+});
+
 test('the operator ends it: the standby is of no use, the guest goes on', async () => {
   const link = new Link(7);
   const { states, protection } = protect(link, { onLoss: 'wait' });

@@ -16,7 +16,7 @@
 import type { DiskEpoch } from './journal-disk.ts';
 import { Meter, type ReplicationMeasures } from './measures.ts';
 import type { Peer } from './peer.ts';
-import type { Hold, ReplicationPorts, SourceGuest } from './source-guest.ts';
+import type { ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { cancelled, SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface ProtectionOptions {
@@ -57,8 +57,11 @@ export class Protection {
   /** Ends what waits for the next epoch to begin. */
   #hurry = (): void => {};
   #endHeard = (): void => {};
-  #held: Hold | undefined;
   #error: Error | undefined;
+  /** Somebody said so. */
+  #isStopped = false;
+  readonly #toldToGoOn = Promise.withResolvers<void>();
+  readonly #over = Promise.withResolvers<void>();
 
   constructor(
     guest: SourceGuest,
@@ -94,8 +97,8 @@ export class Protection {
   }
 
   /**
-   * Until it is over, whatever the reason. Resolves when the guest is protected no more, and goes on or stands still as the
-   * options say; rejects if the standby refused before there was any protection.
+   * Until it is over, whatever the reason. Resolves when the guest is protected no more, and goes on: at once or when it is
+   * told to, as the options say; rejects if the standby refused before there was any protection.
    */
   async run(hello: unknown): Promise<void> {
     try {
@@ -104,25 +107,38 @@ export class Protection {
       await this.#protect();
     } catch (error) {
       await this.#lose(error);
+    } finally {
+      this.#over.resolve();
     }
   }
 
-  /** The operator wants no standby any more, or the guest goes on without the one that is lost. */
+  /**
+   * The operator wants no standby any more, or the guest goes on without the one that is lost, or that is just being lost.
+   * Resolves when it does.
+   */
   async stop(): Promise<void> {
-    if (this.#state === 'waiting') {
-      await this.#openAll();
-      this.#held?.release();
-      this.#set('unprotected', 'told to go on');
-      return;
-    }
+    if (this.#state === 'ended') return;
+    this.#isStopped = true;
+    this.#toldToGoOn.resolve();
     this.#peer.fail(cancelled());
+    await this.#over.promise;
   }
 
-  /** The guest has ended by itself: the standby is told, and then whatever waits leaves. */
-  async guestEnded(): Promise<void> {
+  /**
+   * The guest has ended by itself: the standby is told, and then whatever waits leaves. Or (`isOurs` is false) its time is
+   * over, and it is the standby's to go on with it: then neither.
+   */
+  async guestEnded({ isOurs = true }: { readonly isOurs?: boolean } = {}): Promise<void> {
+    // One that stands still for want of a word never gets it.
+    this.#toldToGoOn.resolve();
     if (this.#isOver) return;
     this.#isOver = true;
     this.#hurry();
+    if (!isOurs) {
+      this.#peer.close();
+      this.#set('ended', 'the time of the guest here is over');
+      return;
+    }
     if (this.#state === 'protected' || this.#state === 'syncing') {
       this.#peer.say('ended');
       // Its acknowledgement, or the end of the connection, says that nobody goes on from an earlier moment.
@@ -314,14 +330,23 @@ export class Protection {
     const wasProtected = this.#state === 'protected';
     this.#peer.close();
     const why = error instanceof Error ? error.message : String(error);
-    if (wasProtected && this.#options.onLoss === 'wait' && this.#error?.message !== cancelled().message) {
-      this.#held = await this.#guest.hold().catch(() => undefined);
-      this.#set('waiting', why);
-      return;
-    }
+    const waits = wasProtected && this.#options.onLoss === 'wait' && !this.#isStopped;
+    const letGo = waits ? await this.#waitForWord(why) : (): void => {};
+    if (this.#guest.hasEnded) return;
     await this.#openAll();
-    this.#set('unprotected', why);
+    letGo();
+    this.#set('unprotected', this.#isStopped ? cancelled().message : why);
     if (!wasProtected) throw error;
+  }
+
+  /** The guest stands still until somebody says that it may go on alone; the result lets it. */
+  async #waitForWord(why: string): Promise<() => void> {
+    const hold = this.#guest.hold().catch(() => undefined);
+    // Who is told meanwhile does not wait for the guest to stand still.
+    await Promise.race([hold, this.#toldToGoOn.promise]);
+    if (!this.#isStopped && !this.#guest.hasEnded) this.#set('waiting', why);
+    await this.#toldToGoOn.promise;
+    return () => void hold.then((held) => held?.release());
   }
 
   /** Nothing waits any more, in the order in which it would have left. */

@@ -13,6 +13,8 @@ export interface Found {
   readonly standbys: readonly (Omit<StandbyRecord, 'kind' | 'process'> & {
     readonly guest: string;
     readonly process: GuestProcess | undefined;
+    /** Of a pair's: under which it runs. */
+    readonly incarnation?: number;
   })[];
 }
 
@@ -50,13 +52,13 @@ async function find(
   const process = processOf(guest, info?.pid, record, folder);
   if (process === undefined) return undefined;
   if (record?.kind === 'standby' && (info === undefined || info.state === 'standby' || record.method === 'pair'))
-    return { ...withoutProcess(record), guest, process };
+    return { ...withoutProcess(record), guest, process, ...(info?.lease && { incarnation: info.lease.incarnation }) };
   if (info?.lease !== undefined) {
     const { incarnation, generation, deadlineMs } = info.lease;
+    const found = { kind: 'machine' as const, guest, method: 'cold' as const, process, deadlineMs };
     // Of a pair, the generation came after its machine.
-    const isSame = record?.kind === 'machine' && record.process?.pid === info.pid;
-    const as = isSame ? { incarnation: record.incarnation, generation: record.generation } : { incarnation, generation };
-    return { kind: 'machine', guest, method: record?.method ?? 'cold', process, deadlineMs, ...as };
+    if (record?.kind === 'machine' && record.process?.pid === info.pid) return { ...found, ...withoutProcess(record) };
+    return { ...found, incarnation, generation };
   }
   // It does not answer: it is what was written down of it.
   if (info === undefined && record?.kind === 'machine')

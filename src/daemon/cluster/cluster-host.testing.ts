@@ -156,7 +156,8 @@ export class TestHost {
     const peerOf = (host: string, kind: string) => {
       const peer = this.#hosts.hosts.get(host);
       const answer = this.#hosts.cut.has(host) || this.#hosts.cut.has(this.name) ? undefined : peer?.answers.get(kind);
-      if (answer === undefined) throw Object.assign(new Error(`${host} cannot be reached`), { code: 'peer-unreachable' });
+      if (answer === undefined)
+        throw Object.assign(new Error(`${host} cannot be reached`), { code: 'peer-unreachable' });
       return answer;
     };
     return {

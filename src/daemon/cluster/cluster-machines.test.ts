@@ -4,16 +4,13 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { answerOf, Hosts, until } from './cluster-host.testing.ts';
+import { isThere, processId } from './process-id.ts';
 
 const spec: PartitionSpec = { kernel: '/k', failover: {} };
 
 function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+  const id = processId(pid);
+  return id !== undefined && isThere(id);
 }
 
 async function oneHost(guests: Record<string, PartitionSpec> = { web: spec }) {
@@ -24,16 +21,18 @@ async function oneHost(guests: Record<string, PartitionSpec> = { web: spec }) {
 
 describe('a guest', () => {
   test('is started under its lease, beats, is granted time, and is gone when its stop is answered', async () => {
-    await using world = await oneHost({ web: { ...spec, drives: [{ file: '/disk', overlay: true }, { file: 'nbd://10.0.0.9/web?x=1' }] } });
+    await using world = await oneHost({
+      web: { ...spec, drives: [{ file: '/disk', overlay: true }, { file: 'nbd://10.0.0.9/web?x=1' }] },
+    });
     const { host } = world;
     assert.equal(await host.start('web', 8), true);
     assert.deepEqual(host.machines.list(), [{ guest: 'web', generation: 8, incarnation: 1 }]);
     const { made } = await host.asked('web');
+    assert.deepEqual([made.lease?.generation, made.lease?.incarnation, made.cap, made.heartbeatMs], [8, 1, 1, 1000]);
     assert.deepEqual(
-      [made.lease?.generation, made.lease?.incarnation, made.cap, made.heartbeatMs],
-      [8, 1, 1, 1000],
+      made.drives?.map(({ file }) => file),
+      ['/disk', 'nbd://10.0.0.9/web@8?x=1'],
     );
-    assert.deepEqual(made.drives?.map(({ file }) => file), ['/disk', 'nbd://10.0.0.9/web@8?x=1']);
     assert.equal((await host.partitions.inspect('web')).state, 'running');
     await until(() => host.beats.length > 1);
     assert.deepEqual(host.beats[0], { guest: 'web', generation: 8, isApplicationWell: true, role: 'active' });
@@ -136,7 +135,12 @@ describe('a daemon that comes back', () => {
   test('has found its machines before anybody asks: those that answer, and one that is stopped', async () => {
     await using world = await oneHost({ web: spec, db: spec, gone: spec });
     const { host } = world;
-    for (const [guest, generation] of [['web', 3], ['db', 4], ['gone', 5]] as const) await host.start(guest, generation);
+    for (const [guest, generation] of [
+      ['web', 3],
+      ['db', 4],
+      ['gone', 5],
+    ] as const)
+      await host.start(guest, generation);
     const [web, db, gone] = [await host.pid('web'), await host.pid('db'), await host.pid('gone')];
     await host.close();
     process.kill(gone, 'SIGKILL');
@@ -179,7 +183,13 @@ describe('a fence', () => {
       web: spec,
       disk: { ...spec, drives },
       told: { ...spec, drives, failover: { gate: 'unix:/nowhere/control.sock' } },
-      shared: { ...spec, drives: [{ file: 'nbd://10.0.0.9/base', overlay: true }, { file: 'nbd://10.0.0.9/x', readOnly: true }] },
+      shared: {
+        ...spec,
+        drives: [
+          { file: 'nbd://10.0.0.9/base', overlay: true },
+          { file: 'nbd://10.0.0.9/x', readOnly: true },
+        ],
+      },
     });
     const { host } = world;
     assert.equal(await host.fence('web', 2), true);

@@ -9,6 +9,8 @@
  * host has one of that name at most: the guest's machine, or its standby. All of it is written down (guest-records.ts), so that a
  * daemon that comes back has found what runs before anybody asks.
  */
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import type {
   Clock,
@@ -25,11 +27,13 @@ import { NameLocks, type Partitions } from '../partitions/index.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { findGuests } from './adoption.ts';
 import type { BeatSeen } from './beats.ts';
+import { Duties } from './duties.ts';
 import { fenceDrives } from './fencing.ts';
 import { GuestCosts } from './guest-costs.ts';
 import { GuestProcess } from './guest-process.ts';
-import { GuestRecords } from './guest-records.ts';
+import { GuestRecords, type ReplicaRecord } from './guest-records.ts';
 import { Held, type HeldOptions } from './held.ts';
+import { KeptStandbys } from './kept-standbys.ts';
 import { MachineStarts } from './machine-starts.ts';
 import type { PeerChannel } from './peer-channel.ts';
 
@@ -75,8 +79,11 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   readonly costs: GuestCosts;
   readonly #parts: ClusterMachinesParts;
   readonly #folder: string;
+  /** That machines here write. */
+  readonly #checkpoints: string;
   readonly #records: GuestRecords;
   readonly #machineStarts: MachineStarts;
+  readonly #standbys: KeptStandbys;
   readonly #locks = new NameLocks();
   readonly #held = new Map<string, Held>();
   readonly #starts = new Map<string, Starting>();
@@ -95,9 +102,19 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     this.#parts = parts;
     this.#folder = folder;
     this.#records = new GuestRecords(parts.stateFolder);
+    this.#checkpoints = join(parts.stateFolder, 'cluster', 'checkpoints');
+    mkdirSync(this.#checkpoints, { recursive: true, mode: 0o700 });
     this.costs = new GuestCosts(parts.stateFolder);
+    const { partitions, stateFolder, listenHost, tlsFolder, channel, events } = parts;
+    const common = { partitions, records: this.#records, folder };
+    this.#standbys = new KeptStandbys({
+      ...{ ...common, stateFolder, listenHost, tlsFolder, note: events.note.bind(events) },
+      guest: (name) => this.#specOf(name),
+    });
+    channel.serve('standby', (ask) => this.#standbys.answer(ask));
+    channel.serve('checkpoint', (sent) => this.#standbys.take(sent));
     this.#machineStarts = new MachineStarts({
-      ...{ partitions: parts.partitions, records: this.#records, costs: this.costs, folder },
+      ...{ ...common, costs: this.costs, standbys: this.#standbys },
       latest: (incarnation, deadlineMs) => this.#latest(incarnation, deadlineMs),
     });
   }
@@ -107,6 +124,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     this.#isClosed = true;
     for (const { abort } of this.#starts.values()) abort.abort(new Error('the daemon ends'));
     for (const held of this.#held.values()) held.close();
+    this.#standbys.close();
   }
 
   // Machines
@@ -116,15 +134,16 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   }
 
   standbys(): readonly HeldStandby[] {
-    return [];
+    return this.#standbys.list();
   }
 
   readyStandbys(): readonly string[] {
-    return [];
+    return this.#standbys.ready();
   }
 
   grant(incarnation: number, deadlineMs: number): void {
     this.#granted = { incarnation, deadlineMs };
+    this.#standbys.grant(incarnation, deadlineMs);
     for (const held of this.#held.values()) if (held.incarnation === incarnation) held.grants.grant(deadlineMs);
   }
 
@@ -160,15 +179,27 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     void this.#answer(guest, 'order-failed', ignored, () => this.#tellGuest(guest, order, generation));
   }
 
-  keepStandby(guest: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void {}
+  keepStandby(guest: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void {
+    const keep = () => this.#locks.withName(guest, () => this.#keep(guest, standby));
+    void this.#answer(guest, 'standby-failed', () => {}, keep);
+  }
 
   replicate(
     guest: string,
     toHost: string,
     how: { readonly method: Method; readonly everyMs: number } | undefined,
-  ): void {}
+  ): void {
+    this.#held.get(guest)?.duties?.set(toHost, how);
+  }
 
-  holdOutput(guest: string, forHost: string | undefined, done: Done): void {}
+  holdOutput(guest: string, forHost: string | undefined, done: Done): void {
+    const hot = this.#held.get(guest)?.duties?.hot;
+    void this.#answer(guest, 'hold-failed', done, async () => {
+      if (forHost === undefined) await hot?.letGo();
+      else if ((await hot?.hold(forHost)) !== true)
+        throw new HostError('not-protected', `its standby on ${forHost} has not everything`);
+    });
+  }
 
   share(guest: string, cores: number): void {
     this.#cores.set(guest, cores);
@@ -222,7 +253,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const { guest, generation, incarnation, method } = order;
     signal.throwIfAborted();
     const spec = await this.#specOf(guest);
-    await this.#clear(guest);
+    if (method === 'cold') await this.#clear(guest);
     const { bootingSinceMs, ...machine } = await this.#machineStarts.start(order, spec, signal);
     this.#cores.set(guest, order.cores);
     const of = { guest, generation, incarnation, method };
@@ -232,9 +263,9 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     });
   }
 
-  #hold(options: HeldOptions, beaten: (beat: BeatSeen) => void = () => {}): void {
-    const { guest, generation } = options;
-    const { events } = this.#parts;
+  #hold(options: HeldOptions, beaten: (beat: BeatSeen) => void = () => {}, replica?: ReplicaRecord): void {
+    const { guest, generation, incarnation, method, process } = options;
+    const { events, channel, tlsFolder, clock } = this.#parts;
     const held = new Held(options, {
       beat: (beat) => {
         beaten(beat);
@@ -242,11 +273,21 @@ export class ClusterMachines implements Machines, AsyncDisposable {
       },
       ended: () => {
         if (this.#held.get(guest) !== held) return;
-        this.#held.delete(guest);
-        this.#records.remove(guest);
+        this.#forget(held);
         events.ended(guest, generation);
       },
     });
+    const record = { kind: 'machine' as const, generation, incarnation, method, process: process.id };
+    held.duties = new Duties(
+      {
+        ...{ guest, generation, process, channel, tlsFolder, folder: this.#checkpoints, nowMs: () => clock.nowMs() },
+        measured: (checkpointMs, checkpointBytes) => this.costs.took(guest, { checkpointMs, checkpointBytes }),
+        record: (to) => this.#records.put(guest, { ...record, ...(to === undefined ? {} : { replica: to }) }),
+        synced: (host, isSynced) => events.synced(guest, generation, host, isSynced),
+        note: (kind, detail) => events.note(kind, guest, detail),
+      },
+      replica,
+    );
     this.#held.set(guest, held);
     // What was granted while it started has not reached it.
     if (held.incarnation === this.#granted.incarnation) held.grants.grant(this.#granted.deadlineMs);
@@ -266,15 +307,38 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     await GuestProcess.of(guest, info.pid, this.#folder).end({ kind: 'killed' });
   }
 
+  async #keep(
+    guest: string,
+    standby: { readonly method: Method; readonly activeHost: string } | undefined,
+  ): Promise<void> {
+    if (standby === undefined) {
+      await this.#standbys.drop(guest);
+      return;
+    }
+    // The guest itself runs here: who asks has not heard of that yet.
+    if (this.#held.has(guest)) return;
+    if (this.#standbys.get(guest) === undefined) await this.#clear(guest);
+    await this.#standbys.keep(guest, standby.method, standby.activeHost);
+  }
+
   async #end(held: Held): Promise<void> {
     const { guest, generation } = held;
     const isWanted = this.#parts.wanted?.(guest) !== 'stopped';
     const isLate = this.#latest(held.incarnation, 0) <= this.#parts.clock.nowMs();
-    await held.end(isWanted || isLate ? { kind: 'told' } : { kind: 'asked', graceMs: GRACE_MS });
-    if (this.#held.get(guest) === held) this.#held.delete(guest);
-    this.#records.remove(guest);
+    if (!isWanted && !isLate) await held.end({ kind: 'asked', graceMs: GRACE_MS });
+    // Its standby would give the guest up if it were told: it may have to go on with it.
+    else await held.end({ kind: held.duties?.hot.isProtected === true ? 'killed' : 'told' });
+    this.#forget(held);
     await this.#parts.partitions.vacate(guest);
     this.#parts.events.note('ended', guest, `generation ${generation}`);
+  }
+
+  /** Its process is gone. */
+  #forget(held: Held): void {
+    const { guest } = held;
+    if (this.#held.get(guest) === held) this.#held.delete(guest);
+    this.#records.remove(guest);
+    rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
   }
 
   /** A machine's guest cannot be reset, so its process is another one: under the same generation, for the old one is gone. */
@@ -287,12 +351,18 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     try {
       await this.#locks.withName(guest, async () => {
         if (this.#held.get(guest) !== held) return;
-        await held.end({ kind: 'told' });
+        held.expectEnd();
+        await held.process.end({ kind: 'told' });
+        // Its standby has what was before: nobody may promote that once the guest has begun anew.
+        await held.duties?.hot.abandon(starting.abort.signal);
+        held.leave();
         this.#held.delete(guest);
         const deadlineMs = this.#latest(incarnation, 0);
         const cores = this.#cores.get(guest) ?? 1;
         const order = { guest, generation, incarnation, method: 'cold' as const, deadlineMs, cores };
         await this.#begin(order, starting.abort.signal);
+        const { duties } = this.#held.get(guest) ?? {};
+        if (duties !== undefined) held.duties?.moveTo(duties);
       });
     } finally {
       if (this.#starts.get(guest) === starting) this.#starts.delete(guest);
@@ -305,11 +375,18 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const command = order === 'take-over' ? failover?.takeOverCommand : failover?.restartCommand;
     if (held?.generation !== generation || command === undefined) return;
     const { code, stderr } = await held.process.ask((machine) => machine.exec(command), ORDER_MS);
-    if (code !== 0) throw new HostError('order-failed', `${order}: exit code ${code}: ${Buffer.from(stderr).toString().slice(0, 500)}`);
+    if (code !== 0)
+      throw new HostError(
+        'order-failed',
+        `${order}: exit code ${code}: ${Buffer.from(stderr).toString().slice(0, 500)}`,
+      );
   }
 
   async #adopt(): Promise<void> {
-    const { machines } = await findGuests(this.#parts.partitions, this.#records);
-    for (const machine of machines) this.#hold(machine);
+    const { machines, standbys } = await findGuests(this.#parts.partitions, this.#records);
+    for (const { replica, ...machine } of machines) this.#hold(machine, undefined, replica);
+    for (const guest of readdirSync(this.#checkpoints))
+      if (!this.#held.has(guest)) rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
+    await this.#standbys.adopt(standbys);
   }
 }

@@ -14,12 +14,18 @@ export function isGated({ file, readOnly, overlay }: DriveOptions): boolean {
   return isNbd(file) && readOnly !== true && overlay === undefined;
 }
 
+/** Which drive of a machine is where. */
+export interface DriveFile {
+  readonly drive: number;
+  readonly file: string;
+}
+
 /** The machine's drives, and which of them are other than declared. */
 export function withGeneration(
   drives: readonly DriveOptions[],
   generation: number,
-): { readonly drives: readonly DriveOptions[]; readonly files: { readonly drive: number; readonly file: string }[] } {
-  const files: { drive: number; file: string }[] = [];
+): { readonly drives: readonly DriveOptions[]; readonly files: readonly DriveFile[] } {
+  const files: DriveFile[] = [];
   const gated = drives.map((drive, i) => {
     if (!isGated(drive)) return drive;
     const file = addressAt(drive.file, generation);

@@ -5,7 +5,7 @@
  *     there --its process is gone--> gone (told once)
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HostError } from '../../base/errors.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
 import { connectMachine, type ExitStatus, type RemoteMachine } from '../../host/index.ts';
 import { endProcess, isThere, type ProcessId, processId } from './process-id.ts';
 
@@ -67,7 +67,9 @@ export class GuestProcess {
    * Resolves when the process is gone. `asked`: the guest is asked to shut down, for so long; `told`: its machine ends, and says so
    * to its standby; `killed`: it ends as if its host had lost power.
    */
-  async end(how: { readonly kind: 'asked'; readonly graceMs: number } | { readonly kind: 'told' | 'killed' }): Promise<void> {
+  async end(
+    how: { readonly kind: 'asked'; readonly graceMs: number } | { readonly kind: 'told' | 'killed' },
+  ): Promise<void> {
     if (how.kind !== 'killed') {
       const hears =
         how.kind === 'asked'
@@ -113,8 +115,9 @@ export class GuestProcess {
         status = await (await this.#reach()).exited();
         await this.#until(() => !this.isThere || signal.aborted, LINGER_MS);
         if (!signal.aborted) endProcess(this.id);
-      } catch {
-        await this.#drop();
+      } catch (error) {
+        // One that stands by has no end to wait for yet; the conversation is well.
+        if (!(error instanceof OperatorError && error.code === 'machine-stands-by')) await this.#drop();
       }
       if (!this.isThere && !signal.aborted) {
         this.#gone.resolve(status);

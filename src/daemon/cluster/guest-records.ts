@@ -2,7 +2,7 @@
  * What this host has of the cluster's guests, in a file for each, so that a daemon that comes back knows what it finds: a machine
  * under a generation, or a standby. A machine is written down before it is started.
  *
- *     STATE/cluster/guests/web.json   {kind: 'machine', generation, incarnation, method, process}
+ *     STATE/cluster/guests/web.json   {kind: 'machine', generation, incarnation, method, process, replica}
  *                                     {kind: 'standby', method, activeHost, process}
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,6 +20,8 @@ const machineRecord = z.strictObject({
   method,
   /** Of a start that is under way it is not known. */
   process: processId.exactOptional(),
+  /** Its hot standby; held: output waits for that one, on the director's word. */
+  replica: z.strictObject({ host: text(255), address: text(512), isHeld: z.boolean() }).exactOptional(),
 });
 const standbyRecord = z.strictObject({
   kind: z.literal('standby'),
@@ -31,6 +33,7 @@ const guestRecord = z.discriminatedUnion('kind', [machineRecord, standbyRecord])
 
 export type MachineRecord = z.infer<typeof machineRecord>;
 export type StandbyRecord = z.infer<typeof standbyRecord>;
+export type ReplicaRecord = NonNullable<MachineRecord['replica']>;
 export type GuestRecord = z.infer<typeof guestRecord>;
 
 const ENDING = '.json';

@@ -1,6 +1,7 @@
 /** A guest's machine on this host, while its process is there. */
 import type { Method } from '../../cluster/index.ts';
-import { Beats, type BeatSeen } from './beats.ts';
+import { type BeatSeen, Beats } from './beats.ts';
+import type { Duties } from './duties.ts';
 import { Grants } from './grants.ts';
 import type { GuestProcess } from './guest-process.ts';
 
@@ -30,6 +31,8 @@ export class Held {
   readonly #beats: Beats;
   #isLeft = false;
   isWell = false;
+  /** Where its checkpoints go. */
+  duties: Duties | undefined;
 
   constructor(options: HeldOptions, events: HeldEvents) {
     const { guest, generation, incarnation, method, process, deadlineMs } = options;
@@ -50,16 +53,21 @@ export class Held {
     });
   }
 
-  /** Nothing is told of it any more; its process goes on. */
-  leave(): void {
+  /** Its end is on purpose, and nobody is told. */
+  expectEnd(): void {
     this.#isLeft = true;
     this.#beats.end();
   }
 
+  /** Nothing is told of it any more; its process goes on. */
+  leave(): void {
+    this.expectEnd();
+    this.duties?.close();
+  }
+
   /** Resolves when its process is gone. */
   async end(how: Parameters<GuestProcess['end']>[0]): Promise<void> {
-    this.#beats.end();
-    this.#isLeft = true;
+    this.leave();
     await this.process.end(how);
   }
 

@@ -6,12 +6,17 @@ import type { PartitionSpec } from '../schemas/spec.ts';
 import type { GuestCosts } from './guest-costs.ts';
 import { GuestProcess } from './guest-process.ts';
 import type { GuestRecords } from './guest-records.ts';
-import { coldStart, type Lease } from './starting.ts';
+import { HotStandby } from './hot-standby.ts';
+import type { KeptStandbys } from './kept-standbys.ts';
+import { PairStandby } from './pair-standby.ts';
+import { coldStart, type Lease, promotedFiles, warmStart } from './starting.ts';
+import { WarmStandby } from './warm-standby.ts';
 
 export interface MachineStartsParts {
   readonly partitions: Partitions;
   readonly records: GuestRecords;
   readonly costs: GuestCosts;
+  readonly standbys: KeptStandbys;
   /** Of sockets. */
   readonly folder: string;
   /** The latest deadline of that incarnation, at least this one. */
@@ -50,11 +55,15 @@ export class MachineStarts {
   async #by(order: StartOrder, spec: PartitionSpec, launching: Launching, signal: AbortSignal): Promise<Started> {
     switch (order.method) {
       case 'cold':
+        // A standby of no use, or not on record: the name is the machine's.
+        await this.#parts.standbys.drop(order.guest);
         return await this.#boot(order, launching, signal);
-      case 'warm':
       case 'hot':
+        return await this.#promote(order, launching, signal);
+      case 'warm':
+        return await this.#restore(order, spec, launching, signal);
       case 'pair':
-        throw new OperatorError('no-standby', `nothing stands by for ${order.guest} here`, 'Start it cold');
+        return await this.#takeOver(order);
     }
   }
 
@@ -67,6 +76,48 @@ export class MachineStarts {
     return { process: this.#process(order, pid), deadlineMs: lease.deadlineMs, bootingSinceMs };
   }
 
+  async #promote(order: StartOrder, launching: Launching, signal: AbortSignal): Promise<Started> {
+    const { guest, generation } = order;
+    const { standbys } = this.#parts;
+    const standby = standbys.get(guest);
+    if (!(standby instanceof HotStandby)) throw noStandby(guest);
+    const files = promotedFiles(await launching.plan(signal), generation);
+    signal.throwIfAborted();
+    const lease = this.#lease(order);
+    try {
+      return { process: await standby.promote(lease, files), deadlineMs: lease.deadlineMs };
+    } finally {
+      standbys.release(guest);
+    }
+  }
+
+  async #restore(order: StartOrder, spec: PartitionSpec, launching: Launching, signal: AbortSignal): Promise<Started> {
+    const { guest, cores } = order;
+    const { standbys, costs } = this.#parts;
+    const standby = standbys.get(guest);
+    if (!(standby instanceof WarmStandby)) throw noStandby(guest);
+    const lease = this.#lease(order);
+    const sinceMs = performance.now();
+    try {
+      const pid = await launching.run(warmStart(guest, spec, standby.latest, lease, cores), signal);
+      costs.took(guest, { restoreMs: performance.now() - sinceMs });
+      return { process: this.#process(order, pid), deadlineMs: lease.deadlineMs };
+    } finally {
+      // All of it was read, or it is of no use.
+      await standbys.drop(guest);
+    }
+  }
+
+  /** It runs, and has this host's lease already. */
+  async #takeOver({ guest, incarnation, deadlineMs }: StartOrder): Promise<Started> {
+    const { standbys } = this.#parts;
+    const standby = standbys.get(guest);
+    if (!(standby instanceof PairStandby)) throw noStandby(guest);
+    const process = await standby.takeOver(incarnation);
+    standbys.release(guest);
+    return { process, deadlineMs: Math.min(deadlineMs, 0) };
+  }
+
   #lease({ incarnation, generation, deadlineMs }: StartOrder): Lease {
     return { incarnation, generation, deadlineMs: this.#parts.latest(incarnation, deadlineMs) };
   }
@@ -74,4 +125,8 @@ export class MachineStarts {
   #process({ guest }: StartOrder, pid: number): GuestProcess {
     return GuestProcess.of(guest, pid, this.#parts.folder);
   }
+}
+
+function noStandby(guest: string): OperatorError {
+  return new OperatorError('no-standby', `nothing stands by for ${guest} here`, 'Start it cold');
 }

@@ -2,7 +2,7 @@
 import type { DetachedStart, DriveOptions, MachineOptions, RestoreOptions } from '../../host/index.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { HEARTBEAT_MS } from './beats.ts';
-import { withGeneration } from './gated-drives.ts';
+import { type DriveFile, withGeneration } from './gated-drives.ts';
 
 export interface Lease {
   readonly incarnation: number;
@@ -35,8 +35,10 @@ export function hotStandby(name: string, spec: PartitionSpec, listen: string, tl
   return { kind: 'receive', options: { listen, tls, machine, onLoss: 'wait' } };
 }
 
-export function drivesOf(planned: DetachedStart): readonly DriveOptions[] {
-  return planned.kind === 'start' ? (planned.options.drives ?? []) : [];
+/** The disks of a guest that goes on here under that generation, as far as they are other than where it was. */
+export function promotedFiles(planned: DetachedStart, generation: number): readonly DriveFile[] {
+  const drives: readonly DriveOptions[] = planned.kind === 'start' ? (planned.options.drives ?? []) : [];
+  return withGeneration(drives, generation).files;
 }
 
 export function capOf(cores: number, cap: number | undefined): number {

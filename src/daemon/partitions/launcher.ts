@@ -90,9 +90,14 @@ export class Launcher {
     return (await startDetached(program, { ...start, ...where, home: partitionHome(stateFolder, name) }, all)).pid;
   }
 
+  /** What the partition's machine would be told; its image is here then. */
+  async plan(name: string, spec: Definition['spec'], signal: AbortSignal): Promise<DetachedStart> {
+    return await this.#plan(name, spec, AbortSignal.any([this.#options.signal, signal]));
+  }
+
   #launching({ name, spec }: Definition): Launching {
     return {
-      plan: (signal) => this.#plan(name, spec, AbortSignal.any([this.#options.signal, signal])),
+      plan: (signal) => this.plan(name, spec, signal),
       run: (start, signal) => this.#turns.take(() => this.runApart(name, start, signal)),
     };
   }

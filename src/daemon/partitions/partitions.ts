@@ -208,6 +208,11 @@ export class Partitions {
     });
   }
 
+  /** What the machine of such a partition would be told; its image is here then. */
+  async plan(name: string, spec: PartitionSpec, signal: AbortSignal): Promise<DetachedStart> {
+    return await this.#launcher.plan(name, spec, signal);
+  }
+
   /** A machine's process that is no partition's yet: it stands by for one. Its pid. */
   async runApart(name: string, start: DetachedStart, signal: AbortSignal): Promise<number> {
     return await this.#launcher.runApart(name, start, signal);

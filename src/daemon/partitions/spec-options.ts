@@ -14,7 +14,7 @@ import {
 import type { RestartPolicy } from '../schemas/partition.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 
-/** What a machine that is restored may be told (host/machine/machine-api.ts, RestoreOptions). */
+/** What a machine that is restored may be told (host/machine/machine-api.ts, RestoreOptions); leases are the cluster's to give. */
 const RESTORABLE = {
   ...{ publish: true, vsock: true, netdevs: true, failback: true, pathFailover: true, processors: true, weight: true },
   ...{ cap: true, pin: true, gdbPort: true, startPaused: true, codeMemoryBytes: true, translate: true },

@@ -56,6 +56,7 @@ export class GuestCare {
   #cancelPing: (() => void) | undefined;
   #pings = 0;
   #isPaused = false;
+  #isOverdue = false;
   /** Of the last quiescing, whether another may begin. */
   #quiescing: Promise<unknown> = Promise.resolve();
 
@@ -134,6 +135,14 @@ export class GuestCare {
     if (this.#isPaused === paused) return;
     this.#isPaused = paused;
     if (paused) this.#clock.pause();
+    else this.#clock.resume();
+  }
+
+  /** The same because the machine's deadline has passed, whatever else pauses it. */
+  setOverdue(overdue: boolean): void {
+    if (this.#isOverdue === overdue) return;
+    this.#isOverdue = overdue;
+    if (overdue) this.#clock.pause();
     else this.#clock.resume();
   }
 

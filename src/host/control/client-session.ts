@@ -9,6 +9,8 @@ import type {
   ExitStatus,
   MachineHandle,
   MachineInfo,
+  PromoteOptions,
+  Promotion,
   ReplicationReport,
 } from '../machine/machine-api.ts';
 import { ByteQueue } from './byte-queue.ts';
@@ -38,7 +40,7 @@ export interface Served {
 export interface ServedStandby {
   readonly info: MachineInfo;
   report(): ReplicationReport;
-  promote(options?: object): Promise<{ readonly epoch: number; readonly tookMs: number }>;
+  promote(given: PromoteOptions): Promise<Promotion>;
   kill(): Promise<ExitStatus>;
 }
 
@@ -136,8 +138,6 @@ export class ClientSession {
     agentEvents: async (machine, { since, waitMs }) => ({
       events: await machine.agentEvents(since, waitMs, this.#left.signal),
     }),
-    lease: async (machine, params) =>
-      await (machine as unknown as { lease(of: object): Promise<{ deadlineMs: number; isPaused: boolean }> }).lease(params),
     pause: async (machine) => {
       await machine.pause();
       return {};
@@ -146,6 +146,7 @@ export class ClientSession {
       await machine.resume();
       return {};
     },
+    lease: async (machine, grant) => await machine.lease(grant),
     stop: async (machine, params) => await machine.stop(params),
     kill: async (machine) => await machine.kill(),
     wait: async (machine) => await machine.exited,
@@ -255,14 +256,14 @@ export class ClientSession {
 }
 
 /** What is asked of a machine that only stands by. */
-async function standbyAnswer(standby: ServedStandby, method: Method, params: object): Promise<unknown> {
+async function standbyAnswer(standby: ServedStandby, method: Method, params: unknown): Promise<unknown> {
   switch (method) {
     case 'info':
       return standby.info;
     case 'replication':
       return standby.report();
     case 'promote':
-      return await standby.promote(params);
+      return await standby.promote(params as PromoteOptions);
     case 'stop':
     case 'kill':
       return await standby.kill();

@@ -17,6 +17,8 @@ import type {
   ExplainRequest,
   ForkOptions,
   HotRegion,
+  LeaseAnswer,
+  LeaseGrant,
   MachineInfo,
   MachineStats,
   MigrateOptions,
@@ -27,6 +29,8 @@ import type {
   PathEvent,
   PciReport,
   PromotedSite,
+  PromoteOptions,
+  Promotion,
   ProtectionChange,
   ProtectionReport,
   ReplicateOptions,
@@ -53,11 +57,6 @@ import {
 import { runtimeFolder, socketPath } from './runtime-folder.ts';
 import { encodeData, ShapeError } from './shape.ts';
 import { liveNames } from './sockets.ts';
-
-export interface PromoteOptions {
-  readonly lease?: { readonly incarnation: number; readonly generation: number; readonly deadlineMs: number };
-  readonly files?: readonly { readonly drive: number; readonly file: string }[];
-}
 
 type Channel = 'stdout' | 'stderr' | 'console';
 
@@ -121,13 +120,14 @@ export class RemoteMachine implements AsyncDisposable {
     return await this.#call('replication', {});
   }
 
-  /** Of a machine that stands by: the guest runs there from now on. */
-  async promote(options: PromoteOptions = {}): Promise<{ readonly epoch: number; readonly tookMs: number }> {
-    return await this.#call('promote', options);
+  /** Of a machine that stands by: the guest runs there from now on, with that deadline and those addresses of its drives. */
+  async promote(given: PromoteOptions = {}): Promise<Promotion> {
+    return await this.#call('promote', given);
   }
 
-  async lease(options: { incarnation: number; deadlineMs: number }): Promise<{ deadlineMs: number; isPaused: boolean }> {
-    return await this.#call('lease', options);
+  /** A later deadline, as MachineHandle.lease does. */
+  async lease(grant: LeaseGrant): Promise<LeaseAnswer> {
+    return await this.#call('lease', grant);
   }
 
   /** The folder is found from where this process is. */

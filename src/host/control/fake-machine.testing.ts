@@ -18,6 +18,9 @@ import type {
   ExplainRequest,
   ForkOptions,
   HotRegion,
+  LeaseAnswer,
+  LeaseGrant,
+  LeaseReport,
   MachineHandle,
   MachineInfo,
   MachineOptions,
@@ -70,11 +73,9 @@ export class FakeMachine implements MachineHandle {
   #state: MachineInfo['state'] = 'running';
   #peer: string | undefined;
   #warm: string | undefined;
-  #lease: MachineOptions['lease'];
 
   constructor(options: MachineOptions) {
     this.options = options;
-    this.#lease = options.lease;
     this.paths = fakePaths(this.info.name);
     this.exited = this.#exit.promise;
     this.exited.then(() => {
@@ -86,7 +87,9 @@ export class FakeMachine implements MachineHandle {
   }
 
   get info(): MachineInfo {
+    const { lease } = this.options;
     return {
+      ...(lease === undefined ? {} : { lease: this.#lease ?? { ...lease, isExpired: false } }),
       name: this.options.name ?? 'fake',
       pid: process.pid,
       state: this.#state,
@@ -98,24 +101,7 @@ export class FakeMachine implements MachineHandle {
         ? {}
         : { health: { status: 'healthy', failingStreak: 0, log: [fakeCheck] } }),
       agent: { kind: 'kagemusha', version: '1', heartbeat: { state: 'off', intervalMs: 0, heard: 0, missed: 0 } },
-      ...(this.#lease === undefined ? {} : { lease: { ...this.#lease, isExpired: this.#isExpired } }),
     };
-  }
-
-  /** It stops nobody: what a machine does at its deadline is shown elsewhere. */
-  async lease({ incarnation, deadlineMs }: { incarnation: number; deadlineMs: number }): Promise<{
-    deadlineMs: number;
-    isPaused: boolean;
-  }> {
-    this.calls.push(`lease ${incarnation} ${deadlineMs}`);
-    if (this.#lease?.incarnation !== incarnation)
-      throw new OperatorError('lease-incarnation', 'it runs for another incarnation', 'Name that');
-    this.#lease = { ...this.#lease, deadlineMs: Math.max(this.#lease.deadlineMs, deadlineMs) };
-    return { deadlineMs: this.#lease.deadlineMs, isPaused: this.#isExpired };
-  }
-
-  get #isExpired(): boolean {
-    return this.#lease !== undefined && this.#lease.deadlineMs < Date.now();
   }
 
   onConsole(listener: (bytes: Uint8Array) => void): () => void {
@@ -211,6 +197,16 @@ export class FakeMachine implements MachineHandle {
   capture(options: CaptureOptions, write: (bytes: Uint8Array) => void): { close(): void } {
     this.calls.push(`capture ${JSON.stringify(options)}`);
     return this.paths.capture(options, write);
+  }
+
+  #lease: LeaseReport | undefined;
+
+  async lease({ incarnation, deadlineMs }: LeaseGrant): Promise<LeaseAnswer> {
+    this.calls.push(`lease ${incarnation} ${deadlineMs}`);
+    if (this.options.lease === undefined)
+      throw new OperatorError('no-lease', 'the machine was started without a deadline', 'Start it with one.');
+    this.#lease = { ...this.options.lease, deadlineMs, isExpired: false };
+    return { deadlineMs, isPaused: this.#state === 'paused' };
   }
 
   async setHeartbeat(intervalMs: number): Promise<void> {

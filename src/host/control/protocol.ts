@@ -15,6 +15,7 @@ import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.t
 import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level, promotedSite } from './explanation-shape.ts';
+import { leaseAnswer, leaseGrant, leaseReport } from './lease-shape.ts';
 import { netChange, netEvents, netReport } from './network-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { pciReport, slotChange } from './pci-report-shape.ts';
@@ -22,6 +23,7 @@ import { mostViolations, protectionChange, protectionReport, violations } from '
 import {
   migrateOptions,
   migrationResult,
+  promoteOptions,
   promotion,
   replicateOptions,
   replicationReport,
@@ -48,7 +50,6 @@ export const protocolVersion = 1;
 
 const streamNumber = integer(0, 2 ** 31 - 1);
 const nothing = record({});
-const count = integer(0, Number.MAX_SAFE_INTEGER);
 
 const exitStatus: Shape<ExitStatus> = record({
   reason: oneOf('poweroff', 'reboot', 'failure', 'killed', 'migrated', 'error'),
@@ -68,7 +69,7 @@ const machineInfo: Shape<MachineInfo> = record({
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
   agent: optional(agentReport),
   health: optional(healthReport),
-  lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isExpired: truth })),
+  lease: optional(leaseReport),
 });
 
 const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
@@ -114,6 +115,8 @@ export const requests = {
   agentEvents: { params: agentEventsQuery, result: agentEvents },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },
+  /** A later deadline of a machine that has one: the one in force then, and whether the guest stands still. */
+  lease: { params: leaseGrant, result: leaseAnswer },
   stop: { params: record({ graceMs: optional(integer(0, 3_600_000)) }), result: exitStatus },
   kill: { params: nothing, result: exitStatus },
   wait: { params: nothing, result: exitStatus },
@@ -153,18 +156,7 @@ export const requests = {
   unreplicate: { params: nothing, result: nothing },
   replication: { params: nothing, result: replicationReport },
   /** Of a machine that stands by: the guest runs here from now on. */
-  promote: {
-    params: record({
-      lease: optional(record({ incarnation: count, generation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) })),
-      files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
-    }),
-    result: promotion,
-  },
-  /** A later deadline. */
-  lease: {
-    params: record({ incarnation: count, deadlineMs: number(0, Number.MAX_SAFE_INTEGER) }),
-    result: record({ deadlineMs: number(0, Number.MAX_SAFE_INTEGER), isPaused: truth }),
-  },
+  promote: { params: promoteOptions, result: promotion },
   /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
   checkpoint: { params: warmOptions, result: nothing },
   endCheckpoints: { params: nothing, result: nothing },

@@ -1,7 +1,8 @@
 /** Replication on the control socket: what is asked for, and what is told of it. */
 import type { Distribution, ReplicationMeasures } from '../../replication/index.ts';
-import type { MigrationResult, ReplicationReport, WriteRate } from '../machine/machine-api.ts';
+import type { MigrationResult, Promotion, ReplicationReport, WriteRate } from '../machine/machine-api.ts';
 import type { WarmReport } from '../replication/index.ts';
+import { lease } from './lease-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
 const any = number(0, Number.MAX_SAFE_INTEGER);
@@ -46,6 +47,7 @@ const warm: Shape<WarmReport> = record({
   taken: count,
   failed: count,
   file: optional(text()),
+  base: optional(text()),
   takenAtMs: optional(any),
   pausedMs: optional(any),
   sizeBytes: optional(count),
@@ -56,6 +58,7 @@ export const replicationReport: Shape<ReplicationReport> = record({
   role: oneOf('none', 'active', 'standby', 'source', 'target'),
   state: text(64),
   peer: optional(text(512)),
+  address: optional(text(512)),
   epoch: count,
   measures: optional(measures),
   warm: optional(warm),
@@ -69,7 +72,11 @@ export const warmOptions = record({
 });
 
 export const writeRate: Shape<WriteRate> = record({ pagesPerSecond: any, pauseMs: any });
-export const promotion = record({ epoch: count, tookMs: any });
+export const promotion: Shape<Promotion> = record({ epoch: count, tookMs: any });
+export const promoteOptions = record({
+  lease: optional(lease),
+  files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
+});
 
 export const migrationResult: Shape<MigrationResult> = record({
   downtimeMs: any,

@@ -31,12 +31,15 @@ import type { MigrationResult } from '../../replication/index.ts';
 import type { AgentEvent, AgentReport, HealthOptions, HealthReport } from '../agent/index.ts';
 import type {
   MigrateOptions,
+  PromoteOptions,
+  Promotion,
   ReplicateOptions,
   ReplicationReport,
   WarmOptions,
   WriteRate,
 } from '../replication/index.ts';
 import type { ShareOptions } from '../shares/index.ts';
+import type { Lease, LeaseAnswer, LeaseGrant, LeaseReport } from './machine-lease.ts';
 
 export type {
   AgentEvent,
@@ -44,11 +47,17 @@ export type {
   CaptureOptions,
   HealthOptions,
   HealthReport,
+  Lease,
+  LeaseAnswer,
+  LeaseGrant,
+  LeaseReport,
   MigrateOptions,
   MigrationResult,
   NetdevOptions,
   NetReport,
   PathEvent,
+  PromoteOptions,
+  Promotion,
   ReplicateOptions,
   ReplicationReport,
   ShareOptions,
@@ -122,13 +131,6 @@ export interface VsockOptions {
  * guest, and no port is there for QEMU's.
  */
 export type AgentChoice = 'auto' | 'kagemusha' | 'qemu' | 'off';
-
-/** Until when a machine may run its guest, by the host's clock (BootClock), under which incarnation of the host and which generation. */
-export interface LeaseOptions {
-  readonly incarnation: number;
-  readonly generation: number;
-  readonly deadlineMs: number;
-}
 
 export interface MachineOptions {
   /** Unique among the user's running machines; a made-up one by default. */
@@ -253,7 +255,11 @@ export interface MachineOptions {
    * later ones. Default false. Without effect where the options do not allow it (docs/snapshots.md).
    */
   readonly bootSnapshot?: boolean;
-  readonly lease?: LeaseOptions;
+  /**
+   * Until when the machine may run its guest: at the deadline it stops by itself, until there is a later one (docs/cluster.md). A
+   * machine for one guest, with the real clock. Default: it has none.
+   */
+  readonly lease?: Lease;
   readonly signal?: AbortSignal;
 }
 
@@ -275,8 +281,8 @@ export type PartitionOptions = Omit<
   | 'gdbPort'
   | 'room'
   | 'bootSnapshot'
-  | 'lease'
   | 'pathFailover'
+  | 'lease'
 >;
 
 export interface ExecOptions {
@@ -313,7 +319,8 @@ export interface MachineInfo {
   readonly agent?: AgentReport;
   /** Where checks of health were asked for. */
   readonly health?: HealthReport;
-  readonly lease?: LeaseOptions & { readonly isExpired: boolean };
+  /** Of a machine with a deadline. */
+  readonly lease?: LeaseReport;
 }
 
 /** Counters, plain data, by component: `{vcpus: [{exits: {...}, instructions}], memory: {...}, devices: {...}, network: {...}}`. */
@@ -359,11 +366,10 @@ export interface SnapshotResult {
   readonly quiesced?: { readonly count: number; readonly left: number };
 }
 
-/** What of a restored machine may be other than in its snapshot. */
+/** What of a restored machine may be other than in its snapshot. A lease is its own, or none: never its snapshot's. */
 export type RestoreOptions = Pick<
   MachineOptions,
   | 'name'
-  | 'lease'
   | 'publish'
   | 'shares'
   | 'vsock'
@@ -386,6 +392,7 @@ export type RestoreOptions = Pick<
   | 'shadowModel'
   | 'combinedShadows'
   | 'relay'
+  | 'lease'
   | 'signal'
 >;
 
@@ -415,6 +422,11 @@ export interface MachineHandle extends AsyncDisposable {
   fork(options?: ForkOptions): Promise<MachineHandle>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /**
+   * Tells the machine that it may run until then. What is no later than its deadline changes nothing. Rejects with
+   * OperatorError: `no-lease`, `lease-incarnation`.
+   */
+  lease(grant: LeaseGrant): Promise<LeaseAnswer>;
   /** From one beat of the guest's heart to the next from now on; 0: none. OperatorError `bad-heartbeat`. */
   setHeartbeat(intervalMs: number): Promise<void>;
   /**

@@ -71,6 +71,8 @@ export interface ReplicationReport {
   readonly state: string;
   /** Whom it is replicated to. */
   readonly peer?: string;
+  /** Of one that stands by: where it listens, with the port that it was given. */
+  readonly address?: string;
   /** The round that counts: acknowledged by the standby, or whole here. */
   readonly epoch: number;
   readonly measures?: ReplicationMeasures;
@@ -246,9 +248,12 @@ export class MachineReplication {
     return stuck !== undefined;
   }
 
-  /** By itself, or by its operator: whoever stands by is told, and whatever waits leaves. */
-  async guestEnded(): Promise<void> {
-    await this.#protection?.guestEnded();
+  /**
+   * By itself, or by its operator: whoever stands by is told, and whatever waits leaves. Not where the guest may be another's
+   * by now (`isOurs` is false): nobody is told anything, and nothing leaves.
+   */
+  async guestEnded({ isOurs }: { readonly isOurs: boolean }): Promise<void> {
+    await this.#protection?.guestEnded({ isOurs });
   }
 
   async #connect({ to, tls, compress, silenceMs = SILENCE_MS }: ReplicateOptions | MigrateOptions): Promise<{

@@ -11,7 +11,7 @@ import { addressText, listenForStreams, parseAddress, type StreamListener } from
 import { checkedValue, helloShape } from './hello.ts';
 import type { ReplicationEvent, ReplicationReport } from './machine-replication.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
-import { Replica, type Understudy } from './replica.ts';
+import { type PromoteOptions, Replica, type Understudy } from './replica.ts';
 import { wireOf } from './wire.ts';
 
 export interface ReceiveOptions {
@@ -30,6 +30,12 @@ export type MakeUnderstudy = (replica: Replica) => Promise<Understudy & MachineH
 
 const MOST_EVENTS = 100;
 const MOST_CONNECTIONS = 8;
+
+export interface Promotion {
+  /** The round that it goes on from. */
+  readonly epoch: number;
+  readonly tookMs: number;
+}
 
 interface Standby {
   readonly target: Target;
@@ -87,6 +93,7 @@ export class Receiver {
     return {
       role: this.#standby?.mode === 'migration' ? 'target' : 'standby',
       state: target?.state ?? 'waiting',
+      address: this.address,
       epoch: target?.epoch ?? 0,
       events: this.#events,
     };
@@ -98,11 +105,15 @@ export class Receiver {
     return { cpus: options?.cpus ?? 1, memoryBytes: options?.memoryBytes ?? 0 };
   }
 
-  /** The guest runs here from now on, as of the last whole round. Rejects with OperatorError `standby-not-ready`. */
-  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
+  /**
+   * The guest runs here from now on, as of the last whole round. Rejects with OperatorError `standby-not-ready`, `bad-usage`,
+   * `bad-lease`; and where a disk cannot be had.
+   */
+  async promote(given: PromoteOptions = {}): Promise<Promotion> {
     const standby = this.#standby;
     if (standby === undefined)
       throw new OperatorError('standby-not-ready', 'no guest has come yet', 'Replicate one to here (kage replicate).');
+    standby.replica?.give(given);
     const since = performance.now();
     const { epoch } = standby.target;
     await standby.target.promote();

@@ -3,6 +3,7 @@
  * listens, and takes one peer at a time, or connects, and tries again when the peer is gone. A peer is the carrier.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { must } from '../../../base/assert.ts';
 import { FrameDecoder, type NetdevOptions, prefixed, type UplinkPort } from '../../../network/index.ts';
 import { listenAt } from '../../streams/index.ts';
 import type { OpenedLink } from './link.ts';
@@ -17,11 +18,15 @@ export interface StreamLink extends OpenedLink {
 }
 
 /**
- * Listens at once, or begins to connect. Rejects with OperatorError `address-in-use` or `cannot-listen` where it cannot
+ * Listens at once, or begins to connect. A frame that the peer has no room for yet leaves later if `mayLeave` says so then.
+ * Rejects with OperatorError `address-in-use` or `cannot-listen` where it cannot
  * listen; a peer that is not there yet is no error.
  */
-export async function openStreamLink(options: NetdevOptions): Promise<StreamLink> {
-  const link = new StreamEnd(options.reconnectMs ?? RECONNECT_MS);
+export async function openStreamLink(
+  options: NetdevOptions,
+  mayLeave: () => boolean = () => true,
+): Promise<StreamLink> {
+  const link = new StreamEnd(options.reconnectMs ?? RECONNECT_MS, mayLeave);
   if (options.server === true) await link.listen(options);
   else link.connect(options);
   return link;
@@ -31,14 +36,19 @@ class StreamEnd implements StreamLink {
   readonly facts = { carrier: false, mtuBytes: 65_535 };
   readonly link = { send: (frame: Uint8Array): boolean => this.#send(frame) };
   readonly #reconnectMs: number;
+  readonly #mayLeave: () => boolean;
   #uplink: UplinkPort | undefined;
   #server: Server | undefined;
   #socket: Socket | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** Frames for which the kernel has no room, in front of the one that Node has; and their bytes. */
+  #unsent: Uint8Array[] = [];
+  #unsentBytes = 0;
   #isClosed = false;
 
-  constructor(reconnectMs: number) {
+  constructor(reconnectMs: number, mayLeave: () => boolean) {
     this.#reconnectMs = reconnectMs;
+    this.#mayLeave = mayLeave;
   }
 
   get port(): number | undefined {
@@ -105,14 +115,41 @@ class StreamEnd implements StreamLink {
 
   #watch(socket: Socket, cause: string): void {
     socket.on('error', () => {}); // `close` follows, and says all that there is to say
-    socket.once('close', () => this.#uplink?.setCarrier(false, cause));
+    socket.once('close', () => {
+      this.#forget();
+      this.#uplink?.setCarrier(false, cause);
+    });
   }
 
   #send(frame: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket?.readyState !== 'open' || socket.writableLength > MOST_UNSENT_BYTES) return false;
-    socket.write(prefixed(frame));
+    if (socket?.readyState !== 'open' || this.#unsentBytes > MOST_UNSENT_BYTES) return false;
+    const bytes = prefixed(frame);
+    // What Node has it sends when it can, and asks nobody: no more than one frame.
+    if (socket.writableLength === 0) socket.write(bytes, this.#written);
+    else {
+      this.#unsent.push(bytes);
+      this.#unsentBytes += bytes.length;
+    }
     return true;
+  }
+
+  readonly #written = (): void => {
+    if (this.#unsent.length === 0) return;
+    if (!this.#mayLeave()) this.#forget();
+    const socket = this.#socket;
+    let sent = 0;
+    while (sent < this.#unsent.length && socket?.readyState === 'open' && socket.writableLength === 0) {
+      const bytes = must(this.#unsent[sent++]);
+      this.#unsentBytes -= bytes.length;
+      socket.write(bytes, this.#written);
+    }
+    this.#unsent.splice(0, sent);
+  };
+
+  #forget(): void {
+    this.#unsent = [];
+    this.#unsentBytes = 0;
   }
 }
 
