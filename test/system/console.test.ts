@@ -172,7 +172,8 @@ describe('the console in Chromium', requires('chromium'), () => {
     await bed.client.drainHost('a');
     const failover = { recoveryTimeMs: 60_000, priority: 7 };
     await bed.client.createPartition({ name: 'kept', spec: { ...bed.spec, failover }, start: true });
-    await bed.client.drainHost('a', { undo: true });
+    await page.getByRole('button', { name: 'Undo the drain of a' }).click();
+    await page.getByRole('button', { name: 'Drain a', exact: true }).waitFor();
     const guests = page.getByRole('region', { name: 'Guests' });
     const row = guests.getByRole('row').filter({ has: page.getByRole('link', { name: 'kept', exact: true }) });
     await row.getByText('cold on a', { exact: true }).waitFor();

@@ -6,6 +6,8 @@ export interface HostRow {
   readonly name: string;
   /** `active`, `fenced` ..., or `suspected`: this host does not hear it. */
   readonly state: string;
+  readonly isIn: boolean;
+  readonly isDraining: boolean;
   /** `leader`, `this host`. */
   readonly roles: readonly string[];
   readonly guests: number;
@@ -31,6 +33,7 @@ export function hostRows({ self, hosts, heartbeats }: ClusterReport): HostRow[] 
     return {
       name: host.name,
       state: isIn(host) && peer?.isSuspected === true ? 'suspected' : host.state,
+      ...{ isIn: isIn(host), isDraining: host.state === 'draining' },
       roles: [...(host.isLeader ? ['leader'] : []), ...(host.name === self.name ? ['this host'] : [])],
       guests: host.guests,
       cores: usedCores === undefined ? '' : `${tenths(usedCores)} of ${tenths(capacity.cores)} cores`,

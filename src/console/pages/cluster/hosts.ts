@@ -1,35 +1,57 @@
 /** Hosts and guests as they stand, what is missed, and what waits for a place and why. */
 import { type Cell, h, replace, svg, table } from '../../dom.ts';
-import { associationText, hostRows, needsText, summary, waiting } from '../../model/cluster/lines.ts';
+import { associationText, type HostRow, hostRows, needsText, summary, waiting } from '../../model/cluster/lines.ts';
 import type { ClusterReport, GuestLine } from '../../model/cluster/report.ts';
 import { hashOf } from '../../model/route.ts';
-import type { Place } from '../../page.ts';
+import { attempt, confirmed, type Place } from '../../page.ts';
 import { missedMarks } from '../../pictures/methods.ts';
 import type { ClusterShow } from './section.ts';
 
-export function hostsSection({ main }: Place): ClusterShow {
+export function hostsSection(place: Place): ClusterShow {
   const line = h('p', { role: 'status', 'data-cluster': 'summary' });
   const [hosts, waits, guests] = [h('div', {}), h('div', {}), h('div', {})];
-  main.append(line, hosts, waits, guests);
+  place.main.append(line, hosts, waits, guests);
+  let drawn = '';
   return ({ report }) => {
     const text = summary(report);
     if (line.textContent !== text) line.textContent = text;
-    replace(hosts, hostTable(report));
+    // Leases change each time: the table around them, and who points at its buttons, are left alone.
+    const rows = hostRows(report);
+    const rest = JSON.stringify(rows.map(({ lease: _, ...row }) => row));
+    if (rest !== drawn) replace(hosts, hostTable(place, rows));
+    drawn = rest;
+    rows.forEach(({ lease }, i) => {
+      const cell = hosts.querySelectorAll('[data-lease]')[i];
+      if (cell !== undefined) cell.textContent = lease;
+    });
     replace(waits, ...waitingList(report));
     replace(guests, guestTable(report));
   };
 }
 
-function hostTable(report: ClusterReport): HTMLElement {
-  const rows = hostRows(report).map((row): Cell[] => [
+function hostTable(place: Place, hosts: readonly HostRow[]): HTMLElement {
+  const rows = hosts.map((row): Cell[] => [
     h('span', {}, h('strong', {}, row.name), row.roles.length > 0 && ` (${row.roles.join(', ')})`),
     h('span', { class: 'badge', 'data-state': row.state }, row.state),
     row.guests,
     h('span', {}, row.cores, row.corePart !== undefined && bar(row.corePart)),
     h('span', {}, row.memory, bar(row.memoryPart)),
-    row.lease,
+    h('span', { class: 'number', 'data-lease': row.name }),
+    drainButton(place, row) ?? '',
   ]);
-  return table('Hosts', ['Host', 'State', 'Guests', 'Load', 'Memory of guests', 'Lease left'], rows);
+  return table('Hosts', ['Host', 'State', 'Guests', 'Load', 'Memory of guests', 'Lease left', 'Change'], rows);
+}
+
+/** Undefined: a host that is not in has nothing to give up. */
+function drainButton({ client }: Place, { name, state, isIn, isDraining }: HostRow): HTMLElement | undefined {
+  if (!isIn || state === 'suspected') return undefined;
+  const question = `${name} gives its guests up to others, and takes none until that is undone.`;
+  const drain = async (): Promise<void> => {
+    if (isDraining || (await confirmed(question, 'Drain')))
+      await attempt(() => client.drainHost(name, { undo: isDraining }));
+  };
+  const text = isDraining ? `Undo the drain of ${name}` : `Drain ${name}`;
+  return h('button', { id: `drain-${name}`, click: drain }, text);
 }
 
 /** The number stands beside it. */
