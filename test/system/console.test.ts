@@ -187,8 +187,8 @@ describe('the console in Chromium', requires('chromium'), () => {
       .waitFor();
     await go('#/p/kept/mechanisms/failover-methods');
     await page.getByRole('button', { name: 'auto', pressed: true }).waitFor();
-    await page.getByRole('button', { name: 'fixed:cold' }).click();
-    await page.getByText('cold on a: fixed', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'fixed:warm' }).click();
+    await page.getByText('warm on a: fixed', { exact: true }).waitFor();
     await go('#/p/kept/mechanisms/failover-heartbeats');
     await page.getByRole('button', { name: 'constant', pressed: true }).waitFor();
     await page.getByRole('button', { name: 'direct' }).click();

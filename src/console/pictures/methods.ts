@@ -3,7 +3,7 @@ import { type Cell, h, svg, table } from '../dom.ts';
 import { associationText, type MethodRow, methodTable, needsText, seconds } from '../model/cluster/lines.ts';
 import type { GuestLine } from '../model/cluster/report.ts';
 
-const DRAWING = { width: 640, left: 70, right: 70, row: 44, top: 26 } as const;
+const DRAWING = { width: 640, left: 70, right: 90, row: 44, top: 26 } as const;
 
 export function methodsPicture(guest: GuestLine): HTMLElement[] {
   const { rows, limitPart, sentence } = methodTable(guest);
@@ -20,7 +20,7 @@ export function methodsPicture(guest: GuestLine): HTMLElement[] {
     h('dl', { class: 'facts' }, ...facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))),
     h(
       'div',
-      { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Drawing of methods' },
+      { id: 'methods', class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Drawing of methods' },
       drawn(rows, limitPart, sentence, `recoveryTime ${seconds(requirements.recoveryTimeMs)}`),
     ),
     table(
@@ -63,6 +63,7 @@ function drawn(rows: readonly MethodRow[], limitPart: number, sentence: string, 
     'svg',
     { viewBox: `0 0 ${width} ${height}`, class: 'methods', role: 'img', 'aria-label': sentence },
     svg('title', {}, sentence),
+    svg('rect', { class: 'ground', width, height }),
     ...rows.flatMap(({ method, isInForce, missed, recovery, price, recoveryPart, pricePart }, i) => {
       const y = top + i * each;
       const does = missed.length === 0 ? 'does' : 'misses';

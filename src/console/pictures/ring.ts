@@ -22,7 +22,11 @@ export function ringPicture({ report, samples }: ClusterPoll): HTMLElement[] {
     ...drawing.exchanges.filter(({ label }) => label !== '').map(label),
   );
   return [
-    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Drawing of heartbeats' }, picture),
+    h(
+      'div',
+      { id: 'ring', class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Drawing of heartbeats' },
+      picture,
+    ),
     h('p', { class: 'prose' }, drawing.sentence),
     h(
       'p',

@@ -43,6 +43,7 @@ function drawn(failover: Failover, sentence: string): SVGSVGElement {
     'svg',
     { viewBox: `0 0 ${width} ${height}`, class: 'timeline', role: 'img', 'aria-label': sentence },
     svg('title', {}, sentence),
+    svg('rect', { class: 'ground', width, height }),
     ...rows.flatMap(({ kind, title, start, end, time }, i) => {
       const y = i * each + 4;
       return [
