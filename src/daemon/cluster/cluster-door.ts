@@ -130,8 +130,7 @@ export class ClusterDoor implements AsyncDisposable {
   }
 
   async drill(request: DrillRequest, signal: AbortSignal): Promise<DrillResult> {
-    const { member, guests } = this.need();
-    return await (await import('./drill.ts')).drill(member, guests, request, signal);
+    return await (await import('./drill.ts')).drill(this.need().member, request, signal);
   }
 
   /** Prometheus's text; empty where this host is in no cluster. */

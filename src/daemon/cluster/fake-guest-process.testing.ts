@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../../base/errors.ts';
 import { FakeMachine } from '../../host/control/fake-machine.testing.ts';
-import type { WarmOptions } from '../../host/machine/machine-api.ts';
 import {
   type ExecOptions,
   type ExecResult,
@@ -22,7 +21,10 @@ import {
   type Receiver,
   type ReplicateOptions,
   type ReplicationReport,
+  type SnapshotOptions,
+  type SnapshotResult,
 } from '../../host/index.ts';
+import type { WarmOptions } from '../../host/machine/machine-api.ts';
 
 const STARTED_MS = performance.now();
 const HEART_MS = 50;
@@ -77,6 +79,11 @@ class FakeGuest extends FakeMachine {
     this.peer = undefined;
     this.safety = 'unprotected';
     peer?.socket.destroy();
+  }
+
+  override async snapshot(file: string, options?: SnapshotOptions): Promise<SnapshotResult> {
+    writeFileSync(file, 'all of it');
+    return await super.snapshot(file, options);
   }
 
   /** Each third is whole. They are large enough to be cut off on their way. */

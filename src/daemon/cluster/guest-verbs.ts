@@ -18,19 +18,13 @@ import {
 } from '../../cluster/index.ts';
 import type { Images } from '../../host/index.ts';
 import type { ClusteredSpec } from './clustered-spec.ts';
-import { guestSpecOf, newRecord, PARTITION, type PartitionRecord } from './guest-record.ts';
-import type { ClusterMember } from './member.ts';
+import { guestSpecOf, newRecord, PARTITION } from './guest-record.ts';
+import type { ClusterGuest, ClusterMember } from './member.ts';
 import { readStore, transact } from './store-access.ts';
 
 /** For a guest to be with somebody, or with nobody any more; what has not come about by then goes on without us. */
 const START_MS = 30_000;
 const STOP_MS = 60_000;
-
-export interface ClusterGuest {
-  readonly name: string;
-  readonly record: PartitionRecord;
-  readonly line: GuestLine;
-}
 
 export class GuestVerbs {
   readonly #member: ClusterMember;
@@ -46,12 +40,10 @@ export class GuestVerbs {
     return this.#member.mirror.get(keyOf(PARTITION, name)) !== undefined;
   }
 
+  /** Errors: `store-unreachable` where nothing was ever heard of the store. */
   async list(): Promise<ClusterGuest[]> {
-    const { guests } = await this.#member.status();
-    return guests.flatMap((line) => {
-      const record = decode(PARTITION, this.#member.mirror.get(keyOf(PARTITION, line.name))?.value);
-      return record === undefined ? [] : [{ name: line.name, record, line }];
-    });
+    if (!this.#member.mirror.isComplete) await this.#member.status();
+    return this.#member.guests();
   }
 
   async find(name: string): Promise<ClusterGuest | undefined> {

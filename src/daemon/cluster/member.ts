@@ -12,9 +12,11 @@ import {
   decode,
   find,
   type GuestLine,
+  type GuestSpec,
   HOST,
   HostDirector,
   type HostIdentity,
+  isIn,
   keyOf,
   type Load,
   type Machines,
@@ -41,7 +43,9 @@ import { noClusterThere } from './cluster-acts.ts';
 import { type ClusterConfig, capacityOf, clusterFolder, type HostAddress, parseHostAddress } from './cluster-config.ts';
 import { serveHistory } from './cluster-history.ts';
 import { ClusterMachines, type ClusterMachinesParts } from './cluster-machines.ts';
-import { PARTITION } from './guest-record.ts';
+import { serveDrills } from './drill.ts';
+import type { DrillDoubles } from './drill-double.ts';
+import { PARTITION, type PartitionRecord } from './guest-record.ts';
 import { HostLoad } from './host-load.ts';
 import { MEMBER } from './member-record.ts';
 import { HttpsPeerChannel } from './peer-channel.ts';
@@ -63,6 +67,12 @@ export interface MemberOptions {
   readonly openHands?: OpenHands;
   /** A bug of ours, or something that an operator has to know. */
   failed(error: unknown): void;
+}
+
+export interface ClusterGuest {
+  readonly name: string;
+  readonly record: PartitionRecord;
+  readonly line: GuestLine;
 }
 
 /** joining: its lease is not held yet, or not any more. replaced: another host has the name now. */
@@ -88,6 +98,7 @@ export class ClusterMember implements AsyncDisposable {
   #channel: HttpsPeerChannel | undefined;
   #datagrams: UdpDatagrams | undefined;
   #director: HostDirector | undefined;
+  #doubles: DrillDoubles | undefined;
   #state: MemberState = 'joining';
   #problem: string | undefined;
   readonly #left = Promise.withResolvers<void>();
@@ -134,8 +145,11 @@ export class ClusterMember implements AsyncDisposable {
   }
 
   get channel(): HttpsPeerChannel {
-    if (this.#channel === undefined) throw new HostError('not-open', 'the host does not hear its peers yet');
-    return this.#channel;
+    return must(this.#channel);
+  }
+
+  get doubles(): DrillDoubles {
+    return must(this.#doubles);
   }
 
   get datagramCounters(): UdpCounters | undefined {
@@ -146,9 +160,35 @@ export class ClusterMember implements AsyncDisposable {
     return this.#director?.leaseLeftMs ?? 0;
   }
 
+  /** Hosts that are in, as of the last that was heard of the store. */
+  hosts(): readonly string[] {
+    return clusterStatus(this.mirror.entries)
+      .hosts.filter((host) => isIn(host, host.incarnation))
+      .map(({ name }) => name);
+  }
+
+  spec(guest: string): GuestSpec | undefined {
+    return decode(SPEC, this.mirror.get(keyOf(SPEC, guest))?.value);
+  }
+
+  /** Where machines of this host are, and what they show to others. */
+  get place() {
+    const { partitions, stateFolder } = this.#options;
+    const { host: listenHost } = parseHostAddress(this.config.address);
+    return { partitions, stateFolder, listenHost, tlsFolder: clusterFolder(stateFolder) };
+  }
+
   /** Guests, as of the last that was heard of the store. */
   lines(): readonly GuestLine[] {
     return clusterStatus(this.mirror.entries).guests;
+  }
+
+  /** Partitions of the cluster, as of the last that was heard of the store. */
+  guests(): ClusterGuest[] {
+    return this.lines().flatMap((line) => {
+      const record = decode(PARTITION, this.mirror.get(keyOf(PARTITION, line.name))?.value);
+      return record === undefined ? [] : [{ name: line.name, record, line }];
+    });
   }
 
   /** As of the last that was heard of the store. Errors: `store-unreachable` where nothing ever was. */
@@ -201,7 +241,7 @@ export class ClusterMember implements AsyncDisposable {
       ...{ host: config.name, listenHost: address.host, tlsFolder: clusterFolder(stateFolder), clock: this.clock },
       ...{ partitions, stateFolder, channel },
       guest: async (name) => (await this.#record(name))?.spec,
-      wanted: (name) => decode(SPEC, this.mirror.get(keyOf(SPEC, name))?.value)?.wanted,
+      wanted: (name) => this.spec(name)?.wanted,
       events: {
         ended: (guest, generation) => this.#director?.machineEnded(guest, generation),
         beat: (beat) => this.#director?.slaveBeat(beat),
@@ -210,6 +250,10 @@ export class ClusterMember implements AsyncDisposable {
       },
     });
     this.#opened.push(() => hands[Symbol.asyncDispose]());
+    const doubles = serveDrills(this);
+    this.#doubles = doubles;
+    this.#opened.push(() => doubles[Symbol.asyncDispose]());
+    await doubles.clear();
     this.#meet();
     await this.#renewCertificates(certificates);
     void this.#enter(hands);
@@ -240,7 +284,7 @@ export class ClusterMember implements AsyncDisposable {
       self,
       settings,
       {
-        ...{ clock: this.clock, chance: Math.random, store: this.store, datagrams: this.#port() },
+        ...{ clock: this.clock, chance: Math.random, store: this.store, datagrams: must(this.#datagrams) },
         ...{ machines: hands.machines, load: hands.load },
         timers: {
           after: (delayMs, run) => {
@@ -253,11 +297,6 @@ export class ClusterMember implements AsyncDisposable {
     );
     this.#director = director;
     director.start();
-  }
-
-  #port(): UdpDatagrams {
-    if (this.#datagrams === undefined) throw new HostError('not-open', 'the host has no heart yet');
-    return this.#datagrams;
   }
 
   #after(delayMs: number, run: () => void): NodeJS.Timeout {
@@ -358,6 +397,12 @@ export class ClusterMember implements AsyncDisposable {
   #note(guest: string | undefined, detail: Readonly<Record<string, unknown>>): void {
     if (!this.#isClosed) this.#options.partitions.store.add('cluster', guest, { host: this.name, ...detail });
   }
+}
+
+/** Of what is there from the moment that it is open. */
+function must<T>(part: T | undefined): T {
+  if (part === undefined) throw new HostError('not-open', 'the host does not hear its peers yet');
+  return part;
 }
 
 function addressIn(value: string | undefined): HostAddress | undefined {

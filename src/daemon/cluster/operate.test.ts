@@ -3,64 +3,17 @@
  * cluster's own logic, with its real times.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { Client, Partition } from '../../client/index.ts';
-import { fakeOptions, ownFolders, until } from '../daemon.testing.ts';
-import { Daemon } from '../daemon.ts';
-import { connectDaemon } from '../reach.ts';
-import { freePort } from './cluster.testing.ts';
+import { ownFolders, until } from '../daemon.testing.ts';
+import { DaemonHost } from './cluster.testing.ts';
 import { FakeWorld } from './fake-hands.testing.ts';
 
 const folders = ownFolders();
 const world = new FakeWorld();
-
-/** A host: a daemon with folders of its own. */
-class Host {
-  readonly name: string;
-  readonly #folder: string;
-  #daemon: Daemon | undefined;
-  client!: Client;
-  port = 0;
-
-  constructor(name: string) {
-    this.name = name;
-    this.#folder = join(folders.root, name);
-    for (const folder of ['state', 'sockets']) mkdirSync(join(this.#folder, folder), { recursive: true, mode: 0o700 });
-  }
-
-  get state(): string {
-    return join(this.#folder, 'state');
-  }
-
-  get address(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  async start(): Promise<void> {
-    if (this.port === 0) this.port = await freePort();
-    this.#daemon = await Daemon.start(
-      fakeOptions({
-        ...{ stateFolder: this.state, runtimeFolder: join(this.#folder, 'sockets') },
-        ...{ cluster: { openHands: world.open }, failed: () => {} },
-      }),
-    );
-    this.client = connectDaemon({ kind: 'unix', path: this.#daemon.addresses[0] ?? '' });
-  }
-
-  /** Nobody is told: for the cluster it is a crash. */
-  async end(): Promise<void> {
-    await this.#daemon?.stop();
-    this.#daemon = undefined;
-  }
-
-  async guest(name: string): Promise<Partition['cluster']> {
-    return (await this.client.getPartition(name)).cluster;
-  }
-}
-
-const [a, b] = [new Host('a'), new Host('b')];
+const more = { cluster: { openHands: world.open } };
+const [a, b] = [new DaemonHost(folders.root, 'a', more), new DaemonHost(folders.root, 'b', more)];
 before(async () => {
   await a.start();
   await b.start();
@@ -71,7 +24,7 @@ after(async () => {
   assert.deepEqual(world.clashes, []);
 });
 
-async function metricsOf({ client }: Host): Promise<string> {
+async function metricsOf({ client }: DaemonHost): Promise<string> {
   let text = '';
   for await (const bytes of client.getMetrics()) text += Buffer.from(bytes).toString();
   return text;
@@ -131,7 +84,7 @@ test('a wrong secret, another cluster and a store that is not there are told apa
   const parts = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
   const with_ = (change: object): string =>
     `kage-cluster-1.${Buffer.from(JSON.stringify({ ...parts, ...change })).toString('base64url')}`;
-  const c = new Host('c');
+  const c = new DaemonHost(folders.root, 'c', more);
   await c.start();
   try {
     const address = `127.0.0.1:${c.port}`;

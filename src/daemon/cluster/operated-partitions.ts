@@ -12,7 +12,8 @@ import type { CreateRequest, DeclareRequest, ExitRecord, Partition, RestartPolic
 import type { PartitionSpec } from '../schemas/spec.ts';
 import type { ClusterDoor } from './cluster-door.ts';
 import { type ClusteredSpec, checkClustered } from './clustered-spec.ts';
-import type { ClusterGuest, GuestVerbs } from './guest-verbs.ts';
+import type { GuestVerbs } from './guest-verbs.ts';
+import type { ClusterGuest } from './member.ts';
 
 type Open = ReturnType<ClusterDoor['need']>;
 

@@ -110,7 +110,10 @@ export class WarmReplication {
     const run = join(folder, guest, `${generation}-${Math.round(nowMs())}`);
     mkdirSync(run, { recursive: true, mode: 0o700 });
     for (const target of this.#targets.values()) target.has.clear();
-    await process.ask((machine) => machine.checkpoint({ folder: run, everyMs: Math.max(100, everyMs), keep: 1 }), FIRST_MS);
+    await process.ask(
+      (machine) => machine.checkpoint({ folder: run, everyMs: Math.max(100, everyMs), keep: 1 }),
+      FIRST_MS,
+    );
     this.#toldMs = everyMs;
   }
 
@@ -134,7 +137,10 @@ export class WarmReplication {
         .catch((error: unknown) => {
           target.retryAtMs = this.#parts.nowMs() + LOOK_MS;
           if (!this.#isClosed)
-            this.#parts.note('checkpoint-not-sent', `${host}: ${error instanceof Error ? error.message : String(error)}`);
+            this.#parts.note(
+              'checkpoint-not-sent',
+              `${host}: ${error instanceof Error ? error.message : String(error)}`,
+            );
         })
         .finally(() => {
           target.isSending = false;
@@ -147,7 +153,13 @@ export class WarmReplication {
     await this.#sendOne(host, target, file, base, true);
   }
 
-  async #sendOne(host: string, target: Target, file: string, base: string | undefined, isLatest: boolean): Promise<void> {
+  async #sendOne(
+    host: string,
+    target: Target,
+    file: string,
+    base: string | undefined,
+    isLatest: boolean,
+  ): Promise<void> {
     const { channel, guest, generation } = this.#parts;
     const names = { run: basename(dirname(file)), file: basename(file), ...(base && { base: basename(base) }) };
     await channel.send(host, 'checkpoint', guest, file, { generation, isLatest, ...names }, this.#sending.signal);

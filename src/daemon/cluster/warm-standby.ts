@@ -133,8 +133,7 @@ export class WarmStandby implements Standby {
       if (name === LATEST) continue;
       const path = join(this.#folder, name);
       if (name !== run) rmSync(path, { recursive: true, force: true });
-      else
-        for (const file of readdirSync(path)) if (!needed.includes(file)) rmSync(join(path, file), { force: true });
+      else for (const file of readdirSync(path)) if (!needed.includes(file)) rmSync(join(path, file), { force: true });
     }
   }
 }

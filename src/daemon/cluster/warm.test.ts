@@ -60,7 +60,9 @@ describe('a warm standby', () => {
     const before = latest(b);
     // It is cut when a file has begun to come.
     const run = () => readdirSync(standbyFolder(b)).filter((name) => name !== 'latest' && !name.startsWith('.'));
-    await until(() => run().some((one) => readdirSync(join(standbyFolder(b), one)).some((name) => name.endsWith('.part'))));
+    await until(() =>
+      run().some((one) => readdirSync(join(standbyFolder(b), one)).some((name) => name.endsWith('.part'))),
+    );
     hosts.cut.add('b');
     await until(() => a.told.some((one) => one.startsWith('checkpoint-not-sent web: b')));
     const kept = latest(b);
@@ -89,7 +91,11 @@ describe('a warm standby', () => {
     assert.ok(take);
     const sent = (from: string, generation: number, more: object = {}) =>
       take({
-        ...{ from, name: 'web', body: { generation, run: `${generation}-1`, file: 'web-000009.kage', isLatest: true, ...more } },
+        ...{
+          from,
+          name: 'web',
+          body: { generation, run: `${generation}-1`, file: 'web-000009.kage', isLatest: true, ...more },
+        },
         files: (async function* () {
           yield Buffer.from('9 ');
         })(),
