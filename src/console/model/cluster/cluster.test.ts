@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { clusterReport, guestLine, hostLine, takeover, told } from './cluster.testing.ts';
 import { clusterSample, samplesOf } from './figures.ts';
-import { hostRows, methodTable, needsText, summary, waiting } from './lines.ts';
+import { drillSentence, hostRows, methodTable, needsText, summary, waiting } from './lines.ts';
 import { BOX, ringDrawing, ringOrder } from './ring-drawing.ts';
 import { failoverSentence, failovers, timelineRows } from './timeline.ts';
 
@@ -42,6 +42,22 @@ describe('hosts and guests in words', () => {
       summary(leaderless),
       '1 host in, 1 not · 1 guest: 1 waiting · 1 guest with needs that are not met · nobody leads',
     );
+  });
+
+  test('a drill', () => {
+    const took = {
+      takeoverMs: 400,
+      recoveryMs: 4260,
+      recoveryTimeMs: 5000,
+      startedAt: '2026-11-28T12:00:00Z',
+      steps: [],
+    };
+    const result = { ...took, guest: 'web', host: 'b', method: 'hot' as const, isMet: true };
+    assert.equal(
+      drillSentence(result),
+      "web would be back 4.3 s after its host's death, hot on b: within the 5 s that it needs.",
+    );
+    assert.match(drillSentence({ ...result, isMet: false }), /: not within/);
   });
 
   test('what waits, the most urgent first', () => {

@@ -1,4 +1,5 @@
 /** Hosts, guests and methods as rows that people read. Pure; pages make tables of them. */
+import type { DrillResult } from '../../../client/index.ts';
 import { bytes } from '../format.ts';
 import type { Association, ClusterReport, GuestLine, HostLine, MethodLine, PeerLine } from './report.ts';
 
@@ -76,6 +77,12 @@ export function needsText({ requirements }: GuestLine): string {
 export function lossText(ms: number | undefined): string {
   if (ms === undefined) return 'loses its memory';
   return ms === 0 ? 'loses nothing' : `loses up to ${seconds(ms)}`;
+}
+
+/** What a drill measured, in a sentence. */
+export function drillSentence({ guest, host, method, recoveryMs, recoveryTimeMs, isMet }: DrillResult): string {
+  const needs = `the ${seconds(recoveryTimeMs)} that it needs`;
+  return `${guest} would be back ${seconds(recoveryMs)} after its host's death, ${method} on ${host}: ${isMet ? 'within' : 'not within'} ${needs}.`;
 }
 
 /** Guests that have no place, the most urgent first. */
