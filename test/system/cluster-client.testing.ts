@@ -97,7 +97,8 @@ export class ClientHost implements AsyncDisposable {
       socket = await this.connect(hostname, Number(port), 500);
       const own = socket;
       const agent = new Agent({ keepAlive: false });
-      agent.createConnection = () => own;
+      // Nothing comes before it is asked for.
+      agent.createConnection = () => own.resume();
       const method = body === undefined ? 'GET' : 'POST';
       const asked = request(url, { method, agent, signal: AbortSignal.timeout(1000) }).end(body);
       const [response] = await once(asked, 'response');

@@ -75,6 +75,7 @@ export class ClusterWorld implements AsyncDisposable {
       });
     } catch (error) {
       segment[Symbol.dispose]();
+      rmSync(this.folder, { recursive: true, force: true });
       throw error;
     }
   }

@@ -72,7 +72,7 @@ export class Segment implements Disposable {
 
   /** The host's own interface loses its carrier, or has it again; those of its guests are others. */
   setCarrier({ name }: Seat, isThere: boolean): void {
-    this.#bridge.ip(`link set ${name} ${isThere ? 'up' : 'down'}`);
+    this.#bridge.ip(`link set dev ${name} ${isThere ? 'up' : 'down'}`);
   }
 
   [Symbol.dispose](): void {
@@ -81,8 +81,8 @@ export class Segment implements Disposable {
 
   #plug(namespace: Namespace, device: string, port: string): void {
     this.#bridge.ip(
-      `link add ${port} type veth peer name ${device} netns ${namespace.pid}`,
-      `link set ${port} master br0 up`,
+      `link add name ${port} type veth peer name ${device} netns ${namespace.pid}`,
+      `link set dev ${port} master br0 up`,
     );
   }
 }
