@@ -62,7 +62,8 @@ function problemWith(path: string, specifier: string): string | undefined {
   const allowed = from === undefined ? libraryImports : from.imports;
   if (!allowed.includes(to.name)) return `${from?.name ?? 'the library'} may not import ${to.name} ('${specifier}')`;
   const isDoor =
-    target === `src/${to.name}/index.ts` || target === `src/${to.name}/${to.early}` || openRooms.includes(to.name);
+    openRooms.includes(to.name) ||
+    ['index.ts', to.early, to.late].some((door) => door !== undefined && target === `src/${to.name}/${door}`);
   if (!isDoor && !(isTest && target.endsWith('.testing.ts'))) {
     return `'${specifier}' passes by the door src/${to.name}/index.ts`;
   }

@@ -11,6 +11,8 @@ export interface Room {
   readonly imports: readonly string[];
   /** A second door, to what must be done before the modules behind the first are loaded; it loads next to nothing. */
   readonly early?: string;
+  /** Another, to what few need: it is loaded with them alone. */
+  readonly late?: string;
   /** A core room knows neither Node nor the DOM: time, chance and I/O reach it through ports. */
   readonly core: boolean;
   /** It lives in a web page: the DOM, workers, fetch, and nothing of Node. */
@@ -69,6 +71,7 @@ export const rooms: readonly Room[] = [
       ...['replication', 'cluster'],
     ],
     early: 'machine/processor-worker-start.ts',
+    late: 'cluster/index.ts',
     core: false,
   },
   {
@@ -81,7 +84,7 @@ export const rooms: readonly Room[] = [
   {
     name: 'daemon',
     holds: 'partitions that people operate: store, supervisor, API',
-    imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'host'],
+    imports: ['base', 'client', 'network', 'hypervisor', 'machine', 'cluster', 'host'],
     core: false,
     packages: ['@hono/node-server', 'hono', 'ws', 'zod'],
   },

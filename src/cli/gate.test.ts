@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Random } from '../devices/virtio/random.testing.ts';
 import { FakeNbdServer } from '../host/storage/nbd/fake-server.testing.ts';
+import { TestAuthority } from '../host/streams/authority.testing.ts';
 import { kage, TestTerminal } from './terminal.testing.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-gate-verb-'));
@@ -40,11 +41,39 @@ test('a gate serves until it is told to end; it is fenced, and shows what it kee
   await server.kill();
 });
 
+test('between hosts a gate is told by TLS', async () => {
+  const path = join(folder, 'far.sock');
+  const server = new FakeNbdServer({ path, sizeBytes: 1 << 20, random: new Random(2) });
+  await server.start();
+  const authority = new TestAuthority(join(folder, 'certificates'));
+  const terminal = new TestTerminal();
+  const gate = kage(
+    [
+      ...['gate', '--listen', 'nbd://127.0.0.1:0', '--upstream', `nbd+unix:///?socket=${path}`],
+      ...['--state', join(folder, 'far'), '--control', 'tls:127.0.0.1:0', '--tls', authority.host('storage')],
+    ],
+    terminal,
+  );
+  while (!terminal.printed.includes('it is told at')) await new Promise((resolve) => setTimeout(resolve, 2));
+  const [, address = ''] = /it is told at (\S+)/.exec(terminal.printed) ?? [];
+  const told = ['--gate', address, '--tls', authority.host('b')];
+  const fenced = await kage(['gate', 'fence', 'disk0', '7', ...told]);
+  assert.deepEqual([fenced.code, fenced.stderr], [0, '']);
+  assert.match((await kage(['gate', 'status', ...told])).stdout, /\ndisk0 +7 +0\n/);
+  assert.match((await kage(['gate', 'status', '--gate', address])).stderr, /^kage: TLS needs certificates/);
+  terminal.ending.abort(0);
+  assert.equal((await gate).code, 0);
+  await server.kill();
+});
+
 test('what makes no sense is one line with a way out', async () => {
   const state = ['--state', join(folder, 'none')];
   for (const [args, says] of [
     [['gate'], /^kage: required option '--state <folder>' not specified/],
     [['gate', 'fence', 'disk0', '-x', ...state], /^kage: /],
+    [['gate', 'fence', 'disk0', '7'], /^kage: one gate is told/],
+    [['gate', 'status', '--gate', 'tls:h:1', ...state], /^kage: one gate is told/],
+    [['gate', 'fence', 'disk0', '7', '--gate', 'tcp:127.0.0.1:1'], /^kage: a gate is not told at tcp:/],
     [['gate', 'fence', 'disk0', 'seven', ...state], /^kage: generation seven is not a number/],
     [['gate', '--listen', 'x', '--upstream', 'nbd://h', ...state], /^kage: x names no NBD server/],
     [['gate', '--listen', 'nbd://127.0.0.1:0', '--upstream', 'nbd://h/disk', ...state], /^kage: a gate listens/],

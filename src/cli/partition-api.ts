@@ -3,7 +3,7 @@
  * used, as it brings more than others need.
  */
 import { HostError } from '../base/errors.ts';
-import type { Client, Partition, PartitionSpec, RestartPolicy } from '../client/index.ts';
+import type { Client, Failover, Partition, PartitionSpec, RestartPolicy } from '../client/index.ts';
 import { type LocalOptions, type ReachedApi, reachApi } from '../daemon/index.ts';
 import type { MachineOptions } from '../host/index.ts';
 import type { Io, Platform } from './io.ts';
@@ -33,15 +33,21 @@ export async function eachPartition(
   io: Io,
   platform: Platform,
   names: readonly string[],
-  action: (client: Client, name: string) => Promise<unknown>,
+  action: (client: Client, name: string) => Promise<Partition | void>,
 ): Promise<number> {
   return await withApi(io, platform, async (client) => {
     for (const name of names) {
-      await action(client, name);
+      noteWaiting(io, await action(client, name));
       io.stdout.write(`${name}\n`);
     }
     return 0;
   });
+}
+
+/** It is wanted, and the cluster has no place for it yet. */
+function noteWaiting(io: Io, partition: Partition | void): void {
+  if (partition?.cluster?.state !== 'waiting') return;
+  io.stderr.write(`kage: ${partition.name} waits for a place: ${partition.cluster.why}\n`);
 }
 
 export interface NewPartition {
@@ -53,6 +59,7 @@ export interface NewPartition {
   readonly restartPolicy: RestartPolicy | undefined;
   readonly removeAtEnd: boolean;
   readonly start: boolean;
+  readonly failover?: Failover | undefined;
 }
 
 /** Creates it, and prints its name. */
@@ -76,6 +83,7 @@ export async function createPartition(
     );
     if (!daemon && !quiet && restartPolicy !== undefined && restartPolicy.name !== 'no')
       io.stderr.write('kage: nobody restarts it unless "kage serve" runs\n');
+    noteWaiting(io, partition);
     io.stdout.write(`${partition.name}\n`);
     return 0;
   });
@@ -85,12 +93,14 @@ export function specOf({
   image,
   options,
   restoreFrom,
-}: Pick<NewPartition, 'image' | 'options' | 'restoreFrom'>): PartitionSpec {
+  failover,
+}: Pick<NewPartition, 'image' | 'options' | 'restoreFrom' | 'failover'>): PartitionSpec {
   const { name: _, signal: __, ...machine } = options;
   return {
     ...(machine as Omit<PartitionSpec, 'image'>),
     ...(image === undefined ? {} : { image }),
     ...(restoreFrom === undefined ? {} : { restoreFrom }),
+    ...(failover === undefined ? {} : { failover }),
   };
 }
 
@@ -105,25 +115,34 @@ export async function ps(
     io.stdout.write(shown.map((one) => `${one.name}\n`).join(''));
     return 0;
   }
+  // Where there is no cluster, there is no word of one.
+  const isClustered = shown.some(({ cluster }) => cluster !== undefined);
   print(io, flags.format, shown.map(row), () =>
     table(
-      ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid'],
-      shown.map(({ name, state, machine, exit, spec }) => [
-        name,
-        state === 'exited' && exit !== undefined
-          ? `exited (${exit.code})`
-          : machine?.health === undefined
-            ? state
-            : `${state} (${machine.health.status})`,
-        String(machine?.cpus ?? spec?.cpus ?? 1),
-        sizeText(machine?.memoryBytes ?? spec?.memoryBytes ?? 512 << 20),
-        machine?.startedAt ?? '-',
-        (machine?.publish ?? spec?.publish ?? []).join(' '),
-        String(machine?.pid ?? '-'),
-      ]),
+      ['name', 'state', 'cpus', 'memory', 'started', 'ports', 'pid', ...(isClustered ? ['host'] : [])],
+      shown.map((one) => [...cells(one), ...(isClustered ? [one.cluster?.host ?? '-'] : [])]),
     ),
   );
   return 0;
+}
+
+function cells(partition: Partition): string[] {
+  const { name, machine, spec } = partition;
+  return [
+    name,
+    stateText(partition),
+    String(machine?.cpus ?? spec?.cpus ?? 1),
+    sizeText(machine?.memoryBytes ?? spec?.memoryBytes ?? 512 << 20),
+    machine?.startedAt ?? '-',
+    (machine?.publish ?? spec?.publish ?? []).join(' '),
+    String(machine?.pid ?? '-'),
+  ];
+}
+
+function stateText({ state, machine, exit, cluster }: Partition): string {
+  if (cluster?.state === 'waiting') return 'waiting';
+  if (state === 'exited' && exit !== undefined) return `exited (${exit.code})`;
+  return machine?.health === undefined ? state : `${state} (${machine.health.status})`;
 }
 
 /** One level, for programs; `kage inspect` shows the whole. */

@@ -7,8 +7,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
 import { OperatorError } from '../base/errors.ts';
-import type { DeclareRequest } from '../client/index.ts';
+import type { DeclareRequest, Failover } from '../client/index.ts';
 import { checkMachineName } from '../host/index.ts';
+import { requirement } from './failover-flags.ts';
 import { specOf } from './partition-api.ts';
 import { machineOptions, type RunFlags, withPaths } from './run-options.ts';
 import { parseRestart } from './values.ts';
@@ -130,10 +131,12 @@ class PartitionFile {
     let flags: RunFlags = {};
     let image: string | undefined;
     let restart: string | undefined;
+    let failover: Failover | undefined;
     for (const [given, value, where] of this.#entries(body)) {
       const key = ALIASES[given] ?? given;
       if (key === 'image') image = this.#text(value, given, where);
       else if (key === 'restart') restart = this.#restart(value, given, where);
+      else if (key === 'failover') failover = this.#failover(value, where);
       else {
         const own = this.#flag(key, given, value, where);
         // What says how health is checked says nothing without the check itself: it is looked at with the whole.
@@ -146,7 +149,7 @@ class PartitionFile {
     const options = this.#at(at, () => withPaths(machineOptions(flags, this.#base), this.#base));
     return {
       name,
-      spec: specOf({ image, options }),
+      spec: specOf({ image, options, failover }),
       ...(restart === undefined ? {} : { restartPolicy: parseRestart(restart) }),
     };
   }
@@ -154,7 +157,7 @@ class PartitionFile {
   #flag(key: string, given: string, value: Node | null, at: number): Partial<RunFlags> {
     const row = KEYS[key];
     if (row === undefined) {
-      const near = [...Object.keys(KEYS), 'image', 'restart'].find((one) => isNear(one, given));
+      const near = [...Object.keys(KEYS), 'image', 'restart', 'failover'].find((one) => isNear(one, given));
       throw this.#wrong(
         at,
         `partitions have no ${given}`,
@@ -174,6 +177,32 @@ class PartitionFile {
       case 'truth':
         return { [flag]: this.#truth(value, given, at) };
     }
+  }
+
+  /** `on`, or a map whose keys are those of `--failover`; commands are a list of words, or a line of a shell. */
+  #failover(value: Node | null, at: number): Failover {
+    if (!isMap(value)) {
+      if (this.#truth(value, 'failover', at)) return {};
+      throw this.#wrong(at, 'failover is off', 'Leave it out: without it a partition is of this host alone');
+    }
+    const failover: Failover = {};
+    for (const [given, inner, where] of this.#entries(value)) {
+      const key = given.replaceAll('_', '-');
+      Object.assign(
+        failover,
+        this.#at(where, () => this.#requirement(key, given, inner, where)),
+      );
+    }
+    return failover;
+  }
+
+  #requirement(key: string, given: string, value: Node | null, at: number): Failover {
+    if (!isSeq(value)) return requirement(key, this.#text(value, given, at));
+    const words = this.#list(value, given, at);
+    if (key === 'methods') return requirement(key, words.join('+'));
+    if (key === 'restart-command') return { restartCommand: words };
+    if (key === 'take-over-command') return { takeOverCommand: words };
+    throw this.#wrong(at, `${given} is no list`, `Write "${given}: VALUE"`);
   }
 
   #restart(value: Node | null, given: string, at: number): string {

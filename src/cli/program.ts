@@ -7,6 +7,7 @@ import { OperatorError } from '../base/errors.ts';
 import { demoPort } from '../host/index.ts';
 import { addAgent } from './agent-verbs.ts';
 import { balloon, balloonHelp } from './balloon.ts';
+import { addCluster } from './cluster-verbs.ts';
 import { type DemoFlags, demo } from './demo.ts';
 import { type ExplainFlags, explain, explainHelp } from './explain.ts';
 import { failureLine } from './failure.ts';
@@ -111,6 +112,7 @@ function createProgram(io: Io, platform: Platform, command: readonly string[], e
   addSnapshots(program, io, platform, command, end);
 
   addReplication(program, io, platform, end);
+  addCluster(program, io, platform, end);
 
   verb(program, 'fork', 'make twins of a machine, which share its memory until they write')
     .argument('<name>', 'the machine; it goes on')

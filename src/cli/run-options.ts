@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { OperatorError } from '../base/errors.ts';
 import { checkMachineName, type MachineOptions, type NetdevOptions } from '../host/index.ts';
+import type { FailoverFlags } from './failover-flags.ts';
 import { agentOption, type CareFlags, careOptions } from './health-flags.ts';
 import {
   parseAia,
@@ -23,7 +24,7 @@ import {
 } from './values.ts';
 
 /** As commander hands them over. */
-export interface RunFlags extends CareFlags {
+export interface RunFlags extends CareFlags, FailoverFlags {
   readonly machine?: string;
   readonly name?: string;
   readonly cpus?: string;

@@ -1,5 +1,6 @@
 /** The flags of `kage run` and `kage create`, as data for commander: what a machine is made of. */
 import type { Command } from 'commander';
+import { addFailover } from './failover-flags.ts';
 import { addAgentChoice, addCare } from './health-flags.ts';
 import type { RunFlags } from './run-options.ts';
 import { collect, verb } from './verb.ts';
@@ -20,7 +21,7 @@ export function addMachine(
     .argument('[image]', 'a guest image; debian by default, fetched at first use')
     .option('--machine <name>', 'in the machine of that guest, which was started with --forks: on its processors');
   addLife(run);
-  addSpec(run)
+  addFailover(addSpec(run))
     .addHelpText('after', runExamples)
     .action(async (image: string | undefined, flags: RunFlags) => end(await act(image, flags)));
 }
@@ -34,7 +35,7 @@ export function addCreate(
     .usage('[options] [IMAGE]')
     .argument('[image]', 'a guest image; debian by default, fetched at first use')
     .option('-q, --quiet', 'no progress and no hints');
-  addSpec(addKeeping(create)).action(async (image: string | undefined, flags: RunFlags) =>
+  addFailover(addSpec(addKeeping(create))).action(async (image: string | undefined, flags: RunFlags) =>
     end(await act(image, flags)),
   );
 }

@@ -3,9 +3,11 @@
  * a process of its own. However it ends, nothing of it is left.
  */
 import { HostError, OperatorError } from '../base/errors.ts';
+import type { Failover } from '../client/index.ts';
 import {
   type ExitStatus,
   endAfterCommand,
+  type GuestImage,
   imageFor,
   launchMachine,
   type MachineHandle,
@@ -14,6 +16,7 @@ import {
   withImage,
 } from '../host/index.ts';
 import { joinTerminal } from './console.ts';
+import { failoverOf } from './failover-flags.ts';
 import type { Io, Platform } from './io.ts';
 import { ProgressDisplay } from './progress.ts';
 import { machineOptions, type RunFlags, withPaths } from './run-options.ts';
@@ -23,20 +26,20 @@ import { parseEnvironment, parseRestart, parseWait } from './values.ts';
 export async function run(
   io: Io,
   platform: Platform,
-  image: string | undefined,
+  given: string | undefined,
   flags: RunFlags,
   command: readonly string[],
 ): Promise<number> {
+  const { image, failover } = failoverOf(given, flags);
+  if (failover !== undefined && !flags.detach)
+    throw new OperatorError('bad-usage', 'a machine of this terminal ends with it', 'Add -d, or leave out --failover');
   const argv = commandOf(flags, command);
   const asked = machineOptions(flags);
   const environment = parseEnvironment(flags.env, io.environment);
   const waitSeconds = parseWait(flags.wait);
-  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
-    () => progress.finish(),
-  );
+  const found = await findImage(io, platform, image, asked, flags);
   // Of one in the background its declaration is kept, which names the image; what that gives is found at each start.
-  if (flags.detach) return await declare(io, platform, found?.name, asked, flags, { start: true });
+  if (flags.detach) return await declare(io, platform, found?.name, asked, flags, { start: true, failover });
   const options = withBootSnapshot(withImage(asked, found), found);
   return await live(
     io,
@@ -54,18 +57,32 @@ export async function run(
 export async function create(
   io: Io,
   platform: Platform,
-  image: string | undefined,
+  given: string | undefined,
   flags: RunFlags,
   command: readonly string[],
 ): Promise<number> {
+  const { image, failover } = failoverOf(given, flags);
   if (command.length > 0)
     throw new OperatorError('bad-usage', 'a partition holds no command', 'Use "kage exec" when it has started');
   const asked = machineOptions(flags);
-  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
-    () => progress.finish(),
-  );
-  return await declare(io, platform, found?.name, asked, flags, { start: false });
+  const found = await findImage(io, platform, image, asked, flags);
+  return await declare(io, platform, found?.name, asked, flags, { start: false, failover });
+}
+
+/** Fetched, where it is not there yet, with its progress on stderr. */
+async function findImage(
+  io: Io,
+  platform: Platform,
+  image: string | undefined,
+  options: MachineOptions,
+  { quiet = false }: Pick<RunFlags, 'quiet'>,
+): Promise<GuestImage | undefined> {
+  const progress = new ProgressDisplay(io.stderr, { quiet });
+  try {
+    return await imageFor(image, options, platform.images, { progress: progress.show, signal: io.signal });
+  } finally {
+    progress.finish();
+  }
 }
 
 async function declare(
@@ -74,12 +91,12 @@ async function declare(
   image: string | undefined,
   options: MachineOptions,
   flags: Pick<RunFlags, 'name' | 'restart' | 'rm' | 'quiet'>,
-  { start }: { readonly start: boolean },
+  { start, failover }: { readonly start: boolean; readonly failover: Failover | undefined },
 ): Promise<number> {
   const { createPartition } = await import('./partition-api.ts');
   const { name, restart, rm = false, quiet = false } = flags;
   const restartPolicy = restart === undefined ? undefined : parseRestart(restart);
-  const given = { name, image, options: withPaths(options), restartPolicy, removeAtEnd: rm, start };
+  const given = { name, image, options: withPaths(options), restartPolicy, removeAtEnd: rm, start, failover };
   return await createPartition(io, platform, given, quiet);
 }
 

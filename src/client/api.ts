@@ -44,6 +44,159 @@ export interface BalloonReport {
 /** Bytes in base64; at most 1 MiB of characters. */
 export type Bytes = string;
 
+/** The cluster, as this host knows it. */
+export interface Cluster {
+  readonly self: {
+    readonly name: Name;
+    readonly address: string;
+    readonly store: string;
+    /**
+     * `opening`: it does not hear its peers yet. `joining`: its lease is not held. `replaced`: another host has the
+     * name.
+     */
+    readonly state: 'opening' | 'joining' | 'in' | 'leaving' | 'left' | 'replaced';
+    readonly incarnation: number;
+    readonly leaseLeftMs: number;
+    /** Why it is not in, or why what is told may be old. */
+    readonly problem?: string;
+  };
+  readonly leader?: string;
+  readonly hosts: readonly ClusterHost[];
+  readonly guests: readonly ClusterGuest[];
+}
+
+/** What guests may have of a host. */
+export interface ClusterCapacity {
+  /** All by default. */
+  readonly cores?: number;
+  /** By default its memory less a fifth. */
+  readonly memoryBytes?: number;
+  /** By default what is free where the daemon's state is. */
+  readonly diskBytes?: number;
+}
+
+/** PEM, for what speaks TLS with hosts of the cluster: a gate. */
+export interface ClusterCredentials {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Names and addresses by which it is called, the first its own. */
+export interface ClusterCredentialsRequest {
+  readonly names: readonly string[];
+}
+
+export interface ClusterDrainRequest {
+  /** It takes guests again. */
+  readonly undo?: boolean;
+}
+
+/** A partition that the cluster keeps up. */
+export interface ClusterGuest {
+  readonly name: string;
+  readonly wanted: 'running' | 'stopped';
+  /** `running`: a host has it. `moving`: it is given to one. `waiting`: there is no place, and `why` says why. */
+  readonly state: 'running' | 'moving' | 'waiting' | 'stopped';
+  readonly host?: string;
+  readonly generation: number;
+  readonly priority: number;
+  /** Where it goes, and how, when its host fails; the first is in force. */
+  readonly associations: readonly {
+    readonly host: string;
+    readonly method: 'cold' | 'warm' | 'hot' | 'pair';
+  }[];
+  /** Of the first association, or of the waiting. */
+  readonly why: string;
+  /** Requirements that nothing meets. */
+  readonly missed: readonly string[];
+}
+
+/** A host of the cluster. */
+export interface ClusterHost {
+  readonly name: string;
+  readonly state: 'active' | 'draining' | 'quarantined' | 'fenced';
+  readonly isLeader: boolean;
+  readonly address: string;
+  readonly incarnation: number;
+  readonly capacity: {
+    readonly cores: number;
+    readonly memoryBytes: number;
+    readonly diskBytes: number;
+  };
+  /** By all, guests included; where it is in. */
+  readonly usedCores?: number;
+  readonly guests: number;
+  /** Its guests'. */
+  readonly memoryBytes: number;
+  readonly labels: { readonly [name: string]: string };
+  /** How often it was fenced lately. */
+  readonly fences: number;
+}
+
+export interface ClusterInitRequest {
+  /** 127.0.0.1 by default. */
+  readonly address?: string;
+  /** By default a file in the daemon's state: a cluster of one host. */
+  readonly store?: ClusterStore;
+  /** The system's name by default. */
+  readonly name?: Name;
+  /** A folder with ca.pem, cert.pem, key.pem, as a client of etcd. */
+  readonly storeTls?: Path;
+  readonly capacity?: ClusterCapacity;
+  readonly labels?: { readonly [name: string]: string };
+}
+
+export interface ClusterJoinRequest {
+  /** What "kage cluster token" prints. A secret. */
+  readonly token: string;
+  /** An IP address of this host, with a port if it is not 7444: 10.0.0.1, [fd00::1]:7444. */
+  readonly address?: string;
+  /** Take the name of a host that is gone for good. */
+  readonly replace?: boolean;
+  /** The system's name by default. */
+  readonly name?: Name;
+  /** A folder with ca.pem, cert.pem, key.pem, as a client of etcd. */
+  readonly storeTls?: Path;
+  readonly capacity?: ClusterCapacity;
+  readonly labels?: { readonly [name: string]: string };
+}
+
+export interface ClusterLeaveRequest {
+  /** Forget the cluster without a word to it; also where this is the last host, and has guests. */
+  readonly force?: boolean;
+}
+
+/** Of a partition with failover: where the cluster has it. */
+export interface ClusterPart {
+  /** That has it, or will have it. */
+  readonly host?: string;
+  readonly state: 'running' | 'moving' | 'waiting' | 'stopped';
+  readonly generation: number;
+  /** Of the association that is in force. */
+  readonly method?: 'cold' | 'warm' | 'hot' | 'pair';
+  readonly why: string;
+  readonly missed: readonly string[];
+}
+
+/** Where the cluster's store is: a file, for one host, or members of etcd. */
+export type ClusterStore =
+  | {
+      readonly kind: 'sqlite';
+      readonly file: Path;
+    }
+  | {
+      readonly kind: 'etcd';
+      readonly endpoints: readonly string[];
+    };
+
+/** What another host joins with: a secret. */
+export interface ClusterToken {
+  /** This host's in the cluster. */
+  readonly name: Name;
+  readonly token: string;
+}
+
 export interface CreateRequest {
   /** A made-up one by default. */
   readonly name?: Name;
@@ -66,6 +219,34 @@ export interface DeclareRequest {
 export interface DeclareResult {
   readonly change: 'created' | 'changed' | 'unchanged';
   readonly partition: Partition;
+}
+
+export interface DrillRequest {
+  readonly guest: Name;
+  /** That of the association in force by default. */
+  readonly method?: 'cold' | 'warm' | 'hot' | 'pair';
+  /** The host that takes over; that of the association by default. */
+  readonly host?: Name;
+}
+
+/** A takeover by a double; the guest itself was left alone. */
+export interface DrillResult {
+  readonly guest: string;
+  /** Where the double ran. */
+  readonly host: string;
+  readonly method: 'cold' | 'warm' | 'hot' | 'pair';
+  readonly startedAt: Moment;
+  readonly steps: readonly {
+    readonly step: string;
+    readonly tookMs: number;
+  }[];
+  /** From the order to the double's answer. */
+  readonly takeoverMs: number;
+  /** With the time until a host's death is certain. */
+  readonly recoveryMs: number;
+  /** What is required. */
+  readonly recoveryTimeMs: number;
+  readonly isMet: boolean;
 }
 
 /** A disk. */
@@ -104,6 +285,7 @@ export interface Event {
     | 'snapshot'
     | 'switched'
     | 'path'
+    | 'cluster'
     | 'image-progress'
     | 'image-pulled'
     | 'image-removed'
@@ -147,6 +329,14 @@ export interface Exit {
   readonly at: Moment;
 }
 
+export interface ExplainedRegion {
+  readonly at: Address;
+  readonly number: number;
+  readonly instructions: number;
+  readonly entered: number;
+  readonly module: number;
+}
+
 /** What the translator makes of guest code at an address. */
 export interface Explanation {
   readonly hart: number;
@@ -172,22 +362,10 @@ export interface Explanation {
     readonly at: Address;
     readonly decoded: number;
     readonly hasOverlay: boolean;
-    readonly regions: readonly {
-      readonly at: Address;
-      readonly number: number;
-      readonly instructions: number;
-      readonly entered: number;
-      readonly module: number;
-    }[];
+    readonly regions: readonly ExplainedRegion[];
     readonly touching: readonly number[];
   };
-  readonly region?: {
-    readonly at: Address;
-    readonly number: number;
-    readonly instructions: number;
-    readonly entered: number;
-    readonly module: number;
-  };
+  readonly region?: ExplainedRegion;
   readonly blocks: readonly {
     readonly at: Address;
     readonly depth: number;
@@ -210,6 +388,30 @@ export interface Explanation {
     readonly bytes: number;
     readonly lines: readonly string[];
   };
+}
+
+/** The cluster keeps it up: what that has to come to. */
+export interface Failover {
+  /** From its host's death to its answer. A minute by default. */
+  readonly recoveryTimeMs?: number;
+  /** How much of its work may be lost; 0: nothing that anybody was told. By default its memory, not its disk. */
+  readonly dataLossMs?: number;
+  /** The share of its cores that it must have after a takeover. 0.5 by default. */
+  readonly performanceFloor?: number;
+  /** Higher first. 0 by default. */
+  readonly priority?: number;
+  /** Guests of one group are kept on different hosts. */
+  readonly group?: Name;
+  /** Those that it can be used with. */
+  readonly methods?: readonly ('cold' | 'warm' | 'hot' | 'pair')[];
+  /** `auto`: the cluster selects one, and changes it when that is better. By default. */
+  readonly method?: 'auto' | 'fixed:cold' | 'fixed:warm' | 'fixed:hot' | 'fixed:pair';
+  /** Where its storage's gate is told generations: `unix:PATH` or `tls:HOST:PORT`. */
+  readonly gate?: string;
+  /** Starts its application again, in the guest. */
+  readonly restartCommand?: readonly string[];
+  /** Has the application of a pair take over, in the guest that ran beside the other. */
+  readonly takeOverCommand?: readonly string[];
 }
 
 export interface ForkRequest {
@@ -396,6 +598,7 @@ export interface Partition {
   readonly machine?: Machine;
   /** Its latest end. */
   readonly exit?: Exit;
+  readonly cluster?: ClusterPart;
 }
 
 export interface PartitionList {
@@ -410,6 +613,7 @@ export interface PartitionSpec {
   readonly restoreFrom?: Path;
   /** In the machine of that partition, which has `room`: on its processors, in its process. */
   readonly beside?: Name;
+  readonly failover?: Failover;
   /** Harts. 1 by default. */
   readonly cpus?: number;
   /** Guest memory. 512 MiB by default. */
@@ -457,7 +661,7 @@ export interface PartitionSpec {
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
   readonly hotThreshold?: number;
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
   readonly shadows?: number;
   readonly shadowModel?: 'fence' | 'tracked';
@@ -590,6 +794,8 @@ export interface PromotedSites {
   }[];
 }
 
+export type PromotionMode = 'off' | 'auto' | 'always';
+
 export interface ProtectionChange {
   readonly action: 'deny' | 'allow';
   readonly domains: readonly string[];
@@ -675,7 +881,7 @@ export interface Stats {
   readonly exits?: { readonly [name: string]: number };
   /** Sites promoted and demoted so far, bytes of promotion code, executions of sites promoted now. */
   readonly promotion?: {
-    readonly mode?: 'off' | 'auto' | 'always';
+    readonly mode?: PromotionMode;
     readonly promoted: number;
     readonly demoted: number;
     readonly bytes: number;
@@ -715,14 +921,14 @@ export interface StopRequest {
 
 /** Those to throw. */
 export interface SwitchChange {
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   readonly pathFailover?: boolean;
 }
 
 /** Switches of mechanisms that can be thrown while it runs, as they stand. */
 export interface Switches {
   /** Mechanism 3. */
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   /** Mechanism 9. */
   readonly pathFailover?: boolean;
 }
@@ -1105,6 +1311,52 @@ export class Client {
   /** Remove an image. */
   removeImage(image: string, options?: CallOptions): Promise<void> {
     return this.#caller.nothing({ method: 'DELETE', path: `/v1/images/${encodeURIComponent(image)}` }, options);
+  }
+
+  /** Hosts and guests of the cluster. As this host knows it. `no-cluster` where it is in none. */
+  getCluster(options?: CallOptions): Promise<Cluster> {
+    return this.#caller.json<Cluster>({ method: 'GET', path: '/v1/cluster' }, options);
+  }
+
+  /** Begin a cluster with this host. */
+  initCluster(body?: ClusterInitRequest, options?: CallOptions): Promise<ClusterToken> {
+    return this.#caller.json<ClusterToken>({ method: 'POST', path: '/v1/cluster/init', body }, options);
+  }
+
+  /** Join the cluster of a token. */
+  joinCluster(body: ClusterJoinRequest, options?: CallOptions): Promise<ClusterToken> {
+    return this.#caller.json<ClusterToken>({ method: 'POST', path: '/v1/cluster/join', body }, options);
+  }
+
+  /** Leave the cluster. Answers when this host has given its guests up and nobody waits for it. */
+  leaveCluster(body?: ClusterLeaveRequest, options?: CallOptions): Promise<void> {
+    return this.#caller.nothing({ method: 'POST', path: '/v1/cluster/leave', body }, options);
+  }
+
+  /** The token that another host joins with. */
+  getClusterToken(options?: CallOptions): Promise<ClusterToken> {
+    return this.#caller.json<ClusterToken>({ method: 'POST', path: '/v1/cluster/token' }, options);
+  }
+
+  /** A certificate for what is no host. */
+  makeCredentials(body: ClusterCredentialsRequest, options?: CallOptions): Promise<ClusterCredentials> {
+    return this.#caller.json<ClusterCredentials>({ method: 'POST', path: '/v1/cluster/credentials', body }, options);
+  }
+
+  /** Have a host give its guests up. It takes none until that is undone. Answers at once; guests move a few at a time. */
+  drainHost(name: Name, body?: ClusterDrainRequest, options?: CallOptions): Promise<Cluster> {
+    return this.#caller.json<Cluster>(
+      { method: 'POST', path: `/v1/cluster/hosts/${encodeURIComponent(name)}/drain`, body },
+      options,
+    );
+  }
+
+  /**
+   * Fail a guest over, by a double of it. The guest itself is left alone. Answers when the double has answered, and
+   * has ended.
+   */
+  drill(body: DrillRequest, options?: CallOptions): Promise<DrillResult> {
+    return this.#caller.json<DrillResult>({ method: 'POST', path: '/v1/cluster/drills', body }, options);
   }
 
   /** Follow events. From now on; with `since`, or the header `Last-Event-ID`, what happened behind that event first. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
@@ -56,6 +58,16 @@ describe('the door for browsers', () => {
     });
   }
 
+  /** A request whose path is sent as it is. */
+  async function raw(port: number, path: string): Promise<string> {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nconnection: close\r\n\r\n`);
+    let answer = '';
+    for await (const bytes of socket) answer += String(bytes);
+    return answer;
+  }
+
   test('a link is good once, and the latest alone', async () => {
     const first = address();
     const { origin, link } = address();
@@ -81,6 +93,35 @@ describe('the door for browsers', () => {
       assert.equal(await ask(port, path, {}), 401, path);
     assert.equal(await ask(port, '/v1/partitions', { authorization: 'Bearer guess' }), 401);
     assert.equal(await ask(port, '/v1/partitions', { cookie: `token=${(await token()).token}` }), 401);
+  });
+
+  for (const path of [
+    ...['/%761/partitions', '/v1%2Fpartitions', '/x/../v1/partitions', '/./v1/partitions', '//v1/partitions'],
+    ...['/x/%2e%2e/v1/partitions', '/\\v1/partitions', '/;/../v1/partitions', 'http://127.0.0.1/v1/partitions'],
+    ...[
+      'http:///v1/partitions',
+      '/\t/v1/partitions',
+      'v1/partitions',
+      '/metrics%3F',
+      '/x#/v1/partitions',
+      '/v1/',
+      '/v1;/partitions',
+    ],
+  ])
+    test(`${JSON.stringify(path)} is no way around the token`, async () => {
+      const answer = await raw(address().port, path);
+      assert.match(answer, /^HTTP\/1\.1 40[01] /);
+      assert.ok(!answer.includes('"web"'));
+    });
+
+  test('who leaves in the middle of the exchange ends nothing', async () => {
+    const { port, origin, link } = address();
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.end(`POST /console/session HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-length: 100\r\n\r\n{"li`);
+    socket.resume();
+    await once(socket, 'close');
+    assert.equal((await exchange(origin, { link })).status, 200);
   });
 
   test('with the token everything is, streams and WebSockets too', async () => {

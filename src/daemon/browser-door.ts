@@ -41,7 +41,9 @@ export class BrowserDoor implements AsyncDisposable {
 
   private constructor(options: BrowserDoorOptions) {
     this.#options = options;
-    this.#server.on('request', (incoming, response) => void this.#request(incoming, response));
+    this.#server.on('request', (incoming, response) => {
+      void this.#request(incoming, response).catch(() => response.destroy()); // whoever asked left in the middle
+    });
     this.#server.on('upgrade', (incoming, socket, head) => this.#upgrade(incoming, socket, head));
   }
 
@@ -178,9 +180,13 @@ function word(): string {
   return randomBytes(32).toString('base64url');
 }
 
-/** Files of the console hold nothing of anybody. */
+/**
+ * Files of the console hold nothing of anybody. Only what can be read in one way is taken for the name of one: with escapes, dots or
+ * slashes in a row a path may mean another thing to the daemon.
+ */
 function isPage(path: string, method: string | undefined): boolean {
-  return (method === 'GET' || method === 'HEAD') && !/^\/(v1|metrics|healthz|readyz)(\/|$)/.test(path);
+  const isPlain = path === '/' || /^(\/[\w-][\w.-]*)+$/.test(path);
+  return (method === 'GET' || method === 'HEAD') && isPlain && !/^\/(v1|metrics|healthz|readyz)(\/|$)/.test(path);
 }
 
 function linkIn(body: string): string | undefined {

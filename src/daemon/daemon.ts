@@ -9,7 +9,7 @@ import { daemonSocketName, isAlive, withLock } from '../host/index.ts';
 import { tcpGuard, unixGuard } from './api/guard.ts';
 import { type Listener, listenOnSocket, listenOnTcp } from './api/listen.ts';
 import { pagesOf } from './api/pages.ts';
-import { type LocalOptions, type OpenService, openService } from './local.ts';
+import { type LocalOptions, type OfService, type OpenService, openService } from './local.ts';
 import { Supervisor } from './partitions/index.ts';
 import { allowedHosts, readTls } from './tls-files.ts';
 
@@ -26,6 +26,8 @@ export interface TcpOptions {
 
 export interface DaemonOptions extends LocalOptions {
   readonly tcp?: TcpOptions;
+  /** Of its part of a cluster, for tests. */
+  readonly cluster?: OfService['cluster'];
   /** A folder with the console's files. */
   readonly pages?: string;
 }
@@ -50,7 +52,7 @@ export class Daemon implements AsyncDisposable {
     const { tcp } = options;
     const tls = tcp === undefined ? undefined : readTls(tcp);
     let isReady = false;
-    const service = await openService(options, { isReady: () => isReady });
+    const service = await openService(options, { isReady: () => isReady, cluster: options.cluster ?? {} });
     const opened: AsyncDisposable[] = [service];
     try {
       const pages = options.pages === undefined ? {} : { pages: pagesOf(options.pages) };
@@ -66,6 +68,7 @@ export class Daemon implements AsyncDisposable {
         opened.push(listener);
       }
       const supervisor = await Supervisor.begin(service.partitions);
+      await service.cluster?.begin();
       service.partitions.store.add('daemon-started', undefined, { pid: process.pid });
       isReady = true;
       return new Daemon(service, listeners, supervisor);
@@ -97,6 +100,7 @@ export class Daemon implements AsyncDisposable {
     partitions.store.add('daemon-stopping', undefined, { guests });
     await this.#supervisor[Symbol.asyncDispose]();
     await Promise.all(this.#listeners.map((listener) => listener[Symbol.asyncDispose]()));
+    await this.#service.cluster?.[Symbol.asyncDispose]();
     if (guests === 'stop') await partitions.stopAll({ graceMs });
     await this.#service[Symbol.asyncDispose]();
   }

@@ -21,7 +21,6 @@ export {
   daemonSocketName,
   type ExitRecord,
   followLog,
-  isAlive,
   launchMachine,
   launchReceiver,
   launchRestored,
@@ -75,6 +74,10 @@ export {
   type ForkOptions,
   type HotRegion,
   keepsWrites,
+  type Lease,
+  type LeaseAnswer,
+  type LeaseGrant,
+  type LeaseReport,
   type MachineHandle,
   type MachineInfo,
   type MachineOptions,
@@ -115,15 +118,20 @@ export {
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';
 export { inspectSnapshot, type SnapshotInfo, whyItBoots } from './snapshots/index.ts';
+export { type DatabaseKind, OwnDatabase } from './sqlite/index.ts';
 export {
   createQcow2,
   type FenceResult,
   fenceAtGate,
+  type GateCall,
   GateControl,
   type GateOptions,
   type GateReport,
+  gateControl,
   gateExportName,
   gateStatus,
   type NewQcow2,
   StorageGate,
 } from './storage/index.ts';
+export { isAlive } from './streams/index.ts';
+export { type CertificateWish, type Certified, makeCertificate } from './x509/index.ts';

@@ -82,12 +82,19 @@ export const worldBlock = struct('world', {
   rtcWakeMs: 'u64',
   /** The stop that came first since the last resume: STOP in bits 0 and 1, the vCPU above; 0: none yet. */
   stopped: 'i32',
-  /** Not 0: every vCPU is to stay outside the engine: 1, until a debugger or an operator lets the machine go on; 2, while a snapshot is taken. */
+  /**
+   * Not 0: every vCPU is to stay outside the engine: 1, until a debugger or an operator lets the machine go on; 2, while a
+   * snapshot is taken; 4, while the machine's deadline has passed.
+   */
   paused: 'i32',
   /** 1: it is about to be held, so that slices are short. */
   hurries: 'i32',
   /** 1: queues are served by the I/O thread alone. */
   servesApart: 'i32',
+  /** From when on the guest does nothing any more, on a clock of the host's; 0: it has no deadline. */
+  deadlineMs: 'f64',
+  /** What threads need to know of that clock to read it (host/cluster/boot-clock.ts). */
+  suspendedMs: 'f64',
 });
 export type WorldBlock = View<typeof worldBlock.fields>;
 

@@ -19,7 +19,7 @@ export interface Stop {
 }
 
 /** Why vCPUs are to stay outside, bits of the world's `paused`. */
-const PAUSE = { asked: 1, held: 2 } as const;
+const PAUSE = { asked: 1, held: 2, overdue: 4 } as const;
 
 const stopKinds: readonly Stop['kind'][] = ['breakpoint', 'step', 'interrupt'];
 
@@ -67,6 +67,11 @@ export class World {
   /** As a pause, for a snapshot: it stands whatever an operator or a debugger wishes meanwhile. */
   setHeld(held: boolean): void {
     this.#pause(PAUSE.held, held);
+  }
+
+  /** As a pause, because the machine's deadline has passed: nobody but a later deadline takes it back. */
+  setOverdue(overdue: boolean): void {
+    this.#pause(PAUSE.overdue, overdue);
   }
 
   /** Slices are short from now on, so that all stand still soon after a hold; until it is taken back. */

@@ -16,6 +16,7 @@ export class IoThread {
   readonly #host: HostPorts;
   readonly #listeners = new Set<(bytes: Uint8Array) => void>();
   readonly #input: Uint8Array[] = [];
+  readonly #mayServe: () => boolean;
   #dropAlarm: () => void = () => {};
   #isClosed = false;
   #isHeld = false;
@@ -23,9 +24,11 @@ export class IoThread {
   #isDue = false;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(board: Board, host: HostPorts) {
+  /** `mayServe` is asked before each service: while it says no, what the guest wants done stays at the devices' doors. */
+  constructor(board: Board, host: HostPorts, mayServe: () => boolean = () => true) {
     this.#board = board;
     this.#host = host;
+    this.#mayServe = mayServe;
   }
 
   /** Serves until the machine has ended. */
@@ -66,7 +69,7 @@ export class IoThread {
 
   /** Serves what has rung so far. */
   serve(): void {
-    if (this.#isHeld) return;
+    if (this.#isHeld || !this.#mayServe()) return;
     this.#isServing = true;
     try {
       this.#serve();

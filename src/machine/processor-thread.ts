@@ -46,6 +46,8 @@ export interface ProcessorThreadPorts {
   stopped(partition: number, hart: number): void;
   /** The disk of a device of the machine's first partition, where its requests may be done at once. Default: none. */
   quickDisk?(id: string): QuickDisk | undefined;
+  /** Now, on the clock of deadlines; `suspendedMs` as the thread knows it that set one. Where machines have them. */
+  readonly deadlineClockMs?: (suspendedMs: number) => number;
   /** Collects garbage on this thread, at once; where the host cannot be asked it does so when it likes. */
   readonly collectGarbage?: (() => void) | undefined;
 }
@@ -67,7 +69,8 @@ export function runProcessor(start: ProcessorStart, ports: ProcessorThreadPorts)
   const translator = translatorOf({ memory: commons.memory, config }, processor, ports, signatures, start.translates);
   const attach = (partition: number): Attached => {
     const disk = (id: string): QuickDisk | undefined => (partition === 0 ? ports.quickDisk?.(id) : undefined);
-    const slot = quickSlot({ board: () => board, processor: self, disk });
+    const { deadlineClockMs } = ports;
+    const slot = quickSlot({ board: () => board, processor: self, disk, deadlineClockMs });
     const board: Board = Board.attach(commons, partition, { clock, slot, slotLayout });
     const stopped = (vcpu: Vcpu): void => ports.stopped(partition, vcpu.id);
     const options = { budget: SLICE_STEPS, clock: 'real', processor: self } as const;

@@ -16,6 +16,8 @@ export interface QuickSlotParts {
   readonly processor: number;
   /** The disk of that device, if requests of it may be done at once. */
   disk(id: string): QuickDisk | undefined;
+  /** Now, on the clock of the world's deadline. */
+  readonly deadlineClockMs?: ((suspendedMs: number) => number) | undefined;
 }
 
 export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
@@ -30,8 +32,17 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
       lock: board().lockOf(device),
       func: board().pci?.functions.find((one) => one.device === device)?.func,
     }));
+    const isOverdue = (): boolean => {
+      const { deadlineMs, suspendedMs } = board().world.block;
+      return deadlineMs !== 0 && (parts.deadlineClockMs?.(suspendedMs) ?? deadlineMs) >= deadlineMs;
+    };
     const device: VirtioBlock = new VirtioBlock(wiring, {
-      disk,
+      disk: {
+        read: (offset, into) => disk.read(offset, into),
+        // Looked at in the step that writes: the thread may have been stopped since it left the engine.
+        write: (offset, from) => !isOverdue() && disk.write(offset, from),
+        flush: () => disk.flush(),
+      },
       memory: {
         read: (gpa, into) => dma().read(gpa, into),
         write: (gpa, from) => dma().write(gpa, from),

@@ -10,7 +10,7 @@ export interface Handlers {
 }
 
 export class Link {
-  readonly time = new VirtualTime();
+  readonly time: VirtualTime;
   readonly guest: FakeGuest;
   readonly machine: FakeTarget;
   readonly target: Target;
@@ -22,8 +22,11 @@ export class Link {
   /** Why the target could not make a machine. */
   refuses: Error | undefined;
 
-  constructor(seed: number, latencyMs = 1) {
-    this.guest = new FakeGuest(seed);
+  /** `before`: whose guest it is, and whose time. */
+  constructor(seed: number, latencyMs = 1, before?: Link) {
+    this.time = before?.time ?? new VirtualTime();
+    this.guest = before?.guest ?? new FakeGuest(seed);
+    this.guest.time = this.time;
     this.machine = new FakeTarget(this.guest.shared);
     this.wires = FakeWire.pair(this.time, latencyMs);
     this.target = new Target({

@@ -66,6 +66,10 @@ export class HostDirector {
     this.#membership = new HostMembership(desk, ports, this.guests, {
       began: (incarnation) => this.#begin(incarnation),
       ended: () => this.#leadership.follow(),
+      left: () => {
+        desk.tell({ kind: 'left' });
+        this.halt();
+      },
     });
     this.#observation = new Observation(
       desk,
@@ -93,6 +97,11 @@ export class HostDirector {
 
   get incarnation(): number {
     return this.#membership.incarnation;
+  }
+
+  /** Until its lease's deadline; 0: it is over, or there is none. */
+  get leaseLeftMs(): number {
+    return Math.max(0, this.#membership.deadlineMs - this.#desk.nowMs());
   }
 
   start(): void {
@@ -173,7 +182,7 @@ export class HostDirector {
     const nowMs = this.#desk.nowMs();
     this.#nextBeatMs = Math.max(this.#nextBeatMs, nowMs - beatMs / 2) + beatMs;
     this.#desk.after(this.#nextBeatMs - nowMs, () => this.#beat());
-    this.master.leaseLeftMs = Math.max(0, this.#membership.deadlineMs - nowMs);
+    this.master.leaseLeftMs = this.leaseLeftMs;
     this.master.tick();
     if (!this.isIn) return;
     this.guests.look();
@@ -245,9 +254,6 @@ export class HostDirector {
   #leaveNow(): void {
     this.#leadership.follow();
     this.#observation.stop();
-    this.#membership.leaveNow(() => {
-      this.#desk.tell({ kind: 'left' });
-      this.halt();
-    });
+    this.#membership.leaveNow();
   }
 }

@@ -1,6 +1,8 @@
 /** What each route does: asks the partitions, or a machine over its control socket. */
 import { OperatorError } from '../../base/errors.ts';
 import { isPulled, pulledNames, type RemoteMachine } from '../../host/index.ts';
+import type { ClusterDoor } from '../cluster/index.ts';
+import { noDaemon } from '../cluster/index.ts';
 import { pushed } from '../partitions/index.ts';
 import type { Handlers } from './calls.ts';
 import { eventsSince, partitionEvents } from './event-feed.ts';
@@ -12,30 +14,34 @@ import { RequestError } from './problem-of.ts';
 import type { Service } from './service.ts';
 
 export function handlersOf(service: Service): Handlers {
-  const { partitions, images } = service;
+  const { partitions, operated, images } = service;
   const { store } = partitions;
   /** One conversation with the machine, for one question or two. */
   const asking = async <T>(name: string, ask: (machine: RemoteMachine) => Promise<T>): Promise<T> => {
-    await using machine = await partitions.reach(name);
+    await using machine = await operated.reach(name);
     return await ask(machine);
   };
+  const cluster = (): ClusterDoor => {
+    if (service.cluster === undefined) throw noDaemon();
+    return service.cluster;
+  };
   return {
-    listPartitions: async () => ({ partitions: await partitions.list() }),
-    createPartition: async ({ body }) => await partitions.create(body),
-    getPartition: async ({ parameters: { name } }) => await partitions.inspect(name),
-    declarePartition: async ({ parameters: { name }, body }) => await partitions.declare(name, body),
-    updatePartition: async ({ parameters: { name }, body }) => await partitions.update(name, body.restartPolicy),
+    listPartitions: async () => ({ partitions: await operated.list() }),
+    createPartition: async ({ body }) => await operated.create(body),
+    getPartition: async ({ parameters: { name } }) => await operated.inspect(name),
+    declarePartition: async ({ parameters: { name }, body }) => await operated.declare(name, body),
+    updatePartition: async ({ parameters: { name }, body }) => await operated.update(name, body.restartPolicy),
     removePartition: async ({ parameters: { name }, query }) => {
-      await partitions.remove(name, query);
+      await operated.remove(name, query);
       return undefined;
     },
-    startPartition: async ({ parameters: { name } }) => await partitions.start(name),
-    stopPartition: async ({ parameters: { name }, body }) => await partitions.stop(name, body),
-    restartPartition: async ({ parameters: { name }, body }) => await partitions.restart(name, body),
-    killPartition: async ({ parameters: { name } }) => await partitions.kill(name),
-    pausePartition: async ({ parameters: { name } }) => await partitions.pause(name),
-    resumePartition: async ({ parameters: { name } }) => await partitions.resume(name),
-    waitPartition: async ({ parameters: { name } }) => await partitions.wait(name),
+    startPartition: async ({ parameters: { name }, signal }) => await operated.start(name, signal),
+    stopPartition: async ({ parameters: { name }, body }) => await operated.stop(name, body),
+    restartPartition: async ({ parameters: { name }, body }) => await operated.restart(name, body),
+    killPartition: async ({ parameters: { name } }) => await operated.kill(name),
+    pausePartition: async ({ parameters: { name } }) => await operated.pause(name),
+    resumePartition: async ({ parameters: { name } }) => await operated.resume(name),
+    waitPartition: async ({ parameters: { name } }) => await operated.wait(name),
     snapshotPartition: async ({ parameters: { name }, body: { file, ...options } }) =>
       await asking(name, async (machine) => {
         const result = await machine.snapshot(file, options);
@@ -49,11 +55,11 @@ export function handlersOf(service: Service): Handlers {
         return twin;
       }),
     partitionEvents: async ({ parameters: { name }, header, signal }) => {
-      await partitions.inspect(name);
+      await operated.inspect(name);
       return partitionEvents(partitions, name, lastEvent(header), signal);
     },
 
-    partitionLogs: async ({ parameters: { name }, query, signal }) => await partitions.logs(name, query, signal),
+    partitionLogs: async ({ parameters: { name }, query, signal }) => await operated.logs(name, query, signal),
     exec: async ({ parameters: { name }, body, signal }) =>
       await asking(name, (machine) => runCommand(machine, body, signal)),
     waitReady: async ({ parameters: { name } }) => {
@@ -79,7 +85,7 @@ export function handlersOf(service: Service): Handlers {
     netEvents: async ({ parameters: { name }, query }) =>
       await asking(name, async (machine) => ({ events: await machine.netEvents(query.since) })),
     captureNet: async ({ parameters: { name }, query, signal }) => {
-      const machine = await partitions.reach(name);
+      const machine = await operated.reach(name);
       return pushed(machine, (take, end) => machine.capture(query, take, end), signal);
     },
     getProtection: async ({ parameters: { name } }) => await asking(name, (machine) => machine.protection()),
@@ -131,6 +137,18 @@ export function handlersOf(service: Service): Handlers {
       store.add('image-removed', undefined, { image });
       return undefined;
     },
+
+    getCluster: async () => await cluster().report(),
+    initCluster: async ({ body }) => await cluster().init(body),
+    joinCluster: async ({ body }) => await cluster().join(body),
+    leaveCluster: async ({ body }) => {
+      await cluster().leave(body);
+      return undefined;
+    },
+    getClusterToken: async () => cluster().token(),
+    makeCredentials: async ({ body: { names } }) => await cluster().credentials(names),
+    drainHost: async ({ parameters: { name }, body: { undo = false } }) => await cluster().drain(name, undo),
+    drill: async ({ body, signal }) => await cluster().drill(body, signal),
 
     events: async ({ query, header, signal }) =>
       eventsSince(store, { since: lastEvent(header) ?? query.since, partition: query.partition }, signal),

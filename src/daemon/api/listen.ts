@@ -104,7 +104,13 @@ class HttpListener {
       overrideGlobalObjects: false,
       errorHandler: (error) => this.#broken(error),
     });
-    this.#answer = (request, response) => void listener(request, response as never);
+    this.#answer = (request, response) => {
+      // What the library cannot make a request of at all, it throws.
+      void listener(request, response as never).catch(() => {
+        if (response.headersSent) response.destroy();
+        else refuse(response, new RequestError(400, 'bad-request', 'the path is none', 'See /v1/openapi.json'));
+      });
+    };
     server.maxConnections = LIMITS.connections;
     server.on('request', (request, response) => this.#request(request, response));
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));

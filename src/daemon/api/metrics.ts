@@ -5,6 +5,7 @@
  */
 import type { MachineStats } from '../../host/index.ts';
 import { partitionStates } from '../schemas/partition.ts';
+import { type Labels, type Sample, metricText as text } from './metric-text.ts';
 import type { Service } from './service.ts';
 
 interface Metric {
@@ -17,13 +18,6 @@ interface Metric {
   readonly scale?: number;
 }
 
-type Labels = Readonly<Record<string, string>>;
-interface Sample {
-  readonly labels: Labels;
-  readonly value: number;
-}
-
-const PREFIX = 'kagemusha_';
 /** What a machine waits to be asked for its statistics. */
 const WITHIN_MS = 3_000;
 
@@ -128,6 +122,7 @@ export async function metricsText(service: Service): Promise<string> {
         ),
       ),
     ),
+    (await service.cluster?.metricsText()) ?? '',
   ].join('');
 }
 
@@ -154,17 +149,4 @@ function* samples(value: unknown, [step, ...rest]: readonly string[], labels: La
     return;
   }
   for (const [key, inner] of Object.entries(value)) yield* samples(inner, rest, { ...labels, [label]: key });
-}
-
-function text(name: string, type: Metric['type'], help: string, all: readonly Sample[]): string {
-  if (all.length === 0) return '';
-  const lines = all.map(({ labels, value }) => {
-    const pairs = Object.entries(labels).map(([label, of]) => `${label}="${escaped(of)}"`);
-    return `${PREFIX}${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}\n`;
-  });
-  return `# HELP ${PREFIX}${name} ${help}\n# TYPE ${PREFIX}${name} ${type}\n${lines.join('')}`;
-}
-
-function escaped(value: string): string {
-  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }

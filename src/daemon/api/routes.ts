@@ -3,6 +3,7 @@
  * client. A route's answer is JSON unless it says `answers`.
  */
 import * as z from 'zod';
+import * as clusters from '../schemas/cluster.ts';
 import * as partitions from '../schemas/partition.ts';
 import * as problems from '../schemas/problem.ts';
 import * as reports from '../schemas/reports.ts';
@@ -12,7 +13,7 @@ export interface Route {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   /** With `{name}` for what is variable. */
   readonly path: string;
-  readonly tag: 'partitions' | 'mechanisms' | 'guest' | 'images' | 'daemon';
+  readonly tag: 'partitions' | 'mechanisms' | 'guest' | 'images' | 'cluster' | 'daemon';
   readonly summary: string;
   readonly description?: string;
   readonly parameters?: z.ZodObject;
@@ -228,6 +229,58 @@ export const routes = {
   removeImage: {
     ...{ method: 'delete', path: '/v1/images/{image}', tag: 'images', summary: 'Remove an image' },
     ...{ parameters: z.object({ image: text(128) }), ...done },
+  },
+
+  getCluster: {
+    ...{ method: 'get', path: '/v1/cluster', tag: 'cluster', summary: 'Hosts and guests of the cluster' },
+    ...{ description: 'As this host knows it. `no-cluster` where it is in none.', result: clusters.clusterReport },
+  },
+  initCluster: {
+    ...{
+      method: 'post',
+      path: '/v1/cluster/init',
+      tag: 'cluster',
+      summary: 'Begin a cluster with this host',
+      status: 201,
+    },
+    ...{ body: clusters.initRequest, bodyIsOptional: true, result: clusters.tokenResult },
+  },
+  joinCluster: {
+    ...{ method: 'post', path: '/v1/cluster/join', tag: 'cluster', summary: 'Join the cluster of a token' },
+    ...{ body: clusters.joinRequest, result: clusters.tokenResult },
+  },
+  leaveCluster: {
+    ...{ method: 'post', path: '/v1/cluster/leave', tag: 'cluster', summary: 'Leave the cluster' },
+    description: 'Answers when this host has given its guests up and nobody waits for it.',
+    ...{ body: clusters.leaveRequest, bodyIsOptional: true, ...done },
+  },
+  getClusterToken: {
+    ...{ method: 'post', path: '/v1/cluster/token', tag: 'cluster', summary: 'The token that another host joins with' },
+    result: clusters.tokenResult,
+  },
+  makeCredentials: {
+    ...{
+      method: 'post',
+      path: '/v1/cluster/credentials',
+      tag: 'cluster',
+      summary: 'A certificate for what is no host',
+    },
+    ...{ body: clusters.credentialsRequest, result: clusters.credentials },
+  },
+  drainHost: {
+    ...{
+      method: 'post',
+      path: '/v1/cluster/hosts/{name}/drain',
+      tag: 'cluster',
+      summary: 'Have a host give its guests up',
+    },
+    description: 'It takes none until that is undone. Answers at once; guests move a few at a time.',
+    ...{ parameters: named, body: clusters.drainRequest, bodyIsOptional: true, result: clusters.clusterReport },
+  },
+  drill: {
+    ...{ method: 'post', path: '/v1/cluster/drills', tag: 'cluster', summary: 'Fail a guest over, by a double of it' },
+    description: 'The guest itself is left alone. Answers when the double has answered, and has ended.',
+    ...{ body: clusters.drillRequest, result: clusters.drillResult },
   },
 
   events: {

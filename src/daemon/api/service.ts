@@ -1,5 +1,6 @@
 /** What stands behind the API: partitions, images, the daemon itself. */
 import type { GuestImage, Images, WorkOptions } from '../../host/index.ts';
+import type { ClusterDoor, OperatedPartitions } from '../cluster/index.ts';
 import type { Partitions } from '../partitions/index.ts';
 
 export interface ImageShelf extends Images {
@@ -10,7 +11,12 @@ export interface ImageShelf extends Images {
 }
 
 export interface Service {
+  /** Of this host, and its machines. */
   readonly partitions: Partitions;
+  /** The same, and those of the cluster. */
+  readonly operated: OperatedPartitions;
+  /** Undefined: no daemon runs. */
+  readonly cluster: ClusterDoor | undefined;
   readonly images: ImageShelf;
   /** The package's. */
   readonly version: string;

@@ -37,12 +37,12 @@ export const sessions: { readonly [O in SocketOperation]: Session } = { attachCo
 
 /** The machine is reached before the socket is opened, so that who asks for none is answered as HTTP has it. */
 export async function checkThere(service: Service, name: string): Promise<void> {
-  await using _ = await service.partitions.reach(name);
+  await using _ = await service.operated.reach(name);
 }
 
 async function attachConsole(service: Service, name: string, peer: Peer): Promise<void> {
   await guarded(service, peer, async () => {
-    await using machine = await service.partitions.reach(name);
+    await using machine = await service.operated.reach(name);
     const keys = (async () => {
       for await (const message of peer.messages()) await machine.writeConsole(bytesOf(message));
     })();
@@ -54,7 +54,7 @@ async function attachConsole(service: Service, name: string, peer: Peer): Promis
 
 async function attachExec(service: Service, name: string, peer: Peer): Promise<void> {
   await guarded(service, peer, async () => {
-    await using machine = await service.partitions.reach(name);
+    await using machine = await service.operated.reach(name);
     const messages = peer.messages()[Symbol.asyncIterator]();
     const first = await messages.next();
     if (first.done) return;

@@ -7,21 +7,25 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { OperatorError } from '../../base/errors.ts';
-import { type ExitStatus, type MachineInfo, type RemoteMachine, readExitRecord } from '../../host/index.ts';
+import {
+  type DetachedStart,
+  type ExitStatus,
+  type MachineInfo,
+  type RemoteMachine,
+  readExitRecord,
+} from '../../host/index.ts';
 import type { CreateRequest, DeclareRequest, ExitRecord, Partition, RestartPolicy } from '../schemas/partition.ts';
+import type { PartitionSpec } from '../schemas/spec.ts';
 import { type Definition, partitionHome, removeHome, type Store } from '../store/index.ts';
 import { consoleLog } from './console-log.ts';
 import { exitOf } from './exit-of.ts';
-import { Launcher, type LauncherOptions } from './launcher.ts';
+import { type Begin, Launcher, type LauncherOptions } from './launcher.ts';
 import { Machines, noSuchPartition, notRunning } from './machines.ts';
 import { NameLocks } from './name-locks.ts';
 import { checkDeclaration } from './spec-options.ts';
 import { foundView, viewOf } from './view.ts';
 
-export interface PartitionsOptions extends LauncherOptions {
-  /** Of sockets; the user's by default. */
-  readonly runtimeFolder?: string;
-}
+export type PartitionsOptions = LauncherOptions;
 
 /** Who sees to it that partitions are as they are wanted; without, nobody does. */
 export interface Watcher {
@@ -161,6 +165,57 @@ export class Partitions {
       }
     });
     return await this.inspect(name);
+  }
+
+  /**
+   * For who decides by himself what runs here (the cluster): the partition is there with that spec, by the policy `no`, and `begin` has its
+   * machine run. Errors: `name-in-use` where another's partition or machine has the name; what `begin` throws.
+   */
+  async occupy(name: string, spec: PartitionSpec, begin: Begin): Promise<void> {
+    await this.#locks.withName(name, async () => {
+      const before = this.store.get(name);
+      if (before !== undefined && before.spec.failover === undefined)
+        throw new OperatorError(
+          'name-in-use',
+          `A partition ${name} of this host alone is in the way`,
+          `Remove it with "kage rm ${name}"`,
+        );
+      await this.#watcher?.forget(name);
+      if (before !== undefined) await this.#reconcile(name);
+      this.store.together(() => {
+        if (before === undefined) this.store.create({ name, spec, policy: { name: 'no' }, removeAtEnd: false });
+        this.store.update(name, { spec, wanted: 'running', restarts: 0, failures: 0 });
+      });
+      try {
+        await this.#launcher.launch(this.#declared(name), begin);
+      } catch (error) {
+        this.store.remove(name);
+        throw error;
+      }
+      await this.#watcher?.started(name);
+    });
+  }
+
+  /** The reverse: its machine is gone, and it is no partition of this host any more. Its logs stay, unless told otherwise. */
+  async vacate(name: string, { withLogs = false }: { withLogs?: boolean } = {}): Promise<void> {
+    await this.#locks.withName(name, async () => {
+      await this.#watcher?.forget(name);
+      if (this.store.get(name)?.spec.failover !== undefined) {
+        this.recordEnd(name, undefined);
+        this.store.remove(name);
+      }
+      if (withLogs) removeHome(this.#options.stateFolder, name);
+    });
+  }
+
+  /** What the machine of such a partition would be told; its image is here then. */
+  async plan(name: string, spec: PartitionSpec, signal: AbortSignal): Promise<DetachedStart> {
+    return await this.#launcher.plan(name, spec, signal);
+  }
+
+  /** A machine's process that is no partition's yet: it stands by for one. Its pid. */
+  async runApart(name: string, start: DetachedStart, signal: AbortSignal): Promise<number> {
+    return await this.#launcher.runApart(name, start, signal);
   }
 
   /** By its policy, unless something else was decided meanwhile. Throws what a start may throw. */

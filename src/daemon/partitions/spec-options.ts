@@ -14,13 +14,13 @@ import {
 import type { RestartPolicy } from '../schemas/partition.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 
-/** What a machine that is restored may be told (host/machine/machine-api.ts, RestoreOptions). */
+/** What a machine that is restored may be told (host/machine/machine-api.ts, RestoreOptions); leases are the cluster's to give. */
 const RESTORABLE = {
   ...{ publish: true, vsock: true, netdevs: true, failback: true, pathFailover: true, processors: true, weight: true },
   ...{ cap: true, pin: true, gdbPort: true, startPaused: true, codeMemoryBytes: true, translate: true },
   ...{ hotThreshold: true, promotion: true, shadows: true, shadowModel: true, combinedShadows: true, relay: true },
   ...{ shares: true, heartbeatMs: true, health: true },
-} satisfies Record<Exclude<keyof RestoreOptions, 'name' | 'signal'>, true>;
+} satisfies Record<Exclude<keyof RestoreOptions, 'name' | 'signal' | 'lease'>, true>;
 
 /** What is wrong whatever is on the host; throws OperatorError `bad-spec`. */
 function checkSpec({ image, restoreFrom, beside, ...machine }: PartitionSpec): void {
@@ -58,7 +58,7 @@ export function checkDeclaration(name: string, spec: PartitionSpec, policy: Rest
 /** Finds the image, or fetches it. */
 export async function startOf(
   name: string,
-  { image, restoreFrom, beside: _, ...machine }: PartitionSpec,
+  { image, restoreFrom, beside: _, failover: __, ...machine }: PartitionSpec,
   images: Images,
   work: WorkOptions,
 ): Promise<DetachedStart> {

@@ -1,5 +1,6 @@
 /** Partitions as people operate them: what was declared, what is wanted, what is. */
 import * as z from 'zod';
+import { clusterPart } from './cluster.ts';
 import { partitionSpec } from './spec.ts';
 import { count, moment, nameText, text } from './words.ts';
 
@@ -88,6 +89,7 @@ export const partition = z
     createdAt: moment.exactOptional(),
     machine: machineReport.describe('While it runs.').exactOptional(),
     exit: exitRecord.describe('Its latest end.').exactOptional(),
+    cluster: clusterPart.exactOptional(),
   })
   .meta({ id: 'Partition', description: 'A partition: a guest, its declaration and its state.' });
 export type Partition = z.infer<typeof partition>;
@@ -140,6 +142,7 @@ export const eventKinds = [
   'snapshot',
   'switched',
   'path',
+  'cluster',
   'image-progress',
   'image-pulled',
   'image-removed',

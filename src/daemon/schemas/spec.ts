@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import type { MachineOptions } from '../../host/index.ts';
 import { NETDEV_KINDS } from '../../network/index.ts';
+import { failover } from './failover.ts';
 import { count, nameText, path, text } from './words.ts';
 
 const onOff = z.boolean();
@@ -99,7 +100,7 @@ export const publish = z.array(text(256)).max(1024);
 export const weight = z.int().min(2).max(262_144);
 export const cap = z.number().gt(0).max(32);
 export const pin = z.array(z.int().min(0).max(31)).max(32);
-export const promotionMode = z.enum(['off', 'auto', 'always']);
+export const promotionMode = z.enum(['off', 'auto', 'always']).meta({ id: 'PromotionMode' });
 
 const machine = {
   cpus: z.int().min(1).max(16).describe('Harts. 1 by default.'),
@@ -156,7 +157,7 @@ const machine = {
   protection: onOff,
   protectionLog: path,
   bootSnapshot: onOff,
-} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal'>, z.ZodType>;
+} satisfies Record<Exclude<keyof MachineOptions, 'name' | 'signal' | 'lease'>, z.ZodType>;
 
 type Machine = { [K in keyof typeof machine]: z.ZodExactOptional<(typeof machine)[K]> };
 
@@ -180,6 +181,7 @@ export const partitionSpec = z
     beside: nameText
       .describe('In the machine of that partition, which has `room`: on its processors, in its process.')
       .exactOptional(),
+    failover: failover.exactOptional(),
     ...optionalMachine,
   })
   .meta({

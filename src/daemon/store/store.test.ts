@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test } from 'node:test';
-import { Worker } from 'node:worker_threads';
 import { STATE_VERSION } from './database.ts';
 import { stateFolder } from './state-folder.ts';
 import { Store } from './store.ts';
@@ -162,29 +161,6 @@ describe('the file', () => {
     using store = new Store(empty);
     store.create({ name: 'web', ...given });
     assert.equal(store.list().length, 1);
-  });
-
-  test('is written by several at once', async () => {
-    const path = folder();
-    using store = new Store(path);
-    const code = `
-      const { workerData } = require('node:worker_threads');
-      import(workerData.store).then(({ Store }) => {
-        const store = new Store(workerData.path);
-        for (let i = 0; i < 25; i++) store.add('started', workerData.name);
-        store[Symbol.dispose]();
-      });`;
-    const names = ['a', 'b', 'c', 'd'];
-    await Promise.all(
-      names.map(async (name) => {
-        const worker = new Worker(code, {
-          eval: true,
-          workerData: { store: new URL('./store.ts', import.meta.url).href, path, name },
-        });
-        await new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject));
-      }),
-    );
-    for (const name of names) assert.equal(store.events({ partition: name, most: 1000 }).length, 25);
   });
 });
 

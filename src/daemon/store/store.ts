@@ -4,8 +4,8 @@
  */
 
 import { join } from 'node:path';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HostError, OperatorError } from '../../base/errors.ts';
+import type { OwnDatabase } from '../../host/index.ts';
 import {
   type EventKind,
   type ExitRecord,
@@ -16,7 +16,7 @@ import {
   restartPolicy,
 } from '../schemas/partition.ts';
 import { type PartitionSpec, partitionSpec } from '../schemas/spec.ts';
-import { guarded, openDatabase } from './database.ts';
+import { openDatabase } from './database.ts';
 
 export interface Definition {
   readonly name: string;
@@ -55,22 +55,19 @@ const COLUMNS = {
 } as const satisfies Record<keyof Change, readonly [string, (value: unknown) => string | number | null]>;
 
 export class Store implements Disposable {
-  readonly #file: string;
-  readonly #database: DatabaseSync;
+  readonly #database: OwnDatabase;
   readonly #listeners = new Set<(event: HostEvent) => void>();
-  readonly #statements = new Map<string, StatementSync>();
   #sinceTrim = 0;
 
   /** Errors: as openDatabase. */
   constructor(folder: string) {
-    this.#file = join(folder, 'state.db');
-    this.#database = openDatabase(this.#file);
+    this.#database = openDatabase(join(folder, 'state.db'));
   }
 
   /** Errors: `name-in-use`. */
   create(given: Pick<Definition, 'name' | 'spec' | 'policy' | 'removeAtEnd'>): Definition {
     const { name, spec, policy, removeAtEnd } = given;
-    const { changes } = this.#run(
+    const { changes } = this.#database.run(
       `INSERT INTO partitions (name, spec, policy, remove_at_end, wanted, created_at)
        VALUES (?, ?, ?, ?, 'stopped', ?) ON CONFLICT (name) DO NOTHING`,
       name,
@@ -89,13 +86,13 @@ export class Store implements Disposable {
   }
 
   get(name: string): Definition | undefined {
-    const row = this.#statement('SELECT * FROM partitions WHERE name = ?', (one) => one.get(name));
+    const [row] = this.#database.all('SELECT * FROM partitions WHERE name = ?', name);
     return row === undefined ? undefined : this.#definition(row as unknown as Row);
   }
 
   list(): Definition[] {
-    const rows = this.#statement('SELECT * FROM partitions ORDER BY name', (one) => one.all());
-    return (rows as unknown[]).map((row) => this.#definition(row as Row));
+    const rows = this.#database.all('SELECT * FROM partitions ORDER BY name');
+    return rows.map((row) => this.#definition(row as unknown as Row));
   }
 
   update(name: string, change: Change): void {
@@ -104,18 +101,18 @@ export class Store implements Disposable {
     const values = entries.map(([key, value]) =>
       (COLUMNS[key][1] as (value: unknown) => string | number | null)(value),
     );
-    this.#run(`UPDATE partitions SET ${assignments} WHERE name = ?`, ...values, name);
+    this.#database.run(`UPDATE partitions SET ${assignments} WHERE name = ?`, ...values, name);
   }
 
   /** Whether it was there. */
   remove(name: string): boolean {
-    return this.#run('DELETE FROM partitions WHERE name = ?', name).changes > 0;
+    return this.#database.run('DELETE FROM partitions WHERE name = ?', name).changes > 0;
   }
 
   /** Keeps an event and tells of it. */
   add(kind: EventKind, partition?: string, detail?: HostEvent['detail']): void {
     const at = now();
-    const { lastInsertRowid } = this.#run(
+    const { lastRow } = this.#database.run(
       'INSERT INTO events (at, kind, partition, detail) VALUES (?, ?, ?, ?)',
       at,
       kind,
@@ -125,9 +122,9 @@ export class Store implements Disposable {
     this.#sinceTrim += 1;
     if (this.#sinceTrim >= TRIM_EVERY) {
       this.#sinceTrim = 0;
-      this.#run('DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?', MOST_EVENTS);
+      this.#database.run('DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?', MOST_EVENTS);
     }
-    this.tell({ id: Number(lastInsertRowid), at, kind, partition, detail });
+    this.tell({ id: lastRow, at, kind, partition, detail });
   }
 
   /** Of what is not kept: its id is 0. */
@@ -156,12 +153,12 @@ export class Store implements Disposable {
     partition?: string | undefined;
     most?: number;
   }): HostEvent[] {
-    const rows = this.#statement(
+    const rows = this.#database.all(
       `SELECT * FROM events WHERE id > ? AND (? IS NULL OR partition = ?) ORDER BY id DESC LIMIT ?`,
-      (one) => one.all(since, partition ?? null, partition ?? null, most),
-    ) as unknown[];
+      ...[since, partition ?? null, partition ?? null, most],
+    );
     return rows.reverse().flatMap((row) => {
-      const { id, at, kind, partition: of, detail } = row as EventRow;
+      const { id, at, kind, partition: of, detail } = row as unknown as EventRow;
       const read = hostEvent.safeParse({
         ...{ id, at, kind },
         ...(of === null ? {} : { partition: of }),
@@ -173,20 +170,11 @@ export class Store implements Disposable {
 
   /** One change of several, whole or not at all. */
   together<T>(body: () => T): T {
-    if (this.#database.isTransaction) return body();
-    guarded(this.#file, () => this.#database.exec('BEGIN IMMEDIATE'));
-    try {
-      const result = body();
-      guarded(this.#file, () => this.#database.exec('COMMIT'));
-      return result;
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw error;
-    }
+    return this.#database.together(body);
   }
 
   [Symbol.dispose](): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#database.close();
   }
 
   #definition(row: Row): Definition {
@@ -205,23 +193,10 @@ export class Store implements Disposable {
         exit: row.exit === null ? undefined : exitRecord.parse(JSON.parse(row.exit)),
       };
     } catch (cause) {
-      throw new HostError('state', `${this.#file} holds a declaration of ${row.name} that cannot be read`, { cause });
+      throw new HostError('state', `${this.#database.file} holds a declaration of ${row.name} that cannot be read`, {
+        cause,
+      });
     }
-  }
-
-  #run(sql: string, ...values: (string | number | null)[]): { changes: number; lastInsertRowid: number | bigint } {
-    return this.#statement(sql, (one) => {
-      const { changes, lastInsertRowid } = one.run(...values);
-      return { changes: Number(changes), lastInsertRowid };
-    });
-  }
-
-  #statement<T>(sql: string, use: (statement: StatementSync) => T): T {
-    return guarded(this.#file, () => {
-      const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-      return use(statement);
-    });
   }
 }
 

@@ -24,7 +24,7 @@ export interface CareOptions {
 }
 
 export interface AgentReport {
-  /** Which one the guest has; undefined until one has answered. */
+  /** Which one the guest has, or had last; undefined until one has answered. */
   readonly kind?: AgentKind;
   readonly version?: string;
   readonly heartbeat: HeartbeatReport;
@@ -56,6 +56,7 @@ export class GuestCare {
   #cancelPing: (() => void) | undefined;
   #pings = 0;
   #isPaused = false;
+  #isOverdue = false;
   /** Of the last quiescing, whether another may begin. */
   #quiescing: Promise<unknown> = Promise.resolve();
 
@@ -78,11 +79,7 @@ export class GuestCare {
         },
       });
     if (heartbeatMs > 0) this.setHeartbeat(heartbeatMs);
-    for (const agent of agents)
-      agent.ready().then(
-        () => this.#answered(),
-        () => undefined,
-      );
+    for (const agent of agents) agent.onPresence = () => this.#answered();
   }
 
   /** The agent that there is: the preferred one of those that have answered, or the first that does. */
@@ -134,6 +131,14 @@ export class GuestCare {
     if (this.#isPaused === paused) return;
     this.#isPaused = paused;
     if (paused) this.#clock.pause();
+    else this.#clock.resume();
+  }
+
+  /** The same because the machine's deadline has passed, whatever else pauses it. */
+  setOverdue(overdue: boolean): void {
+    if (this.#isOverdue === overdue) return;
+    this.#isOverdue = overdue;
+    if (overdue) this.#clock.pause();
     else this.#clock.resume();
   }
 

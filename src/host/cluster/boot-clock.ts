@@ -11,10 +11,12 @@ const TICK_MS = 10;
 export class BootClock {
   readonly #file = openSync('/proc/uptime', 'r');
   readonly #bytes = Buffer.alloc(64);
-  /** Boot time less Node's monotonic time, which stands still while the host is suspended. */
-  #suspendedMs = Number.NEGATIVE_INFINITY;
+  #suspendedMs: number;
 
-  constructor() {
+  /** `suspendedMs`: what another thread of the process knows; without, finding it out takes two ticks. */
+  constructor(suspendedMs = Number.NEGATIVE_INFINITY) {
+    this.#suspendedMs = suspendedMs;
+    if (suspendedMs > Number.NEGATIVE_INFINITY) return;
     // What is cut off is least right behind a tick: one is waited for, awake.
     const end = this.#look() + 2 * TICK_MS;
     while (this.#look() < end);
@@ -22,6 +24,11 @@ export class BootClock {
 
   nowMs(): number {
     return this.#look() + this.#suspendedMs;
+  }
+
+  /** Boot time less Node's monotonic time, which stands still while the host is suspended. */
+  get suspendedMs(): number {
+    return this.#suspendedMs;
   }
 
   /** Monotonic milliseconds; the difference becomes the largest that was seen. */

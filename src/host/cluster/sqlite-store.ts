@@ -3,8 +3,6 @@
  * once. SQLite's transactions are the compare-and-swap; others' changes are found by a counter of the database that any
  * commit moves.
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { OperatorError } from '../../base/errors.ts';
 import type {
   ClusterStore,
   CommitOutcome,
@@ -15,10 +13,8 @@ import type {
   Watch,
   WatchEvent,
 } from '../../cluster/index.ts';
+import { type DatabaseKind, OwnDatabase } from '../sqlite/index.ts';
 
-/** `PRAGMA application_id`: 'KGCS'; and the version of the tables. */
-const APPLICATION = 0x4b474353;
-const VERSION = 1;
 /** Changes that are kept for watches that start from an earlier revision. */
 const KEPT_CHANGES = 10_000;
 const LOOK_MS = 50;
@@ -27,9 +23,21 @@ const TABLES = `
   CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL, key TEXT NOT NULL, value TEXT) STRICT;
   CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, forgotten INTEGER NOT NULL) STRICT;
-  INSERT INTO state VALUES (1, 0, 0);
-  PRAGMA application_id = ${APPLICATION};
-  PRAGMA user_version = ${VERSION};`;
+  INSERT INTO state VALUES (1, 0, 0);`;
+
+const code = 'bad-store';
+const STORE: DatabaseKind = {
+  application: 0x4b474353, // 'KGCS'
+  migrations: [TABLES],
+  busyMs: 1000,
+  refusals: {
+    damaged: { code, fix: 'Restore it from a copy, or name another file.' },
+    newer: { code, fix: 'Use the kage that made it.' },
+    foreign: { code, fix: 'Name another file.' },
+    closed: { code, fix: 'See that you may write to it, or name another file.' },
+  },
+  failure: code,
+};
 
 interface Watcher {
   readonly prefix: string;
@@ -38,8 +46,7 @@ interface Watcher {
 }
 
 export class SqliteStore implements ClusterStore {
-  readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #database: OwnDatabase;
   readonly #watchers = new Set<Watcher>();
   #timer: NodeJS.Timeout | undefined;
   #seenVersion = -1;
@@ -47,30 +54,13 @@ export class SqliteStore implements ClusterStore {
 
   /** Makes the file if it is not there. Throws OperatorError `bad-store`: not ours, newer, or damaged; it stays as it is. */
   constructor(file: string) {
-    let database: DatabaseSync | undefined;
-    try {
-      database = new DatabaseSync(file, { timeout: 1000 });
-      prepare(database, file);
-    } catch (error) {
-      database?.close();
-      if (error instanceof OperatorError) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      throw new OperatorError(
-        'bad-store',
-        `The store ${file} cannot be used: ${why}`,
-        'Move it away, or name another.',
-        {
-          cause: error,
-        },
-      );
-    }
-    this.#database = database;
+    this.#database = new OwnDatabase(file, STORE);
   }
 
   read(query: Query, _deadlineMs: number, done: (outcome: ReadOutcome) => void): void {
     this.#answer(
       done,
-      () => this.#inTransaction('BEGIN', () => this.#read(query)),
+      () => this.#database.together(() => this.#read(query), 'read'),
       (reason): ReadOutcome => ({ kind: 'failed', reason }),
     );
   }
@@ -78,7 +68,7 @@ export class SqliteStore implements ClusterStore {
   commit(transaction: Transaction, _deadlineMs: number, done: (outcome: CommitOutcome) => void): void {
     this.#answer(
       done,
-      () => this.#inTransaction('BEGIN IMMEDIATE', () => this.#commit(transaction)),
+      () => this.#database.together(() => this.#commit(transaction)),
       (reason): CommitOutcome => ({ kind: 'unknown', reason }),
     );
   }
@@ -122,9 +112,9 @@ export class SqliteStore implements ClusterStore {
 
   #read({ keys = [], prefixes = [] }: Query): ReadOutcome {
     const entries = [
-      ...keys.flatMap((key) => this.#all('SELECT key, value, revision FROM entries WHERE key = ?', key)),
+      ...keys.flatMap((key) => this.#database.all('SELECT key, value, revision FROM entries WHERE key = ?', key)),
       ...prefixes.flatMap((prefix) =>
-        this.#all(
+        this.#database.all(
           'SELECT key, value, revision FROM entries WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key',
           prefix,
         ),
@@ -135,19 +125,20 @@ export class SqliteStore implements ClusterStore {
 
   #commit({ compares, puts = [], deletes = [] }: Transaction): CommitOutcome {
     for (const { key, revision } of compares) {
-      const [found] = this.#all('SELECT revision FROM entries WHERE key = ?', key);
+      const [found] = this.#database.all('SELECT revision FROM entries WHERE key = ?', key);
       if ((found?.['revision'] ?? 0) !== revision) return { kind: 'conflict' };
     }
     if (puts.length + deletes.length === 0) return { kind: 'committed', revision: this.#revision };
     const revision = this.#revision + 1;
-    this.#run('UPDATE state SET revision = ?', revision);
+    this.#database.run('UPDATE state SET revision = ?', revision);
     for (const { key, value } of puts) {
-      this.#run('INSERT OR REPLACE INTO entries VALUES (?, ?, ?)', key, value, revision);
-      this.#run('INSERT INTO changes (revision, key, value) VALUES (?, ?, ?)', revision, key, value);
+      this.#database.run('INSERT OR REPLACE INTO entries VALUES (?, ?, ?)', key, value, revision);
+      this.#database.run('INSERT INTO changes (revision, key, value) VALUES (?, ?, ?)', revision, key, value);
     }
     for (const key of deletes) {
-      const { changes } = this.#run('DELETE FROM entries WHERE key = ?', key);
-      if (changes > 0) this.#run('INSERT INTO changes (revision, key, value) VALUES (?, ?, NULL)', revision, key);
+      const { changes } = this.#database.run('DELETE FROM entries WHERE key = ?', key);
+      if (changes > 0)
+        this.#database.run('INSERT INTO changes (revision, key, value) VALUES (?, ?, NULL)', revision, key);
     }
     if (revision % 1000 === 0) this.#forget();
     return { kind: 'committed', revision };
@@ -155,10 +146,13 @@ export class SqliteStore implements ClusterStore {
 
   /** Within a transaction. */
   #forget(): void {
-    const [last] = this.#all('SELECT id, revision FROM changes ORDER BY id DESC LIMIT 1 OFFSET ?', KEPT_CHANGES);
+    const [last] = this.#database.all(
+      'SELECT id, revision FROM changes ORDER BY id DESC LIMIT 1 OFFSET ?',
+      KEPT_CHANGES,
+    );
     if (last === undefined) return;
-    this.#run('DELETE FROM changes WHERE revision <= ?', last['revision'] as number);
-    this.#run('UPDATE state SET forgotten = ?', last['revision'] as number);
+    this.#database.run('DELETE FROM changes WHERE revision <= ?', last['revision'] as number);
+    this.#database.run('UPDATE state SET forgotten = ?', last['revision'] as number);
   }
 
   #look(): void {
@@ -175,12 +169,12 @@ export class SqliteStore implements ClusterStore {
   }
 
   #tell(watcher: Watcher): void {
-    const [state] = this.#all('SELECT revision, forgotten FROM state');
+    const [state] = this.#database.all('SELECT revision, forgotten FROM state');
     if (watcher.revision < (state?.['forgotten'] as number)) {
       this.#lose(watcher, 'compacted');
       return;
     }
-    const changes = this.#all(
+    const changes = this.#database.all(
       'SELECT revision, key, value FROM changes WHERE revision > ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY id',
       watcher.revision,
       watcher.prefix,
@@ -201,56 +195,11 @@ export class SqliteStore implements ClusterStore {
 
   /** Moves with every commit: others' by SQLite's own counter, ours by the revision. */
   get #dataVersion(): number {
-    const [{ data_version: version } = {}] = this.#all('PRAGMA data_version');
+    const [{ data_version: version } = {}] = this.#database.all('PRAGMA data_version');
     return (version as number) * 2 ** 32 + this.#revision;
   }
 
   get #revision(): number {
-    return this.#all('SELECT revision FROM state')[0]?.['revision'] as number;
+    return this.#database.all('SELECT revision FROM state')[0]?.['revision'] as number;
   }
-
-  #inTransaction<T>(begin: string, work: () => T): T {
-    this.#database.exec(begin);
-    try {
-      const result = work();
-      this.#database.exec('COMMIT');
-      return result;
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw error;
-    }
-  }
-
-  #all(sql: string, ...values: readonly (string | number)[]): Record<string, unknown>[] {
-    return this.#statement(sql).all(...values) as Record<string, unknown>[];
-  }
-
-  #run(sql: string, ...values: readonly (string | number)[]): { changes: number | bigint } {
-    return this.#statement(sql).run(...values);
-  }
-
-  #statement(sql: string): StatementSync {
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
-    const made = this.#database.prepare(sql);
-    this.#statements.set(sql, made);
-    return made;
-  }
-}
-
-function prepare(database: DatabaseSync, file: string): void {
-  const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
-  const isEmpty = (): boolean => database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0;
-  // Before anything is changed.
-  if (!isEmpty() && pragma('application_id') !== APPLICATION)
-    throw new OperatorError('bad-store', `${file} is a database of another program`, 'Name another file.');
-  if (!isEmpty() && pragma('user_version') !== VERSION)
-    throw new OperatorError(
-      'bad-store',
-      `The store ${file} is of version ${String(pragma('user_version'))}, this kage knows ${VERSION}`,
-      'Use the kage that made it.',
-    );
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE');
-  if (isEmpty()) database.exec(TABLES);
-  database.exec('COMMIT');
 }

@@ -9,6 +9,8 @@ import type {
   ExitStatus,
   MachineHandle,
   MachineInfo,
+  PromoteOptions,
+  Promotion,
   ReplicationReport,
 } from '../machine/machine-api.ts';
 import { ByteQueue } from './byte-queue.ts';
@@ -38,7 +40,7 @@ export interface Served {
 export interface ServedStandby {
   readonly info: MachineInfo;
   report(): ReplicationReport;
-  promote(): Promise<{ readonly epoch: number; readonly tookMs: number }>;
+  promote(given: PromoteOptions): Promise<Promotion>;
   kill(): Promise<ExitStatus>;
 }
 
@@ -85,7 +87,7 @@ export class ClientSession {
   async #call<M extends Method>(method: M, params: unknown): Promise<Wire<Result<M>>> {
     const checked = requests[method].params(params, 'params') as Params<M>;
     const { standby } = this.#served;
-    if (standby !== undefined) return (await standbyAnswer(standby, method)) as Wire<Result<M>>;
+    if (standby !== undefined) return (await standbyAnswer(standby, method, checked)) as Wire<Result<M>>;
     const machine = await this.#served.machine;
     return await this.#answers[method](machine, checked);
   }
@@ -111,6 +113,10 @@ export class ClientSession {
     balloon: async (machine) => await machine.balloon(),
     setBalloon: async (machine, { memoryBytes }) => {
       await machine.setBalloon(memoryBytes);
+      return {};
+    },
+    setCap: async (machine, { cap }) => {
+      await machine.setCap(cap);
       return {};
     },
     pci: async (machine) => await machine.pci(),
@@ -144,6 +150,7 @@ export class ClientSession {
       await machine.resume();
       return {};
     },
+    lease: async (machine, grant) => await machine.lease(grant),
     stop: async (machine, params) => await machine.stop(params),
     kill: async (machine) => await machine.kill(),
     wait: async (machine) => await machine.exited,
@@ -253,14 +260,14 @@ export class ClientSession {
 }
 
 /** What is asked of a machine that only stands by. */
-async function standbyAnswer(standby: ServedStandby, method: Method): Promise<unknown> {
+async function standbyAnswer(standby: ServedStandby, method: Method, params: unknown): Promise<unknown> {
   switch (method) {
     case 'info':
       return standby.info;
     case 'replication':
       return standby.report();
     case 'promote':
-      return await standby.promote();
+      return await standby.promote(params as PromoteOptions);
     case 'stop':
     case 'kill':
       return await standby.kill();

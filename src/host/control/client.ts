@@ -17,6 +17,8 @@ import type {
   ExplainRequest,
   ForkOptions,
   HotRegion,
+  LeaseAnswer,
+  LeaseGrant,
   MachineInfo,
   MachineStats,
   MigrateOptions,
@@ -27,6 +29,8 @@ import type {
   PathEvent,
   PciReport,
   PromotedSite,
+  PromoteOptions,
+  Promotion,
   ProtectionChange,
   ProtectionReport,
   ReplicateOptions,
@@ -116,9 +120,14 @@ export class RemoteMachine implements AsyncDisposable {
     return await this.#call('replication', {});
   }
 
-  /** Of a machine that stands by: the guest runs there from now on. */
-  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
-    return await this.#call('promote', {});
+  /** Of a machine that stands by: the guest runs there from now on, with that deadline and those addresses of its drives. */
+  async promote(given: PromoteOptions = {}): Promise<Promotion> {
+    return await this.#call('promote', given);
+  }
+
+  /** A later deadline, as MachineHandle.lease does. */
+  async lease(grant: LeaseGrant): Promise<LeaseAnswer> {
+    return await this.#call('lease', grant);
   }
 
   /** The folder is found from where this process is. */
@@ -172,6 +181,11 @@ export class RemoteMachine implements AsyncDisposable {
   /** How much memory the guest is to make do with, as MachineHandle.setBalloon does. */
   async setBalloon(memoryBytes: number): Promise<void> {
     await this.#call('setBalloon', { memoryBytes });
+  }
+
+  /** Processors' worth of time that the guest may use at most, as MachineHandle.setCap does. */
+  async setCap(cap: number): Promise<void> {
+    await this.#call('setCap', { cap });
   }
 
   /** Root ports and what is in their slots, as MachineHandle.pci does. */

@@ -68,6 +68,19 @@ describe('a machine on its control socket', () => {
     assert.deepEqual(quiesced, { count: 2, left: 1 });
   });
 
+  test('has a deadline: later ones are taken, and told', async () => {
+    const lease = { incarnation: 3, generation: 7, deadlineMs: 1000.5 };
+    await launchMachine(create, { name: 'web', lease }, folder);
+    await using remote = await connectMachine('web', folder);
+    assert.deepEqual((await remote.info()).lease, { ...lease, isExpired: false });
+    const answer = await remote.lease({ incarnation: 3, deadlineMs: 2000.25 });
+    assert.deepEqual(answer, { deadlineMs: 2000.25, isPaused: false });
+    assert.equal((await remote.info()).lease?.deadlineMs, 2000.25);
+    assert.deepEqual(machines[0]?.calls, ['lease 3 2000.25']);
+    await assert.rejects(remote.lease({ incarnation: -1, deadlineMs: 1 }), (error) => error instanceof HostError);
+    await assert.rejects(remote.promote({ lease, files: [] }), operatorError('not-a-standby'));
+  });
+
   test('explains code, and lists the regions that are entered most', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);

@@ -19,12 +19,15 @@ import { connectMachine } from './client.ts';
 import { launchMachine, launchReceiver, launchRestored } from './launch.ts';
 import { keepRecord } from './machine-record.ts';
 
-/** `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts). */
+/**
+ * `home`: a folder for what is to be known of the machine when it is gone (machine-record.ts); `folder`: of its control socket, the
+ * user's by default.
+ */
 export type DetachedStart = (
   | { readonly kind: 'start'; readonly options: MachineOptions }
   | { readonly kind: 'restore'; readonly file: string; readonly options: RestoreOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions }
-) & { readonly home?: string };
+) & { readonly home?: string; readonly folder?: string };
 
 /** The program of such a process, and how Node is to run it. */
 export interface DetachedProgram {
@@ -55,6 +58,10 @@ export async function startDetached(
   const execArgv = [...new Set([...process.execArgv, ...flags])];
   const env = { ...environment, ...process.env };
   const child = fork(entry, [], { detached: true, execArgv, env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const gone = new Promise<void>((resolve) => {
+    if (child.pid === undefined) resolve();
+    child.once('exit', () => resolve());
+  });
   const onAbort = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -70,11 +77,12 @@ export async function startDetached(
       });
       child.send(start);
     });
-    await using machine = await connectMachine(name);
+    await using machine = await connectMachine(name, start.folder);
     const { pid } = await machine.info();
     return { name, pid };
   } catch (error) {
     child.kill('SIGKILL');
+    await gone; // whoever is told that it does not run may rely on it
     signal.throwIfAborted();
     throw error;
   } finally {
@@ -92,28 +100,30 @@ export function ownDetachedMachine(create: CreateMachine, restore: RestoreMachin
   });
   process.once('message', async (start: DetachedStart) => {
     try {
+      const { home, folder } = start;
       if (start.kind === 'receive') {
-        const { name, receiver, close } = await launchReceiver(receive, start.options);
+        const { name, receiver, close } = await launchReceiver(receive, start.options, folder);
         for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void close());
         receiver.machine.then(
           // What clients asked last is answered yet; then nothing holds this process.
-          (machine) =>
+          (machine) => {
+            if (home !== undefined) keepRecord(machine, home);
             machine.exited.then(async ({ code }) => {
               process.exitCode = code;
               await receiver.close();
-            }),
+            });
+          },
           () => process.exit(0),
         );
         hasStarted = true;
         await say({ kind: 'started', name });
         return;
       }
-      const { home } = start;
       const made = home === undefined ? undefined : (machine: MachineHandle) => keepRecord(machine, home);
       const machine =
         start.kind === 'start'
-          ? await launchMachine(create, start.options, undefined, made)
-          : await launchRestored(restore, start.file, start.options, undefined, made);
+          ? await launchMachine(create, start.options, folder, made)
+          : await launchRestored(restore, start.file, start.options, folder, made);
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
         process.on(name, () => void machine.stop({ graceMs }));
       }

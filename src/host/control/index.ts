@@ -12,4 +12,4 @@ export { type ExitRecord, followLog, readExitRecord, readLogTail } from './machi
 export { protocolVersion } from './protocol.ts';
 export { checkMachineName, daemonSocketName, runtimeFolder } from './runtime-folder.ts';
 export { ControlServer } from './server.ts';
-export { isAlive, liveNames } from './sockets.ts';
+export { liveNames } from './sockets.ts';

@@ -61,7 +61,7 @@ export async function launchReceiver(
         return { name, pid: process.pid, state: 'standby' as const, ...receiver.info, startedAt, publish: [] };
       },
       report: () => receiver.report(),
-      promote: async () => await receiver.promote(),
+      promote: async (given) => await receiver.promote(given),
       kill: async () => {
         await receiver.close();
         return { reason: 'killed', code: 137 };

@@ -15,6 +15,7 @@ import type { ExitStatus, MachineInfo, Switches } from '../machine/machine-api.t
 import { agentEvents, agentEventsQuery, agentReport, healthReport, intervalMs } from './agent-shape.ts';
 import { balloonReport } from './balloon-shape.ts';
 import { addressText, explanation, hotRegion, level, promotedSite } from './explanation-shape.ts';
+import { leaseAnswer, leaseGrant, leaseReport } from './lease-shape.ts';
 import { netChange, netEvents, netReport } from './network-shape.ts';
 import { partitionOptions } from './partition-shape.ts';
 import { pciReport, slotChange } from './pci-report-shape.ts';
@@ -22,6 +23,7 @@ import { mostViolations, protectionChange, protectionReport, violations } from '
 import {
   migrateOptions,
   migrationResult,
+  promoteOptions,
   promotion,
   replicateOptions,
   replicationReport,
@@ -67,6 +69,7 @@ const machineInfo: Shape<MachineInfo> = record({
   fork: optional(record({ of: text(64), pausedMs: number(0, Number.MAX_SAFE_INTEGER) })),
   agent: optional(agentReport),
   health: optional(healthReport),
+  lease: optional(leaseReport),
 });
 
 const switches: Shape<Switches> = record({ promotion: optional(oneOf(...PROMOTION_MODES)) });
@@ -94,6 +97,8 @@ export const requests = {
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
+  /** Processors' worth of time that the guest may use at most. */
+  setCap: { params: record({ cap: number(0, 32) }), result: nothing },
   /** PCI Express: root ports, what is in their slots; a card put in, or taken out. */
   pci: { params: nothing, result: pciReport },
   changeSlot: { params: slotChange, result: nothing },
@@ -112,6 +117,8 @@ export const requests = {
   agentEvents: { params: agentEventsQuery, result: agentEvents },
   pause: { params: nothing, result: nothing },
   resume: { params: nothing, result: nothing },
+  /** A later deadline of a machine that has one: the one in force then, and whether the guest stands still. */
+  lease: { params: leaseGrant, result: leaseAnswer },
   stop: { params: record({ graceMs: optional(integer(0, 3_600_000)) }), result: exitStatus },
   kill: { params: nothing, result: exitStatus },
   wait: { params: nothing, result: exitStatus },
@@ -151,7 +158,7 @@ export const requests = {
   unreplicate: { params: nothing, result: nothing },
   replication: { params: nothing, result: replicationReport },
   /** Of a machine that stands by: the guest runs here from now on. */
-  promote: { params: nothing, result: promotion },
+  promote: { params: promoteOptions, result: promotion },
   /** Warm standby: snapshots into a folder every so often, answered when the first is there; no more. */
   checkpoint: { params: warmOptions, result: nothing },
   endCheckpoints: { params: nothing, result: nothing },

@@ -9,9 +9,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import { withLock } from '../debian/index.ts';
 import type { MachineHandle } from '../machine/machine-api.ts';
+import { isAlive } from '../streams/index.ts';
 import { ClientSession, type Served, type ServedStandby } from './client-session.ts';
 import { runtimeFolder, socketPath } from './runtime-folder.ts';
-import { isAlive } from './sockets.ts';
 
 const mostClients = 64;
 

@@ -1,26 +1,9 @@
-/** Which control sockets have a machine behind them, and which were left by one that died. */
-import { lstat, readdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+/** Which control sockets have a machine behind them; those that were left by one that died are removed. */
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withLock } from '../debian/index.ts';
+import { isAlive } from '../streams/index.ts';
 import { daemonSocketName } from './runtime-folder.ts';
-
-/** Whether somebody listens on the socket. */
-export async function isAlive(path: string): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (alive: boolean): void => {
-      socket.destroy();
-      resolve(alive);
-    };
-    socket.once('connect', () => settle(true));
-    // Refused: its process died. Not there: it went away meanwhile. Anything else (busy) counts as alive.
-    socket.once('error', (error) => {
-      const code = 'code' in error ? error.code : '';
-      settle(code !== 'ECONNREFUSED' && code !== 'ENOENT' && code !== 'ENOTSOCK');
-    });
-  });
-}
 
 /** Names of the machines whose sockets answer, sorted; removes sockets that were left behind. */
 export async function liveNames(folder: string): Promise<string[]> {
@@ -39,10 +22,4 @@ export async function liveNames(folder: string): Promise<string[]> {
     }),
   );
   return live.flat().sort();
-}
-
-/** Whether a socket lies there whose process is gone. A file of any other kind is somebody's, and none of ours to take away. */
-export async function isLeftBehind(path: string): Promise<boolean> {
-  const found = await lstat(path).catch(() => undefined);
-  return found?.isSocket() === true && !(await isAlive(path));
 }

@@ -1,8 +1,8 @@
 /** Joins the guest agent's session to its virtio-console port: order kept, back-pressure held, closings noticed. */
 import { randomBytes } from 'node:crypto';
 import type { ConsolePort } from '../../devices/index.ts';
-import type { OutputGate } from '../../replication/index.ts';
 import { AgentSession, KagemushaAgent } from '../agent/index.ts';
+import type { GuestOutputs } from './guest-outputs.ts';
 import { nodeClock } from './node-clock.ts';
 import { PortWriter } from './port-writer.ts';
 
@@ -24,12 +24,16 @@ export class AgentLink {
 
   /**
    * `saved`: of a guest that goes on. One that is `restored` is not spoken to at once, unless somebody wants to; one that is
-   * the `same` has its time and its random numbers. What it says passes the gate.
+   * the `same` has its time and its random numbers. What it says is output as any other.
    */
   constructor(
     port: ConsolePort,
     saved: SavedConversation | undefined,
-    { isRestored, isSame, gate }: { readonly isRestored: boolean; readonly isSame: boolean; readonly gate: OutputGate },
+    {
+      isRestored,
+      isSame,
+      outputs,
+    }: { readonly isRestored: boolean; readonly isSame: boolean; readonly outputs: Pick<GuestOutputs, 'send'> },
   ) {
     this.#writer = new PortWriter(port);
     if (saved !== undefined) this.#writer.waiting = [saved.waiting];
@@ -44,7 +48,7 @@ export class AgentLink {
     if (saved !== undefined && !isSame) this.#tellTimeAgain();
     port.onData = (bytes) => {
       const copy = bytes.slice();
-      gate.send(copy.length, () => this.session.onData(copy));
+      outputs.send(copy.length, () => this.session.onData(copy));
     };
     port.onDrain = () => this.#writer.flush();
     port.onOpen = () => {

@@ -6,9 +6,9 @@ import { randomInt } from 'node:crypto';
 import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import { type ConsolePort, type ConsolePortOptions, DEFAULT_CONSOLE_PORTS } from '../../devices/index.ts';
-import type { OutputGate } from '../../replication/index.ts';
 import { checkHealthOptions, checkHeartbeat, type GuestAgent, GuestCare, QemuAgent } from '../agent/index.ts';
 import { AgentLink, restoredNow, type SavedConversation } from './agent-link.ts';
+import type { GuestOutputs } from './guest-outputs.ts';
 import type { AgentChoice, MachineOptions } from './machine-api.ts';
 import { nodeClock } from './node-clock.ts';
 import { PortWriter } from './port-writer.ts';
@@ -44,8 +44,8 @@ export interface GuestAgentsOptions {
   readonly isRestored: boolean;
   /** The same guest as before, in another process. */
   readonly isSame: boolean;
-  /** What agents say waits here while the guest is replicated. */
-  readonly gate: OutputGate;
+  /** What agents say is output as any other. */
+  readonly outputs: Pick<GuestOutputs, 'send'>;
   readonly standsStill: () => boolean;
 }
 
@@ -55,11 +55,11 @@ export class GuestAgents {
   readonly care: GuestCare;
   readonly #qemu: QemuAgent | undefined;
 
-  constructor({ options, ports, saved, isRestored, isSame, gate, standsStill }: GuestAgentsOptions) {
+  constructor({ options, ports, saved, isRestored, isSame, outputs, standsStill }: GuestAgentsOptions) {
     const ours = must(ports.find((port) => !port.isConsole));
-    this.link = new AgentLink(ours, saved, { isRestored, isSame, gate });
+    this.link = new AgentLink(ours, saved, { isRestored, isSame, outputs });
     const port = ports.find(({ name }) => name === QEMU_PORT);
-    if (port !== undefined) this.#qemu = qemuAgent(port, saved !== undefined && !isSame, gate);
+    if (port !== undefined) this.#qemu = qemuAgent(port, saved !== undefined && !isSame, outputs);
     const choice = agentChoice(options);
     const agents: GuestAgent[] = choice === 'qemu' ? [] : [this.link.agent];
     if (this.#qemu !== undefined) agents.push(this.#qemu);
@@ -81,7 +81,7 @@ export class GuestAgents {
   }
 }
 
-function qemuAgent(port: ConsolePort, goesOn: boolean, gate: OutputGate): QemuAgent {
+function qemuAgent(port: ConsolePort, goesOn: boolean, outputs: GuestAgentsOptions['outputs']): QemuAgent {
   const writer = new PortWriter(port);
   const agent = new QemuAgent(writer, {
     clock: nodeClock,
@@ -91,7 +91,7 @@ function qemuAgent(port: ConsolePort, goesOn: boolean, gate: OutputGate): QemuAg
   const { conversation } = agent;
   port.onData = (bytes) => {
     const copy = bytes.slice();
-    gate.send(copy.length, () => conversation.onData(copy));
+    outputs.send(copy.length, () => conversation.onData(copy));
   };
   port.onDrain = () => writer.flush();
   port.onOpen = () => conversation.opened();

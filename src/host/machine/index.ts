@@ -51,7 +51,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
   try {
     const { name, publish = [], signal, codeMemoryBytes, translate, hotThreshold, promotion } = options;
     const { processors, weight, cap, pin, shadows, shadowModel, combinedShadows, relay, vsock, shares } = options;
-    const { heartbeatMs, health } = options;
+    const { heartbeatMs, health, lease } = options;
     const machine = await loadMachine(path, {
       publish,
       ...(name === undefined ? {} : { name }),
@@ -64,6 +64,7 @@ async function bootedMachine(path: string, options: MachineOptions): Promise<Loc
       ...(shares === undefined ? {} : { shares }),
       ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       ...(health === undefined ? {} : { health }),
+      ...(lease === undefined ? {} : { lease }),
       ...(processors === undefined ? {} : { processors }),
       ...(weight === undefined ? {} : { weight }),
       ...(cap === undefined ? {} : { cap }),

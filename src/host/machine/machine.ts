@@ -7,7 +7,7 @@
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { must } from '../../base/assert.ts';
-import { OperatorError } from '../../base/errors.ts';
+import { HostError, OperatorError } from '../../base/errors.ts';
 import { GENERATION_BYTES, VirtioConsole, VirtioNet, VirtioVsock } from '../../devices/index.ts';
 import type { EngineCode, Processor } from '../../engine/index.ts';
 import { RUN, type Runner } from '../../hypervisor/index.ts';
@@ -46,6 +46,7 @@ import {
   SLICE_STEPS,
   type SlotAction,
   setBalloon,
+  setCap,
   slotLayout,
   switchesOf,
   TICKS_PER_MS,
@@ -65,6 +66,7 @@ import {
   Replica,
   type ReplicateOptions,
   type ReplicationReport,
+  type Succession,
   sourceDisks,
   WarmCheckpoints,
   type WarmOptions,
@@ -81,6 +83,7 @@ import { garbageCollector } from './garbage-collector.ts';
 import { checkCare, consolePorts, GuestAgents } from './guest-agents.ts';
 import { GuestOutputs } from './guest-outputs.ts';
 import { runInstructionClock } from './instruction-clock.ts';
+import { leaseClock, leasePorts } from './lease-clock.ts';
 import { LogFiles } from './log-files.ts';
 import type {
   AgentEvent,
@@ -88,6 +91,8 @@ import type {
   ExecResult,
   ExitStatus,
   ForkOptions,
+  LeaseAnswer,
+  LeaseGrant,
   MachineHandle,
   MachineInfo,
   MachineOptions,
@@ -99,6 +104,7 @@ import type {
   Switches,
 } from './machine-api.ts';
 import { MachineHome, type Member } from './machine-home.ts';
+import { MachineLease } from './machine-lease.ts';
 import { MachineSnapshots } from './machine-snapshots.ts';
 import { MachineThreads, type ThreadHeap } from './machine-threads.ts';
 import { changeNet, guestNetworkOptions, macBytes } from './net-change.ts';
@@ -135,7 +141,7 @@ export interface MachineParts {
 export class LocalMachine implements MachineHandle, Member {
   readonly exited: Promise<ExitStatus>;
   readonly board: Board;
-  readonly #options: MachineOptions;
+  #options: MachineOptions;
   readonly #another: MachineParts['another'];
   readonly #host: HostPorts;
   readonly #makeTwin: MachineParts['twin'];
@@ -147,6 +153,7 @@ export class LocalMachine implements MachineHandle, Member {
   readonly #drives: OpenedDrive[];
   /** Where what the guest says passes, to leave at once or when a standby has it. */
   readonly #outputs: GuestOutputs;
+  readonly #lease: MachineLease;
   readonly #replication: MachineReplication;
   #warm: WarmCheckpoints | undefined;
   readonly shares: readonly OpenShare[];
@@ -182,6 +189,9 @@ export class LocalMachine implements MachineHandle, Member {
     const { options } = parts;
     const { from } = parts;
     checkCare(options);
+    if (options.lease !== undefined) checkLeasable(options);
+    // Who stands by has none yet.
+    const lease = new MachineLease(leasePorts, from instanceof Replica ? undefined : options.lease);
     const config =
       home === undefined
         ? boardConfig(options, true, availableParallelism())
@@ -192,7 +202,8 @@ export class LocalMachine implements MachineHandle, Member {
       home === undefined && config.clock === 'real'
         ? new MachineThreads({ processors: config.processors, translates: config.translation !== undefined })
         : undefined;
-    const networks = home?.networks ?? new MachineNetworks({ failover: options.pathFailover ?? true });
+    const { pathFailover: failover = true } = options;
+    const networks = home?.networks ?? new MachineNetworks({ failover, mayLeave: () => lease.mayAct });
     let network: GuestNetwork | undefined;
     let vsock: VsockSockets | undefined;
     let machine: LocalMachine | undefined;
@@ -204,7 +215,7 @@ export class LocalMachine implements MachineHandle, Member {
           guestNetworkOptions(options, from instanceof LocalMachine ? from.#network : undefined),
         );
       if (options.vsock?.socket !== undefined && !isReplica) vsock = await VsockSockets.listen(options.vsock.socket);
-      machine = new LocalMachine(parts, config, { network, networks }, home ?? threads);
+      machine = new LocalMachine(parts, config, { network, networks, lease }, home ?? threads);
       machine.#vsock = vsock;
       machine.#attachVsock();
       if (parts.from instanceof SavedMachine) await machine.#loadMemory(parts.from);
@@ -214,6 +225,7 @@ export class LocalMachine implements MachineHandle, Member {
       machine.#run();
       return machine;
     } catch (error) {
+      lease.end();
       network?.close();
       vsock?.close();
       if (home === undefined) networks.close();
@@ -233,7 +245,15 @@ export class LocalMachine implements MachineHandle, Member {
   private constructor(
     parts: MachineParts,
     config: BoardConfig,
-    { network, networks }: { readonly network: GuestNetwork | undefined; readonly networks: MachineNetworks },
+    {
+      network,
+      networks,
+      lease,
+    }: {
+      readonly network: GuestNetwork | undefined;
+      readonly networks: MachineNetworks;
+      readonly lease: MachineLease;
+    },
     /** The machine that it is a partition of; or the threads of one that is new, none with the instruction clock. */
     where: MachineHome | MachineThreads | undefined,
   ) {
@@ -251,7 +271,8 @@ export class LocalMachine implements MachineHandle, Member {
     this.exited = this.#end.promise;
     const host = whileItLasts(nodePorts(options.seed), () => this.#last === undefined);
     this.#host = host;
-    this.#outputs = new GuestOutputs(parts.drives);
+    this.#lease = lease;
+    this.#outputs = new GuestOutputs(parts.drives, lease);
     const mac = network?.mac ?? replica?.options.mac;
     const hasNetwork = network !== undefined || (replica?.mtuBytes ?? 0) > 0;
     const mtuBytes = network?.mtuBytes ?? replica?.mtuBytes ?? 0;
@@ -298,7 +319,7 @@ export class LocalMachine implements MachineHandle, Member {
       saved?.readMemory(this.board);
       this.home = home ?? MachineHome.make(this.board, where as MachineThreads | undefined, { epoch, ticks, networks });
       if (!home && isReal) this.home.start(config.room === undefined ? quickPlaces(parts.drives) : {});
-      this.#io = new IoThread(this.board, host);
+      this.#io = new IoThread(this.board, host, () => lease.mayAct);
       this.#io.onConsole((bytes) => this.#outputs.console(bytes));
       this.#outputs.onConsole((bytes) => this.#history.push(bytes));
       const console = must(this.board.virtioDevices.find((device) => device instanceof VirtioConsole));
@@ -311,7 +332,7 @@ export class LocalMachine implements MachineHandle, Member {
           (replica && { nextId: replica.nextCommand, waiting: new Uint8Array() }),
         isRestored: saved !== undefined,
         isSame: replica !== undefined,
-        gate: this.#outputs.gate,
+        outputs: this.#outputs,
         standsStill: () => this.board.world.paused,
       });
       this.#config = config;
@@ -327,6 +348,9 @@ export class LocalMachine implements MachineHandle, Member {
     }
     for (const vcpu of this.board.vcpus) this.processor.contextChanged(vcpu.at);
     if (options.startPaused) this.#setPaused(true);
+    this.#attachLease();
+    // Before it counts: that takes some milliseconds.
+    if (replica) leaseClock();
     if (saved || isTwin || replica) this.board.world.setHeld(true);
     else this.#renewGeneration({ tells: false });
     this.#replication = this.#replicator();
@@ -337,6 +361,26 @@ export class LocalMachine implements MachineHandle, Member {
       this.processor.collectGarbage = garbageCollector();
       this.#prepareInstructionClock(ticks, this.home.parts.signatures);
     }
+  }
+
+  #attachLease(): void {
+    const { world } = this.board;
+    const setOverdue = (overdue: boolean): void => {
+      world.setOverdue(overdue);
+      this.#agents.care.setOverdue(overdue);
+    };
+    this.#lease.attach({
+      tell: (deadlineMs) => {
+        world.block.suspendedMs = leaseClock().suspendedMs;
+        world.block.deadlineMs = deadlineMs;
+      },
+      stop: () => setOverdue(true),
+      goOn: () => {
+        setOverdue(false);
+        // What the guest left at the devices' doors.
+        world.ringIo();
+      },
+    });
   }
 
   /** Of a twin: where its original stands; then it goes on by itself. */
@@ -398,6 +442,7 @@ export class LocalMachine implements MachineHandle, Member {
   get info(): MachineInfo {
     const isRunning = this.#last === undefined && this.board.world.run === RUN.running;
     const health = this.#agents.care.health();
+    const lease = this.#lease.report();
     return {
       name: this.#options.name ?? `machine-${process.pid}`,
       pid: process.pid,
@@ -409,6 +454,7 @@ export class LocalMachine implements MachineHandle, Member {
       ...(this.#forked === undefined ? {} : { fork: this.#forked }),
       agent: this.#agents.care.report(),
       ...(health === undefined ? {} : { health }),
+      ...(lease === undefined ? {} : { lease }),
     };
   }
 
@@ -456,6 +502,13 @@ export class LocalMachine implements MachineHandle, Member {
       await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
+  async lease(grant: LeaseGrant): Promise<LeaseAnswer> {
+    this.#checkStays();
+    const deadlineMs = this.#lease.extend(grant);
+    return { deadlineMs, isPaused: this.board.world.paused };
+  }
+
+  /** A deadline that has passed it does not undo. */
   async resume(): Promise<void> {
     if (this.#replication.settle()) return;
     this.#setPaused(false);
@@ -560,7 +613,7 @@ export class LocalMachine implements MachineHandle, Member {
       if (options.readOnly || temporary !== undefined) continue;
       const opened = must((await openDrives([options], { forkable: false, quick: true }))[0]);
       this.#drives[i] = opened;
-      this.#outputs.disks[i]?.replace(opened.backend);
+      this.#outputs.replaceDisk(i, opened.backend);
     }
     await this.#joinNetwork([]);
     if (this.#connections !== undefined) this.#userNetwork?.restore(this.#connections);
@@ -594,8 +647,19 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   /** A guest that was elsewhere goes on here: the same one, with the same numbers, names and time. It was held until now. */
-  async standIn({ state, console, addresses }: GuestState, shiftTicks: number): Promise<void> {
+  async standIn({ state, console, addresses }: GuestState, shiftTicks: number, as: Succession): Promise<void> {
     this.#checkStays();
+    const lease = as.lease ?? this.#options.lease;
+    if (lease !== undefined) {
+      checkLeasable(this.#options);
+      this.#lease.begin(lease);
+    }
+    for (const [i, drive] of as.drives) {
+      this.#drives[i] = drive;
+      this.#outputs.replaceDisk(i, drive.backend);
+    }
+    // Whoever stands by for it next hears of the addresses that there are now.
+    this.#options = { ...this.#options, drives: this.#drives.map(({ options }) => options) };
     await this.#joinNetwork(addresses);
     const { board } = this;
     board.memory.header.clockShiftMs = shiftTicks / TICKS_PER_MS;
@@ -651,6 +715,7 @@ export class LocalMachine implements MachineHandle, Member {
       this.#wasKilled = true;
       this.board.world.finish(RUN.crashed, 137);
     }
+    this.#replication.giveUp();
     return await this.exited;
   }
 
@@ -748,6 +813,11 @@ export class LocalMachine implements MachineHandle, Member {
   async setBalloon(memoryBytes: number): Promise<void> {
     this.#checkStays();
     setBalloon(this.board, memoryBytes);
+  }
+
+  async setCap(cap: number): Promise<void> {
+    this.#checkStays();
+    setCap(this.board, cap);
   }
 
   async pci(): Promise<PciReport> {
@@ -855,7 +925,9 @@ export class LocalMachine implements MachineHandle, Member {
       .catch((error: unknown) => this.failed(error))
       .then(async () => {
         this.#warm?.end();
-        await this.#replication.guestEnded();
+        this.#lease.end();
+        // Behind the deadline nobody is told that the guest has ended: a standby may be it by now, or is to be.
+        await this.#replication.guestEnded({ isOurs: this.#lease.mayAct });
         await this.home.leave(this);
         this.#io.serve();
       })
@@ -901,6 +973,8 @@ export class LocalMachine implements MachineHandle, Member {
   }
 
   failed(error: unknown): void {
+    // What a guest that has ended wanted to write behind its deadline is not written, and that is as it should be.
+    if (error instanceof HostError && error.code === 'lease-expired') return;
     this.#failure ??= error instanceof Error ? error.message : String(error);
     if (this.#last === undefined) this.board.world.finish(RUN.crashed, 125);
   }
@@ -937,4 +1011,14 @@ export class LocalMachine implements MachineHandle, Member {
       signatures,
     );
   }
+}
+
+/** Throws OperatorError where a machine of such options can have no deadline. */
+function checkLeasable({ room, clock }: MachineOptions): void {
+  if (room === undefined && clock !== 'instructions') return;
+  throw new OperatorError(
+    'bad-lease',
+    'only a machine with one guest, with the real clock, has a deadline',
+    'Start it without --forks and --clock instructions.',
+  );
 }

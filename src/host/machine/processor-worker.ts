@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { machineHeader, type ProcessorStart, runProcessor } from '../../machine/index.ts';
 import { QuickFile, type QuickFilePlace } from '../storage/quick-file.ts';
 import { garbageCollector } from './garbage-collector.ts';
+import { LeaseClock } from './lease-clock.ts';
 import { ticksSince } from './thread-clock.ts';
 
 export interface WorkerStart extends ProcessorStart {
@@ -17,6 +18,14 @@ export interface StoppedMessage {
   readonly hart: number;
 }
 
+let clock: LeaseClock | undefined;
+
+/** Milliseconds of the clock that deadlines are of. */
+function deadlineClockMs(suspendedMs: number): number {
+  clock ??= new LeaseClock(suspendedMs);
+  return clock.nowMs();
+}
+
 parentPort?.once('message', (start: WorkerStart) => {
   runProcessor(start, {
     ticks: ticksSince(start.epoch, machineHeader(start.memory.buffer)),
@@ -25,6 +34,7 @@ parentPort?.once('message', (start: WorkerStart) => {
       const place = start.disks[id];
       return place && QuickFile.open(place);
     },
+    deadlineClockMs,
     collectGarbage: garbageCollector(),
     stopped: (partition, hart) => parentPort?.postMessage({ partition, hart } satisfies StoppedMessage),
   });

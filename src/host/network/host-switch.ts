@@ -39,7 +39,6 @@ export class HostSwitch implements AsyncDisposable {
   readonly #failback: Failback | undefined;
   readonly #peers = new Set<Socket>();
   #server: Server | undefined;
-  #close: () => void = () => {};
   #ports = 0;
 
   /** Opens the uplinks, and listens. Rejects with OperatorError, and leaves nothing open then. */
@@ -72,7 +71,7 @@ export class HostSwitch implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#close();
+    this.#server?.close();
     for (const peer of this.#peers) peer.destroy();
     this.#networks.close();
   }
@@ -86,7 +85,7 @@ export class HostSwitch implements AsyncDisposable {
   async #listen(where: HostSwitchOptions['listen']): Promise<void> {
     const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
-    this.#close = await listenForFrames(server, where);
+    await listenForFrames(server, where);
   }
 
   #accept(socket: Socket): void {

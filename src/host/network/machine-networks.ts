@@ -23,8 +23,11 @@ export class MachineNetworks {
   readonly paths: NetworkPaths;
   readonly #uplinks = new Map<string, SharedUplink>();
   readonly #owners = new Set<string>();
+  readonly #mayLeave: () => boolean;
 
-  constructor(options: { readonly failover?: boolean } = {}) {
+  /** Frames leave while `mayLeave` says so, which is asked for each in the step that sends it; others are lost. */
+  constructor({ mayLeave = () => true, ...options }: { failover?: boolean; mayLeave?: () => boolean } = {}) {
+    this.#mayLeave = mayLeave;
     const { clock, timers, random } = nodeNetworkPorts();
     this.paths = new NetworkPaths({ clock, timers, random, wallMs: () => Date.now() }, options);
   }
@@ -108,7 +111,8 @@ export class MachineNetworks {
         `There is an uplink ${name} already`,
         `Share it with -netdev shared,id=${name}, or give this one another id`,
       );
-    const opened = await openLink(netdev, { ...userOptions(netdev), ...(publish.length === 0 ? {} : { publish }) });
+    const user = { ...userOptions(netdev), ...(publish.length === 0 ? {} : { publish }) };
+    const opened = await openLink(netdev, user, this.#mayLeave);
     try {
       checkAddress(name, opened, mac);
       return this.#join(name, netdev.network ?? owner, netdev, opened);
@@ -140,7 +144,11 @@ export class MachineNetworks {
         ...(facts.offloads === undefined ? {} : { offloads: facts.offloads }),
         ...(facts.carrier === undefined ? {} : { carrier: facts.carrier }),
       },
-      opened.link,
+      {
+        ...opened.link,
+        // The guest's frames, and what is said in its name: announcements, probes.
+        send: (frame, offload) => this.#mayLeave() && opened.link.send(frame, offload),
+      },
     );
     const joined: SharedUplink = { name, network, options, opened, port, users: 1 };
     this.#uplinks.set(name, joined);

@@ -10,6 +10,6 @@ export {
   type ReplicationReport,
   type WriteRate,
 } from './machine-replication.ts';
-export { type MakeUnderstudy, type ReceiveOptions, Receiver } from './receiver.ts';
-export { Replica, type Understudy } from './replica.ts';
+export { type MakeUnderstudy, type Promotion, type ReceiveOptions, Receiver } from './receiver.ts';
+export { type PromoteOptions, Replica, type Succession, type Understudy } from './replica.ts';
 export { WarmCheckpoints, type WarmOptions, type WarmReport } from './warm.ts';

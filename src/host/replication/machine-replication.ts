@@ -15,18 +15,21 @@ import {
   Undecided,
 } from '../../replication/index.ts';
 import { describeDrives, describeMachine, type SnapshotSubject } from '../snapshots/index.ts';
+import { parseAddress } from '../streams/index.ts';
 import type { Hello } from './hello.ts';
 import { MachineSource } from './machine-source.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
 import { askOutcome } from './outcome.ts';
 import type { WarmReport } from './warm.ts';
-import { connectStream, isSlow, parseAddress, wireOf } from './wire.ts';
+import { connectPeer, isSlow, wireOf } from './wire.ts';
 
 export interface ReplicateOptions {
   /** Address of the standby: `unix:PATH`, `tcp:127.0.0.1:PORT`, `tls:HOST:PORT`, `plain:HOST:PORT`. */
   readonly to: string;
-  /** From one checkpoint to the next, in milliseconds. Default 50. */
+  /** From one checkpoint to the next, at most, in milliseconds. Default 50. */
   readonly epochMs?: number;
+  /** Whether output that waits begins the next checkpoint at once. Default true. */
+  readonly eager?: boolean;
   /** When the standby is lost: go on without (default), or stand still until told. */
   readonly onLoss?: 'go-on' | 'wait';
   /** Of output and disk writes that may wait. Default 64 MiB. */
@@ -70,6 +73,8 @@ export interface ReplicationReport {
   readonly state: string;
   /** Whom it is replicated to. */
   readonly peer?: string;
+  /** Of one that stands by: where it listens, with the port that it was given. */
+  readonly address?: string;
   /** The round that counts: acknowledged by the standby, or whole here. */
   readonly epoch: number;
   readonly measures?: ReplicationMeasures;
@@ -136,13 +141,13 @@ export class MachineReplication {
   async protect(options: ReplicateOptions): Promise<void> {
     this.#checkFree();
     const { peer, source, events } = await this.#connect(options);
-    const { epochMs = EPOCH_MS, onLoss = 'go-on', mostHeldBytes = MOST_HELD_BYTES } = options;
+    const { epochMs = EPOCH_MS, eager: isEager = true, onLoss = 'go-on', mostHeldBytes = MOST_HELD_BYTES } = options;
     const protectedNow = Promise.withResolvers<void>();
     const protection = new Protection(
       source,
       peer,
       nodePorts,
-      { epochMs, onLoss, mostHeldBytes },
+      { epochMs, isEager, onLoss, mostHeldBytes },
       {
         changed: (state: ProtectionState, why: string) => {
           this.#tell(state, why);
@@ -245,9 +250,17 @@ export class MachineReplication {
     return stuck !== undefined;
   }
 
-  /** By itself, or by its operator: whoever stands by is told, and whatever waits leaves. */
-  async guestEnded(): Promise<void> {
-    await this.#protection?.guestEnded();
+  /** The machine's process is to end: nobody is waited for. */
+  giveUp(): void {
+    this.#protection?.giveUp();
+  }
+
+  /**
+   * By itself, or by its operator: whoever stands by is told, and whatever waits leaves. Not where the guest may be another's
+   * by now (`isOurs` is false): nobody is told anything, and nothing leaves.
+   */
+  async guestEnded({ isOurs }: { readonly isOurs: boolean }): Promise<void> {
+    await this.#protection?.guestEnded({ isOurs });
   }
 
   async #connect({ to, tls, compress, silenceMs = SILENCE_MS }: ReplicateOptions | MigrateOptions): Promise<{
@@ -256,7 +269,7 @@ export class MachineReplication {
     events: PeerHandlers;
   }> {
     const address = parseAddress(to);
-    const stream = await connectStream(address, tls);
+    const stream = await connectPeer(address, tls);
     const events: PeerHandlers = { message: () => {}, lost: () => {} };
     const peer = new Peer(
       wireOf(stream),

@@ -1,8 +1,9 @@
 /** What became of a guest that was handed over, asked over another connection. */
 import { OperatorError } from '../../base/errors.ts';
 import { Peer, SILENCE_MS } from '../../replication/index.ts';
+import type { StreamAddress } from '../streams/index.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
-import { connectStream, type StreamAddress, wireOf } from './wire.ts';
+import { connectPeer, wireOf } from './wire.ts';
 
 const ANSWER_WITHIN_MS = 2000;
 
@@ -12,10 +13,10 @@ export async function askOutcome(
   tls: string | undefined,
   guest: string,
 ): Promise<'running' | 'never' | 'gone' | undefined> {
-  const stream = await connectStream(address, tls).catch((error: unknown) => error);
+  const stream = await connectPeer(address, tls).catch((error: unknown) => error);
   if (stream instanceof Error || typeof stream !== 'object' || stream === null || !('pipe' in stream))
     return isRefused(stream) ? 'gone' : undefined;
-  const socket = stream as Awaited<ReturnType<typeof connectStream>>;
+  const socket = stream as Awaited<ReturnType<typeof connectPeer>>;
   return await new Promise((resolve) => {
     const late = setTimeout(() => answer(undefined), ANSWER_WITHIN_MS);
     const answer = (outcome: 'running' | 'never' | undefined): void => {

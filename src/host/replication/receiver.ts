@@ -5,13 +5,14 @@
  */
 import type { Duplex } from 'node:stream';
 import { OperatorError } from '../../base/errors.ts';
-import { type Message, Peer, SILENCE_MS, Target, type TargetMachine } from '../../replication/index.ts';
+import { jsonOf, type Message, Peer, SILENCE_MS, Target, type TargetMachine } from '../../replication/index.ts';
 import type { MachineHandle, RestoreOptions } from '../machine/machine-api.ts';
+import { addressText, listenForStreams, parseAddress, type StreamListener } from '../streams/index.ts';
 import { checkedValue, helloShape } from './hello.ts';
 import type { ReplicationEvent, ReplicationReport } from './machine-replication.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
-import { Replica, type Understudy } from './replica.ts';
-import { addressText, listenForStreams, parseAddress, type StreamListener, wireOf } from './wire.ts';
+import { type PromoteOptions, Replica, type Understudy } from './replica.ts';
+import { wireOf } from './wire.ts';
 
 export interface ReceiveOptions {
   /** Where to listen: `unix:PATH`, `tcp:127.0.0.1:PORT`, `tls:HOST:PORT`, `plain:HOST:PORT`. */
@@ -29,6 +30,12 @@ export type MakeUnderstudy = (replica: Replica) => Promise<Understudy & MachineH
 
 const MOST_EVENTS = 100;
 const MOST_CONNECTIONS = 8;
+
+export interface Promotion {
+  /** The round that it goes on from. */
+  readonly epoch: number;
+  readonly tookMs: number;
+}
 
 interface Standby {
   readonly target: Target;
@@ -86,6 +93,7 @@ export class Receiver {
     return {
       role: this.#standby?.mode === 'migration' ? 'target' : 'standby',
       state: target?.state ?? 'waiting',
+      address: this.address,
       epoch: target?.epoch ?? 0,
       events: this.#events,
     };
@@ -97,11 +105,15 @@ export class Receiver {
     return { cpus: options?.cpus ?? 1, memoryBytes: options?.memoryBytes ?? 0 };
   }
 
-  /** The guest runs here from now on, as of the last whole round. Rejects with OperatorError `standby-not-ready`. */
-  async promote(): Promise<{ readonly epoch: number; readonly tookMs: number }> {
+  /**
+   * The guest runs here from now on, as of the last whole round. Rejects with OperatorError `standby-not-ready`, `bad-usage`,
+   * `bad-lease`; and where a disk cannot be had.
+   */
+  async promote(given: PromoteOptions = {}): Promise<Promotion> {
     const standby = this.#standby;
     if (standby === undefined)
       throw new OperatorError('standby-not-ready', 'no guest has come yet', 'Replicate one to here (kage replicate).');
+    standby.replica?.give(given);
     const since = performance.now();
     const { epoch } = standby.target;
     await standby.target.promote();
@@ -111,7 +123,7 @@ export class Receiver {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#listener?.close();
+    void this.#listener?.close();
     for (const stream of this.#connections) stream.destroy();
     this.#running.reject(new OperatorError('standby-ended', 'the standby was ended', 'Start another.'));
     if (this.#standby?.target.state !== 'running') await this.#standby?.machine?.kill();
@@ -151,10 +163,7 @@ export class Receiver {
 
   #begin(peer: Peer, message: Message): Standby | undefined {
     const before = this.#standby;
-    const hello =
-      message.kind === 'hello'
-        ? checkedValue(JSON.parse(new TextDecoder().decode(message.data)), helloShape)
-        : undefined;
+    const hello = message.kind === 'hello' ? checkedValue(jsonOf(message), helloShape) : undefined;
     const state = before?.target.state;
     // Whoever is there stays, unless it is the very guest, which is alive after all.
     const isTaken =
@@ -194,6 +203,7 @@ export class Receiver {
     standby.replica = replica;
     standby.machine = machine;
     replica.onDiscard = () => void machine.kill();
+    replica.onBroken = (error) => standby.target.failed(error);
     return replica;
   }
 

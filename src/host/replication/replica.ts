@@ -15,7 +15,8 @@ import {
 } from '../../replication/index.ts';
 import { ConsoleHistory } from '../machine/console-history.ts';
 import { type OpenedDrive, openDrives } from '../machine/drives.ts';
-import type { MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
+import type { Lease, MachineOptions, RestoreOptions } from '../machine/machine-api.ts';
+import { checkLease } from '../machine/machine-lease.ts';
 import { checkDrives, checkKind } from '../snapshots/index.ts';
 import { type GuestState, type Hello, readGuestState } from './hello.ts';
 import { LateDisk } from './late-disk.ts';
@@ -27,13 +28,27 @@ const LOCK_TRIES = 40;
 const LOCK_AGAIN_MS = 25;
 const NAME = 'that is received';
 
+/** What the guest is given where it goes on, besides what it was. */
+export interface PromoteOptions {
+  /** Until when it may run there. */
+  readonly lease?: Lease;
+  /** Drives, by their number, that have another address from now on: a later generation's, say. */
+  readonly files?: readonly { readonly drive: number; readonly file: string }[];
+}
+
+export interface Succession {
+  readonly lease: Lease | undefined;
+  /** Drives that were opened for it, by their number. */
+  readonly drives: ReadonlyMap<number, OpenedDrive>;
+}
+
 /** The machine that stands by. */
 export interface Understudy {
   readonly board: Board;
   /** Its clock, unshifted. */
   ticks(): number;
   /** The guest goes on here. */
-  standIn(state: GuestState, shiftTicks: number): Promise<void>;
+  standIn(state: GuestState, shiftTicks: number, as: Succession): Promise<void>;
   kill(): Promise<unknown>;
 }
 
@@ -45,10 +60,12 @@ export class Replica implements TargetMachine {
   readonly drives: OpenedDrive[] = [];
   readonly #hello: Hello;
   readonly #late = new Map<number, LateDisk>();
+  #given: PromoteOptions = {};
   #machine: Understudy | undefined;
-  #stateBytes: Uint8Array | undefined;
+  /** The state of a round that comes to its end, and of the last one that was whole. */
+  #read: GuestState | undefined;
+  #state: GuestState | undefined;
   readonly #console = new ConsoleHistory();
-  #isWhole = false;
   /** Writes to layers, one behind the other. */
   #layers: Promise<void> = Promise.resolve();
   /** Writes to disks of both hosts, by the round that they came with: it may be that they never reached the disk. */
@@ -56,11 +73,14 @@ export class Replica implements TargetMachine {
   #fresh: DriveChange[] = [];
   /** How much further the source's clock is, as far as it was heard; the most is the nearest to the truth. */
   #aheadTicks = Number.NEGATIVE_INFINITY;
-  onDiscard: ((why: string) => void) | undefined;
+  onDiscard: (() => void) | undefined;
+  /** A layer does not take what the guest wrote: this can be no standby any more. */
+  onBroken: ((error: unknown) => void) | undefined;
 
   /** Throws OperatorError. */
   constructor(hello: Hello, asked: RestoreOptions) {
     checkKind(hello.head, NAME);
+    checkReplicable(hello);
     if (hello.drives.length !== hello.head.drives.length) throw badStream('its drives do not fit together');
     this.#hello = hello;
     this.ticks = BigInt(Math.floor(hello.ticks));
@@ -152,7 +172,7 @@ export class Replica implements TargetMachine {
     this.#layers = this.#layers.then(async () => {
       for (const { drive, change } of layers) await applyChanges(must(this.drives[drive]).backend, [change]);
     });
-    this.#layers.catch(() => {}); // who wants to run is told
+    this.#layers.catch((error: unknown) => this.onBroken?.(error));
   }
 
   applied(number: number): void {
@@ -163,44 +183,77 @@ export class Replica implements TargetMachine {
     this.#aheadTicks = Math.max(this.#aheadTicks, ticks - must(this.#machine).ticks());
   }
 
-  whole(number: number, state: Uint8Array): void {
-    const read = readGuestState(state);
-    this.#console.push(read.console);
-    this.#stateBytes = state;
-    this.#isWhole = true;
+  readState(state: Uint8Array): void {
+    this.#read = readGuestState(state);
+  }
+
+  whole(number: number): void {
+    const state = must(this.#read, 'a state is read before its round is whole');
+    this.#console.push(state.console);
+    this.#state = state;
     if (this.#fresh.length > 0) this.#waiting.push({ number, changes: this.#fresh });
     this.#fresh = [];
   }
 
-  async run(): Promise<void> {
-    const machine = must(this.#machine);
-    if (!this.#isWhole) throw badStream('not all of the guest has come');
-    const read = readGuestState(must(this.#stateBytes));
-    await this.#layers;
-    for (const [i, late] of this.#late) await this.#openLate(i, late);
-    // Never behind what the guest has seen of time.
-    const least = Number(read.state.ticks) - machine.ticks();
-    await machine.standIn({ ...read, console: this.#console.bytes() }, Math.max(this.#aheadTicks, least));
+  /** Before `run`. Throws OperatorError `bad-usage`. */
+  give(given: PromoteOptions): void {
+    if (given.lease !== undefined) checkLease(given.lease);
+    for (const { drive } of given.files ?? []) {
+      const { options, temporary } = this.drives[drive] ?? {};
+      if (options !== undefined && temporary === undefined) continue;
+      throw new OperatorError(
+        'bad-usage',
+        options === undefined ? `there is no drive ${drive}` : `drive ${drive} is the guest's own, and is here already`,
+        'Name drives of both hosts, by their number from 0.',
+      );
+    }
+    this.#given = given;
   }
 
-  discard(why: string): void {
-    this.onDiscard?.(why);
+  async run(): Promise<void> {
+    const machine = must(this.#machine);
+    const read = must(this.#state, 'only what is whole runs');
+    await this.#layers;
+    const drives = await this.#openDrives();
+    // Never behind what the guest has seen of time.
+    const least = Number(read.state.ticks) - machine.ticks();
+    const state = { ...read, console: this.#console.bytes() };
+    await machine.standIn(state, Math.max(this.#aheadTicks, least), { lease: this.#given.lease, drives });
+  }
+
+  /** Those that are opened where the guest runs, and those that have another address there. */
+  async #openDrives(): Promise<ReadonlyMap<number, OpenedDrive>> {
+    const drives = new Map<number, OpenedDrive>();
+    const files = new Map(this.#given.files?.map(({ drive, file }) => [drive, file]));
+    for (const [i, was] of this.drives.entries()) {
+      const file = files.get(i);
+      const late = this.#late.get(i);
+      const options = { ...was.options, ...(file === undefined ? {} : { file }) };
+      if (late !== undefined) {
+        await this.#openLate(i, options, late);
+        drives.set(i, { ...was, options });
+      } else if (file !== undefined) {
+        const opened = await this.#unlocked(options);
+        this.#checkSize(opened, was.backend.sizeBytes);
+        await was.close();
+        drives.set(i, opened);
+      }
+    }
+    return drives;
+  }
+
+  discard(): void {
+    this.onDiscard?.();
   }
 
   /** The disk is this host's from here on, with what may not have reached it. */
-  async #openLate(drive: number, late: LateDisk): Promise<void> {
-    const { options } = must(this.drives[drive]);
+  async #openLate(drive: number, options: OpenedDrive['options'], late: LateDisk): Promise<void> {
     const opened = await this.#unlocked(options);
     const changes: DiskChange[] = this.#waiting.flatMap((round) =>
       round.changes.filter((one) => one.drive === drive).map(({ change }) => change),
     );
     try {
-      if (opened.backend.sizeBytes !== late.sizeBytes)
-        throw new OperatorError(
-          'disk-changed',
-          `${options.file} has ${opened.backend.sizeBytes} bytes here, and ${late.sizeBytes} where the guest was`,
-          'Both hosts must have the same disk.',
-        );
+      this.#checkSize(opened, late.sizeBytes);
       await applyChanges(opened.backend, changes);
       if (changes.length > 0) await opened.backend.flush();
     } catch (error) {
@@ -208,6 +261,15 @@ export class Replica implements TargetMachine {
       throw error;
     }
     late.open(opened);
+  }
+
+  #checkSize({ options, backend }: OpenedDrive, sizeBytes: number): void {
+    if (backend.sizeBytes === sizeBytes) return;
+    throw new OperatorError(
+      'disk-changed',
+      `${options.file} has ${backend.sizeBytes} bytes here, and ${sizeBytes} where the guest was`,
+      'Both hosts must have the same disk.',
+    );
   }
 
   async #unlocked(options: OpenedDrive['options']): Promise<OpenedDrive> {
@@ -225,4 +287,14 @@ export class Replica implements TargetMachine {
   get #board(): Board {
     return must(this.#machine, 'the machine is made before it is filled').board;
   }
+}
+
+/** What its source would have refused, too (machine/machine.ts). Throws OperatorError `not-replicable`. */
+function checkReplicable({ head: { options } }: Hello): void {
+  if ((options.shares ?? []).length === 0 && options.clock !== 'instructions') return;
+  throw new OperatorError(
+    'not-replicable',
+    'a guest with shared folders, or by the instruction clock, is not replicated',
+    'Start it without -v and --clock instructions.',
+  );
 }

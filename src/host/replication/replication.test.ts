@@ -8,42 +8,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assemble } from '../../isa/index.ts';
+import { jsonOf, type Message, Peer } from '../../replication/index.ts';
 import { createMachine, type MachineHandle, receiveMachine } from '../machine/index.ts';
+import { addressText, connectStream, listenForStreams, parseAddress } from '../streams/index.ts';
+import { checkedValue, helloShape } from './hello.ts';
+import { nodePorts, streamCodecs } from './node-ports.ts';
 import type { Receiver } from './receiver.ts';
+import { Replica } from './replica.ts';
+import { checkRow, talker } from './talker.testing.ts';
+import { wireOf } from './wire.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-replicas-'));
 const bios = join(folder, 'program.bin');
-/** Says a to z, again and again, a letter for every 20,000 rounds of a loop, and writes each to one of 64 pages. */
-const program = `
-    li s0, 0x10000000
-    li s1, 97
-    li s2, 0x80100000
-    li s5, 0
-1:  li t0, 20000
-2:  addi t0, t0, -1
-    bnez t0, 2b
-3:  lb t1, 5(s0)
-    andi t1, t1, 32
-    beqz t1, 3b
-    sb s1, 0(s0)
-    andi t2, s5, 63
-    slli t2, t2, 12
-    add t2, t2, s2
-    sd s5, 0(t2)
-    addi s5, s5, 1
-    addi s1, s1, 1
-    li t1, 123
-    blt s1, t1, 1b
-    li s1, 97
-    j 1b`;
 
 /** Whatever a test leaves running. */
 const open: { kill?(): unknown; close?(): unknown }[] = [];
 afterEach(async () => {
   for (const one of open.splice(0)) await (one.kill?.() ?? one.close?.());
 });
-before(() => writeFileSync(bios, assemble(program, 0x8000_0000n).bytes));
+before(() => writeFileSync(bios, talker()));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 let count = 0;
@@ -61,7 +44,7 @@ async function standby(more: { onLoss?: 'promote' } = {}): Promise<Receiver> {
   return receiver;
 }
 
-async function talker(): Promise<{ machine: MachineHandle; said: () => string }> {
+async function talking(): Promise<{ machine: MachineHandle; said: () => string }> {
   const machine = await createMachine({ bios, memoryBytes: 16 << 20, network: false, name: `talker${count}` });
   open.push(machine);
   let text = '';
@@ -73,12 +56,6 @@ async function talker(): Promise<{ machine: MachineHandle; said: () => string }>
 
 const history = (machine: MachineHandle): string => Buffer.from(machine.consoleHistory()).toString('latin1');
 
-/** The row has no gap, and nothing twice. */
-function checkRow(text: string): void {
-  for (let i = 0; i < text.length; i++)
-    assert.equal(text.charCodeAt(i), 97 + (i % 26), `letter ${i} of ${text.length}`);
-}
-
 async function until(holds: () => boolean, what: string): Promise<void> {
   for (let i = 0; i < 2000 && !holds(); i++) await sleep(5);
   assert.ok(holds(), what);
@@ -88,7 +65,7 @@ const fast = { epochMs: 20, silenceMs: 20_000 };
 
 test('promoted: it goes on from a checkpoint, behind everything that was heard', async () => {
   const receiver = await standby();
-  const { machine, said } = await talker();
+  const { machine, said } = await talking();
   await until(() => said().length > 10, 'it talks');
   await machine.replicate({ to: receiver.address, ...fast });
   assert.equal((await machine.replication()).state, 'protected');
@@ -113,7 +90,7 @@ test('promoted: it goes on from a checkpoint, behind everything that was heard',
 
 test('moved: it goes on there, and here it has ended', async () => {
   const receiver = await standby();
-  const { machine, said } = await talker();
+  const { machine, said } = await talking();
   await until(() => said().length > 10, 'it talks');
   const { rounds, pages, downtimeMs } = await machine.migrate({ to: receiver.address, silenceMs: 20_000 });
   assert.ok(rounds >= 2 && pages > 0 && downtimeMs > 0);
@@ -136,7 +113,7 @@ test('moved: it goes on there, and here it has ended', async () => {
 
 test('the standby is lost: it waits, if it is told to, and then goes on; or another stands by', async () => {
   const receiver = await standby();
-  const { machine, said } = await talker();
+  const { machine, said } = await talking();
   await machine.replicate({ to: receiver.address, ...fast, onLoss: 'wait' });
   await assert.rejects(machine.replicate({ to: receiver.address }), { code: 'replicated-already' });
   await assert.rejects(machine.snapshot(join(folder, 'x')), { code: 'snapshot-replicated' });
@@ -159,9 +136,9 @@ test('the standby is lost: it waits, if it is told to, and then goes on; or anot
 
 test('the guest ends: its standby waits for another; a source that dies is stood in for at once, if that is asked for', async () => {
   const receiver = await standby({ onLoss: 'promote' });
-  const first = await talker();
+  const first = await talking();
   await first.machine.replicate({ to: receiver.address, ...fast });
-  const second = await talker();
+  const second = await talking();
   await assert.rejects(second.machine.replicate({ to: receiver.address, ...fast }), { code: 'standby-in-use' });
   await first.machine.kill();
   await until(() => receiver.report().state === 'discarded', 'there is nothing to stand in for');
@@ -174,8 +151,67 @@ test('the guest ends: its standby waits for another; a source that dies is stood
   await receiver.close();
 });
 
+/** What a source says first. */
+async function helloOf(machine: MachineHandle): Promise<Record<string, unknown>> {
+  const heard = Promise.withResolvers<Message>();
+  const address = parseAddress(`unix:${join(folder, `hello${++count}`)}`);
+  const listener = await listenForStreams(address, undefined, (stream) => {
+    const peer = new Peer(wireOf(stream), streamCodecs, nodePorts, PEER, { message: heard.resolve, lost: () => {} });
+    stream.on('data', (bytes: Buffer) => peer.push(bytes));
+    void heard.promise.then(() => peer.close());
+  });
+  await assert.rejects(machine.replicate({ to: addressText(listener.address), ...fast }), { code: 'peer-lost' });
+  listener.close();
+  return { ...jsonOf(await heard.promise) };
+}
+
+/** What a receiver answers to it. */
+async function answered(to: string, hello: unknown): Promise<string | undefined> {
+  const stream = await connectStream(parseAddress(to), undefined);
+  const answer = Promise.withResolvers<string | undefined>();
+  const peer = new Peer(wireOf(stream), streamCodecs, nodePorts, PEER, {
+    message: ({ kind }) => answer.resolve(kind),
+    lost: (error) => answer.resolve((error as { code?: string }).code),
+  });
+  stream.on('data', (bytes: Buffer) => peer.push(bytes));
+  peer.say('hello', hello);
+  const said = await answer.promise;
+  peer.close();
+  return said;
+}
+
+const PEER = { packs: false, silenceMs: 20_000 };
+
+test('guests are refused whose output could not wait: with shared folders, by the instruction clock; and what is no hello', async () => {
+  const receiver = await standby();
+  const { machine } = await talking();
+  const hello = await helloOf(machine);
+  const head = hello['head'] as { options: object };
+  const with_ = (more: object): object => ({ ...hello, head: { ...head, options: { ...head.options, ...more } } });
+  const share = { host: folder, guest: '/work' };
+  assert.equal(await answered(receiver.address, with_({ shares: [share] })), 'not-replicable');
+  assert.equal(await answered(receiver.address, with_({ clock: 'instructions' })), 'not-replicable');
+  assert.equal(await answered(receiver.address, [1]), 'stream-damaged');
+  assert.equal(await answered(receiver.address, hello), 'welcome');
+});
+
+test('a layer that does not take what the guest wrote: told, once', async () => {
+  const { machine } = await talking();
+  const replica = new Replica(checkedValue(await helloOf(machine), helloShape), { name: 'layered' });
+  const backend = {
+    ...{ sizeBytes: 4096, readOnly: false, read: () => {}, flush: () => {} },
+    write: () => Promise.reject(new Error('no space left')),
+  };
+  replica.drives.push({ backend, temporary: {} } as unknown as (typeof replica.drives)[number]);
+  const broken = new Promise((resolve) => {
+    replica.onBroken = resolve;
+  });
+  replica.putDisks([{ drive: 0, change: { kind: 'data', offset: 0, bytes: new Uint8Array(512) } }]);
+  assert.match(String(await broken), /no space left/);
+});
+
 test('how fast it writes, before it has a standby; nobody to reach', async () => {
-  const { machine, said } = await talker();
+  const { machine, said } = await talking();
   await until(() => said().length > 10, 'it talks');
   const { pagesPerSecond, pauseMs } = await machine.writeRate(200);
   assert.ok(pagesPerSecond > 0 && pauseMs >= 0);

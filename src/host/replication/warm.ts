@@ -29,6 +29,8 @@ export interface WarmReport {
   readonly failed: number;
   /** Of the latest. */
   readonly file?: string;
+  /** That it is an increment of. */
+  readonly base?: string;
   readonly takenAtMs?: number;
   readonly pausedMs?: number;
   readonly sizeBytes?: number;
@@ -116,8 +118,9 @@ export class WarmCheckpoints {
     this.#files.push({ file, base });
     this.#name(file);
     this.#remove();
-    const { why: _, ...before } = this.#report;
-    this.#report = { ...before, taken: before.taken + 1, file, takenAtMs: Date.now(), pausedMs, sizeBytes };
+    const { why: _, base: __, ...before } = this.#report;
+    const of = base === undefined ? {} : { base };
+    this.#report = { ...before, ...of, taken: before.taken + 1, file, takenAtMs: Date.now(), pausedMs, sizeBytes };
   }
 
   /** In one step: whoever looks finds the one or the other. */

@@ -126,7 +126,7 @@ export function describeMachine(
   { name, options, board }: SnapshotSubject,
   drives: SnapshotHead['drives'],
 ): Omit<SnapshotHead, 'base'> {
-  // What belongs to this process alone: who may end it, who debugs it, what it logs.
+  // What belongs to this process alone: who may end it, who debugs it, what it logs, until when it may run.
   const {
     name: _,
     signal: __,
@@ -134,6 +134,7 @@ export function describeMachine(
     startPaused: ____,
     trapLog: _____,
     protectionLog: ______,
+    lease: _______,
     ...kept
   } = options;
   const files = absoluteDrives(options.drives);

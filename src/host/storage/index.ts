@@ -3,9 +3,11 @@ export { ForkableDisk } from './forkable-disk.ts';
 export {
   type FenceResult,
   fenceAtGate,
+  type GateCall,
   GateControl,
   type GateOptions,
   type GateReport,
+  gateControl,
   gateExportName,
   gateStatus,
   StorageGate,

@@ -11,8 +11,8 @@ import { rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { OperatorError } from '../../base/errors.ts';
 import type { VirtioVsock, VsockRequest } from '../../devices/index.ts';
-import { isLeftBehind } from '../control/sockets.ts';
 import { errorCode } from '../network/errors.ts';
+import { isLeftBehind } from '../streams/index.ts';
 import { UnixStream } from './unix-stream.ts';
 
 /** What the sockets need of the device. */

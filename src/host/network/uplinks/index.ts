@@ -9,13 +9,20 @@ export type { LinkFacts, OpenedLink } from './link.ts';
 export { listenForFrames, MOST_UNSENT_BYTES, type StreamLink } from './stream-link.ts';
 export type { UserLink } from './user-link.ts';
 
-/** Opens an uplink of its own; `shared` is none. `user` is for the user-mode network. Rejects with OperatorError. */
-export async function openLink(options: NetdevOptions, user: NetworkOptions = {}): Promise<OpenedLink> {
+/**
+ * Opens an uplink of its own; `shared` is none. `user` is for the user-mode network; `mayLeave` is asked where a frame is sent
+ * later than in the step in which it came. Rejects with OperatorError.
+ */
+export async function openLink(
+  options: NetdevOptions,
+  user: NetworkOptions = {},
+  mayLeave: () => boolean = () => true,
+): Promise<OpenedLink> {
   switch (options.kind) {
     case 'user':
       return await openUserLink(options, user);
     case 'stream':
-      return await openStreamLink(options);
+      return await openStreamLink(options, mayLeave);
     case 'macvtap':
       return await openMacvtapLink(options);
     case 'internal':

@@ -27,8 +27,8 @@ interface End {
   readonly port: number | undefined;
 }
 
-async function open(options: Parameters<typeof openStreamLink>[0]): Promise<End> {
-  const opened = await openStreamLink(options);
+async function open(options: Parameters<typeof openStreamLink>[0], mayLeave?: () => boolean): Promise<End> {
+  const opened = await openStreamLink(options, mayLeave);
   const got: Uint8Array[] = [];
   const carriers: boolean[] = [];
   opened.join({
@@ -66,6 +66,33 @@ test('frames pass both ways, over a path and over TCP', limit, async () => {
     other.close();
   }
 });
+
+test(
+  'what waits for a peer that does not read leaves in its order, or, behind a deadline, but for one frame, never',
+  limit,
+  async () => {
+    for (const isOver of [false, true]) {
+      let mayLeave = true;
+      const one = await open({ kind: 'stream', server: true, path }, () => mayLeave);
+      const socket = connect(path);
+      await until(() => one.carriers.at(-1) === true);
+      const got: Uint8Array[] = [];
+      const decoder = new FrameDecoder((bytes) => void got.push(bytes.slice()));
+      let sent = 0;
+      while (one.send(frame(9014, sent))) sent++;
+      mayLeave = !isOver;
+      socket.on('data', (chunk: Buffer) => decoder.push(new Uint8Array(chunk)));
+      await until(() => got.length === sent || isOver);
+      if (isOver) await new Promise((resolve) => setTimeout(resolve, 100));
+      const [first, second] = [frame(9014, got.length - 1), frame(9014, 0)];
+      assert.deepEqual([got.at(-1), got[0]], [first, second]);
+      // What the kernel had, and the frame that it had no room for.
+      if (isOver) assert.ok(got.length < sent / 2, `${got.length} of ${sent}`);
+      socket.destroy();
+      one.close();
+    }
+  },
+);
 
 test('who connects tries again; who listens takes the next peer', limit, async () => {
   const client = await open({ kind: 'stream', path, reconnectMs: 10 });

@@ -2,11 +2,10 @@
  * An uplink that is a stream socket, unix or TCP: QEMU's `-netdev stream` or `socket`, passt, another machine of ours. It
  * listens, and takes one peer at a time, or connects, and tries again when the peer is gone. A peer is the carrier.
  */
-import { lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { HostError, OperatorError } from '../../../base/errors.ts';
+import { must } from '../../../base/assert.ts';
 import { FrameDecoder, type NetdevOptions, prefixed, type UplinkPort } from '../../../network/index.ts';
-import { errorCode } from '../errors.ts';
+import { listenAt } from '../../streams/index.ts';
 import type { OpenedLink } from './link.ts';
 
 const RECONNECT_MS = 1000;
@@ -19,11 +18,15 @@ export interface StreamLink extends OpenedLink {
 }
 
 /**
- * Listens at once, or begins to connect. Rejects with OperatorError `address-in-use` or `cannot-listen` where it cannot
+ * Listens at once, or begins to connect. A frame that the peer has no room for yet leaves later if `mayLeave` says so then.
+ * Rejects with OperatorError `address-in-use` or `cannot-listen` where it cannot
  * listen; a peer that is not there yet is no error.
  */
-export async function openStreamLink(options: NetdevOptions): Promise<StreamLink> {
-  const link = new StreamEnd(options.reconnectMs ?? RECONNECT_MS);
+export async function openStreamLink(
+  options: NetdevOptions,
+  mayLeave: () => boolean = () => true,
+): Promise<StreamLink> {
+  const link = new StreamEnd(options.reconnectMs ?? RECONNECT_MS, mayLeave);
   if (options.server === true) await link.listen(options);
   else link.connect(options);
   return link;
@@ -33,15 +36,19 @@ class StreamEnd implements StreamLink {
   readonly facts = { carrier: false, mtuBytes: 65_535 };
   readonly link = { send: (frame: Uint8Array): boolean => this.#send(frame) };
   readonly #reconnectMs: number;
+  readonly #mayLeave: () => boolean;
   #uplink: UplinkPort | undefined;
   #server: Server | undefined;
-  #stopListening = (): void => {};
   #socket: Socket | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** Frames for which the kernel has no room, in front of the one that Node has; and their bytes. */
+  #unsent: Uint8Array[] = [];
+  #unsentBytes = 0;
   #isClosed = false;
 
-  constructor(reconnectMs: number) {
+  constructor(reconnectMs: number, mayLeave: () => boolean) {
     this.#reconnectMs = reconnectMs;
+    this.#mayLeave = mayLeave;
   }
 
   get port(): number | undefined {
@@ -52,7 +59,7 @@ class StreamEnd implements StreamLink {
   async listen(options: NetdevOptions): Promise<void> {
     const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
-    this.#stopListening = await listenForFrames(server, options);
+    await listenForFrames(server, options);
   }
 
   connect(options: NetdevOptions): void {
@@ -79,7 +86,7 @@ class StreamEnd implements StreamLink {
     this.#uplink = undefined;
     clearTimeout(this.#retry);
     this.#socket?.destroy();
-    this.#stopListening();
+    this.#server?.close();
   }
 
   #accept(socket: Socket): void {
@@ -108,52 +115,51 @@ class StreamEnd implements StreamLink {
 
   #watch(socket: Socket, cause: string): void {
     socket.on('error', () => {}); // `close` follows, and says all that there is to say
-    socket.once('close', () => this.#uplink?.setCarrier(false, cause));
+    socket.once('close', () => {
+      this.#forget();
+      this.#uplink?.setCarrier(false, cause);
+    });
   }
 
   #send(frame: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket?.readyState !== 'open' || socket.writableLength > MOST_UNSENT_BYTES) return false;
-    socket.write(prefixed(frame));
+    if (socket?.readyState !== 'open' || this.#unsentBytes > MOST_UNSENT_BYTES) return false;
+    const bytes = prefixed(frame);
+    // What Node has it sends when it can, and asks nobody: no more than one frame.
+    if (socket.writableLength === 0) socket.write(bytes, this.#written);
+    else {
+      this.#unsent.push(bytes);
+      this.#unsentBytes += bytes.length;
+    }
     return true;
+  }
+
+  readonly #written = (): void => {
+    if (this.#unsent.length === 0) return;
+    if (!this.#mayLeave()) this.#forget();
+    const socket = this.#socket;
+    let sent = 0;
+    while (sent < this.#unsent.length && socket?.readyState === 'open' && socket.writableLength === 0) {
+      const bytes = must(this.#unsent[sent++]);
+      this.#unsentBytes -= bytes.length;
+      socket.write(bytes, this.#written);
+    }
+    this.#unsent.splice(0, sent);
+  };
+
+  #forget(): void {
+    this.#unsent = [];
+    this.#unsentBytes = 0;
   }
 }
 
 /**
- * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Resolves with what
- * ends that. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
+ * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Machines of others may come, as
+ * the umask says. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
  */
 export async function listenForFrames(
   server: Server,
-  { path, host, port }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
-): Promise<() => void> {
-  if (path !== undefined) await removeStale(path);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => reject(cannotListen(path ?? `${host ?? ''}:${port}`, cause)));
-    server.once('listening', resolve);
-    if (path === undefined) server.listen(port ?? 0, host ?? '127.0.0.1');
-    else server.listen(path);
-  });
-  server.on('error', () => {}); // of one connection: the next may do better
-  return () => {
-    server.close();
-    if (path !== undefined) rmSync(path, { force: true });
-  };
-}
-
-/** A socket that nobody listens on is left over from a process that died. What is no socket is not touched. */
-async function removeStale(path: string): Promise<void> {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;
-  const isLeftOver = await new Promise<boolean>((resolve) => {
-    const socket = connect(path, () => resolve(false));
-    socket.once('error', (error) => resolve(errorCode(error) === 'ECONNREFUSED'));
-    socket.once('connect', () => socket.destroy());
-  });
-  if (isLeftOver) rmSync(path, { force: true });
-}
-
-function cannotListen(where: string, cause: unknown): Error {
-  if (errorCode(cause) === 'EADDRINUSE')
-    return new OperatorError('address-in-use', `${where} is in use by another program`, 'Listen elsewhere', { cause });
-  return new HostError('cannot-listen', `Nobody can listen on ${where}: ${String(cause)}`, { cause });
+  { path, host = '127.0.0.1', port = 0 }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
+): Promise<void> {
+  await listenAt(server, path === undefined ? { host, port } : { path }, { isFor: 'umask' });
 }

@@ -1,25 +1,29 @@
 /** The gate's control socket: fences and questions from other processes, and what is no question. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
-import { connect } from 'node:net';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { CMD } from '../nbd/protocol.ts';
-import { controlPath, linesOf } from './control.ts';
+import { gateControl, linesOf } from './control.ts';
 import { GateWorld, until, write } from './gate-world.testing.ts';
 import { fenceAtGate, GateControl, gateStatus } from './index.ts';
 
+const socketOf = ({ stateFolder }: GateWorld): string => join(stateFolder, 'control.sock');
+
 test('a fence by the socket; the status; an older one is told whose turn it is', async () => {
   await using world = await GateWorld.start();
-  await using _control = await GateControl.open(world.gate, world.stateFolder);
-  assert.equal(statSync(controlPath(world.stateFolder)).mode & 0o777, 0o600);
-  assert.deepEqual(await fenceAtGate(world.stateFolder, 'disk', 7), { generation: 7, proof: 'answered' });
-  await assert.rejects(fenceAtGate(world.stateFolder, 'disk', 6), {
+  await using _control = await GateControl.open(world.gate, gateControl(world.stateFolder));
+  assert.equal(statSync(socketOf(world)).mode & 0o777, 0o600);
+  assert.deepEqual(await fenceAtGate(gateControl(world.stateFolder), 'disk', 7), { generation: 7, proof: 'answered' });
+  await assert.rejects(fenceAtGate(gateControl(world.stateFolder), 'disk', 6), {
     code: 'gate-generation-passed',
     fix: /do not start/,
   });
-  await assert.rejects(fenceAtGate(world.stateFolder, 'disk', -1), { code: 'gate-name' });
-  assert.deepEqual(await gateStatus(world.stateFolder), {
+  await assert.rejects(fenceAtGate(gateControl(world.stateFolder), 'disk', -1), { code: 'gate-name' });
+  assert.deepEqual(await gateStatus(gateControl(world.stateFolder)), {
     ...{ connections: 0, refused: 0 },
     exports: [{ name: 'disk', generation: 7, connections: 0 }],
   });
@@ -27,17 +31,19 @@ test('a fence by the socket; the status; an older one is told whose turn it is',
 
 test('who does not wait for the answer has fenced all the same', async () => {
   await using world = await GateWorld.start();
-  await using _control = await GateControl.open(world.gate, world.stateFolder);
-  await fenceAtGate(world.stateFolder, 'disk', 1);
+  await using _control = await GateControl.open(world.gate, gateControl(world.stateFolder));
+  await fenceAtGate(gateControl(world.stateFolder), 'disk', 1);
   const old = await world.client('disk@1');
   world.server.isHolding = true;
   const frozen = write(old, 0, 1);
   frozen.catch(() => {});
   await until(() => world.server.commands.includes(CMD.WRITE));
-  await assert.rejects(fenceAtGate(world.stateFolder, 'disk', 2, { timeoutMs: 300 }), { code: 'gate-unanswered' });
+  await assert.rejects(fenceAtGate(gateControl(world.stateFolder), 'disk', 2, { timeoutMs: 300 }), {
+    code: 'gate-unanswered',
+  });
   await until(() => world.gate.report().exports[0]?.generation === 2);
   await assert.rejects(write(old, 512, 1), { code: 'nbd-shutdown' });
-  const again = fenceAtGate(world.stateFolder, 'disk', 2);
+  const again = fenceAtGate(gateControl(world.stateFolder), 'disk', 2);
   world.server.isHolding = false;
   world.server.release();
   assert.equal((await again).proof, 'answered');
@@ -45,15 +51,15 @@ test('who does not wait for the answer has fenced all the same', async () => {
 
 test('no gate, and a gate that goes', async () => {
   await using world = await GateWorld.start();
-  await assert.rejects(gateStatus(world.stateFolder), { code: 'gate-unreachable' });
-  const control = await GateControl.open(world.gate, world.stateFolder);
-  await assert.rejects(GateControl.open(world.gate, world.stateFolder), { code: 'gate-address' });
-  await fenceAtGate(world.stateFolder, 'disk', 1);
+  await assert.rejects(gateStatus(gateControl(world.stateFolder)), { code: 'gate-unreachable' });
+  const control = await GateControl.open(world.gate, gateControl(world.stateFolder));
+  await assert.rejects(GateControl.open(world.gate, gateControl(world.stateFolder)), { code: 'address-in-use' });
+  await fenceAtGate(gateControl(world.stateFolder), 'disk', 1);
   const old = await world.client('disk@1');
   world.server.isHolding = true;
   write(old, 0, 1).catch(() => {});
   await until(() => world.server.held === 1);
-  const asked = fenceAtGate(world.stateFolder, 'disk', 2);
+  const asked = fenceAtGate(gateControl(world.stateFolder), 'disk', 2);
   await assert.rejects(
     Promise.all([
       asked,
@@ -65,9 +71,37 @@ test('no gate, and a gate that goes', async () => {
   );
 });
 
+test('a gate that is none, or another: what was not heard is told from what may have been', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'kagemusha-gate-fake-')), 'gate.sock');
+  const hello = '{"id":1,"result":{"version":1}}';
+  for (const [lines, code] of [
+    [['x'], 'gate-unreachable'],
+    [['null'], 'gate-unreachable'],
+    [['{"id":1,"error":{"code":"bad-usage"}}'], 'gate-unreachable'],
+    [['{"id":1,"result":{"version":2}}'], 'gate-unreachable'],
+    [[hello, 'null'], 'gate-unanswered'],
+    [[hello, '{"id":1,"result":{"generation":7}}'], 'gate-unanswered'],
+    [[hello], 'gate-unanswered'],
+  ] as const) {
+    const server = createServer((socket) => {
+      const left = [...lines];
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        const line = left.shift();
+        if (line === undefined) socket.destroy();
+        else socket.write(`${line}\n`);
+      });
+    });
+    await once(server.listen(path), 'listening');
+    await assert.rejects(fenceAtGate(`unix:${path}`, 'disk', 7), { code }, lines.join());
+    await once(server.close(), 'close');
+  }
+  rmSync(dirname(path), { recursive: true });
+});
+
 test('lines that are no requests end their connection; wrong requests are answered', async () => {
   await using world = await GateWorld.start();
-  await using _control = await GateControl.open(world.gate, world.stateFolder);
+  await using _control = await GateControl.open(world.gate, gateControl(world.stateFolder));
   for (const bad of [
     '\n',
     'x\n',
@@ -77,12 +111,12 @@ test('lines that are no requests end their connection; wrong requests are answer
     'y'.repeat(20_000),
     'null\n',
   ]) {
-    const socket = connect(controlPath(world.stateFolder)).on('error', () => {});
+    const socket = connect(socketOf(world)).on('error', () => {});
     socket.write(bad);
     socket.resume();
     await once(socket, 'close');
   }
-  const socket = connect(controlPath(world.stateFolder));
+  const socket = connect(socketOf(world));
   for (const [line, code] of [
     ['{"id":1,"method":"open"}', 'bad-usage'],
     ['{"id":1,"method":"fence"}', 'gate-name'],
@@ -100,8 +134,8 @@ test('lines that are no requests end their connection; wrong requests are answer
 
 test('lines come in pieces, and several in one', async () => {
   await using world = await GateWorld.start();
-  await using _control = await GateControl.open(world.gate, world.stateFolder);
-  const socket = connect(controlPath(world.stateFolder));
+  await using _control = await GateControl.open(world.gate, gateControl(world.stateFolder));
+  const socket = connect(socketOf(world));
   socket.write('{"id":1,"met');
   socket.write('hod":"status"}\n{"id":2,"method":"status"}\n');
   const ids: number[] = [];

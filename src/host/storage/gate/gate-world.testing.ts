@@ -1,4 +1,5 @@
 /** A gate with a fake server behind it, and clients of it. */
+import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,13 +10,15 @@ import { ByteStream } from '../nbd/byte-stream.ts';
 import { NbdConnection } from '../nbd/connection.ts';
 import { FakeNbdServer, type FakeOptions, words } from '../nbd/fake-server.testing.ts';
 import { dialNbd } from '../nbd/open-nbd.ts';
-import { CMD, OPT, OPTION_MAGIC, REQUEST_MAGIC } from '../nbd/protocol.ts';
+import { CMD, OPT, OPTION_MAGIC, OPTION_REPLY_MAGIC, REQUEST_MAGIC } from '../nbd/protocol.ts';
 import { parseNbdUri } from '../nbd/uri.ts';
 import { type GateOptions, StorageGate } from './gate.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-gate-'));
 after(() => rmSync(folder, { recursive: true }));
 let count = 0;
+
+export type Raw = ReturnType<GateWorld['raw']>;
 
 export class GateWorld implements AsyncDisposable {
   readonly server: FakeNbdServer;
@@ -58,7 +61,8 @@ export class GateWorld implements AsyncDisposable {
 
   /** A socket of which the test says each byte. */
   raw(): { readonly socket: Socket; readonly stream: ByteStream } {
-    const socket = connect(this.path);
+    const { port } = this.gate;
+    const socket = port === undefined ? connect(this.path) : connect(port, '127.0.0.1');
     socket.on('error', () => {});
     return { socket, stream: new ByteStream(socket) };
   }
@@ -88,6 +92,19 @@ export class GateWorld implements AsyncDisposable {
     await this.server.kill();
     await this.gate.close();
   }
+}
+
+/** An option, as bytes. */
+export function option(number: number, data: Uint8Array = new Uint8Array(), length = data.length): Uint8Array {
+  return Buffer.concat([words(['u64', OPTION_MAGIC], ['u32', number], ['u32', length]), data]);
+}
+
+/** The type of the reply to the option. */
+export async function reply({ stream }: Raw, number: number): Promise<number> {
+  const data = await stream.take(20);
+  assert.deepEqual([data.getBigUint64(0), data.getUint32(8)], [OPTION_REPLY_MAGIC, number]);
+  await stream.skip(data.getUint32(16));
+  return data.getUint32(12);
 }
 
 export const sector = (value: number): Uint8Array => new Uint8Array(512).fill(value);

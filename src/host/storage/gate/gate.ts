@@ -8,10 +8,11 @@
  */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import type { ConnectionOptions } from 'node:tls';
+import type { ConnectionOptions, SecureContextOptions } from 'node:tls';
 import { HostError, OperatorError } from '../../../base/errors.ts';
+import { listenAt, Newcomers, peerCertificates, secureAsServer } from '../../streams/index.ts';
 import type { DiskLock } from '../disk-lock.ts';
-import { ByteStream } from '../nbd/byte-stream.ts';
+import type { ByteStream } from '../nbd/byte-stream.ts';
 import { NbdConnection } from '../nbd/connection.ts';
 import type { ExportInfo } from '../nbd/handshake.ts';
 import { dialNbd, tlsOf } from '../nbd/open-nbd.ts';
@@ -19,7 +20,6 @@ import { CMD, REP_ERR } from '../nbd/protocol.ts';
 import { type NbdServer, parseNbdUri } from '../nbd/uri.ts';
 import { checkExport, checkGeneration, parseGatedName } from './export-name.ts';
 import { Generations, passed } from './generations.ts';
-import { listenAt } from './listen.ts';
 import { lockState } from './lock-state.ts';
 import { Passage } from './passage.ts';
 import { Refusal, receiveHands } from './server-handshake.ts';
@@ -31,8 +31,10 @@ const KEEP_ALIVE_MS = 15_000;
 const CLOSE_MS = 2000;
 
 export interface GateOptions {
-  /** Where clients come: `nbd+unix:///?socket=PATH`, or `nbd://HOST:PORT` (port 0: any). */
+  /** Where clients come: `nbd+unix:///?socket=PATH`, or `nbd://HOST:PORT` (port 0: any); `nbds:` and `nbds+unix:` for those that use TLS. */
   readonly listen: string;
+  /** For those: the folder with ca.pem, cert.pem, key.pem. Clients show a certificate of that authority. */
+  readonly tls?: string;
   /** The server behind; its URI names no export. */
   readonly upstream: string;
   /** Where the generations are kept; one gate at a time. */
@@ -84,25 +86,38 @@ interface Doubt {
 
 export class StorageGate implements AsyncDisposable {
   readonly #upstream: NbdServer;
-  readonly #tls: ConnectionOptions | undefined;
+  readonly #upstreamTls: ConnectionOptions | undefined;
+  readonly #certificates: SecureContextOptions | undefined;
   readonly #generations: Generations;
   readonly #lock: DiskLock;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Those of them that are in the handshake. */
+  readonly #newcomers: Newcomers;
   readonly #guests = new Set<Guest>();
   readonly #doubts = new Map<string, Doubt>();
   #refused = 0;
 
-  private constructor(options: GateOptions, upstream: NbdServer, generations: Generations, lock: DiskLock) {
+  private constructor(
+    options: GateOptions,
+    upstream: NbdServer,
+    certificates: SecureContextOptions | undefined,
+    generations: Generations,
+    lock: DiskLock,
+  ) {
     this.#upstream = upstream;
-    this.#tls = tlsOf(upstream);
+    this.#upstreamTls = tlsOf(upstream);
+    this.#certificates = certificates;
     this.#generations = generations;
     this.#lock = lock;
     // The gate before this one may have ended with something outstanding.
     for (const name of generations.entries.keys()) this.#doubt(name, 0);
     const most = options.mostConnections ?? CONNECTIONS_MAX;
+    this.#newcomers = new Newcomers(most);
     this.#server = createServer((socket) => {
-      if (this.#sockets.size >= most) return void socket.destroy();
+      // One that does not come through the handshake gives way.
+      if (this.#sockets.size >= most && !this.#newcomers.dropOldest()) return void socket.destroy();
+      this.#newcomers.add(socket);
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket)).on('error', () => {});
       socket.setNoDelay(true);
@@ -116,16 +131,18 @@ export class StorageGate implements AsyncDisposable {
   static async open(options: GateOptions): Promise<StorageGate> {
     const upstream = parseNbdUri(options.upstream);
     const listen = parseNbdUri(options.listen);
-    if (upstream.exportName !== '' || listen.exportName !== '' || listen.tls) {
+    if (upstream.exportName !== '' || listen.exportName !== '') {
       throw new OperatorError(
         'gate-upstream',
-        'a gate listens, and has its server, at addresses without an export; it has no TLS of its own',
+        'a gate listens, and has its server, at addresses without an export',
         'Write nbd+unix:///?socket=PATH or nbd://HOST:PORT; clients name the export.',
       );
     }
+    const certificates = listen.tls ? peerCertificates(options.tls) : undefined;
     const lock = await lockState(options.stateFolder);
     try {
-      const gate = new StorageGate(options, upstream, await Generations.open(options.stateFolder), lock);
+      const generations = await Generations.open(options.stateFolder);
+      const gate = new StorageGate(options, upstream, certificates, generations, lock);
       await listenAt(gate.#server, listen.address);
       return gate;
     } catch (error) {
@@ -187,24 +204,27 @@ export class StorageGate implements AsyncDisposable {
     return this.close();
   }
 
-  async #serve(socket: Socket): Promise<void> {
-    const stream = new ByteStream(socket);
-    const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
-    const entered = await receiveHands(socket, stream, (name) => this.#enter(name)).finally(() => clearTimeout(timer));
-    if (entered === undefined) return void socket.end();
-    await this.#pass(socket, stream, entered);
+  async #serve(client: Socket): Promise<void> {
+    const certificates = this.#certificates;
+    const timer = setTimeout(() => client.destroy(), HANDSHAKE_MS);
+    const secure = certificates && ((socket: Socket) => secureAsServer(socket, certificates));
+    const choose = (name: string): Promise<Entered | Refusal> => this.#enter(name, client);
+    const hands = await receiveHands(client, choose, secure).finally(() => clearTimeout(timer));
+    if (hands !== undefined) await this.#pass(hands.socket, hands.stream, hands.chosen);
   }
 
   /** A client's wish to use an export, before there is a connection behind. */
-  async #enter(name: string): Promise<Entered | Refusal> {
+  async #enter(name: string, client: Socket): Promise<Entered | Refusal> {
     const asked = parseGatedName(name);
     if (asked === undefined) return new Refusal(REP_ERR.UNKNOWN, 'Name it EXPORT@GENERATION');
     const lowest = this.#generations.lowest(asked.exportName);
     if (lowest === undefined) return new Refusal(REP_ERR.UNKNOWN, 'no generation of that export was ever let in');
     if (asked.generation < lowest) return this.#tooOld(asked.generation, lowest);
+    // It knows a disk: from here on it has a place of its own.
+    this.#newcomers.delete(client);
     try {
       const { exportName } = asked;
-      const behind = new NbdConnection(await dialNbd({ ...this.#upstream, exportName }, this.#tls));
+      const behind = new NbdConnection(await dialNbd({ ...this.#upstream, exportName }, this.#upstreamTls));
       const inForce = this.#generations.lowest(exportName) ?? 0;
       if (asked.generation >= inForce) return { ...asked, behind, info: behind.info };
       behind.disconnect();
@@ -226,7 +246,7 @@ export class StorageGate implements AsyncDisposable {
     // A fence may have come since the export was given.
     if (generation < (this.#generations.lowest(exportName) ?? 0)) {
       behind.disconnect();
-      return void socket.end();
+      return void socket.destroySoon();
     }
     const passage = new Passage({
       ...{ client: socket, stream, behind },
@@ -255,7 +275,7 @@ export class StorageGate implements AsyncDisposable {
   /** Has the server behind confirm a flush on a connection that is newer than all that was lost. */
   async #settle(exportName: string, doubt: Doubt): Promise<void> {
     try {
-      const behind = new NbdConnection(await dialNbd({ ...this.#upstream, exportName }, this.#tls));
+      const behind = new NbdConnection(await dialNbd({ ...this.#upstream, exportName }, this.#upstreamTls));
       try {
         if (behind.info.canFlush) await behind.send({ command: CMD.FLUSH, offset: 0, sizeBytes: 0 });
       } finally {

@@ -4,28 +4,14 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { Random } from '../../../devices/virtio/random.testing.ts';
 import { words } from '../nbd/fake-server.testing.ts';
-import { CMD, ERROR, OPT, OPTION_MAGIC, OPTION_REPLY_MAGIC, REP, REP_ERR } from '../nbd/protocol.ts';
-import { GateWorld, head, isSettled, read, until, write } from './gate-world.testing.ts';
-
-type Raw = ReturnType<GateWorld['raw']>;
+import { CMD, ERROR, OPT, REP, REP_ERR } from '../nbd/protocol.ts';
+import { GateWorld, head, isSettled, option, type Raw, read, reply, until, write } from './gate-world.testing.ts';
 
 async function begin(world: GateWorld): Promise<Raw> {
   const raw = world.raw();
   await raw.stream.take(18);
   raw.socket.write(words(['u32', 3]));
   return raw;
-}
-
-function option(number: number, data: Uint8Array = new Uint8Array(), length = data.length): Uint8Array {
-  return Buffer.concat([words(['u64', OPTION_MAGIC], ['u32', number], ['u32', length]), data]);
-}
-
-/** The type of the reply to the option. */
-async function reply({ stream }: Raw, number: number): Promise<number> {
-  const data = await stream.take(20);
-  assert.deepEqual([data.getBigUint64(0), data.getUint32(8)], [OPTION_REPLY_MAGIC, number]);
-  await stream.skip(data.getUint32(16));
-  return data.getUint32(12);
 }
 
 async function closes({ socket }: Pick<Raw, 'socket'>): Promise<void> {
@@ -128,8 +114,8 @@ test('a client that asks and does not read has so much under way, and no more', 
 test('so many clients at once; one more is closed, and comes in when there is room', async () => {
   await using world = await GateWorld.start({}, { mostConnections: 2 });
   await world.gate.fence('disk', 1);
-  const first = await begin(world);
-  const second = await begin(world);
+  const first = await world.rawClient('disk@1');
+  const second = await world.rawClient('disk@1');
   const third = world.raw();
   await closes(third);
   first.socket.destroy();

@@ -1,6 +1,6 @@
 /** The door of the gate: what stands in front of an NBD server and refuses older generations of a disk's users. */
 
-export { GateControl } from './control.ts';
-export { fenceAtGate, gateStatus } from './control-client.ts';
+export { type ControlOptions, GateControl, gateControl } from './control.ts';
+export { fenceAtGate, type GateCall, gateStatus } from './control-client.ts';
 export { gateExportName } from './export-name.ts';
 export { type FenceResult, type GateOptions, type GateReport, StorageGate } from './gate.ts';

@@ -1,11 +1,11 @@
 /**
- * The server's side of the beginning of a connection (the NBD project's doc/proto.md): fixed newstyle, GO and EXPORT_NAME. What a
- * client may say is bounded in length and number. Structured replies, TLS, INFO and everything else is refused, so that clients do
- * without; LIST is refused by policy: whoever does not know the name of a disk has none.
+ * The server's side of the beginning of a connection (the NBD project's doc/proto.md): fixed newstyle, GO and EXPORT_NAME, and where
+ * TLS is wanted STARTTLS before them. What a client may say is bounded in length and number. Structured replies, INFO and everything
+ * else is refused, so that clients do without; LIST is refused by policy: whoever does not know the name of a disk has none.
  */
 import type { Socket } from 'node:net';
 import { HostError } from '../../../base/errors.ts';
-import type { ByteStream } from '../nbd/byte-stream.ts';
+import { ByteStream } from '../nbd/byte-stream.ts';
 import type { ExportInfo } from '../nbd/handshake.ts';
 import {
   HANDSHAKE_FLAG,
@@ -34,15 +34,26 @@ export class Refusal {
   }
 }
 
+export interface Hands<T> {
+  /** The client's, from now on: its own, or the one by TLS. */
+  readonly socket: Socket;
+  readonly stream: ByteStream;
+  readonly chosen: T;
+}
+
 /**
- * Negotiates until `choose` gives what a client asks for by its name, and returns that; undefined when the client takes its leave.
- * Throws HostError where it does not speak the protocol; the socket is the caller's.
+ * Negotiates until `choose` gives what a client asks for by its name, and returns that; undefined when the client was sent away.
+ * `secure`: makes TLS of its socket; where it is given nothing is chosen before, and nothing that was said before counts. Throws
+ * HostError where the client does not speak the protocol, and what `secure` does; the socket is the caller's.
  */
 export async function receiveHands<T extends { readonly info: ExportInfo }>(
-  socket: Socket,
-  stream: ByteStream,
+  client: Socket,
   choose: (name: string) => Promise<T | Refusal>,
-): Promise<T | undefined> {
+  secure?: (socket: Socket) => Promise<Socket>,
+): Promise<Hands<T> | undefined> {
+  let socket = client;
+  let stream = new ByteStream(socket);
+  let mayChoose = secure === undefined;
   const greeting = new DataView(new ArrayBuffer(18));
   greeting.setBigUint64(0, NBD_MAGIC);
   greeting.setBigUint64(8, OPTION_MAGIC);
@@ -61,26 +72,39 @@ export async function receiveHands<T extends { readonly info: ExportInfo }>(
     const reply = (type: number, body?: Uint8Array): void => writeReply(socket, option, type, body);
     if (option === OPT.ABORT) {
       reply(REP.ACK);
-      return undefined;
+      break;
     }
-    if (option === OPT.EXPORT_NAME) {
-      const chosen = await choose(textOf(data, 0, length));
+    if (option === OPT.STARTTLS && secure !== undefined) {
+      if (mayChoose || length > 0) {
+        reply(REP_ERR.INVALID);
+        continue;
+      }
+      // Somebody in between could have put it there, for us to take it as said by TLS.
+      if (!stream.isEmpty) throw wrong('something behind STARTTLS');
+      reply(REP.ACK);
+      socket = await secure(stream.release());
+      stream = new ByteStream(socket);
+      mayChoose = true;
+    } else if (option === OPT.EXPORT_NAME) {
+      const chosen = mayChoose ? await choose(textOf(data, 0, length)) : undefined;
       // There is no other way to say no.
-      if (chosen instanceof Refusal) return undefined;
+      if (chosen === undefined || chosen instanceof Refusal) break;
       writeExport(socket, chosen.info, noZeroes);
-      return chosen;
-    }
-    if (option === OPT.GO) {
+      return { socket, stream, chosen };
+    } else if (!mayChoose) reply(REP_ERR.TLS_REQD);
+    else if (option === OPT.GO) {
       const name = nameToGo(data);
       const chosen = name === undefined ? new Refusal(REP_ERR.INVALID, 'no such option') : await choose(name);
       if (chosen instanceof Refusal) reply(chosen.type, new TextEncoder().encode(chosen.text));
       else {
         writeInfo(reply, chosen.info);
-        return chosen;
+        return { socket, stream, chosen };
       }
     } else reply(option === OPT.LIST ? REP_ERR.POLICY : REP_ERR.UNSUP);
   }
-  throw wrong('options without end');
+  // What was answered still reaches a client that reads.
+  socket.destroySoon();
+  return undefined;
 }
 
 /** Undefined: lengths that do not fit. */

@@ -63,6 +63,11 @@ export class ByteStream {
     }
   }
 
+  /** Nothing has come that is not read. */
+  get isEmpty(): boolean {
+    return this.#waitingBytes === 0;
+  }
+
   /** Gives the socket to somebody else, before anything was sent that is not read. */
   release(): Socket {
     this.#socket.off('data', this.#onData).off('error', this.#onError).off('close', this.#onClose);

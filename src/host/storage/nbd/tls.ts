@@ -1,6 +1,7 @@
 /**
  * TLS on an NBD connection, with a folder of certificates as QEMU, nbdkit and libnbd have it: ca-cert.pem, and for servers
- * that ask who is there client-cert.pem and client-key.pem. Without a folder, the system's authorities judge.
+ * that ask who is there client-cert.pem and client-key.pem; or as our hosts have it: ca.pem, cert.pem, key.pem. Without a folder, the
+ * system's authorities judge.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
@@ -13,18 +14,19 @@ export function tlsOptions(host: string | undefined, folder: string | undefined)
   const name = host ?? 'localhost';
   const options = { minVersion: 'TLSv1.2' as const, host: name, ...(isIP(name) === 0 ? { servername: name } : {}) };
   if (folder === undefined) return options;
-  const client = join(folder, 'client-cert.pem');
+  const isHosts = !existsSync(join(folder, 'ca-cert.pem')) && existsSync(join(folder, 'ca.pem'));
+  const [ca, cert, key] = isHosts
+    ? (['ca.pem', 'cert.pem', 'key.pem'] as const)
+    : (['ca-cert.pem', 'client-cert.pem', 'client-key.pem'] as const);
   try {
-    return {
-      ...options,
-      ca: readFileSync(join(folder, 'ca-cert.pem')),
-      ...(existsSync(client) ? { cert: readFileSync(client), key: readFileSync(join(folder, 'client-key.pem')) } : {}),
-    };
+    const read = (file: string): Buffer => readFileSync(join(folder, file));
+    const own = existsSync(join(folder, cert)) ? { cert: read(cert), key: read(key) } : {};
+    return { ...options, ca: read(ca), ...own };
   } catch (error) {
     throw new OperatorError(
       'nbd-tls',
       `${folder} does not hold the certificates`,
-      'Put ca-cert.pem there, and client-cert.pem with client-key.pem if the server asks for them.',
+      'Put ca-cert.pem there, and client-cert.pem with client-key.pem if the server asks for them; or ca.pem, cert.pem, key.pem.',
       { cause: error },
     );
   }

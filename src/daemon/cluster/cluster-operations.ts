@@ -1,0 +1,100 @@
+/** What an operator does with a cluster that this host is in: looks at it, drains hosts, leaves, hands out credentials. */
+import { OperatorError } from '../../base/errors.ts';
+import { change, decode, find, HOST, isIn, keyOf } from '../../cluster/index.ts';
+import type { ClusterReport } from '../schemas/cluster.ts';
+import { AUTHORITY, certifyOther, type HostCertificates, unseal } from './certificates.ts';
+import { noClusterThere } from './cluster-acts.ts';
+import type { ClusterConfig } from './cluster-config.ts';
+import type { ClusterMember } from './member.ts';
+import { MEMBER } from './member-record.ts';
+import { placeText, readStore, transact } from './store-access.ts';
+
+/** Errors: `store-unreachable` where nothing was ever heard of the store. */
+export async function reportOf(member: ClusterMember): Promise<ClusterReport> {
+  const { config, mirror } = member;
+  const { leader, hosts, guests } = await member.status();
+  const problem =
+    member.problem ?? (mirror.problem === undefined ? undefined : `the store does not answer: ${mirror.problem}`);
+  return {
+    self: {
+      ...{ name: config.name, address: config.address, store: placeText(config.store), state: member.state },
+      ...{ incarnation: member.director?.incarnation ?? 0, leaseLeftMs: Math.round(member.leaseLeftMs) },
+      ...(problem === undefined ? {} : { problem }),
+    },
+    ...(leader === undefined ? {} : { leader }),
+    hosts: hosts.flatMap(({ usedCores, state, labels, ...host }) =>
+      state === 'left'
+        ? []
+        : [{ ...host, state, labels: { ...labels }, ...(usedCores === undefined ? {} : { usedCores }) }],
+    ),
+    guests: guests.map(({ host, associations, missed, ...guest }) => ({
+      ...guest,
+      associations: associations.map((one) => ({ ...one })),
+      missed: [...missed],
+      ...(host === undefined ? {} : { host }),
+    })),
+  };
+}
+
+/** Of one that could not be opened. */
+export function reportClosed({ name, address, store }: ClusterConfig, problem: string): ClusterReport {
+  const self = {
+    name,
+    address,
+    store: placeText(store),
+    state: 'opening' as const,
+    incarnation: 0,
+    leaseLeftMs: 0,
+    problem,
+  };
+  return { self, hosts: [], guests: [] };
+}
+
+/** Errors: `no-such-host`, `host-away`. */
+export async function drainHost(member: ClusterMember, name: string, undo: boolean): Promise<void> {
+  await transact(member.store, { keys: [keyOf(HOST, name)] }, (entries) => {
+    const { value, revision } = find(entries, HOST, name);
+    if (value === undefined || value.state === 'left')
+      throw new OperatorError('no-such-host', `the cluster has no host ${name}`, 'See "kage cluster status"');
+    if (!isIn(value, value.incarnation))
+      throw new OperatorError(
+        'host-away',
+        `the host ${name} was fenced and has nothing to give up`,
+        'See "kage cluster status"',
+      );
+    const to = undo ? (value.state === 'draining' ? 'active' : value.state) : 'draining';
+    return value.state === to ? undefined : change({ value, revision }, { state: to });
+  });
+  const state = undo ? 'active' : 'draining';
+  await member.mirror.until(() => decode(HOST, member.mirror.get(keyOf(HOST, name))?.value)?.state === state, 2000);
+}
+
+/** Resolves when this host has given its guests up, and its name. Errors: `last-host`. */
+export async function leaveCluster(member: ClusterMember): Promise<void> {
+  const { hosts, guests } = await member.status();
+  const others = hosts.filter((host) => host.name !== member.name && isIn(host, host.incarnation));
+  const wanted = guests.filter((guest) => guest.wanted === 'running');
+  if (others.length === 0 && wanted.length > 0)
+    throw new OperatorError(
+      'last-host',
+      `nobody would be left to run ${wanted
+        .map(({ name }) => name)
+        .slice(0, 5)
+        .join(', ')}`,
+      'Stop them first, or have another host join; --force forgets them here',
+    );
+  await member.leave();
+  await transact(member.store, { keys: [keyOf(MEMBER, member.name)] }, (entries) => {
+    const { value, revision } = find(entries, MEMBER, member.name);
+    if (value?.id !== member.config.id) return undefined;
+    const key = keyOf(MEMBER, member.name);
+    return { compares: [{ key, revision }], deletes: [key] };
+  });
+}
+
+export async function credentialsOf(member: ClusterMember, names: readonly string[]): Promise<HostCertificates> {
+  const { secret, authority } = member.config;
+  const record = find(await readStore(member.store, { keys: [keyOf(AUTHORITY)] }), AUTHORITY).value;
+  if (record === undefined) throw noClusterThere();
+  return certifyOther(unseal(record, secret, authority), names);
+}
