@@ -1,9 +1,7 @@
 /** `kage` in namespaces, as operators and service managers start it. */
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { dirname, join } from 'node:path';
 import type { Namespace } from '../../bench/network/namespace.ts';
-
-const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
+import { kageCommand } from '../kage-command.ts';
 
 export interface Ran {
   readonly stdout: string;
@@ -12,7 +10,7 @@ export interface Ran {
 
 export function spawnKage(namespace: Namespace, words: readonly string[], options: SpawnOptions): ChildProcess {
   const env = { ...(options.env ?? process.env), NODE_TEST_CONTEXT: undefined };
-  return namespace.spawn(process.execPath, [entry, ...words], { ...options, env });
+  return namespace.spawn(process.execPath, [kageCommand, ...words], { ...options, env });
 }
 
 /** A verb; rejects with what it said when it ends with anything but 0. */
