@@ -60,6 +60,16 @@ export class ClusterHost implements AsyncDisposable {
     return join(this.#folder, 'daemon.log');
   }
 
+  get isServing(): boolean {
+    return this.#daemon !== undefined && this.#stopped.length === 0;
+  }
+
+  /** Its lease does not end before (Date.now()), as its daemon knows. */
+  async leaseEndsMs(): Promise<number> {
+    const nowMs = Date.now();
+    return nowMs + (await this.client.getCluster()).self.leaseLeftMs;
+  }
+
   /** A verb, on this host. */
   async kage(...words: readonly string[]): Promise<string> {
     return (await runKage(this.namespace, words, this.#environment())).stdout;
@@ -98,6 +108,7 @@ export class ClusterHost implements AsyncDisposable {
     const atMs = Date.now();
     this.namespace.signalAll('KILL');
     this.#daemon = undefined;
+    this.#stopped = [];
     this.#following.abort();
     return atMs;
   }
@@ -122,6 +133,7 @@ export class ClusterHost implements AsyncDisposable {
     this.namespace.signalAll('CONT');
     // Who waits for the daemon stops with it.
     for (const child of this.#stopped) child.kill('SIGCONT');
+    this.#stopped = [];
   }
 
   /** How much its processes sent and received by UDP, as the kernel counted it. */

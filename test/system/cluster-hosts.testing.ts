@@ -12,7 +12,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../../src/base/assert.ts';
+import { HostError } from '../../src/base/errors.ts';
+import { decode, keyOf, type Method, OWNER, type Owner } from '../../src/cluster/index.ts';
 import { EtcdCluster } from '../etcd.testing.ts';
 import { ClientHost } from './cluster-client.testing.ts';
 import { ClusterHost, type Told } from './cluster-host.testing.ts';
@@ -28,6 +31,9 @@ const HOSTS = ['a', 'b', 'c'] as const;
 /** Their clocks are apart, as those of hosts are that were booted at other times. */
 const AHEAD_S = { a: 1000, b: 50_000, c: 2_000_000 };
 const MEMORY = '192M';
+/** What each has for guests; together they have more than there is. */
+const CAPACITY = ['--cores', '2', '--memory', '4G', '--disk', '10G'];
+const REQUIREMENTS = 'recovery-time=30s,data-loss=0,performance-floor=0.2';
 
 export interface WorldOptions {
   /** Names of guests that there may be. */
@@ -110,6 +116,72 @@ export class ClusterWorld implements AsyncDisposable {
     return must(this.#parts).client;
   }
 
+  /** The daemons serve, are a cluster, and the gate hears them. */
+  async form(): Promise<void> {
+    await Promise.all(this.hosts.map((host) => host.startDaemon()));
+    const [first, ...others] = this.hosts;
+    const self = ({ name, seat }: ClusterHost): string[] => ['--name', name, '--address', seat.address, ...CAPACITY];
+    const token = await must(first).kage('cluster', 'init', ...self(must(first)), '--store', this.storeAddress);
+    const tls = join(this.folder, 'gate-tls');
+    await Promise.all([
+      ...others.map((host) => host.kage('cluster', 'join', token, ...self(host))),
+      must(first)
+        .kage('cluster', 'credentials', tls, '--for', this.storage.seat.address)
+        .then(() => this.storage.serve(tls)),
+    ]);
+  }
+
+  /** A guest of the cluster is declared and started, from any host. */
+  async create(name: string, method: Method, requirements = REQUIREMENTS): Promise<void> {
+    const { flags, drive } = this.guest(name);
+    // A checkpoint is of a guest without a disk that would go on without it.
+    const disk = method === 'warm' ? [] : ['--drive', `file=${drive}`];
+    const failover = ['--failover', requirements, '--method', `fixed:${method}`];
+    const host = must(this.hosts.find(({ isServing }) => isServing));
+    await host.kage('create', '--name', name, ...flags, ...disk, ...failover);
+    await host.client.startPartition(name);
+  }
+
+  /** Who has the guest, as the store says by a read of now; it has to answer. */
+  async owner(name: string): Promise<Owner | undefined> {
+    return decode(OWNER, await this.#stored(keyOf(OWNER, name)));
+  }
+
+  /** The host that has the guest. */
+  async hostOf(name: string): Promise<ClusterHost> {
+    return this.host(must(await this.owner(name)).host);
+  }
+
+  /** Resolves with the guest's owner when that is as it should be. */
+  async ownedAs(name: string, isSo: (owner: Owner) => boolean, withinMs = 30_000): Promise<Owner> {
+    const untilMs = performance.now() + withinMs;
+    for (;;) {
+      const owner = await this.owner(name);
+      if (owner !== undefined && isSo(owner)) return owner;
+      if (performance.now() > untilMs)
+        throw new HostError(
+          'not-so',
+          `${name} has ${JSON.stringify(owner)} after ${withinMs} ms, not ${isSo}\n${this.story()}`,
+        );
+      await sleep(50);
+    }
+  }
+
+  /** Its hot standby has all of it, and is on record. */
+  async synced(name: string): Promise<Owner> {
+    return await this.ownedAs(name, ({ sync, phase }) => sync !== undefined && phase === 'held', 60_000);
+  }
+
+  /** What the daemons told of the cluster since a moment, a line each. */
+  story(sinceMs = 0): string {
+    const lines = this.told.filter(({ at, kind }) => kind === 'cluster' && Date.parse(at) >= sinceMs);
+    return lines
+      .map(
+        ({ at, host, partition = '', detail }) => `${at.slice(11, 23)} ${host} ${partition} ${JSON.stringify(detail)}`,
+      )
+      .join('\n');
+  }
+
   host(name: string): ClusterHost {
     return must(this.hosts.find((one) => one.name === name));
   }
@@ -139,6 +211,17 @@ export class ClusterWorld implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
+  }
+
+  async #stored(key: string): Promise<string | undefined> {
+    const body = JSON.stringify({ key: Buffer.from(key).toString('base64') });
+    for (const url of this.store.urls) {
+      const answer = await this.client.http(`${url}/v3/kv/range`, body);
+      if (answer === undefined) continue;
+      const { kvs = [] } = JSON.parse(answer) as { kvs?: { value: string }[] };
+      return kvs[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64').toString();
+    }
+    throw new HostError('store-silent', 'no member of the store answers');
   }
 
   #seats(of: 'store' | readonly ClusterHost[]): readonly Seat[] {

@@ -3,19 +3,22 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type GateReport, gateStatus } from '../../src/host/storage/index.ts';
+import { type GateReport, gateControl, gateStatus } from '../../src/host/storage/index.ts';
 import { programPath, toolFile } from '../toolbox.ts';
 import { startKage } from './cluster-processes.testing.ts';
 import type { Seat } from './cluster-segment.testing.ts';
 import { recordsOn } from './records.testing.ts';
 
 const DISK_BYTES = 8 << 20;
+/** Where daemons look for a gate's control, unless they are told. */
+const GATE_PORT = 10_810;
 
 export class StorageHost implements AsyncDisposable {
   readonly seat: Seat;
-  /** Of the gate: where it is told by those who share its file system. */
-  readonly state: string;
   readonly #folder: string;
+  /** Of the gate. */
+  readonly #state: string;
+  readonly #behind: string;
   #children: ChildProcess[] = [];
 
   static async start(seat: Seat, folder: string): Promise<StorageHost> {
@@ -27,28 +30,33 @@ export class StorageHost implements AsyncDisposable {
   private constructor(seat: Seat, folder: string) {
     this.seat = seat;
     this.#folder = folder;
-    this.state = join(folder, 'gate');
+    this.#state = join(folder, 'gate');
+    this.#behind = join(folder, 'behind.sock');
     mkdirSync(join(folder, 'disks'), { recursive: true });
   }
 
   async #start(): Promise<void> {
-    const { namespace, address } = this.seat;
-    const behind = join(this.#folder, 'behind.sock');
     const words = [
       '-f',
       '-U',
-      behind,
+      this.#behind,
       toolFile('disks', 'nbdkit-file-plugin.so'),
       `dir=${join(this.#folder, 'disks')}`,
     ];
-    const server = namespace.spawn(programPath('nbdkit'), words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const server = this.seat.namespace.spawn(programPath('nbdkit'), words, { stdio: ['ignore', 'ignore', 'inherit'] });
     this.#children.push(server);
-    while (!existsSync(behind)) {
+    while (!existsSync(this.#behind)) {
       if (server.exitCode !== null) throw new Error('nbdkit has ended');
       await sleep(10);
     }
-    const gate = ['gate', '--listen', `nbd://${address}`, '--upstream', `nbd+unix:///?socket=${behind}`];
-    this.#children.push(await startKage(namespace, [...gate, '--state', this.state], { says: /the gate is at/ }));
+  }
+
+  /** The gate lets in whom the cluster tells it to, over TLS with the credentials in that folder. */
+  async serve(tls: string): Promise<void> {
+    const { namespace, address } = this.seat;
+    const where = ['--listen', `nbd://${address}`, '--upstream', `nbd+unix:///?socket=${this.#behind}`];
+    const told = ['--state', this.#state, '--control', `tls:${address}:${GATE_PORT}`, '--tls', tls];
+    this.#children.push(await startKage(namespace, ['gate', ...where, ...told], { says: /the gate is at/ }));
   }
 
   /** An empty disk of that name; the address of it at the gate, without a generation. */
@@ -65,7 +73,7 @@ export class StorageHost implements AsyncDisposable {
   }
 
   async report(): Promise<GateReport> {
-    return await gateStatus(this.state, { timeoutMs: 5000 });
+    return await gateStatus(gateControl(this.#state), { timeoutMs: 5000 });
   }
 
   async generation(name: string): Promise<number> {
