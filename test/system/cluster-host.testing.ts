@@ -70,6 +70,16 @@ export class ClusterHost implements AsyncDisposable {
     return nowMs + (await this.client.getCluster()).self.leaseLeftMs;
   }
 
+  /** Its daemon's, each by its name and labels. */
+  async metrics(): Promise<Map<string, number>> {
+    const chunks = await Array.fromAsync(this.client.getMetrics());
+    const lines = Buffer.concat(chunks).toString().split('\n');
+    const samples = lines
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => [line, line.lastIndexOf(' ')] as const);
+    return new Map(samples.map(([line, at]) => [line.slice(0, at), Number(line.slice(at + 1))]));
+  }
+
   /** A verb, on this host. */
   async kage(...words: readonly string[]): Promise<string> {
     return (await runKage(this.namespace, words, this.#environment())).stdout;
