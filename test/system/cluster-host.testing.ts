@@ -72,7 +72,8 @@ export class ClusterHost implements AsyncDisposable {
 
   /** Its daemon's, each by its name and labels. */
   async metrics(): Promise<Map<string, number>> {
-    const chunks = await Array.fromAsync(this.client.getMetrics());
+    const chunks: Uint8Array[] = [];
+    for await (const bytes of this.client.getMetrics()) chunks.push(bytes);
     const lines = Buffer.concat(chunks).toString().split('\n');
     const samples = lines
       .filter((line) => line !== '' && !line.startsWith('#'))

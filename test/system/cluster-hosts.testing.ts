@@ -247,6 +247,18 @@ export class ClusterWorld implements AsyncDisposable {
     return await this.ownedAs(name, ({ sync, phase }) => sync !== undefined && phase === 'held', 60_000);
   }
 
+  /** When daemons first told that of a guest, or of a host, since a moment (Date.now()). */
+  toldAt(event: string, of: string, sinceMs: number): number | undefined {
+    const found = this.toldOf(event, sinceMs).find(
+      ({ partition, detail }) => partition === of || detail?.['host'] === of,
+    );
+    return found === undefined ? undefined : Date.parse(found.at);
+  }
+
+  toldOf(event: string, sinceMs: number): Told[] {
+    return this.told.filter(({ at, detail }) => Date.parse(at) >= sinceMs && detail?.['event'] === event);
+  }
+
   /** What the daemons told of the cluster since a moment, a line each. */
   story(sinceMs = 0): string {
     const lines = this.told.filter(({ at, kind }) => kind === 'cluster' && Date.parse(at) >= sinceMs);

@@ -52,11 +52,7 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
 
   /** When that was told of a guest, or of a host, by those who are there (Date.now()). */
   function toldAt(event: string, of: string, sinceMs: number): number {
-    const found = world.told.find(
-      ({ at, partition, detail }) =>
-        Date.parse(at) >= sinceMs && detail?.['event'] === event && (partition === of || detail['host'] === of),
-    );
-    return Date.parse(must(found, `${event} of ${of} was not told:\n${world.story(sinceMs)}`).at);
+    return must(world.toldAt(event, of, sinceMs), `${event} of ${of} was not told:\n${world.story(sinceMs)}`);
   }
 
   async function back(host: ClusterHost): Promise<void> {
@@ -86,7 +82,7 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
     world.cut(a, [b, c]);
     world.cut(b, [c]);
     await sleep(LEASE_AND_MORE_MS);
-    assert.ok(world.told.some(({ at, detail }) => Date.parse(at) > sinceMs && detail?.['event'] === 'suspected'));
+    assert.ok(world.toldOf('suspected', sinceMs).length > 0);
     world.heal(a, [b, c]);
     world.heal(b, [c]);
     await client.more(5);
