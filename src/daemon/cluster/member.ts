@@ -41,6 +41,7 @@ import {
 } from './certificates.ts';
 import { noClusterThere } from './cluster-acts.ts';
 import { type ClusterConfig, capacityOf, clusterFolder, type HostAddress, parseHostAddress } from './cluster-config.ts';
+import { serveHistory } from './cluster-history.ts';
 import { ClusterMachines, type ClusterMachinesParts } from './cluster-machines.ts';
 import { serveDrills } from './drill.ts';
 import type { DrillDoubles } from './drill-double.ts';
@@ -226,6 +227,7 @@ export class ClusterMember implements AsyncDisposable {
     });
     this.#channel = channel;
     this.#opened.push(() => channel[Symbol.asyncDispose]());
+    serveHistory(channel, partitions.store);
     const datagrams = await UdpDatagrams.open({
       ...{ self: config.name, secret: keyFor('datagrams', config.secret), listen: address },
       received: (from, bytes) => this.#director?.receive(from, bytes),
