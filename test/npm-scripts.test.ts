@@ -15,10 +15,11 @@ before(() => {
     // Without the tests of what is copied: the clone has its own.
     cpSync(join(root, path), join(clone, path), { recursive: true, filter: (from) => !from.endsWith('.test.ts') });
   }
-  for (const path of ['test/capability.ts', 'test/toolbox.ts', 'test/allowed-skips.ts', 'src/base/errors.ts'])
+  const ofTests = ['allowed-skips', 'capability', 'kage-command', 'slow-files', 'thorough', 'toolbox'];
+  for (const path of [...ofTests.map((name) => `test/${name}.ts`), 'src/base/errors.ts'])
     cpSync(join(root, path), join(clone, path));
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
-  write('.gitignore', 'node_modules\n');
+  write('.gitignore', 'node_modules\n.tmp/\n');
   execFileSync('git', ['init', '--quiet'], { cwd: clone });
 });
 

@@ -104,5 +104,5 @@ Example:
 const credentialsHelp = `
 Example:
   kage cluster credentials ./gate --for 10.0.0.9
-  kage gate --listen nbd://10.0.0.9:10809 --upstream nbd://127.0.0.1:10810 --state /var/lib/gate \\
-            --control tls:10.0.0.9:10811 --tls ./gate`;
+  kage gate --listen nbd://10.0.0.9 --upstream nbd://127.0.0.1:10811 --state /var/lib/gate \\
+            --control tls:10.0.0.9:10810 --tls ./gate`;

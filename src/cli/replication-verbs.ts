@@ -42,7 +42,8 @@ export function addReplication(program: Command, io: Io, platform: Platform, end
     verb(program, 'replicate', 'give a machine a hot standby')
       .argument('<name>', 'the machine')
       .argument('<address>', 'where "kage receive" listens')
-      .option('--epoch <ms>', 'from one checkpoint to the next; 50 by default')
+      .option('--epoch <ms>', 'from one checkpoint to the next, at most; 50 by default')
+      .option('--eager <on|off>', 'output that waits begins the next checkpoint at once; on by default')
       .option('--on-loss <go-on|wait>', 'when the standby is lost: go on without it (default), or stand still')
       .option('--most-held <size>', 'of output and disk writes that may wait; 64M by default'),
   ).action(async (name: string, address: string, flags: ReplicateFlags) =>

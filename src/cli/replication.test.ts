@@ -7,7 +7,7 @@ ownRuntimeFolder();
 
 test('a standby is given, told of, and taken away', async () => {
   await kage(['run', '-q', '-d', '--rm', '-n', 'web']);
-  const flags = ['--epoch', '25', '--on-loss', 'wait', '--most-held', '8M', '--compress', 'on'];
+  const flags = ['--epoch', '25', '--eager', 'off', '--on-loss', 'wait', '--most-held', '8M', '--compress', 'on'];
   assert.deepEqual(await kage(['replicate', 'web', 'unix:/standby', ...flags]), { code: 0, stdout: '', stderr: '' });
   assert.match((await kage(['replication', 'web'])).stdout, /^active: protected, unix:\/standby; checkpoint 7\n/);
   const report = JSON.parse((await kage(['replication', 'web', '--format', 'json'])).stdout) as { state: string };
@@ -45,6 +45,7 @@ test('what cannot be is one line with a way out', async () => {
     [['replicate', 'nobody', 'unix:/standby'], /^kage: No machine named nobody is running/],
     [['replicate', 'web', 'unix:/standby', '--epoch', '0'], /^kage: /],
     [['replicate', 'web', 'unix:/standby', '--on-loss', 'panic'], /^kage: --on-loss panic makes no sense/],
+    [['replicate', 'web', 'unix:/standby', '--eager', 'much'], /^kage: --eager much makes no sense/],
     [['migrate', 'web', 'unix:/there', '--compress', 'much'], /^kage: --compress much makes no sense/],
     [['promote', 'web'], /^kage: the machine runs its guest/],
     [['receive', 'unix:/here', '--on-loss', 'panic'], /^kage: --on-loss panic makes no sense/],

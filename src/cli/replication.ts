@@ -29,6 +29,7 @@ export interface ReceiveFlags extends StreamFlags {
 export interface ReplicateFlags extends StreamFlags {
   readonly epoch?: string;
   readonly onLoss?: string;
+  readonly eager?: string;
   readonly mostHeld?: string;
 }
 
@@ -71,10 +72,11 @@ export async function receive(io: Io, platform: Platform, address: string, flags
 
 export async function replicate(_io: Io, name: string, to: string, flags: ReplicateFlags): Promise<number> {
   await using machine = await connectMachine(name);
-  const { epoch, onLoss, mostHeld } = flags;
+  const { epoch, eager, onLoss, mostHeld } = flags;
   await machine.replicate({
     ...streamOptions(to, flags),
     ...(epoch === undefined ? {} : { epochMs: parseCount(epoch, '--epoch', 1, 60_000) }),
+    ...(eager === undefined ? {} : { eager: oneWord('--eager', eager, ['on', 'off']) === 'on' }),
     ...(onLoss === undefined ? {} : { onLoss: oneWord('--on-loss', onLoss, ['go-on', 'wait']) }),
     ...(mostHeld === undefined ? {} : { mostHeldBytes: parseSize(mostHeld, '--most-held') }),
   });
@@ -140,11 +142,11 @@ export async function migrate(io: Io, name: string, to: string, flags: MigrateFl
 function reportText({ role, state, peer, epoch, measures, warm, events }: ReplicationReport): string {
   const lines = [`${role}: ${state}${peer === undefined ? '' : `, ${peer}`}; checkpoint ${epoch}`];
   if (measures !== undefined) {
-    const { pauseMs, ackMs, pagesEach, bytesEach, dirtyPagesPerSecond, heldPeakBytes, stalls } = measures;
+    const { pauseMs, ackMs, pagesEach, bytesEach, dirtyPagesPerSecond, heldPeakBytes, stalls, early } = measures;
     lines.push(
       `the guest stands still for ${msText(pauseMs.p50)} (99 %: ${msText(pauseMs.p99)}); acknowledged after ${msText(ackMs.p50)} (${msText(ackMs.p99)})`,
       `${pagesEach.p50} pages, ${sizeText(bytesEach.p50)} each (99 %: ${pagesEach.p99}, ${sizeText(bytesEach.p99)}); ${dirtyPagesPerSecond} pages a second`,
-      `held at most: ${sizeText(heldPeakBytes)}; stalls: ${stalls}`,
+      `held at most: ${sizeText(heldPeakBytes)}; stalls: ${stalls}; ${early} checkpoints early, for output`,
     );
   }
   if (warm !== undefined) {

@@ -7,6 +7,7 @@ import type { Failover } from '../client/index.ts';
 import {
   type ExitStatus,
   endAfterCommand,
+  type GuestImage,
   imageFor,
   launchMachine,
   type MachineHandle,
@@ -36,10 +37,7 @@ export async function run(
   const asked = machineOptions(flags);
   const environment = parseEnvironment(flags.env, io.environment);
   const waitSeconds = parseWait(flags.wait);
-  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
-    () => progress.finish(),
-  );
+  const found = await findImage(io, platform, image, asked, flags);
   // Of one in the background its declaration is kept, which names the image; what that gives is found at each start.
   if (flags.detach) return await declare(io, platform, found?.name, asked, flags, { start: true, failover });
   const options = withBootSnapshot(withImage(asked, found), found);
@@ -67,11 +65,24 @@ export async function create(
   if (command.length > 0)
     throw new OperatorError('bad-usage', 'a partition holds no command', 'Use "kage exec" when it has started');
   const asked = machineOptions(flags);
-  const progress = new ProgressDisplay(io.stderr, { quiet: flags.quiet === true });
-  const found = await imageFor(image, asked, platform.images, { progress: progress.show, signal: io.signal }).finally(
-    () => progress.finish(),
-  );
+  const found = await findImage(io, platform, image, asked, flags);
   return await declare(io, platform, found?.name, asked, flags, { start: false, failover });
+}
+
+/** Fetched, where it is not there yet, with its progress on stderr. */
+async function findImage(
+  io: Io,
+  platform: Platform,
+  image: string | undefined,
+  options: MachineOptions,
+  { quiet = false }: Pick<RunFlags, 'quiet'>,
+): Promise<GuestImage | undefined> {
+  const progress = new ProgressDisplay(io.stderr, { quiet });
+  try {
+    return await imageFor(image, options, platform.images, { progress: progress.show, signal: io.signal });
+  } finally {
+    progress.finish();
+  }
 }
 
 async function declare(

@@ -494,6 +494,14 @@ export interface Exit {
   readonly at: Moment;
 }
 
+export interface ExplainedRegion {
+  readonly at: Address;
+  readonly number: number;
+  readonly instructions: number;
+  readonly entered: number;
+  readonly module: number;
+}
+
 /** What the translator makes of guest code at an address. */
 export interface Explanation {
   readonly hart: number;
@@ -519,22 +527,10 @@ export interface Explanation {
     readonly at: Address;
     readonly decoded: number;
     readonly hasOverlay: boolean;
-    readonly regions: readonly {
-      readonly at: Address;
-      readonly number: number;
-      readonly instructions: number;
-      readonly entered: number;
-      readonly module: number;
-    }[];
+    readonly regions: readonly ExplainedRegion[];
     readonly touching: readonly number[];
   };
-  readonly region?: {
-    readonly at: Address;
-    readonly number: number;
-    readonly instructions: number;
-    readonly entered: number;
-    readonly module: number;
-  };
+  readonly region?: ExplainedRegion;
   readonly blocks: readonly {
     readonly at: Address;
     readonly depth: number;
@@ -830,7 +826,7 @@ export interface PartitionSpec {
   readonly codeMemoryBytes?: number;
   readonly translate?: boolean;
   readonly hotThreshold?: number;
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   readonly overlay?: boolean;
   readonly shadows?: number;
   readonly shadowModel?: 'fence' | 'tracked';
@@ -963,6 +959,8 @@ export interface PromotedSites {
   }[];
 }
 
+export type PromotionMode = 'off' | 'auto' | 'always';
+
 export interface ProtectionChange {
   readonly action: 'deny' | 'allow';
   readonly domains: readonly string[];
@@ -1048,7 +1046,7 @@ export interface Stats {
   readonly exits?: { readonly [name: string]: number };
   /** Sites promoted and demoted so far, bytes of promotion code, executions of sites promoted now. */
   readonly promotion?: {
-    readonly mode?: 'off' | 'auto' | 'always';
+    readonly mode?: PromotionMode;
     readonly promoted: number;
     readonly demoted: number;
     readonly bytes: number;
@@ -1088,14 +1086,14 @@ export interface StopRequest {
 
 /** Those to throw. */
 export interface SwitchChange {
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   readonly pathFailover?: boolean;
 }
 
 /** Switches of mechanisms that can be thrown while it runs, as they stand. */
 export interface Switches {
   /** Mechanism 3. */
-  readonly promotion?: 'off' | 'auto' | 'always';
+  readonly promotion?: PromotionMode;
   /** Mechanism 9. */
   readonly pathFailover?: boolean;
 }

@@ -81,7 +81,10 @@ export interface Machines {
   restartGuest(guest: string, generation: number): void;
   /** To the guest's slave. */
   order(guest: string, order: Order, generation: number): void;
-  /** A standby is kept here from now on, with that method, of a guest that runs there; `undefined`: no more. */
+  /**
+   * A standby is kept here from now on, with that method, of a guest that runs there; `undefined`: no more. It takes checkpoints of
+   * that host alone: a machine elsewhere that was stopped, and does not know that it is not the guest any more, is not heard.
+   */
   keepStandby(guest: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void;
   /** The active guest here sends its checkpoints there from now on, so often; `undefined`: no more. */
   replicate(

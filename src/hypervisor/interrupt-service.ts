@@ -3,7 +3,9 @@
  * and for what, it reads from the relay's indicator, or, behind a plain wire, by polling the functions; what it is to the
  * partition, from the table (interrupt-table.ts). There it sets a line, or writes the guest's message.
  *
- * It runs on whichever thread sent: one at a time, under a lock that is tried and never waited for.
+ * It runs on whichever thread sent: one at a time, under a lock that is tried. Only whose pin fell waits for it: a guest that
+ * dealt with its interrupt, and found the line still up, would be interrupted again and again, until whoever has the lock
+ * gets its processor back; who waits gives up a processor instead.
  *
  *     send: data, indicator, message, serve
  *     serve: lock? no: whoever has it looks again, later than our message
@@ -148,6 +150,11 @@ export class InterruptService {
       this.#outside.lookAfter(0);
       return;
     }
+  }
+
+  /** A pin fell: as `serve`, but it was looked at when this returns. */
+  serveFall(): void {
+    this.#locked(() => this.#round());
   }
 
   /** What `lookAfter` asked for. */

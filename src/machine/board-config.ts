@@ -291,6 +291,16 @@ function withBlocks(room: MachineRoom, shadows: ShadowOptions): MachineRoom {
 }
 
 /** What a guest may claim of so many processors. */
+/** Throws OperatorError `bad-cap`. */
+export function checkCap(cap: number): void {
+  if (cap >= LEAST_CAP && cap <= MOST_PROCESSORS) return;
+  throw new OperatorError(
+    'bad-cap',
+    `a cap of ${cap} processors is not possible`,
+    `Give --cap a number from ${LEAST_CAP} to ${MOST_PROCESSORS}, as 0.5 for half of one.`,
+  );
+}
+
 function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processors: number): ShareOptions {
   if (processors === 0 && (cap !== undefined || pin !== undefined || given !== undefined))
     throw new OperatorError(
@@ -304,12 +314,7 @@ function shareOf({ weight, cap, pin, processors: given }: BoardOptions, processo
       `a weight of ${weight} is not possible`,
       `Give --weight a number from ${LEAST_WEIGHT} to ${MOST_WEIGHT}; 1024 is everybody's.`,
     );
-  if (cap !== undefined && !(cap >= LEAST_CAP && cap <= MOST_PROCESSORS))
-    throw new OperatorError(
-      'bad-cap',
-      `a cap of ${cap} processors is not possible`,
-      `Give --cap a number from ${LEAST_CAP} to ${MOST_PROCESSORS}, as 0.5 for half of one.`,
-    );
+  if (cap !== undefined) checkCap(cap);
   if (
     pin?.length === 0 ||
     pin?.some((processor) => !Number.isInteger(processor) || processor < 0 || processor >= processors)

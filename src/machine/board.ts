@@ -120,6 +120,8 @@ export class Board {
   /** None where protection is off. */
   readonly protection: Protection | undefined;
   readonly mmio: MmioPort;
+  /** Its claim on the processors, as it stands (cap.ts). */
+  share: BoardConfig['share'];
   readonly #devices: Mapped[] = [];
   readonly #models: { readonly model: Model; readonly lock: SharedLock }[] = [];
   /** What was looked up there. */
@@ -169,6 +171,7 @@ export class Board {
   private constructor(config: BoardConfig, commons: Commons, seat: Seat, ports: BoardPorts) {
     const { memory } = commons;
     this.config = config;
+    this.share = config.share;
     this.partition = seat.partition;
     this.commons = commons;
     this.memory = memory;
@@ -425,10 +428,10 @@ export class Board {
 
   /** The harts run from now on, as soon as there are processors. */
   schedule(): void {
-    const { scheduler, config, partition } = this;
+    const { scheduler, partition } = this;
     this.commons.announce(partition);
     if (scheduler === undefined) return;
-    scheduler.addShare(partition, config.share);
+    scheduler.addShare(partition, this.share);
     for (const { id } of this.vcpus) scheduler.add(this.#seat.firstVcpu + id, partition, id % scheduler.processors);
   }
 

@@ -110,6 +110,7 @@ export class HostileDriver {
     const disk = {
       read: (offset: number, into: readonly Uint8Array[]) => this.#disk.read(offset, into) === undefined,
       write: (offset: number, from: readonly Uint8Array[]) => this.#disk.write(offset, from) === undefined,
+      flush: () => this.#disk.flush() === undefined,
     };
     const slot = quickSlot({ board: () => board, processor: 0, disk: () => disk });
     const board: Board = Board.attach(this.board.commons, this.board.partition, { clock, slotLayout, slot });

@@ -1,5 +1,6 @@
 /** The machine's door: the board, boot plans, the device tree, the memory map; the threads that run it. */
 
+export type { BlockBackend } from '../devices/index.ts';
 export type { ShadowInfo, ShadowModel, ShadowStats } from '../engine/index.ts';
 export { machineHeader } from '../engine/index.ts';
 export type { PromotionMode } from '../translator/index.ts';
@@ -10,6 +11,7 @@ export { boardRunner, SLICE_STEPS, tellOfFrames } from './board-runner.ts';
 export type { BoardConfig, BoardPorts, MakeSlot, SlotConfig, TrapPolicy } from './board-shape.ts';
 export { type BoardStats, boardStats, type VcpuStats } from './board-stats.ts';
 export { type BootFile, type BootPlan, type BootRequest, type Decompressors, planBoot } from './boot/index.ts';
+export { setCap } from './cap.ts';
 export { Commons, TRANSLATOR } from './commons.ts';
 export { type ExitStatus, exitStatus } from './exit-status.ts';
 export { CodeExplainer, type ExplainRequest } from './explain.ts';

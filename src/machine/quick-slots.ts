@@ -41,6 +41,7 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
         read: (offset, into) => disk.read(offset, into),
         // Looked at in the step that writes: the thread may have been stopped since it left the engine.
         write: (offset, from) => !isOverdue() && disk.write(offset, from),
+        flush: () => disk.flush(),
       },
       memory: {
         read: (gpa, into) => dma().read(gpa, into),

@@ -9,7 +9,7 @@ import type { DriveChange } from './disk-lists.ts';
 import { type Disk, JournalDisk } from './journal-disk.ts';
 import { badStream } from './messages.ts';
 import { OutputGate } from './output-gate.ts';
-import type { Wire } from './peer.ts';
+import { countOf, jsonOf, type Wire } from './peer.ts';
 import type { Hold, PageBatch, ReplicationPorts, SourceDisk, SourceGuest } from './source-guest.ts';
 import type { StreamCodecs } from './stream.ts';
 import type { TargetMachine } from './target.ts';
@@ -189,6 +189,7 @@ export class FakeGuest implements SourceGuest {
   isHeld = false;
   isRunning = true;
   readonly moments = new Map<number, Moment>();
+  time: VirtualTime | undefined;
   caps: (number | undefined)[] = [];
 
   constructor(seed: number) {
@@ -225,11 +226,17 @@ export class FakeGuest implements SourceGuest {
     return !this.isRunning;
   }
 
+  /** How long it stands still before anything can be taken. */
+  pauseMs = 0;
+
   async hold(): Promise<Hold> {
     if (!this.isRunning) throw new Error('it has ended');
     this.isHeld = true;
+    const { time } = this;
+    const sinceMs = time?.nowMs() ?? 0;
+    if (this.pauseMs > 0) await new Promise<void>((resolve) => time?.after(this.pauseMs, resolve));
     return {
-      sinceMs: 0,
+      sinceMs,
       release: () => {
         this.isHeld = false;
       },
@@ -302,6 +309,7 @@ export class FakeTarget implements TargetMachine {
   #waiting: { readonly number: number; readonly changes: DriveChange[] }[] = [];
   #fresh: DriveChange[] = [];
   version = -1;
+  #read = -1;
   isRunning = false;
   isDiscarded = false;
   /** It cannot run, when it comes to that. */
@@ -339,8 +347,12 @@ export class FakeTarget implements TargetMachine {
 
   heardClock(): void {}
 
-  whole(number: number, state: Uint8Array): void {
-    this.version = (JSON.parse(new TextDecoder().decode(state)) as { version: number }).version;
+  readState(state: Uint8Array): void {
+    this.#read = countOf(jsonOf({ data: state }), 'version');
+  }
+
+  whole(number: number): void {
+    this.version = this.#read;
     this.#waiting.push({ number, changes: this.#fresh });
     this.#fresh = [];
   }

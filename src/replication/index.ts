@@ -6,7 +6,7 @@ export type { Distribution, ReplicationMeasures } from './measures.ts';
 export { badStream, type Message, type Refusal } from './messages.ts';
 export { Migration, type MigrationPorts, type MigrationResult, Undecided } from './migration.ts';
 export { OutputGate } from './output-gate.ts';
-export { Peer, type PeerOptions, SILENCE_MS, type Wire } from './peer.ts';
+export { jsonOf, Peer, type PeerOptions, SILENCE_MS, type Wire } from './peer.ts';
 export { PRE_COPY, type PreCopyLimits } from './pre-copy.ts';
 export { Protection, type ProtectionOptions, type ProtectionState } from './protection.ts';
 export type { Hold, PageBatch, ReplicationPorts, SourceDisk, SourceGuest } from './source-guest.ts';

@@ -10,17 +10,9 @@
  * the disk and it was flushed (see `apply`). So "it is stored" is never heard before it is true, on either host.
  */
 import { must } from '../base/assert.ts';
+import type { BlockBackend } from '../machine/index.ts';
 
-/** As the block device has it (devices/virtio/block-backend.ts). */
-export interface Disk {
-  readonly sizeBytes: number;
-  readonly readOnly: boolean;
-  read(offset: number, into: readonly Uint8Array[]): Promise<void> | void;
-  write(offset: number, from: readonly Uint8Array[]): Promise<void> | void;
-  flush(): Promise<void> | void;
-  discard?(offset: number, sizeBytes: number): Promise<void> | void;
-  writeZeroes?(offset: number, sizeBytes: number): Promise<void> | void;
-}
+export type Disk = BlockBackend;
 
 export type DiskChange =
   | { readonly kind: 'data'; readonly offset: number; readonly bytes: Uint8Array }

@@ -26,6 +26,7 @@ export class Link {
   constructor(seed: number, latencyMs = 1, before?: Link) {
     this.time = before?.time ?? new VirtualTime();
     this.guest = before?.guest ?? new FakeGuest(seed);
+    this.guest.time = this.time;
     this.machine = new FakeTarget(this.guest.shared);
     this.wires = FakeWire.pair(this.time, latencyMs);
     this.target = new Target({

@@ -24,6 +24,8 @@ export interface ReplicationMeasures {
   /** The most bytes of output and of disk writes that waited at a time; how often the guest had to wait because of them. */
   readonly heldPeakBytes: number;
   readonly stalls: number;
+  /** Checkpoints that began before their time, as output waited for them. */
+  readonly early: number;
 }
 
 /** The last values of something. */
@@ -54,6 +56,7 @@ export class Meter {
   /** Of the last checkpoints: when, and how many pages. */
   #rate: { readonly atMs: number; readonly pages: number }[] = [];
   stalls = 0;
+  early = 0;
   heldPeakBytes = 0;
 
   checkpoint({
@@ -94,6 +97,7 @@ export class Meter {
       ackMs: this.#acks.distribution(),
       heldPeakBytes: this.heldPeakBytes,
       stalls: this.stalls,
+      early: this.early,
     };
   }
 }

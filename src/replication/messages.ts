@@ -13,7 +13,7 @@
  *                                            <-  ack {number}
  *     applied {number}                       ->  disk writes up to there need not be kept
  *     ended {}                               ->  the guest has ended: nothing to stand in for
- *                                            <-  ack
+ *                                            <-  ended {}: nobody will
  *     handover {}                            ->  (migration) it is the target's now
  *                                            <-  running {} | refusal
  *     outcome {token}                        ->  (another connection, after the first was lost) does it run?

@@ -31,6 +31,11 @@ export class OutputGate {
     return this.#heldBytes;
   }
 
+  /** Something waits of the epoch that goes on. */
+  get hasFresh(): boolean {
+    return (this.#epochs.at(-1)?.held.length ?? 0) > 0;
+  }
+
   /** From now on output waits. Epochs count from `number`. */
   close(number: number): void {
     if (this.#isClosed) return;

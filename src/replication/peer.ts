@@ -99,11 +99,16 @@ export class Peer {
 
   /** Tells the peer why it ends, and ends it. */
   refuse(error: unknown): void {
+    this.sayLast('refusal', refusalOf(error));
+  }
+
+  /** Says that yet, and ends it. */
+  sayLast(kind: MessageKind, value: unknown = {}): void {
     if (this.#isLost) return;
     this.#isLost = true;
     this.#stopBeats();
     const shut = (): void => this.#shut();
-    this.writer.say('refusal', refusalOf(error)).then(shut, shut);
+    this.writer.say(kind, value).then(shut, shut);
   }
 
   /** Ends it without a word. */
@@ -142,7 +147,7 @@ const LOST_FIX = 'See whether its process and the network are well.';
 class Refused extends OperatorError {}
 
 /** JSON of a message: an object. Throws OperatorError `stream-damaged`. */
-export function jsonOf({ data }: Message): Readonly<Record<string, unknown>> {
+export function jsonOf({ data }: Pick<Message, 'data'>): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;

@@ -12,7 +12,7 @@ import { Protection, type ProtectionOptions } from './protection.ts';
 function protect(link: Link, options: Partial<ProtectionOptions> = {}) {
   const states: string[] = [];
   const broken: Error[] = [];
-  const all = { epochMs: 10, onLoss: 'go-on', mostHeldBytes: 1 << 20, ...options } as const;
+  const all = { epochMs: 10, isEager: false, onLoss: 'go-on', mostHeldBytes: 1 << 20, ...options } as const;
   const protection = new Protection(link.guest, link.source, link.time, all, {
     changed: (state) => states.push(state),
     broken: (error) => broken.push(error),
@@ -51,7 +51,7 @@ test('a source that dies at any moment: the standby is what it was at a checkpoi
         if (left <= 0) world ??= kill(link);
         return left > 0;
       };
-    protect(link);
+    protect(link, seed % 3 === 0 ? { isEager: true, epochMs: 80 } : {});
     await link.live(30 + random(250));
     world ??= kill(link);
     await link.time.advance(50);
@@ -207,6 +207,28 @@ test('the guest ends: its last words leave, and nobody stands in for it', async 
   assert.equal(states.at(-1), 'ended');
 });
 
+test('the guest ends, and its standby cannot be told: its last words wait, as for any loss, where that is asked for', async () => {
+  for (const isKilled of [false, true]) {
+    const link = new Link(8);
+    const { states, protection } = protect(link, { onLoss: 'wait' });
+    await link.until(() => states.includes('protected'), 'protected');
+    await link.live(25);
+    link.guest.gate.send(4, () => link.guest.world.push(-1));
+    link.guest.isRunning = false;
+    // It is lost before it can answer.
+    link.wires[1].passes = () => false;
+    const ended = protection.guestEnded();
+    await link.live(3000);
+    assert.equal(states.at(-1), 'waiting');
+    assert.equal(link.guest.world.includes(-1), false, 'somebody may go on from before it was said');
+    if (isKilled) protection.giveUp();
+    else await protection.stop();
+    await ended;
+    assert.equal(link.guest.world.includes(-1), !isKilled);
+    assert.equal(states.at(-1), 'ended');
+  }
+});
+
 test('a standby that refuses says why, and the guest goes on as before', async () => {
   const link = new Link(9);
   link.refuses = new OperatorError('disk-changed', 'its disk is another', 'Copy it.');
@@ -215,6 +237,44 @@ test('a standby that refuses says why, and the guest goes on as before', async (
   await assert.rejects(over, { code: 'disk-changed', message: 'its disk is another', fix: 'Copy it.' });
   assert.equal(link.guest.gate.isClosed, false);
   assert.equal(link.guest.version, 20);
+});
+
+test('output ends the epoch: it leaves as soon as a checkpoint is acknowledged, and who says nothing has none', async () => {
+  for (const isEager of [true, false]) {
+    const link = new Link(13);
+    const { states, protection } = protect(link, { isEager, epochMs: 200 });
+    await link.until(() => states.includes('protected'), 'protected');
+    link.guest.step = () => {};
+    await link.live(1000);
+    const before = protection.measures();
+    const latencies: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const since = link.time.nowMs();
+      let at = 0;
+      link.guest.gate.send(4, () => {
+        at = link.time.nowMs();
+      });
+      await link.until(() => at > 0, 'it leaves');
+      latencies.push(at - since);
+    }
+    const after = protection.measures();
+    assert.equal(after.early - before.early, isEager ? 20 : 0);
+    // There and back again is 2 ms; what it ran since the checkpoint before is the rest.
+    if (isEager) assert.ok(Math.max(...latencies) <= 10, `${latencies}`);
+    else assert.ok(Math.min(...latencies) > 100, `${latencies}`);
+    assert.ok(before.checkpoints <= 8, 'while nothing is said epochs are as long as they may be');
+  }
+});
+
+test('a guest that speaks all the time, and stands still for long: it runs twice as long as that', async () => {
+  const link = new Link(14);
+  link.guest.pauseMs = 20;
+  const { states, protection } = protect(link, { isEager: true, epochMs: 500 });
+  await link.until(() => states.includes('protected'), 'protected');
+  const { checkpoints } = protection.measures();
+  await link.live(3000);
+  const more = protection.measures().checkpoints - checkpoints;
+  assert.ok(more > 30 && more <= 3000 / 60 + 1, `${more}`);
 });
 
 test('more waits than may: the guest stands still until it is acknowledged', async () => {

@@ -10,8 +10,9 @@
  *   stream                 pages, writes, state ->  <- ack 7
  *   world                                            output of epoch 7
  *
- * One checkpoint is under way at a time: where acknowledgements take longer than an epoch, epochs are longer. What waits is
- * bounded: half of the bound begins the next checkpoint early, all of it has the guest stand still.
+ * One checkpoint is under way at a time: where acknowledgements take longer than an epoch, epochs are longer. Output ends its
+ * epoch early, once the guest has run for a while. What waits is bounded: half of the bound begins the next checkpoint early,
+ * all of it has the guest stand still.
  */
 import type { DiskEpoch } from './journal-disk.ts';
 import { Meter, type ReplicationMeasures } from './measures.ts';
@@ -20,8 +21,10 @@ import type { ReplicationPorts, SourceGuest } from './source-guest.ts';
 import { cancelled, SourceRounds, sendLayers } from './source-rounds.ts';
 
 export interface ProtectionOptions {
-  /** From one checkpoint to the next. */
+  /** From one checkpoint to the next, at most. */
   readonly epochMs: number;
+  /** Output that waits ends the epoch: whoever talks to the guest waits for a checkpoint, not for an epoch. */
+  readonly isEager: boolean;
   /** What to do when the standby is lost. */
   readonly onLoss: 'go-on' | 'wait';
   /** Of output and of disk writes that wait, together. */
@@ -40,6 +43,10 @@ export interface ProtectionEvents {
 /** Few enough to be sent while the guest stands still. */
 const FEW_PAGES = 1024;
 const MOST_SYNC_ROUNDS = 12;
+/** A guest that speaks all the time runs so many times as long as it stood still. */
+const RUNS = 2;
+/** The standby's answer to the guest's end. */
+const END_MS = 1000;
 
 export class Protection {
   readonly #guest: SourceGuest;
@@ -56,7 +63,11 @@ export class Protection {
   #applied: Promise<void> = Promise.resolve();
   /** Ends what waits for the next epoch to begin. */
   #hurry = (): void => {};
-  #endHeard = (): void => {};
+  /** Lets a guest that has ended go on to its end. */
+  #goOn: (() => void) | undefined;
+  #isGivenUp = false;
+  /** Until then it runs, whatever it says. */
+  #speaksFromMs = 0;
   #error: Error | undefined;
   /** Somebody said so. */
   #isStopped = false;
@@ -117,6 +128,10 @@ export class Protection {
    * Resolves when it does.
    */
   async stop(): Promise<void> {
+    if (this.#goOn !== undefined) {
+      this.#goOn();
+      return;
+    }
     if (this.#state === 'ended') return;
     this.#isStopped = true;
     this.#toldToGoOn.resolve();
@@ -125,8 +140,9 @@ export class Protection {
   }
 
   /**
-   * The guest has ended by itself: the standby is told, and then whatever waits leaves. Or (`isOurs` is false) its time is
-   * over, and it is the standby's to go on with it: then neither.
+   * The guest has ended by itself: the standby is told, and then whatever waits leaves. A standby that cannot be told may be promoted
+   * yet, from before the end: that is a loss as any other, and with `wait` resolves when somebody says what is to be. Or (`isOurs`
+   * is false) its time is over, and it is the standby's to go on with it: nobody is told, and nothing leaves.
    */
   async guestEnded({ isOurs = true }: { readonly isOurs?: boolean } = {}): Promise<void> {
     // One that stands still for want of a word never gets it.
@@ -139,20 +155,40 @@ export class Protection {
       this.#set('ended', 'the time of the guest here is over');
       return;
     }
-    if (this.#state === 'protected' || this.#state === 'syncing') {
-      this.#peer.say('ended');
-      // Its acknowledgement, or the end of the connection, says that nobody goes on from an earlier moment.
+    const wasProtected = this.#state === 'protected';
+    const isHeard = await this.#tellEnd();
+    this.#peer.close();
+    const isDoubtful = !isHeard && wasProtected && this.#options.onLoss === 'wait';
+    if (isDoubtful && !this.#isGivenUp) {
+      this.#set('waiting', 'the guest has ended, and its standby could not be told');
       await new Promise<void>((resolve) => {
-        const late = this.#ports.after(1000, resolve);
-        this.#endHeard = () => {
-          late();
-          resolve();
-        };
+        this.#goOn = resolve;
       });
     }
-    this.#peer.close();
-    await this.#openAll();
+    if (!isDoubtful || !this.#isGivenUp) await this.#openAll();
     this.#set('ended', 'the guest has ended');
+  }
+
+  /** Its process is to end, whatever waits. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.#goOn?.();
+  }
+
+  /** Whether nobody goes on from an earlier moment: the standby says so, or there is none. */
+  async #tellEnd(): Promise<boolean> {
+    if (this.#state !== 'protected' && this.#state !== 'syncing') return true;
+    let late = (): void => {};
+    const tooLate = new Promise<boolean>((resolve) => {
+      late = this.#ports.after(END_MS, () => resolve(false));
+    });
+    const told = this.#rounds.ask('ended').then(
+      () => true,
+      () => false,
+    );
+    const isHeard = await Promise.race([told, tooLate]);
+    late();
+    return isHeard;
   }
 
   /** Copies all of it while it runs, until what changes meanwhile is little. */
@@ -181,6 +217,7 @@ export class Protection {
       await this.#checkpoint(isFirst);
       if (isFirst) this.#set('protected', 'the standby has all of it');
       await this.#until(begunMs + epochMs);
+      if (!this.#isOver && this.#ports.nowMs() < begunMs + epochMs) this.#meter.early++;
     }
   }
 
@@ -209,6 +246,7 @@ export class Protection {
       throw error;
     }
     const atMs = this.#ports.nowMs();
+    this.#speaksFromMs = atMs + RUNS * (atMs - hold.sinceMs);
     this.#meter.checkpoint({ pages: pages.length, pauseMs: atMs - hold.sinceMs, atMs });
     try {
       const messages = await this.#rounds.sendDisks(epochs);
@@ -274,7 +312,7 @@ export class Protection {
   #watchHeld(): void {
     const held = this.#heldBytes;
     this.#meter.heldPeakBytes = Math.max(this.#meter.heldPeakBytes, held);
-    if (held >= this.#options.mostHeldBytes / 2) this.#hurry();
+    if (held >= this.#options.mostHeldBytes / 2 || this.#options.isEager) this.#hurry();
   }
 
   /** While an acknowledgement is waited for, the guest stands still if it has filled all that may wait. */
@@ -297,18 +335,22 @@ export class Protection {
     await acknowledged;
   }
 
+  /** The end of the epoch, which is then at the latest. */
   async #until(atMs: number): Promise<void> {
-    const leftMs = atMs - this.#ports.nowMs();
-    if (this.#peer.isLost) throw this.#loss();
-    if (leftMs <= 0 || this.#isOver || this.#heldBytes >= this.#options.mostHeldBytes / 2) return;
-    await new Promise<void>((resolve, reject) => {
-      const cancel = this.#ports.after(leftMs, () => (this.#peer.isLost ? reject(this.#loss()) : resolve()));
-      this.#hurry = () => {
-        cancel();
-        if (this.#peer.isLost) reject(this.#loss());
-        else resolve();
-      };
-    });
+    for (;;) {
+      if (this.#peer.isLost) throw this.#loss();
+      const isFull = this.#heldBytes >= this.#options.mostHeldBytes / 2;
+      const isSpeaking = this.#options.isEager && this.#guest.gate.hasFresh;
+      const leftMs = (isSpeaking ? Math.min(atMs, this.#speaksFromMs) : atMs) - this.#ports.nowMs();
+      if (leftMs <= 0 || this.#isOver || isFull) return;
+      await new Promise<void>((resolve) => {
+        const cancel = this.#ports.after(leftMs, resolve);
+        this.#hurry = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
   }
 
   #loss(): Error {
@@ -318,7 +360,6 @@ export class Protection {
   /** The peer's owner tells of it. */
   lost(error: Error): void {
     this.#error = error;
-    this.#endHeard();
     this.#rounds.lost(error);
     this.#hurry();
   }

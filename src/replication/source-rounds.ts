@@ -9,6 +9,8 @@ import type { SourceGuest } from './source-guest.ts';
 /** Pages of a message. */
 export const BATCH_PAGES = 256;
 
+const ANSWERS = { hello: 'welcome', handover: 'running', outcome: 'running', ended: 'ended' } as const;
+
 interface Waiting {
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -18,7 +20,7 @@ export class SourceRounds {
   readonly #peer: Peer;
   readonly #guest: SourceGuest;
   /** Who waits for a word that is no acknowledgement. */
-  #answer: (Waiting & { readonly kind: 'welcome' | 'running' }) | undefined;
+  #answer: (Waiting & { readonly kind: 'welcome' | 'running' | 'ended' }) | undefined;
   readonly #acks = new Map<number, Waiting>();
   #acknowledged = 0;
   #error: Error | undefined;
@@ -35,10 +37,11 @@ export class SourceRounds {
   }
 
   /** Resolves with the peer's answer. */
-  async ask(kind: 'hello' | 'handover' | 'outcome', value: unknown): Promise<void> {
+  async ask(kind: keyof typeof ANSWERS, value: unknown = {}): Promise<void> {
     if (this.#error !== undefined) throw this.#error;
+    this.#answer?.reject(cancelled());
     const answered = new Promise<void>((resolve, reject) => {
-      this.#answer = { kind: kind === 'hello' ? 'welcome' : 'running', resolve, reject };
+      this.#answer = { kind: ANSWERS[kind], resolve, reject };
     });
     this.#peer.say(kind, value);
     await answered;

@@ -49,13 +49,35 @@ async function told(all: readonly Said[]) {
     await settled();
     await time.advance(5);
   }
-  return { target, machine, lost, heard };
+  return { target, machine, lost, heard, time };
 }
 
 test('a guest comes, round by round, and is as it was with the last whole one', async () => {
   const { target, machine, heard } = await told([...WHOLE, pageOf(1, 2), state, round(2, 1, true), pageOf(1, 9)]);
   assert.deepEqual(heard, ['welcome', 'ack', 'ack']);
   assert.deepEqual([target.state, target.epoch, machine.pages[1]?.[0]], ['ready', 2, 2]);
+});
+
+test('a guest that has ended: nobody stands in for it, and that is answered', async () => {
+  const { target, heard } = await told([...WHOLE, say('ended')]);
+  assert.deepEqual(heard, ['welcome', 'ack', 'ended', 'lost: peer-lost']);
+  assert.equal(target.state, 'discarded');
+});
+
+test('what came cannot be kept: the source is told, and nobody takes it for a standby', async () => {
+  const { target, machine, heard, time } = await told(WHOLE);
+  target.failed(new Error('no space left'));
+  await time.advance(5);
+  assert.deepEqual(heard, ['welcome', 'ack', 'lost: replication-failed']);
+  assert.deepEqual([target.state, machine.isDiscarded], ['discarded', true]);
+  await assert.rejects(target.promote(), { code: 'standby-not-ready' });
+});
+
+test('a guest that runs here is not ended by what its source sent', async () => {
+  const { target, machine } = await told(WHOLE);
+  await target.promote();
+  target.failed(new Error('late'));
+  assert.deepEqual([target.state, machine.isDiscarded], ['running', false]);
 });
 
 const wrong: readonly (readonly [of: string, said: readonly Said[]])[] = [
@@ -74,6 +96,12 @@ const wrong: readonly (readonly [of: string, said: readonly Said[]])[] = [
   ['a list that is none', [HELLO, ['pages', Uint8Array.of(1, 2, 3), NONE]]],
   ['more pages than there is memory', [...WHOLE, ...Array.from({ length: 140_000 / 500 }, () => manyPages())]],
   ['a disk write beyond the disk', [HELLO, ['disk', NONE, new Uint8Array(512)]]],
+  ['a state that makes no sense', [...WHOLE, pageOf(1, 2), say('state'), round(2, 1, true)]],
+  ['a state that is no JSON', [HELLO, pageOf(1, 1), ['state', NONE, Uint8Array.of(0xff)], round(1, 1, true)]],
+  [
+    'more lists of empty pages than there is memory',
+    [...WHOLE, ...Array.from({ length: 280 }, () => manyEmptyPages())],
+  ],
   ['a handover that nobody asked for', [...WHOLE, say('handover')]],
   ['a round that is no JSON', [HELLO, ['round', NONE, Uint8Array.of(0xff, 0xfe)]]],
   ['a round that is a list', [HELLO, ['round', NONE, json([1])]]],
@@ -87,11 +115,18 @@ function manyPages(): Said {
   return ['pages', all, new Uint8Array(24 * 8)];
 }
 
+/** The same of zeros, each page a run of its own: lists without bytes. */
+function manyEmptyPages(): Said {
+  return ['pages', encodeRuns(Array.from({ length: 24 }, (_, i) => ({ first: i, count: 1, kind: RUN.zero }))), NONE];
+}
+
 for (const [of, said] of wrong)
   test(`${of}: the conversation ends`, async () => {
     const wasWhole = said.length >= WHOLE.length && said[1] === WHOLE[1];
     const { target, lost, heard, machine } = await told(
-      of.startsWith('more pages') ? [...said, ...Array.from({ length: 6000 }, manyPages)].slice(0, 5600) : said,
+      of.startsWith('more ')
+        ? [...said, ...Array.from({ length: 6000 }, of.includes('empty') ? manyEmptyPages : manyPages)].slice(0, 5600)
+        : said,
     );
     if (of === 'pages behind the end') {
       assert.equal(target.state, 'discarded');

@@ -29,8 +29,10 @@ export interface TargetMachine {
   applied(number: number): void;
   /** The source's clock a moment ago. */
   heardClock(ticks: number): void;
-  /** All of the guest is here, as of that round; the state in JSON. Throws OperatorError where it does not fit. */
-  whole(number: number, state: Uint8Array): void;
+  /** Reads the state, in JSON, of the round that comes to its end. Throws OperatorError where it does not fit. */
+  readState(state: Uint8Array): void;
+  /** All of the guest is here, as of that round and of the state that was read last. */
+  whole(number: number): void;
   /** It runs from here on. Rejects with an OperatorError where it cannot; then it never will. */
   run(): Promise<void>;
   /** It is given up: the guest has ended, or stays where it was. */
@@ -122,6 +124,8 @@ export class Target {
         machine.applied(countOf(jsonOf(message), 'number'));
         return;
       case 'ended':
+        // Said before the connection ends, so that the source can tell it from a loss.
+        this.#peer?.sayLast('ended');
         this.#discard('the guest has ended');
         return;
       case 'handover':
@@ -176,6 +180,13 @@ export class Target {
     if (isHandover && this.#peer?.isLost === false) this.#peer.say('running');
   }
 
+  /** What came cannot be kept: the source is told, and nobody may take it for a standby. Of one that runs nothing is heard. */
+  failed(error: unknown): void {
+    if (this.#running !== undefined) return;
+    this.#peer?.refuse(error);
+    this.#discard(error instanceof Error ? error.message : String(error));
+  }
+
   /** Whether it runs here; if not, it never will from now on. */
   async outcome(): Promise<'running' | 'never'> {
     try {
@@ -216,7 +227,8 @@ export class Target {
       machine.putPages(meta, data);
       return;
     }
-    gathered.pageBytes += data.length;
+    // Pages of zeros have no data: their lists count.
+    gathered.pageBytes += meta.length + data.length;
     if (gathered.pageBytes > machine.memoryBytes + (1 << 20)) throw badStream('a round is larger than the guest');
     gathered.pages.push({ meta, data });
   }
@@ -245,10 +257,13 @@ export class Target {
       (this.#whole > 0 && !isWhole)
     )
       throw badStream('the parts of a round do not fit together');
-    machine.heardClock(countOf(round, 'ticks'));
+    const ticks = countOf(round, 'ticks');
+    // The last that may be wrong: from here on all of the round is put in place.
+    if (gathered.state !== undefined) machine.readState(gathered.state);
+    machine.heardClock(ticks);
     for (const { meta, data } of gathered.pages) machine.putPages(meta, data);
     if (gathered.changes.length > 0) machine.putDisks(gathered.changes);
-    if (gathered.state !== undefined) machine.whole(number, gathered.state);
+    if (isWhole) machine.whole(number);
     this.#gathered = nothing();
     this.#round = number;
     if (isWhole) {

@@ -4,30 +4,23 @@
  * show how machines of the page's library end, and what it refuses.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { extname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import { assemble } from '../../src/isa/index.ts';
 import { requires } from '../capability.ts';
+import { kageCommand } from '../kage-command.ts';
+import { openChromium } from './chromium.testing.ts';
 import { debianImage } from './guest.testing.ts';
 
-const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
+/** The page's library, where the demo serves it. */
+const library = `/browser/index${extname(kageCommand)}`;
 /** Ends what hangs; what works needs a fraction of it even on a busy machine. */
 const LIMIT_MS = 240_000;
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 const folder = mkdtempSync(join(tmpdir(), 'kage-browser-'));
 const started: ChildProcess[] = [];
@@ -41,7 +34,7 @@ after(async () => {
 /** `kage demo` on a free port; its address. */
 async function serve(...args: string[]): Promise<string> {
   await debianImage();
-  const child = spawn(process.execPath, [entry, 'demo', '-q', '--port', '0', ...args], {
+  const child = spawn(process.execPath, [kageCommand, 'demo', '-q', '--port', '0', ...args], {
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -57,20 +50,8 @@ async function serve(...args: string[]): Promise<string> {
 
 /** A page of a browser that has never been used, and what went wrong in it. */
 async function open(): Promise<{ page: Page; errors: string[] }> {
-  const program = spawnSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).stdout.trim();
-  const context = await chromium.launchPersistentContext(mkdtempSync(join(folder, 'profile-')), {
-    executablePath: program,
-    args: FLAGS,
-    viewport: { width: 1100, height: 760 },
-  });
+  const { context, page, errors } = await openChromium({ folder, limitMs: LIMIT_MS });
   opened.push(context);
-  const [page = await context.newPage()] = context.pages();
-  page.setDefaultTimeout(LIMIT_MS);
-  const errors: string[] = [];
-  page.on('pageerror', (error) => errors.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error') errors.push(message.text());
-  });
   return { page, errors };
 }
 
@@ -124,9 +105,8 @@ type Asked = { kernel: string; cpus?: number; memoryBytes?: number; translate?: 
 /** Runs a machine of the page's library; what it said and how it ended, or the error that it met. */
 async function run(page: Page, asked: Asked, then: 'await' | 'kill' | 'pause' = 'await'): Promise<unknown> {
   return await page.evaluate(
-    async ({ asked, then }) => {
-      const address = '/browser/index.ts';
-      const { BrowserMachine } = await import(address);
+    async ({ library, asked, then }) => {
+      const { BrowserMachine } = await import(library);
       try {
         const machine = await BrowserMachine.start({ memoryBytes: 16 * 2 ** 20, ...asked });
         let console = '';
@@ -152,7 +132,7 @@ async function run(page: Page, asked: Asked, then: 'await' | 'kill' | 'pause' = 
         return { error: (error as { code?: string }).code ?? String(error) };
       }
     },
-    { asked, then },
+    { library, asked, then },
   );
 }
 

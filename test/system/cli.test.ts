@@ -8,14 +8,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CODE_DEFAULTS } from '../../src/machine/board-config.ts';
 import { requires } from '../capability.ts';
+import { kageCommand } from '../kage-command.ts';
 import { debianImage } from './guest.testing.ts';
 
-const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const folder = mkdtempSync(join(tmpdir(), 'kage-cli-'));
 const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(folder, name)) as [
   string,
@@ -38,7 +38,7 @@ interface Said {
 
 /** `kage ARGS`, without a terminal; `input` is its stdin. */
 async function kage(args: readonly string[], input = ''): Promise<Said> {
-  const child = spawn(process.execPath, [entry, ...args], {
+  const child = spawn(process.execPath, [kageCommand, ...args], {
     env: {
       ...process.env,
       XDG_RUNTIME_DIR: runtime,

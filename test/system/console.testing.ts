@@ -2,13 +2,12 @@
  * What tests of the console, and its screenshots, have in common: a daemon of their own with the pages, a guest of a few
  * instructions, two uplinks that can be cut, and Debian's Chromium.
  */
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../../src/cli/machine-flags.ts';
 import type { Client, PartitionSpec } from '../../src/client/index.ts';
 import {
@@ -21,11 +20,8 @@ import {
 } from '../../src/daemon/index.ts';
 import { assemble } from '../../src/isa/index.ts';
 import { writeConsolePages } from '../../tools/console-pages.ts';
+import { openChromium } from './chromium.testing.ts';
 
-const FLAGS = [
-  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-];
 const LIMIT_MS = 60_000;
 const NO_IMAGES: ImageShelf = {
   pull: async (name) => {
@@ -123,19 +119,10 @@ export async function consoleBed(
       return { client: connectDaemon({ kind: 'unix', path }), end: () => other.stop() };
     },
     open: async ({ width = 1100 } = {}) => {
-      const context = await chromium.launchPersistentContext(mkdtempSync(join(folder, 'profile-')), {
-        executablePath: spawnSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).stdout.trim(),
-        ...{ args: FLAGS, viewport: { width, height: 760 }, colorScheme: 'dark' },
-        ignoreHTTPSErrors: true,
+      const { context, page, errors } = await openChromium({
+        ...{ folder, limitMs: LIMIT_MS, width, colorScheme: 'dark', ignoreHTTPSErrors: true },
       });
       opened.push(context);
-      const [page = await context.newPage()] = context.pages();
-      page.setDefaultTimeout(LIMIT_MS);
-      const errors: string[] = [];
-      page.on('pageerror', (error) => errors.push(String(error)));
-      page.on('console', (message) => {
-        if (message.type() === 'error') errors.push(message.text());
-      });
       return { page, errors };
     },
     [Symbol.asyncDispose]: async () => {

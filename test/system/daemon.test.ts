@@ -6,15 +6,15 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, PartitionSpec } from '../../src/client/index.ts';
 import { connectDaemon } from '../../src/daemon/index.ts';
 import { requires } from '../capability.ts';
+import { kageCommand } from '../kage-command.ts';
 import { debianImage } from './guest.testing.ts';
 
-const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const folder = mkdtempSync(join(tmpdir(), 'kage-daemon-'));
 const [runtime, state, temporary] = ['run', 'state', 'tmp'].map((name) => join(folder, name)) as [
   string,
@@ -38,7 +38,7 @@ interface Served {
 
 /** A daemon as a user starts it; resolves when it is ready. */
 async function serve(): Promise<Served> {
-  const child = spawn(process.execPath, [entry, 'serve'], {
+  const child = spawn(process.execPath, [kageCommand, 'serve'], {
     env: environment(),
     stdio: ['ignore', 'ignore', 'pipe'],
   });

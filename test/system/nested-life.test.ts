@@ -97,7 +97,9 @@ describe('a guest that has a guest', requires('apt', 'cross'), () => {
       );
     }
     assert.ok(rounds > 3, `${rounds} rounds`);
-    assert.ok((await session).exits.mmio > 1000);
+    const { cpus, interrupts, isa, exits } = await session;
+    assert.deepEqual([cpus, /SiFive PLIC\s.*ttyS0/.test(interrupts), /: rv64imafdc_/.test(isa)], [1, true, true]);
+    assert.ok(exits.mmio > 1000);
     beside.type('poweroff -f\n');
     assert.deepEqual(await beside.machine.exited, { reason: 'poweroff', code: 0 });
   });

@@ -15,7 +15,7 @@ import { debianImage, Guest } from './guest.testing.ts';
 import { packagesDisk } from './guest-packages.testing.ts';
 import { Storm } from './storm.testing.ts';
 
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 240_000;
 
 /** Devices behind root ports, in the order that `--pci on` gives them, and as Linux numbers them; not those that are never at rest. */
 const CARDS = {

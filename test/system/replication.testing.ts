@@ -10,16 +10,16 @@ import { execFile } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { HostSwitch } from '../../src/host/index.ts';
+import { kageCommand } from '../kage-command.ts';
 import { freePort } from './free-port.testing.ts';
 import { debianImage } from './guest.testing.ts';
 
 const run = promisify(execFile);
-const entry = join(dirname(dirname(import.meta.dirname)), 'src/cli/kage.ts');
 const DISK_BYTES = 8 << 20;
 const RECORD_BYTES = 512;
 /** On which the server in the guest listens. */
@@ -85,7 +85,7 @@ export class RecordWorld implements AsyncDisposable {
       XDG_DATA_HOME: this.folder,
       XDG_STATE_HOME: this.folder,
     };
-    const { stdout } = await run(process.execPath, [entry, ...words], { env, maxBuffer: 16 << 20 });
+    const { stdout } = await run(process.execPath, [kageCommand, ...words], { env, maxBuffer: 16 << 20 });
     return stdout.trim();
   }
 

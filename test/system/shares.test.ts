@@ -23,11 +23,11 @@ import { fileURLToPath } from 'node:url';
 import type { MachineOptions } from '../../src/host/machine/index.ts';
 import { requires } from '../capability.ts';
 import { crossCompile } from '../cross-compile.ts';
+import { kageCommand } from '../kage-command.ts';
 import { debianImage, Guest } from './guest.testing.ts';
 
 const MiB = 2 ** 20;
 const SECRET = 'what no guest is to read';
-const kage = fileURLToPath(new URL('../../src/cli/kage.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-shares-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -206,7 +206,7 @@ describe('shared folders', requires('apt', 'cross'), () => {
     writeFileSync(join(two, 'b'), '');
     const run = async (volume: string, ...command: readonly string[]) => {
       const args = [
-        kage,
+        kageCommand,
         'run',
         '-q',
         '-m',

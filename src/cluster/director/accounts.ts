@@ -27,7 +27,9 @@ export class Accounts {
     );
     this.ledger = new Ledger(hosts, usableShare);
     for (const { value } of view.plans.values()) for (const one of value?.assignments ?? []) this.#takePending(one);
-    for (const { value: spec } of view.specs.values()) if (spec?.wanted === 'running') this.#take(spec);
+    for (const { value: spec } of view.specs.values())
+      if (spec?.wanted === 'running') this.#take(spec);
+      else if (spec !== undefined) this.#takeEnding(spec);
     this.#giveBack();
   }
 
@@ -89,6 +91,14 @@ export class Accounts {
     const host = this.#view.hosts.get(target)?.value;
     // Who is not in any more, drains, or has come back since, does not claim it either: it compares its own record.
     if (isIn(host, incarnation) && host?.state !== 'draining') this.#pending.set(guest, assignment);
+  }
+
+  /** It is to end, and has not yet: its host has less room, and nobody of its group beside it. */
+  #takeEnding(spec: GuestSpec): void {
+    const { home, isPending } = this.whereabouts(spec.name);
+    if (home === undefined || isPending) return;
+    this.ledger.take(home, activeNeeds(spec));
+    if (spec.group !== undefined) this.addToGroup(home, spec.group);
   }
 
   #take(spec: GuestSpec): void {

@@ -68,22 +68,21 @@ export class Claims {
   /** Claims what may be claimed now. */
   look(): void {
     if (!this.#limits.mayClaim()) return;
-    const { startsAtOnce } = this.#desk.settings;
     const free = new Map<Method, number>();
     for (const one of this.#wanted()) {
       const { guest, method } = one;
       if (this.#busy.has(guest) || this.#guests.get(guest) !== undefined || this.#isWaiting(guest)) continue;
-      const left = free.get(method) ?? startsAtOnce - this.#limits.starting(method) - this.#claiming(method);
+      const left = free.get(method) ?? this.#turns(method);
       free.set(method, left - 1);
       if (left > 0) this.#claim(one);
     }
   }
 
   /** A boot takes a processor for long, a checkpoint a disk, a promotion neither: each way has its own turns. */
-  #claiming(method: Method): number {
-    let count = 0;
-    for (const one of this.#busy.values()) if (one.method === method) count += 1;
-    return count;
+  #turns(method: Method): number {
+    let claiming = 0;
+    for (const one of this.#busy.values()) if (one.method === method) claiming += 1;
+    return this.#desk.settings.startsAtOnce - this.#limits.starting(method) - claiming;
   }
 
   #wanted(): Wanted[] {
@@ -137,10 +136,12 @@ export class Claims {
       owner.value === undefined || owner.value.phase === 'released' || !isIn(holder, owner.value.incarnation);
     const isMine = isIn(self.value, this.incarnation) && self.value?.state !== 'draining';
     if (!isFree || !isMine || !this.#limits.hasRoom(spec)) return false;
-    this.#busy.set(guest, { method, spec });
     // What the leader has heard of the standby here may be old: what is here counts, a hot one if it is on record.
     const here = this.#limits.standbyHere(guest);
     const how = here === undefined || (here === 'hot' && owner.value?.sync !== this.#desk.host) ? 'cold' : here;
+    // It was its turn as what the leader thought.
+    if (how !== method && this.#turns(how) <= 0) return false;
+    this.#busy.set(guest, { method: how, spec });
     const mine = { host: this.#desk.host, incarnation: this.incarnation, generation: generation + 1 };
     const next: Owner = { ...mine, phase: 'held', ...(how === 'cold' ? {} : { by: how }) };
     const transaction = {

@@ -67,6 +67,10 @@ export class HostDirector {
     this.#membership = new HostMembership(desk, ports, this.guests, {
       began: (incarnation) => this.#begin(incarnation),
       ended: () => this.#leadership.follow(),
+      left: () => {
+        desk.tell({ kind: 'left' });
+        this.halt();
+      },
     });
     this.#observation = new Observation(
       desk,
@@ -258,9 +262,6 @@ export class HostDirector {
   #leaveNow(): void {
     this.#leadership.follow();
     this.#observation.stop();
-    this.#membership.leaveNow(() => {
-      this.#desk.tell({ kind: 'left' });
-      this.halt();
-    });
+    this.#membership.leaveNow();
   }
 }

@@ -15,6 +15,8 @@ export interface StayEvents {
   /** From now on this host is that incarnation. */
   began(incarnation: number): void;
   ended(): void;
+  /** It is not of the cluster any more, and does not come back. */
+  left(): void;
 }
 
 export class HostMembership {
@@ -80,20 +82,24 @@ export class HostMembership {
   }
 
   /** The last step of leaving, once no guest is left. */
-  leaveNow(done: () => void): void {
+  leaveNow(): void {
     this.#lease?.stop();
     const { host, settings } = this.#desk;
-    const again = (): void => void this.#desk.after(RETRY_MS, () => this.leaveNow(done));
+    const again = (): void => void this.#desk.after(RETRY_MS, () => this.leaveNow());
     this.#desk.read({ keys: [keyOf(LEASE, host), keyOf(HOST, host)] }, settings.requestMs, (outcome) => {
-      const found = outcome.kind === 'read' ? find(outcome.entries, LEASE, host) : undefined;
-      if (outcome.kind === 'failed' || found?.value === undefined) {
+      if (outcome.kind === 'failed') {
         again();
+        return;
+      }
+      const found = find(outcome.entries, LEASE, host);
+      if (found.value === undefined) {
+        this.#events.left();
         return;
       }
       const lease = { value: found.value, revision: found.revision };
       const transaction = leave(host, lease, find(outcome.entries, HOST, host));
       this.#desk.commit(transaction, settings.requestMs, (committed) => {
-        if (committed.kind === 'committed') done();
+        if (committed.kind === 'committed') this.#events.left();
         else again();
       });
     });
@@ -142,7 +148,8 @@ export class HostMembership {
     this.#desk.tell({ kind: 'fenced-self' });
     this.#events.ended();
     this.#guests.endAll(() => {
-      if (end !== 'removed' && !this.isLeaving) this.#desk.after(RETRY_MS, () => this.join());
+      if (end === 'removed' || this.isLeaving) this.#events.left();
+      else this.#desk.after(RETRY_MS, () => this.join());
     });
   }
 }

@@ -112,23 +112,30 @@ class Pair {
   nowMs = 0;
   isCut = false;
   readonly said: string[] = [];
-  readonly a: Master;
+  a: Master;
   readonly b: Master;
+  readonly #make: (name: string, to: () => Master) => Master;
 
   constructor() {
     const clock = { nowMs: () => this.nowMs };
-    const make = (name: string, to: () => Master): Master =>
+    this.#make = (name, to) =>
       new Master(
         DEFAULT_SETTINGS,
         clock,
         { send: (_, bytes) => (this.isCut ? undefined : to().receive(name, bytes)) },
         { suspected: (host, silentMs) => this.said.push(`${name}: ${host} ${silentMs !== undefined}`) },
       );
-    this.a = make('a', () => this.b);
-    this.b = make('b', () => this.a);
-    this.a.setPeers(['b']);
+    this.b = this.#make('b', () => this.a);
+    this.a = this.begin();
     this.b.setPeers(['a']);
+  }
+
+  /** A daemon of host a, the first or one that goes on with its lease. */
+  begin(): Master {
+    this.a = this.#make('a', () => this.b);
+    this.a.setPeers(['b']);
     this.a.leaseLeftMs = 2000;
+    return this.a;
   }
 
   run(ms: number): void {
@@ -190,6 +197,14 @@ describe('masters', () => {
     pair.isCut = false;
     pair.run(500);
     assert.deepEqual(pair.said.slice(2).sort(), ['a: b false', 'b: a false']);
+  });
+
+  test('a daemon that was started again, and goes on with the lease of the one before, is heard', () => {
+    const pair = new Pair();
+    pair.run(60_000);
+    pair.begin();
+    pair.run(5000);
+    assert.deepEqual(pair.said, []);
   });
 
   test('who stood still itself suspects nobody for that', () => {

@@ -77,7 +77,8 @@ export class Master {
     this.#lastTickMs = nowMs;
     // Machines that have paused themselves for want of a lease do not beat: that time does not count.
     this.slaves.look(nowMs, this.leaseLeftMs > 0 ? lateMs : sinceMs);
-    this.#sequence += 1;
+    // Rises with the host's clock: a daemon that goes on with the lease of the one before it is not behind that one's beats.
+    this.#sequence = Math.max(this.#sequence + 1, Math.floor(nowMs / this.settings.beatMs));
     this.counters.intervals += 1;
     const bytes = encodeBeat(this.#head('beat'));
     for (const peer of this.#peers.values()) {

@@ -30,8 +30,9 @@ export class HostLease {
   #record: LeaseRecord;
   #revision: number;
   #deadlineMs = DEADLINE.none;
-  /** When renewals were sent whose outcome is not known. */
+  /** When renewals were sent whose outcome is not known. No two have one number: a late one is to be told from the next. */
   readonly #sentMs = new Map<number, number>();
+  #lastRenewal = 0;
   #timer: Timer | undefined;
   #isOver = false;
   #isBusy = false;
@@ -88,7 +89,8 @@ export class HostLease {
     if (this.#isBusy) return;
     this.#isBusy = true;
     const sentMs = this.#ports.clock.nowMs();
-    const record = { ...this.#record, renewal: this.#record.renewal + 1 };
+    this.#lastRenewal = Math.max(this.#lastRenewal, this.#record.renewal) + 1;
+    const record = { ...this.#record, renewal: this.#lastRenewal };
     this.#sentMs.set(record.renewal, sentMs);
     const transaction = {
       compares: [{ key: keyOf(LEASE, this.#host), revision: this.#revision }],

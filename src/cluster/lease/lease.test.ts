@@ -126,6 +126,8 @@ describe('the holder of a lease', () => {
     bench.next.push({ lateMs: 720 });
     bench.queue.runUntil(5000);
     assert.deepEqual(bench.ends, []);
+    // The next one was on its way already: this one counts from when it was sent itself, at 500.
+    assert.equal(bench.deadlines[1], 3000);
     assert.ok(bench.lease.isHeld());
   });
 

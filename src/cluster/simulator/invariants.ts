@@ -147,7 +147,9 @@ export class Invariants {
       this.fail(`${name} starts under a generation that nobody recorded`);
     if (owner.generation === generation && owner.host !== host.name)
       this.fail(`${name} starts on ${host.name}, which does not own it`);
-    if (method === 'hot' && (epoch ?? 0) < guest.lastOutput)
+    // (One that was stopped for so long that others have had the guest since comes to nothing: it may not act.)
+    const isLate = owner.generation !== generation && !machine.mayAct();
+    if (method === 'hot' && !isLate && (epoch ?? 0) < guest.lastOutput)
       this.fail(`${name}: the hot standby on ${host.name} lacks output that has left (${epoch} < ${guest.lastOutput})`);
     if (machine.mayAct())
       for (const other of this.#machinesOf(name))
@@ -215,7 +217,7 @@ export class Invariants {
       }
       return memoryBytes <= host.real.memoryBytes * 0.95 && cores <= host.real.cores * 0.95;
     });
-    // A new guest is let in where a second host could take it; one that has run needs one.
+    // A guest that has run needs one host; one that is new is admitted only where a second could take it over, unless there is but one.
     return fitting.length > (actedMs > 0 || this.#world.hosts.size === 1 ? 0 : 1);
   }
 

@@ -241,6 +241,12 @@ export class SimHost implements Machines, Load {
     });
   }
 
+  /** What that host keeps for guests of this one: one that was fenced and does not know it is not heard there. */
+  standbyAt(toHost: string, name: string): Standby | undefined {
+    const standby = this.world.reach(this, toHost)?.kept.get(name);
+    return standby?.activeHost === this.name ? standby : undefined;
+  }
+
   share(name: string, cores: number): void {
     const machine = this.machines.get(name);
     if (machine !== undefined) machine.cores = cores;
@@ -259,7 +265,7 @@ export class SimHost implements Machines, Load {
         if (told) this.#tellSync(machine, toHost, false);
         return;
       }
-      const standby = this.world.reach(this, toHost)?.kept.get(name);
+      const standby = this.standbyAt(toHost, name);
       const isThere = standby?.method === 'hot';
       if (!isThere) since = 0;
       else since += 1;

@@ -64,8 +64,7 @@ export class SimMachine {
   replicateNow(): boolean {
     let isSafe = false;
     for (const [to, method] of this.replicas) {
-      const standby =
-        method === 'hot' ? this.host.world.reach(this.host, to)?.kept.get(this.guest.spec.name) : undefined;
+      const standby = method === 'hot' ? this.host.standbyAt(to, this.guest.spec.name) : undefined;
       if (standby?.epoch === undefined) continue;
       standby.epoch = this.epoch;
       if (to === this.syncHost) isSafe = true;

@@ -4,7 +4,7 @@ import { change } from '../membership/membership.ts';
 import type { GuestSpec, HostState, Method } from '../model.ts';
 import { DEFAULT_SETTINGS } from '../settings.ts';
 import { clusterStatus, STATUS_QUERY } from '../store/cluster-status.ts';
-import { decode, HOST, keyOf, OWNER, PLACEMENT } from '../store/records.ts';
+import { decode, HOST, keyOf, LEASE, OWNER, PLACEMENT } from '../store/records.ts';
 import type { SimGuest } from './sim-guest.ts';
 import type { SimHost } from './sim-host.ts';
 import type { SimMachine } from './sim-machine.ts';
@@ -235,6 +235,8 @@ describe('nothing happens', () => {
     assert.ok(lab.world.guest('cold').longestGapMs < 500);
     assert.deepEqual(lab.said(/fenced/), []);
     assert.equal(lab.said(/adopted/).length, 1);
+    for (const { director } of lab.world.hosts.values())
+      assert.ok(director?.master.isSuspected(machine.host.name) === false, 'and is heard by its peers');
   });
 });
 
@@ -287,6 +289,35 @@ describe('a daemon comes back, and its machines are gone', () => {
   });
 });
 
+describe('a claim whose answer is lost', () => {
+  test('and whose host was fenced before it heard of it, starts nothing: the owner on record is an earlier incarnation', () => {
+    const lab = new Lab(1, ['a']);
+    const host = lab.host('a');
+    // Somebody who can fence it, and has no room for its guests.
+    lab.world.addHost({ name: 'b', address: 'b', capacity: { cores: 16, memoryBytes: GIB, diskBytes: 0 }, labels: {} });
+    lab.run(5000);
+    const { onCommit } = lab.world.store;
+    let isLost = false;
+    lab.world.store.onCommit = (transaction, before) => {
+      onCommit(transaction, before);
+      const isClaim = transaction.puts?.some(({ key }) => key === keyOf(OWNER, 'cold')) === true;
+      if (isClaim && !isLost && host.crashes > 0) isLost = host.isCutFromStore = true;
+    };
+    host.crash();
+    host.boot();
+    assert.ok(lab.world.until(() => isLost, 5000));
+    assert.ok(lab.world.until(() => lab.stateOf('a') === 'fenced', 10_000));
+    host.isCutFromStore = false;
+    lab.run(30_000);
+    const { incarnation, generation } = lab.owner('cold');
+    assert.deepEqual(
+      [incarnation, generation],
+      [host.director?.incarnation, host.machines.get('cold')?.generation],
+      'it runs as what the record says',
+    );
+  });
+});
+
 describe('hosts', () => {
   test('a drained one gives up its guests, and takes none', () => {
     const lab = new Lab(1);
@@ -312,6 +343,22 @@ describe('hosts', () => {
     assert.equal(lab.stateOf(name), 'left');
     assert.equal(lab.host(name).machines.size, 0);
     assert.deepEqual(lab.said(/fenced/), []);
+  });
+
+  test('one that is fenced while it leaves, or taken out of the cluster, has left', () => {
+    for (const isRemoved of [false, true]) {
+      const lab = new Lab(1);
+      const host = lab.hostOf('cold');
+      host.director?.leave();
+      host.isCutFromStore = true;
+      lab.run(10_000);
+      assert.equal(lab.stateOf(host.name), 'fenced');
+      if (isRemoved) lab.world.store.commit({ compares: [], deletes: [keyOf(LEASE, host.name)] });
+      host.isCutFromStore = false;
+      lab.run(5000);
+      assert.equal(lab.said(new RegExp(`${host.name} left`)).length, 1);
+      assert.equal(host.machines.size, 0);
+    }
   });
 
   test('one that fails again and again is in quarantine, gets nothing, and is let out when it was well', () => {

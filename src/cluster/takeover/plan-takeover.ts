@@ -88,7 +88,8 @@ function placeFor(orphan: Orphan, targets: Targets, ledger: Ledger, hosts: Reado
   for (const { host, method } of placement?.associations ?? []) {
     if (!hosts.has(host) || isApart(spec, host, targets)) continue;
     const needs = missing(spec, method);
-    lack = ledger.lacks(host, needs, 'use') ?? '';
+    // What it has already must not be what others that run there were promised: then it would be taken back at once.
+    lack = ledger.lacks(host, needs, 'use') ?? ledger.lacks(host, activeNeeds(spec), 'evict') ?? '';
     if (lack !== '') continue;
     return { target: host, method: methodThere(spec.name, host, method, owner, targets), hadStandby: method };
   }

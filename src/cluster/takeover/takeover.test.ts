@@ -96,6 +96,23 @@ describe('the ledger', () => {
 });
 
 describe('a plan', () => {
+  test('leaves the place of a standby whose host promised its room to guests: it would be taken back, and given again', () => {
+    const guest = spec('g', { memoryBytes: 2 * GIB });
+    const books = ledger({ a: 10, b: 10 });
+    books.takeStandby('a', standbyNeeds(guest, 'hot'));
+    books.take('a', activeNeeds(spec('other', { memoryBytes: 9 * GIB })));
+    const { assignments } = planTakeover(
+      [orphan(guest, { placement: placed(['a', 'hot']) })],
+      targets(['a', 'b']),
+      books,
+    );
+    assert.deepEqual(
+      assignments.map(({ target }) => target),
+      ['b'],
+    );
+    for (const host of ['a', 'b']) assert.ok(!books.isPromisedTwice(host));
+  });
+
   test('is in the order of priority, then of time; each has the place that was kept for it', () => {
     const orphans = [
       orphan(spec('low', { priority: 1 }), { placement: placed(['a', 'cold']) }),
@@ -131,7 +148,7 @@ describe('a plan', () => {
     const guest = spec('g', { memoryBytes: 6 * GIB });
     const has = (): Ledger => {
       const one = ledger({ a: 8 });
-      one.take('a', standbyNeeds(guest, 'hot'));
+      one.takeStandby('a', standbyNeeds(guest, 'hot'));
       return one;
     };
     const plan = (owner: Owner, isReady = true) =>

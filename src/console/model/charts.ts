@@ -13,8 +13,16 @@ export interface ChartRow {
   readonly series: (samples: readonly Sample[]) => readonly Series[];
 }
 
-const rates = (prefix: string, most: number) => (samples: readonly Sample[]) =>
+const ratesBelow = (prefix: string, most: number) => (samples: readonly Sample[]) =>
   pathsBelow(samples, prefix, most).map((path) => rateSeries(samples, path, path.slice(prefix.length + 1)));
+
+/** By their paths, the names that they have in the chart. */
+const lines =
+  (of: typeof rateSeries) =>
+  (names: Readonly<Record<string, string>>) =>
+  (samples: readonly Sample[]): Series[] =>
+    Object.entries(names).map(([path, name]) => of(samples, path, name));
+const [rates, levels] = [lines(rateSeries), lines(levelSeries)];
 
 export const chartRows: readonly ChartRow[] = [
   {
@@ -22,37 +30,28 @@ export const chartRows: readonly ChartRow[] = [
     title: 'Instructions',
     hint: 'By translated code, and by the interpreter.',
     format: perSecond,
-    series: (samples) => [
-      rateSeries(samples, 'instructions.translated', 'translated'),
-      rateSeries(samples, 'instructions.interpreted', 'interpreted'),
-    ],
+    series: rates({ 'instructions.translated': 'translated', 'instructions.interpreted': 'interpreted' }),
   },
   {
     id: 'exits',
     title: 'Exits by cause',
     hint: 'Why harts left the engine for the hypervisor.',
     format: perSecond,
-    series: rates('exits', 5),
+    series: ratesBelow('exits', 5),
   },
   {
     id: 'promotion',
     title: 'Promotion',
     hint: 'Sites that were promoted and demoted so far.',
     format: count,
-    series: (samples) => [
-      levelSeries(samples, 'promotion.promoted', 'promoted'),
-      levelSeries(samples, 'promotion.demoted', 'demoted'),
-    ],
+    series: levels({ 'promotion.promoted': 'promoted', 'promotion.demoted': 'demoted' }),
   },
   {
     id: 'promoted-work',
     title: 'Work of promoted code',
     hint: 'Device accesses and SBI calls that did not leave the engine.',
     format: perSecond,
-    series: (samples) => [
-      rateSeries(samples, 'promotion.accesses', 'accesses'),
-      rateSeries(samples, 'promotion.calls', 'calls'),
-    ],
+    series: rates({ 'promotion.accesses': 'accesses', 'promotion.calls': 'calls' }),
   },
   {
     id: 'code',
@@ -60,25 +59,25 @@ export const chartRows: readonly ChartRow[] = [
     hint: 'Decoded code, machine code of the host (an estimate), promotion code.',
     format: bytes,
     unit: 2 ** 20,
-    series: (samples) => [
-      levelSeries(samples, 'memory.codeBytes', 'decoded'),
-      levelSeries(samples, 'translation.hostBytes', 'translated'),
-      levelSeries(samples, 'promotion.bytes', 'promotion'),
-    ],
+    series: levels({
+      'memory.codeBytes': 'decoded',
+      'translation.hostBytes': 'translated',
+      'promotion.bytes': 'promotion',
+    }),
   },
   {
     id: 'shadows',
     title: 'Shadow tables',
     hint: 'Changes of address space that found a shadow, and that did not.',
     format: perSecond,
-    series: (samples) => [rateSeries(samples, 'shadows.hits', 'hits'), rateSeries(samples, 'shadows.misses', 'misses')],
+    series: rates({ 'shadows.hits': 'hits', 'shadows.misses': 'misses' }),
   },
   {
     id: 'interrupts',
     title: 'Interrupts by requester',
     hint: 'By the place of the PCI Express function.',
     format: perSecond,
-    series: rates('requesters', 5),
+    series: ratesBelow('requesters', 5),
   },
 ];
 

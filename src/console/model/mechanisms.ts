@@ -68,6 +68,11 @@ export interface Mechanism {
   readonly switch: MechanismSwitch;
 }
 
+const figure =
+  (as: Figure['as']) =>
+  (title: string, path: string): Figure => ({ title, path, as });
+const [rate, level, size] = [figure('rate'), figure('level'), figure('bytes')];
+
 type Flag = 'protection' | 'nested' | 'relay' | 'overlay';
 
 function atStart(member: Flag, flag: string, byDefault: boolean): MechanismSwitch {
@@ -92,10 +97,10 @@ export const mechanisms: readonly Mechanism[] = [
       'A right that is taken away here is gone at the very next access; what is forbidden faults as the architecture has it, changes nothing, and is counted below.',
     ],
     figures: [
-      { title: 'Changes of rights', path: 'protection.changes', as: 'level' },
-      { title: 'Ranges with something denied', path: 'protection.rules', as: 'level' },
-      { title: 'Bytes of tables', path: 'protection.tables.bytes', as: 'bytes' },
-      { title: 'Instructions', path: 'instructions.translated', as: 'rate' },
+      level('Changes of rights', 'protection.changes'),
+      level('Ranges with something denied', 'protection.rules'),
+      size('Bytes of tables', 'protection.tables.bytes'),
+      rate('Instructions', 'instructions.translated'),
     ],
     switch: atStart('protection', '--protection', false),
   },
@@ -106,9 +111,9 @@ export const mechanisms: readonly Mechanism[] = [
       'Each entry and exit has a cause, and the cause selects the area that is active next: by a pointer, nothing is copied. The counters tell which cause selected which area, and how often.',
     ],
     figures: [
-      { title: 'Entries by sret', path: 'nested.entries.sret', as: 'rate' },
-      { title: 'Entries by mret', path: 'nested.entries.mret', as: 'rate' },
-      { title: 'Returns inside the guest', path: 'nested.within.returns', as: 'rate' },
+      rate('Entries by sret', 'nested.entries.sret'),
+      rate('Entries by mret', 'nested.entries.mret'),
+      rate('Returns inside the guest', 'nested.within.returns'),
     ],
     switch: atStart('nested', '--nested', false),
   },
@@ -119,13 +124,13 @@ export const mechanisms: readonly Mechanism[] = [
       'A site that became rare is demoted, and its bytes are given back. Switch it off and watch the exits rise.',
     ],
     figures: [
-      { title: 'Exits', path: 'exits', as: 'rate' },
-      { title: 'Exits for devices', path: 'exits.mmio', as: 'rate' },
-      { title: 'Exits for calls', path: 'exits.call', as: 'rate' },
-      { title: 'Device accesses without an exit', path: 'promotion.accesses', as: 'rate' },
-      { title: 'SBI calls without an exit', path: 'promotion.calls', as: 'rate' },
-      { title: 'Instructions by translated code', path: 'instructions.translated', as: 'rate' },
-      { title: 'Bytes of promotion code', path: 'promotion.bytes', as: 'bytes' },
+      rate('Exits', 'exits'),
+      rate('Exits for devices', 'exits.mmio'),
+      rate('Exits for calls', 'exits.call'),
+      rate('Device accesses without an exit', 'promotion.accesses'),
+      rate('SBI calls without an exit', 'promotion.calls'),
+      rate('Instructions by translated code', 'instructions.translated'),
+      size('Bytes of promotion code', 'promotion.bytes'),
     ],
     switch: {
       kind: 'live',
@@ -141,10 +146,10 @@ export const mechanisms: readonly Mechanism[] = [
       'Polls avoided are questions to devices that would have been asked without it.',
     ],
     figures: [
-      { title: 'Interrupts', path: 'relay.interrupts', as: 'rate' },
-      { title: 'Polls of functions', path: 'relay.polls', as: 'rate' },
-      { title: 'Polls avoided', path: 'relay.pollsAvoided', as: 'rate' },
-      { title: 'Polls avoided so far', path: 'relay.pollsAvoided', as: 'level' },
+      rate('Interrupts', 'relay.interrupts'),
+      rate('Polls of functions', 'relay.polls'),
+      rate('Polls avoided', 'relay.pollsAvoided'),
+      level('Polls avoided so far', 'relay.pollsAvoided'),
     ],
     switch: atStart('relay', '--relay', true),
   },
@@ -155,10 +160,10 @@ export const mechanisms: readonly Mechanism[] = [
       'Overlays serve extensions that are emulated, breakpoints of the debugger, and instructions that a policy traps (for one: traps: ["wfi"] in the specification).',
     ],
     figures: [
-      { title: 'Overlaid frames', path: 'overlay.frames', as: 'level' },
-      { title: 'Executions by substitutes', path: 'overlay.executions', as: 'rate' },
-      { title: 'Emulations by trap', path: 'overlay.emulations', as: 'rate' },
-      { title: 'Exits by illegal instructions', path: 'exits.illegal', as: 'rate' },
+      level('Overlaid frames', 'overlay.frames'),
+      rate('Executions by substitutes', 'overlay.executions'),
+      rate('Emulations by trap', 'overlay.emulations'),
+      rate('Exits by illegal instructions', 'exits.illegal'),
     ],
     switch: atStart('overlay', '--overlay', true),
   },
@@ -169,11 +174,11 @@ export const mechanisms: readonly Mechanism[] = [
       'Each box below is a shadow, filled as far as its table is. With one shadow alone every change is a miss.',
     ],
     figures: [
-      { title: 'Hits', path: 'shadows.hits', as: 'rate' },
-      { title: 'Misses', path: 'shadows.misses', as: 'rate' },
-      { title: 'Begun anew', path: 'shadows.builds', as: 'rate' },
-      { title: 'Walks of page tables', path: 'shadows.refillsByWalk', as: 'rate' },
-      { title: 'Refills from a shadow', path: 'shadows.refillsByShadow', as: 'rate' },
+      rate('Hits', 'shadows.hits'),
+      rate('Misses', 'shadows.misses'),
+      rate('Begun anew', 'shadows.builds'),
+      rate('Walks of page tables', 'shadows.refillsByWalk'),
+      rate('Refills from a shadow', 'shadows.refillsByShadow'),
     ],
     switch: {
       kind: 'at-start',

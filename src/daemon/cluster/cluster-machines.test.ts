@@ -39,7 +39,9 @@ describe('a guest', () => {
     assert.ok((host.machines.costs.measured('web').bootMs ?? 0) > 0);
     host.machines.grant(1, 9e12);
     host.machines.grant(2, 9.5e12);
+    host.machines.share('web', 0.5);
     await until(async () => (await host.asked('web')).calls.includes('lease 1 9000000000000'));
+    await until(async () => (await host.asked('web')).calls.includes('cap 0.5'));
     const pid = await host.pid('web');
     assert.equal(await host.stop('web', 7), true, 'of another generation: nothing is to be done');
     assert.ok(isAlive(pid));
@@ -56,6 +58,7 @@ describe('a guest', () => {
     await until(() => host.beats.length > 0);
     await host.type('web', 'ill');
     await until(() => host.beats.at(-1)?.isApplicationWell === false);
+    assert.equal(host.machines.costs.measured('web').applicationRestartMs, undefined);
     await host.type('web', 'well still');
     await sleep(1200);
     const before = host.beats.length;
@@ -89,6 +92,8 @@ describe('a guest', () => {
     host.machines.order('web', 'take-over', 3);
     host.machines.order('web', 'restart-application', 2);
     await until(async () => (await host.asked('web')).ran.length > 0);
+    host.machines.order('web', 'restart-application', 3);
+    await until(() => host.machines.costs.measured('web').applicationRestartMs !== undefined);
     assert.deepEqual((await host.asked('web')).ran[0], ['echo', 'mine']);
   });
 });

@@ -35,6 +35,7 @@ import { GuestRecords, type ReplicaRecord } from './guest-records.ts';
 import { Held, type HeldOptions } from './held.ts';
 import { KeptStandbys } from './kept-standbys.ts';
 import { MachineStarts } from './machine-starts.ts';
+import { Notes } from './notes.ts';
 import type { PeerChannel } from './peer-channel.ts';
 
 export interface ClusterMachinesEvents {
@@ -84,6 +85,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   readonly #records: GuestRecords;
   readonly #machineStarts: MachineStarts;
   readonly #standbys: KeptStandbys;
+  readonly #notes: Notes;
   readonly #locks = new NameLocks();
   readonly #held = new Map<string, Held>();
   readonly #starts = new Map<string, Starting>();
@@ -100,15 +102,16 @@ export class ClusterMachines implements Machines, AsyncDisposable {
 
   private constructor(parts: ClusterMachinesParts, folder: string) {
     this.#parts = parts;
+    this.#notes = new Notes((...note) => parts.events.note(...note));
     this.#folder = folder;
     this.#records = new GuestRecords(parts.stateFolder);
     this.#checkpoints = join(parts.stateFolder, 'cluster', 'checkpoints');
     mkdirSync(this.#checkpoints, { recursive: true, mode: 0o700 });
     this.costs = new GuestCosts(parts.stateFolder);
-    const { partitions, stateFolder, listenHost, tlsFolder, channel, events } = parts;
+    const { partitions, stateFolder, listenHost, tlsFolder, channel } = parts;
     const common = { partitions, records: this.#records, folder };
     this.#standbys = new KeptStandbys({
-      ...{ ...common, stateFolder, listenHost, tlsFolder, note: events.note.bind(events) },
+      ...{ ...common, stateFolder, listenHost, tlsFolder, note: this.#notes.add },
       guest: (name) => this.#specOf(name),
     });
     channel.serve('standby', (ask) => this.#standbys.answer(ask));
@@ -202,7 +205,10 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   }
 
   share(guest: string, cores: number): void {
+    const before = this.#cores.get(guest);
     this.#cores.set(guest, cores);
+    const held = this.#held.get(guest);
+    if (held !== undefined && before !== cores) this.#tellShare(held, cores);
   }
 
   // What they do
@@ -215,7 +221,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
       if (!this.#isClosed) done(true);
     } catch (error) {
       if (this.#isClosed) return;
-      this.#parts.events.note(failed, guest, error instanceof Error ? error.message : String(error));
+      this.#notes.add(failed, guest, error instanceof Error ? error.message : String(error));
       done(false);
     }
   }
@@ -245,6 +251,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     await this.#locks.withName(guest, async () => {
       const held = this.#held.get(guest);
       if (held?.generation === generation) await this.#end(held);
+      // One that had ended by itself is no partition of this host any more, either.
+      else if (held === undefined) await this.#parts.partitions.vacate(guest);
     });
   }
 
@@ -253,17 +261,22 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const { guest, generation, incarnation, method } = order;
     signal.throwIfAborted();
     const spec = await this.#specOf(guest);
-    if (method === 'cold') await this.#clear(guest);
-    const { bootingSinceMs, ...machine } = await this.#machineStarts.start(order, spec, signal);
+    // A standby of no use, or not on record: the name is the machine's.
+    if (method === 'cold') await this.#standbys.drop(guest);
+    if (method === 'cold' || method === 'warm') await this.#clear(guest);
     this.#cores.set(guest, order.cores);
-    const of = { guest, generation, incarnation, method };
-    this.#hold({ ...of, ...machine }, ({ isFirst }) => {
+    const { bootingSinceMs, ...machine } = await this.#machineStarts.start(order, spec, signal);
+    const of = { guest, generation, incarnation, method, cap: spec.cap };
+    const held = this.#hold({ ...of, ...machine }, ({ isFirst }) => {
       if (isFirst && bootingSinceMs !== undefined)
         this.costs.took(guest, { bootMs: performance.now() - bootingSinceMs });
     });
+    // A standby's process has no share of its own; and what was said while it started has not reached it.
+    const cores = this.#cores.get(guest) ?? order.cores;
+    if (method === 'hot' || method === 'pair' || cores !== order.cores) this.#tellShare(held, cores);
   }
 
-  #hold(options: HeldOptions, beaten: (beat: BeatSeen) => void = () => {}, replica?: ReplicaRecord): void {
+  #hold(options: HeldOptions, beaten: (beat: BeatSeen) => void = () => {}, replica?: ReplicaRecord): Held {
     const { guest, generation, incarnation, method, process } = options;
     const { events, channel, tlsFolder, clock } = this.#parts;
     const held = new Held(options, {
@@ -271,6 +284,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
         beaten(beat);
         events.beat({ guest, generation, isApplicationWell: beat.isApplicationWell, role: 'active' });
       },
+      measured: (figures) => this.costs.took(guest, figures),
       ended: () => {
         if (this.#held.get(guest) !== held) return;
         this.#forget(held);
@@ -284,13 +298,23 @@ export class ClusterMachines implements Machines, AsyncDisposable {
         measured: (checkpointMs, checkpointBytes) => this.costs.took(guest, { checkpointMs, checkpointBytes }),
         record: (to) => this.#records.put(guest, { ...record, ...(to === undefined ? {} : { replica: to }) }),
         synced: (host, isSynced) => events.synced(guest, generation, host, isSynced),
-        note: (kind, detail) => events.note(kind, guest, detail),
+        note: (kind, detail) => this.#notes.add(kind, guest, detail),
       },
       replica,
     );
     this.#held.set(guest, held);
     // What was granted while it started has not reached it.
     if (held.incarnation === this.#granted.incarnation) held.grants.grant(this.#granted.deadlineMs);
+    return held;
+  }
+
+  #tellShare(held: Held, cores: number): void {
+    void this.#answer(
+      held.guest,
+      'share-failed',
+      () => {},
+      () => held.share(cores),
+    );
   }
 
   #latest(incarnation: number, deadlineMs: number): number {
@@ -330,13 +354,15 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     else await held.end({ kind: held.duties?.hot.isProtected === true ? 'killed' : 'told' });
     this.#forget(held);
     await this.#parts.partitions.vacate(guest);
-    this.#parts.events.note('ended', guest, `generation ${generation}`);
+    this.#notes.add('ended', guest, `generation ${generation}`);
   }
 
   /** Its process is gone. */
   #forget(held: Held): void {
     const { guest } = held;
     if (this.#held.get(guest) === held) this.#held.delete(guest);
+    this.#cores.delete(guest);
+    this.#notes.forget(guest);
     this.#records.remove(guest);
     rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
   }
@@ -374,6 +400,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const { failover } = await this.#specOf(guest);
     const command = order === 'take-over' ? failover?.takeOverCommand : failover?.restartCommand;
     if (held?.generation !== generation || command === undefined) return;
+    if (order === 'restart-application') held.restartingApplication();
     const { code, stderr } = await held.process.ask((machine) => machine.exec(command), ORDER_MS);
     if (code !== 0)
       throw new HostError(

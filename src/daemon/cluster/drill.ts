@@ -18,7 +18,7 @@ import { DEFAULT_SETTINGS, detectionMs, type Method } from '../../cluster/index.
 import { type DrillRequest, type DrillResult, drillRequest, drillResult } from '../schemas/cluster.ts';
 import { clusterFolder } from './cluster-config.ts';
 import { DrillDoubles } from './drill-double.ts';
-import { isGated } from './gated-drives.ts';
+import { isGated, withGeneration } from './gated-drives.ts';
 import type { ClusterGuest, ClusterMember } from './member.ts';
 
 /** Plan, claim, fence: requests one after the other (cluster/planner/estimate.ts). */
@@ -192,8 +192,11 @@ class Drill {
   }
 
   async #ask(step: string): Promise<unknown> {
-    const { name, record } = this.#guest;
-    const body = { step, spec: record.spec };
+    const { name, record, line } = this.#guest;
+    // The gate lets nobody in who names no generation; the guest's own is as good, for who only reads.
+    const { drives } = record.spec;
+    const gated = drives === undefined ? {} : { drives: withGeneration(drives, line.generation).drives };
+    const body = { step, spec: { ...record.spec, ...gated } };
     if (this.#target === this.#member.name) return await this.#member.doubles.answer({ name, body, files: undefined });
     const signal = step === 'end' ? undefined : this.#signal;
     return await this.#member.channel.ask(this.#target, 'drill', name, body, signal);

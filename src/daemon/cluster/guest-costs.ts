@@ -15,8 +15,11 @@ const figures = z.strictObject({
   checkpointBytes: figure,
   dirtyBytesPerS: figure,
   applicationRestartMs: figure,
+  /** Of a hot standby's epochs: they stand for checkpoints as long as none was taken into a file. */
+  epochMs: figure,
+  epochBytes: figure,
 });
-type Figures = { -readonly [K in keyof Costs]?: number };
+export type Figures = { readonly [K in keyof Costs | 'epochMs' | 'epochBytes']?: number };
 const file = z.strictObject({ version: z.literal(1), guests: z.record(z.string(), figures) });
 
 /** How much of a figure is the latest measurement. */
@@ -24,7 +27,7 @@ const LATEST = 0.5;
 
 export class GuestCosts {
   readonly #path: string;
-  readonly #guests = new Map<string, Figures>();
+  readonly #guests = new Map<string, { -readonly [K in keyof Figures]: Figures[K] }>();
 
   /** What cannot be read is measured anew. */
   constructor(stateFolder: string) {
@@ -40,17 +43,20 @@ export class GuestCosts {
   }
 
   of(guest: string): Costs {
-    return { ...UNKNOWN_COSTS, ...this.#guests.get(guest) };
+    const { epochMs, epochBytes, ...known } = this.#guests.get(guest) ?? {};
+    const epoch =
+      epochMs === undefined || epochBytes === undefined ? {} : { checkpointMs: epochMs, checkpointBytes: epochBytes };
+    return { ...UNKNOWN_COSTS, ...epoch, ...known };
   }
 
   /** Only those that were measured. */
-  measured(guest: string): Partial<Costs> {
+  measured(guest: string): Figures {
     return { ...this.#guests.get(guest) };
   }
 
-  took(guest: string, measured: Partial<Costs>): void {
+  took(guest: string, measured: Figures): void {
     const known = this.#guests.get(guest) ?? {};
-    for (const [name, value] of Object.entries(measured) as [keyof Costs, number][]) {
+    for (const [name, value] of Object.entries(measured) as [keyof Figures, number][]) {
       const before = known[name];
       known[name] = before === undefined ? value : before + LATEST * (value - before);
     }

@@ -91,7 +91,8 @@ export class GuestProcess {
 
   async #reach(): Promise<RemoteMachine> {
     if (this.#closed.signal.aborted) throw new HostError('machine-gone', `the machine ${this.name} was left`);
-    const mine = (this.#machine ??= connectMachine(this.name, this.#folder));
+    this.#machine ??= connectMachine(this.name, this.#folder);
+    const mine = this.#machine;
     try {
       return await mine;
     } catch (error) {

@@ -3,7 +3,10 @@ import type { Method } from '../../cluster/index.ts';
 import { type BeatSeen, Beats } from './beats.ts';
 import type { Duties } from './duties.ts';
 import { Grants } from './grants.ts';
+import type { Figures } from './guest-costs.ts';
 import type { GuestProcess } from './guest-process.ts';
+import { Measuring } from './measuring.ts';
+import { capOf } from './starting.ts';
 
 export interface HeldOptions {
   readonly guest: string;
@@ -13,13 +16,18 @@ export interface HeldOptions {
   readonly process: GuestProcess;
   /** That it was started with. */
   readonly deadlineMs: number;
+  /** What its operator lets it have of the processors at most. */
+  readonly cap?: number | undefined;
 }
 
 export interface HeldEvents {
   beat(beat: BeatSeen): void;
   /** Its process is gone, and was not told to. */
   ended(): void;
+  measured(figures: Figures): void;
 }
+
+const ANSWER_MS = 2000;
 
 export class Held {
   readonly guest: string;
@@ -29,8 +37,10 @@ export class Held {
   readonly process: GuestProcess;
   readonly grants: Grants;
   readonly #beats: Beats;
+  readonly #measuring: Measuring;
+  readonly #cap: number | undefined;
+  #restartingSinceMs: number | undefined;
   #isLeft = false;
-  isWell = false;
   /** Where its checkpoints go. */
   duties: Duties | undefined;
 
@@ -42,8 +52,17 @@ export class Held {
     this.method = method;
     this.process = process;
     this.grants = new Grants(process, incarnation, deadlineMs);
+    this.#cap = options.cap;
+    this.#measuring = new Measuring(
+      process,
+      () => this.duties?.hot.isProtected === true,
+      (figures) => events.measured(figures),
+    );
     this.#beats = new Beats(process, (beat) => {
-      this.isWell = beat.isApplicationWell;
+      if (beat.isApplicationWell && this.#restartingSinceMs !== undefined) {
+        events.measured({ applicationRestartMs: performance.now() - this.#restartingSinceMs });
+        this.#restartingSinceMs = undefined;
+      }
       events.beat(beat);
     });
     void process.gone.then(() => {
@@ -53,10 +72,21 @@ export class Held {
     });
   }
 
+  /** Cores that it has from now on. */
+  async share(cores: number): Promise<void> {
+    await this.process.ask((machine) => machine.setCap(capOf(cores, this.#cap)), ANSWER_MS);
+  }
+
+  /** Its application is told to start again: until it is well, that takes. */
+  restartingApplication(): void {
+    this.#restartingSinceMs = performance.now();
+  }
+
   /** Its end is on purpose, and nobody is told. */
   expectEnd(): void {
     this.#isLeft = true;
     this.#beats.end();
+    this.#measuring.end();
   }
 
   /** Nothing is told of it any more; its process goes on. */

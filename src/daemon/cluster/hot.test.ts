@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectMachine, type ReplicationReport } from '../../host/index.ts';
+import { Supervisor } from '../partitions/index.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import { answerOf, Hosts, type TestHost, until } from './cluster-host.testing.ts';
 
@@ -117,6 +118,28 @@ describe('a hot standby', () => {
     assert.equal(await hold(a, undefined), true);
   });
 
+  test("is found by its daemon's supervisor once, who hears of the end of what becomes of it", async () => {
+    await using world = await pair();
+    const { b } = world;
+    let looks = 0;
+    const { withLock } = b.partitions;
+    b.partitions.withLock = (name, body) => {
+      looks += 1;
+      return withLock.call(b.partitions, name, body) as ReturnType<typeof body>;
+    };
+    await using _ = await Supervisor.begin(b.partitions);
+    await sleep(1200);
+    assert.ok(looks < 4, `${looks} looks: it is taken for one that has ended, over and over`);
+    const kinds = () => b.partitions.store.events({ partition: 'web' }).map(({ kind }) => kind);
+    assert.deepEqual(kinds(), ['adopted']);
+    assert.equal(await b.start('web', 2, 'hot'), true);
+    await b.type('web', 'poweroff');
+    await until(() => b.told.includes('ended web 2') && kinds().includes('ended'));
+    assert.equal((await b.partitions.inspect('web')).exit?.reason, 'poweroff');
+    assert.equal(await b.stop('web', 2), true);
+    await assert.rejects(b.partitions.inspect('web'), { code: 'no-such-partition' });
+  });
+
   test('is not made anew by a question that was on its way for long, or is of another host', async () => {
     await using world = await pair();
     const { a, b } = world;
@@ -141,7 +164,7 @@ describe('a hot standby', () => {
     await a.start('web', 1);
     a.machines.replicate('web', 'b', HOT);
     b.machines.keepStandby('web', { method: 'hot', activeHost: 'a' });
-    await until(() => a.told.filter((one) => one.startsWith('replication-failed web: b')).length === 2);
+    await until(() => a.told.filter((one) => one.startsWith('replication-failed web: b')).length === 1);
     hosts.cut.delete('b');
     await until(() => a.told.includes('synced web 1 b'));
     assert.equal(await b.start('web', 2), true);

@@ -55,8 +55,6 @@ export class MachineStarts {
   async #by(order: StartOrder, spec: PartitionSpec, launching: Launching, signal: AbortSignal): Promise<Started> {
     switch (order.method) {
       case 'cold':
-        // A standby of no use, or not on record: the name is the machine's.
-        await this.#parts.standbys.drop(order.guest);
         return await this.#boot(order, launching, signal);
       case 'hot':
         return await this.#promote(order, launching, signal);

@@ -2,7 +2,10 @@
  * A conversation with each machine that runs, by which the daemon learns at once that it ended, and how: the machine's process
  * answers `wait`, or, when it was killed, the conversation breaks.
  */
+import { OperatorError } from '../../base/errors.ts';
 import { connectMachine, type ExitStatus, type RemoteMachine } from '../../host/index.ts';
+
+const AGAIN_MS = 500;
 
 /** Undefined: its process is gone without a word. */
 export type Ended = (name: string, status: ExitStatus | undefined) => void;
@@ -42,7 +45,15 @@ export class Watches implements AsyncDisposable {
       await machine[Symbol.asyncDispose]();
       if (!this.#isClosed) this.#ended(name, status);
     };
-    machine.exited().then(over, () => over(undefined));
+    const wait = (): void => {
+      machine.exited().then(over, (error: unknown) => {
+        // One that stands by has no end to wait for yet.
+        const isEarly = error instanceof OperatorError && error.code === 'machine-stands-by';
+        if (isEarly && this.#machines.get(name) === machine) setTimeout(wait, AGAIN_MS).unref();
+        else void over(undefined);
+      });
+    };
+    wait();
     return true;
   }
 

@@ -194,6 +194,7 @@ export const promotedSites = z
     description: 'Sensitive instructions that are promoted now, those that ran most first.',
   });
 
+const explainedRegion = z.object({ at: address, ...region }).meta({ id: 'ExplainedRegion' });
 const instruction = z.object({ at: address, bits: text(8), text: text(256), emulated: z.boolean().exactOptional() });
 export const explanation = z
   .object({
@@ -209,10 +210,10 @@ export const explanation = z
     page: z
       .object({
         ...{ at: address, decoded: count, hasOverlay: z.boolean() },
-        ...{ regions: z.array(z.object({ at: address, ...region })), touching: z.array(count) },
+        ...{ regions: z.array(explainedRegion), touching: z.array(count) },
       })
       .exactOptional(),
-    region: z.object({ at: address, ...region }).exactOptional(),
+    region: explainedRegion.exactOptional(),
     blocks: z.array(
       z.object({
         ...{ at: address, depth: count, instructions: z.array(instruction) },

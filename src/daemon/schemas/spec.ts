@@ -100,7 +100,7 @@ export const publish = z.array(text(256)).max(1024);
 export const weight = z.int().min(2).max(262_144);
 export const cap = z.number().gt(0).max(32);
 export const pin = z.array(z.int().min(0).max(31)).max(32);
-export const promotionMode = z.enum(['off', 'auto', 'always']);
+export const promotionMode = z.enum(['off', 'auto', 'always']).meta({ id: 'PromotionMode' });
 
 const machine = {
   cpus: z.int().min(1).max(16).describe('Harts. 1 by default.'),

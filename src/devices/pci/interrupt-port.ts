@@ -47,8 +47,11 @@ export interface PortParts {
   readonly relay: boolean;
   /** The time in 100 ns, modulo 2^32. */
   ticks(): number;
-  /** The port has a message: called after it was set, on the thread of whoever sent. */
-  raise(): void;
+  /**
+   * The port has a message: called after it was set, on the thread of whoever sent. `isFall`: it is that a pin fell, and the
+   * guest that made it fall is not to find its line up when this returns.
+   */
+  raise(isFall: boolean): void;
 }
 
 export class InterruptPort implements TransactionPort {
@@ -63,7 +66,7 @@ export class InterruptPort implements TransactionPort {
   readonly #message: number;
   readonly #wire: number;
   readonly #unknown: number;
-  readonly #raise: () => void;
+  readonly #raise: (isFall: boolean) => void;
 
   constructor(shape: PortShape, { words, at, relay, ticks, raise }: PortParts) {
     const { functions, identifiers = MOST_IDENTIFIERS } = shape;
@@ -88,12 +91,8 @@ export class InterruptPort implements TransactionPort {
   /** What arrives at the port's end. */
   send(transaction: InterruptTransaction): void {
     this.#words.setBits(this.#wire, kindOf(transaction));
-    this.announce();
-  }
-
-  announce(): void {
     this.#words.store(this.#message, 1);
-    this.#raise();
+    this.#raise(transaction.kind === 'deassert');
   }
 
   get hasMessage(): boolean {

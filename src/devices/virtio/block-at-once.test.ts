@@ -18,6 +18,7 @@ const TRANSFER = { read: 'disk reads', write: 'disk writes' } as const;
 class QuickBench extends BlockBench {
   readonly log: string[] = [];
   isQuick = true;
+  isFlushQuick = true;
   isFree = true;
 
   constructor(backend: BlockBackend, options: ConstructorParameters<typeof BlockBench>[1] = {}) {
@@ -38,7 +39,11 @@ class QuickBench extends BlockBench {
     };
     const atOnce: BlockAtOnce = {
       memory: this.bench.io.memory,
-      disk: { read: on('read'), write: on('write') },
+      disk: {
+        read: on('read'),
+        write: on('write'),
+        flush: () => this.isFlushQuick && this.log.push('disk flushes') > 0,
+      },
       run: (act) => this.isFree && act(),
     };
     const io = { ...this.bench.io, backend, report: () => undefined };
@@ -94,8 +99,22 @@ test('several that were offered together are answered together, in their order',
   );
 });
 
+test('a flush is done at once behind what was written, and few at a time: a medium is slower than memory', () => {
+  const disk = new QuickBench(new MemoryBackend(MIB));
+  const write = disk.send(VIRTIO_BLK_T.OUT, 0, new Uint8Array(512).fill(1));
+  const flush = disk.send(VIRTIO_BLK_T.FLUSH, 0);
+  assert.deepEqual(disk.kick(), [write.head, flush.head]);
+  assert.deepEqual(disk.log, ['disk writes', 'disk flushes']);
+  assert.equal(disk.answer(flush, 0).status, OK);
+  const { writes, flushes, atOnce } = (disk.device as TwoThreadBlock).io.counters;
+  assert.deepEqual([writes, flushes, atOnce], [1, 1, 2]);
+  const many = Array.from({ length: 10 }, () => disk.send(VIRTIO_BLK_T.FLUSH, 0).head);
+  assert.deepEqual(disk.kick(), many.slice(0, 2));
+});
+
 test('what is not a plain transfer is the I/O thread’s, and what stands behind it; nothing is done twice', async () => {
   const disk = new QuickBench(new MemoryBackend(MIB));
+  disk.isFlushQuick = false;
   const first = disk.send(VIRTIO_BLK_T.OUT, 0, new Uint8Array(512).fill(1));
   const flush = disk.send(VIRTIO_BLK_T.FLUSH, 0);
   const last = disk.send(VIRTIO_BLK_T.IN, 0, 512);
@@ -204,7 +223,7 @@ test('an instance that does requests at once changes nothing that is offered, an
   const { offered } = disk.device.state;
   const before = [...offered];
   const memory = disk.bench.io.memory;
-  const refuse = { read: () => false, write: () => false };
+  const refuse = { read: () => false, write: () => false, flush: () => false };
   const other = disk.bench.plug(new VirtioBlock(disk.bench.wiring, { memory, disk: refuse, run: (act) => act() }));
   assert.deepEqual([...offered], before);
   assert.throws(() => other.service(), /only the I\/O thread's instance/);

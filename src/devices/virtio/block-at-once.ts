@@ -1,6 +1,6 @@
 /**
  * Requests of a disk that are done where the driver notifies, on the vCPU's own thread: reads and writes of what the host has
- * at hand. Nobody has to be woken, for the request or for its answer, and data goes between file and guest memory without a
+ * at hand, and flushes while its medium is fast. Nobody has to be woken, for the request or for its answer, and data goes between file and guest memory without a
  * buffer between: the call that checks the device's rights to it is the one that transfers it.
  *
  * Whatever is out of the ordinary (another kind of request, a chain that makes no sense, memory out of reach, a disk that
@@ -51,6 +51,8 @@ export class QuickRequests {
         if (from === null || !this.#disk.write(request.offset, from)) return -1;
         return request.answer(VIRTIO_BLK_S.OK, []);
       }
+      case VIRTIO_BLK_T.FLUSH:
+        return this.#disk.flush() ? request.answer(VIRTIO_BLK_S.OK, []) : -1;
       default:
         return -1;
     }

@@ -33,6 +33,7 @@ export interface BlockBackend {
 export interface QuickDisk {
   read(offset: number, into: readonly Uint8Array[]): boolean;
   write(offset: number, from: readonly Uint8Array[]): boolean;
+  flush(): boolean;
 }
 
 /** The sum of the pieces' lengths. */

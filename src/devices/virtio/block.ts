@@ -40,6 +40,8 @@ const SERVICE_BYTES = 4 << 20;
 const AT_ONCE_BYTES = 2 << 20;
 /** What a request without data counts for. */
 const REQUEST_COST_BYTES = 4096;
+/** A medium's time is that of a copy of a MiB and more: two in a row are enough. */
+const FLUSH_COST_BYTES = 1 << 20;
 const ID_BYTES = 20;
 const HEAD_WORDS = QUEUE_SIZE / 32;
 
@@ -50,6 +52,7 @@ const fields = {
   /** Done at once, on whatever thread, since power-on: reads, writes, and their bytes. */
   quickReads: 'f64',
   quickWrites: 'f64',
+  quickFlushes: 'f64',
   quickReadBytes: 'f64',
   quickWrittenBytes: 'f64',
 } as const;
@@ -72,7 +75,7 @@ export interface BlockAtOnce extends AtOncePorts {
 
 /** Plain numbers of the I/O thread's instance since its construction, and of what was done at once since power-on. */
 export interface BlockCounters {
-  /** Of the reads and writes, those done at once. */
+  /** Of the reads, writes and flushes, those done at once. */
   atOnce: number;
   reads: number;
   writes: number;
@@ -109,12 +112,13 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
   }
 
   get counters(): BlockCounters {
-    const { reads, writes, readBytes, writtenBytes, ...others } = this.#counters;
-    const { quickReads, quickWrites, quickReadBytes, quickWrittenBytes } = this.state;
+    const { reads, writes, flushes, readBytes, writtenBytes, ...others } = this.#counters;
+    const { quickReads, quickWrites, quickFlushes, quickReadBytes, quickWrittenBytes } = this.state;
     return {
       reads: reads + quickReads,
       writes: writes + quickWrites,
-      atOnce: quickReads + quickWrites,
+      flushes: flushes + quickFlushes,
+      atOnce: quickReads + quickWrites + quickFlushes,
       readBytes: readBytes + quickReadBytes,
       writtenBytes: writtenBytes + quickWrittenBytes,
       ...others,
@@ -124,7 +128,7 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
   override reset(): void {
     super.reset();
     const { state } = this;
-    state.quickReads = state.quickWrites = state.quickReadBytes = state.quickWrittenBytes = 0;
+    state.quickReads = state.quickWrites = state.quickFlushes = state.quickReadBytes = state.quickWrittenBytes = 0;
   }
 
   /** Requests that the backend has not answered yet. */
@@ -181,7 +185,10 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
           this.publish(queue);
           return false;
         }
-        budget -= REQUEST_COST_BYTES + chain.readableBytes + chain.writableBytes;
+        budget -=
+          (quick.request.type === VIRTIO_BLK_T.FLUSH ? FLUSH_COST_BYTES : REQUEST_COST_BYTES) +
+          chain.readableBytes +
+          chain.writableBytes;
         this.#countQuick(quick.request);
         queue.push(chain.head, written);
       }
@@ -195,10 +202,10 @@ export class VirtioBlock extends VirtioDevice<View<typeof fields>> {
     if (type === VIRTIO_BLK_T.IN) {
       state.quickReads++;
       state.quickReadBytes += wantedBytes;
-    } else {
+    } else if (type === VIRTIO_BLK_T.OUT) {
       state.quickWrites++;
       state.quickWrittenBytes += sentBytes;
-    }
+    } else state.quickFlushes++;
   }
 
   #serveQueue(index: number): void {

@@ -117,6 +117,7 @@ function quickBlockSubject(wiring: Wiring, io: IoPorts, memory: HostileMemory, r
       quick.write(offset, from);
       return !random.oneIn(4);
     },
+    flush: () => !random.oneIn(4),
   };
   const run = (act: () => boolean): boolean => {
     memory.begin();

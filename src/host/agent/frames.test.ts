@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import { encodeRequest, ProtocolError, type Reply, ReplyReader } from './frames.ts';
 import { commandScript } from './script.ts';
-import { AgentSession } from './session.ts';
+import { AgentSession, type AgentSessionOptions } from './session.ts';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
@@ -107,7 +107,12 @@ test('quoting: every word is one word of sh, and what cannot be a word is refuse
 });
 
 /** A session whose guest is the test, and whose clock stands until it is told. */
-function session(): { session: AgentSession; written: string[]; say: (line: string) => void; tick: () => void } {
+function session(more: Partial<AgentSessionOptions> = {}): {
+  session: AgentSession;
+  written: string[];
+  say: (line: string) => void;
+  tick: () => void;
+} {
   const written: string[] = [];
   let timers: (() => void)[] = [];
   const clock = {
@@ -118,7 +123,7 @@ function session(): { session: AgentSession; written: string[]; say: (line: stri
       };
     },
   };
-  const made = new AgentSession({ write: (bytes) => written.push(text(bytes)) }, { clock, nonce: 'n' });
+  const made = new AgentSession({ write: (bytes) => written.push(text(bytes)) }, { clock, nonce: 'n', ...more });
   const tick = (): void => {
     for (const callback of timers.splice(0)) callback();
   };
@@ -179,6 +184,30 @@ test('an agent that was ended in the middle of a frame does not take what the ne
   made.cut();
   say('ready 1 - b');
   await assert.rejects(lost.ended, (error) => error instanceof HostError && error.code === 'agent-restarted');
+});
+
+test('an agent that ended is not there: commands are for the one that opens the port next, and first words are said once', async () => {
+  const { session: made, written, say, tick } = session({ firstWords: () => [{ verb: 'health', word: 'once' }] });
+  say('ready 1 n b');
+  assert.deepEqual([made.hasAnswered, written.at(-1)], [true, 'health once\n']);
+  const lost = made.exec({ argv: ['true'] });
+  made.cut();
+  await assert.rejects(lost.ended, (error) => error instanceof HostError && error.code === 'agent-restarted');
+  assert.equal(made.hasAnswered, false);
+  const later = made.exec({ argv: ['true'] });
+  await new Promise((resolve) => setImmediate(resolve));
+  const silence = written.length;
+  tick();
+  assert.equal(written.length, silence, 'nobody is there to be greeted');
+  made.greet();
+  assert.deepEqual(written.slice(silence), ['\nhello 1 n\n']);
+  say('ready 1 n c');
+  assert.deepEqual(await made.ready(), { version: 1, bootId: 'c' });
+  assert.ok(written.at(-1)?.startsWith('exec 2 '));
+  assert.equal(written.filter((one) => one.startsWith('health ')).length, 1);
+  say('exit 2 0');
+  say('end 2');
+  assert.deepEqual(await later.ended, { exitCode: 0 });
 });
 
 test('frames for nobody are counted, refused commands rejected, output after the end dropped', async () => {

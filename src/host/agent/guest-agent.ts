@@ -19,7 +19,10 @@ export interface GuestAgent {
   readonly kind: AgentKind;
   /** What it says of itself, once it has. */
   readonly version: string | undefined;
+  /** It is there. */
   readonly hasAnswered: boolean;
+  /** It has answered, or is there no more. */
+  onPresence: (() => void) | undefined;
   /** Resolves when it has answered; rejects on abort, or when nobody is to come any more. */
   ready(signal?: AbortSignal): Promise<void>;
   /** Runs a command to its end. */

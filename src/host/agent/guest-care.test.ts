@@ -19,7 +19,8 @@ class FakeAgent implements GuestAgent {
   code = 0;
   freezes: () => Promise<Frozen> = async () => ({ count: 2, left: 1 });
   #heard: (beat: Beat) => void = () => {};
-  readonly #ready = Promise.withResolvers<void>();
+  onPresence: (() => void) | undefined;
+  #ready = Promise.withResolvers<void>();
 
   constructor(kind: AgentKind) {
     this.kind = kind;
@@ -29,6 +30,13 @@ class FakeAgent implements GuestAgent {
   answer(): void {
     this.hasAnswered = true;
     this.#ready.resolve();
+    this.onPresence?.();
+  }
+
+  leave(): void {
+    this.hasAnswered = false;
+    this.#ready = Promise.withResolvers<void>();
+    this.onPresence?.();
   }
 
   fail(error: Error): void {
@@ -107,6 +115,23 @@ describe('which agent is used', () => {
     await clock.pass(1);
     assert.equal(care.report().kind, 'kagemusha');
     assert.deepEqual(await events(), ['agent none qemu', 'agent qemu kagemusha']);
+  });
+
+  test('one that ended is not asked any more: the other is, or whoever comes next', async () => {
+    const { ours, qemu, care, events } = cared();
+    ours.answer();
+    ours.leave();
+    assert.equal(care.report().kind, 'kagemusha', 'it had that');
+    const asked = care.agent();
+    qemu.answer();
+    assert.equal((await asked).kind, 'qemu');
+    assert.equal(care.report().kind, 'qemu');
+    ours.answer();
+    ours.leave();
+    assert.equal((await care.agent()).kind, 'qemu');
+    assert.deepEqual(await events(), [
+      ...['agent none kagemusha', 'agent kagemusha qemu', 'agent qemu kagemusha', 'agent kagemusha qemu'],
+    ]);
   });
 
   test('none: whoever waits is told when the machine ends, or has enough', async () => {

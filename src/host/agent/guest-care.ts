@@ -24,7 +24,7 @@ export interface CareOptions {
 }
 
 export interface AgentReport {
-  /** Which one the guest has; undefined until one has answered. */
+  /** Which one the guest has, or had last; undefined until one has answered. */
   readonly kind?: AgentKind;
   readonly version?: string;
   readonly heartbeat: HeartbeatReport;
@@ -79,11 +79,7 @@ export class GuestCare {
         },
       });
     if (heartbeatMs > 0) this.setHeartbeat(heartbeatMs);
-    for (const agent of agents)
-      agent.ready().then(
-        () => this.#answered(),
-        () => undefined,
-      );
+    for (const agent of agents) agent.onPresence = () => this.#answered();
   }
 
   /** The agent that there is: the preferred one of those that have answered, or the first that does. */

@@ -28,6 +28,10 @@ export class KagemushaAgent implements GuestAgent {
     return this.session.hasAnswered;
   }
 
+  set onPresence(told: (() => void) | undefined) {
+    this.session.onPresence = told;
+  }
+
   get isFrozen(): boolean {
     return this.session.isFrozen;
   }

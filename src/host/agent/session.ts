@@ -74,7 +74,7 @@ export class AgentSession {
   readonly #options: AgentSessionOptions;
   readonly #reader = new ReplyReader();
   readonly #executions = new Map<number, Execution>();
-  readonly #ready = Promise.withResolvers<AgentInfo>();
+  #ready = unheeded(Promise.withResolvers<AgentInfo>());
   readonly #pings = new Map<string, Waiter<void>>();
   readonly #freezes = new Map<number, Waiter<Frozen>>();
   readonly #thaws = new Map<number, Waiter<number>>();
@@ -86,9 +86,12 @@ export class AgentSession {
   #nextPing = 1;
   #stopHello: (() => void) | undefined;
   #isPatient: boolean;
+  #hasSaidFirstWords = false;
   #failure: HostError | undefined;
   /** What the guest said that concerns nobody: frames of an earlier session, and errors. */
   readonly counters = { strayFrames: 0, errors: 0 };
+  /** The agent has answered, or is there no more. */
+  onPresence: (() => void) | undefined;
 
   /** Says hello, and again each second until the agent answers: the guest may still be booting. */
   constructor(port: AgentPort, options: AgentSessionOptions) {
@@ -96,13 +99,12 @@ export class AgentSession {
     this.#port = port;
     this.#options = options;
     this.#nextId = options.firstId ?? 1;
-    this.#ready.promise.catch(() => {}); // whoever asks for it is told; nobody has to ask
     this.#isPatient = options.firstHelloMs !== undefined;
     if (options.firstHelloMs === undefined) this.#hello();
     else this.#stopHello = options.clock.after(options.firstHelloMs, () => this.#hello());
   }
 
-  /** Resolves when the agent has answered, and asks for nothing. */
+  /** Resolves when the agent has answered, for the first time or after it was away, and asks for nothing. */
   get answered(): Promise<AgentInfo> {
     return this.#ready.promise;
   }
@@ -139,9 +141,18 @@ export class AgentSession {
     }
   }
 
-  /** The guest closed the port: what its agent had begun to say has no end. Whoever opens it again says who it is. */
+  /**
+   * The guest closed the port: its agent has ended, and what it was told to do. Whoever opens it again is asked who it is; what
+   * comes until then waits for that.
+   */
   cut(): void {
     this.#reader.cut();
+    if (this.#failure || !this.#reader.synchronized) return;
+    this.#reader.synchronized = false;
+    this.#isOld = false;
+    this.#ready = unheeded(Promise.withResolvers<AgentInfo>());
+    this.#failAll(new HostError('agent-restarted', "the guest's agent has ended, or was started anew"));
+    this.onPresence?.();
   }
 
   /** Resolves when the agent has answered; rejects when the session ends before, or on abort. */
@@ -365,9 +376,11 @@ export class AgentSession {
     }
     this.#stopHello?.();
     this.#reader.synchronized = true;
-    for (const request of this.#options.firstWords?.() ?? []) this.#send(request);
+    if (!this.#hasSaidFirstWords) for (const request of this.#options.firstWords?.() ?? []) this.#send(request);
+    this.#hasSaidFirstWords = true;
     this.#sayHeart();
     this.#ready.resolve({ version, bootId });
+    this.onPresence?.();
   }
 }
 
@@ -380,6 +393,12 @@ const freezeFailures: Readonly<Record<string, string>> = {
 
 function tooOld(): HostError {
   return new HostError('agent-too-old', "the guest's agent is of an earlier release: it cannot do that");
+}
+
+/** Whoever asks for it is told; nobody has to ask. */
+function unheeded<T>(resolvers: PromiseWithResolvers<T>): PromiseWithResolvers<T> {
+  resolvers.promise.catch(() => {});
+  return resolvers;
 }
 
 async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

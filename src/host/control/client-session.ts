@@ -115,6 +115,10 @@ export class ClientSession {
       await machine.setBalloon(memoryBytes);
       return {};
     },
+    setCap: async (machine, { cap }) => {
+      await machine.setCap(cap);
+      return {};
+    },
     pci: async (machine) => await machine.pci(),
     changeSlot: async (machine, { port, action }) => {
       await machine.changeSlot(port, action);

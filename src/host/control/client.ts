@@ -183,6 +183,11 @@ export class RemoteMachine implements AsyncDisposable {
     await this.#call('setBalloon', { memoryBytes });
   }
 
+  /** Processors' worth of time that the guest may use at most, as MachineHandle.setCap does. */
+  async setCap(cap: number): Promise<void> {
+    await this.#call('setCap', { cap });
+  }
+
   /** Root ports and what is in their slots, as MachineHandle.pci does. */
   async pci(): Promise<PciReport> {
     return await this.#call('pci', {});

@@ -97,6 +97,8 @@ export const requests = {
   /** The balloon; and how much memory the guest is to make do with. */
   balloon: { params: nothing, result: balloonReport },
   setBalloon: { params: record({ memoryBytes: integer(0, Number.MAX_SAFE_INTEGER) }), result: nothing },
+  /** Processors' worth of time that the guest may use at most. */
+  setCap: { params: record({ cap: number(0, 32) }), result: nothing },
   /** PCI Express: root ports, what is in their slots; a card put in, or taken out. */
   pci: { params: nothing, result: pciReport },
   changeSlot: { params: slotChange, result: nothing },

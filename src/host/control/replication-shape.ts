@@ -5,7 +5,8 @@ import type { WarmReport } from '../replication/index.ts';
 import { lease } from './lease-shape.ts';
 import { integer, listOf, number, oneOf, optional, record, type Shape, text, truth } from './shape.ts';
 
-const any = number(0, Number.MAX_SAFE_INTEGER);
+/** Milliseconds, bytes, pages a second: nothing is below none of it, and parts count. */
+const quantity = number(0, Number.MAX_SAFE_INTEGER);
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 const connection = {
   to: text(512),
@@ -17,6 +18,7 @@ const connection = {
 export const replicateOptions = record({
   ...connection,
   epochMs: optional(integer(1, 60_000)),
+  eager: optional(truth),
   onLoss: optional(oneOf('go-on', 'wait')),
   mostHeldBytes: optional(integer(1 << 16, 2 ** 32)),
 });
@@ -27,19 +29,20 @@ export const migrateOptions = record({
   throttle: optional(truth),
 });
 
-const distribution: Shape<Distribution> = record({ p50: any, p99: any, most: any });
+const distribution: Shape<Distribution> = record({ p50: quantity, p99: quantity, most: quantity });
 
 const measures: Shape<ReplicationMeasures> = record({
   checkpoints: count,
   pages: count,
   bytes: count,
-  dirtyPagesPerSecond: any,
+  dirtyPagesPerSecond: quantity,
   pagesEach: distribution,
   bytesEach: distribution,
   pauseMs: distribution,
   ackMs: distribution,
-  heldPeakBytes: any,
+  heldPeakBytes: quantity,
   stalls: count,
+  early: count,
 });
 
 const warm: Shape<WarmReport> = record({
@@ -48,8 +51,8 @@ const warm: Shape<WarmReport> = record({
   failed: count,
   file: optional(text()),
   base: optional(text()),
-  takenAtMs: optional(any),
-  pausedMs: optional(any),
+  takenAtMs: optional(quantity),
+  pausedMs: optional(quantity),
   sizeBytes: optional(count),
   why: optional(text()),
 });
@@ -62,7 +65,7 @@ export const replicationReport: Shape<ReplicationReport> = record({
   epoch: count,
   measures: optional(measures),
   warm: optional(warm),
-  events: listOf(record({ atMs: any, what: text(64), why: text(4096) }), 1000),
+  events: listOf(record({ atMs: quantity, what: text(64), why: text(4096) }), 1000),
 });
 
 export const warmOptions = record({
@@ -71,16 +74,16 @@ export const warmOptions = record({
   keep: optional(integer(1, 1000)),
 });
 
-export const writeRate: Shape<WriteRate> = record({ pagesPerSecond: any, pauseMs: any });
-export const promotion: Shape<Promotion> = record({ epoch: count, tookMs: any });
+export const writeRate: Shape<WriteRate> = record({ pagesPerSecond: quantity, pauseMs: quantity });
+export const promotion: Shape<Promotion> = record({ epoch: count, tookMs: quantity });
 export const promoteOptions = record({
   lease: optional(lease),
   files: optional(listOf(record({ drive: integer(0, 63), file: text() }), 64)),
 });
 
 export const migrationResult: Shape<MigrationResult> = record({
-  downtimeMs: any,
-  tookMs: any,
+  downtimeMs: quantity,
+  tookMs: quantity,
   rounds: count,
   pages: count,
   bytes: count,

@@ -27,8 +27,8 @@ const TYPES: Readonly<Record<string, string>> = {
   ts: 'text/javascript; charset=utf-8',
 };
 const BYTES = 'application/octet-stream';
-/** Folders and names of our own files: no dots but the endings'. */
-const OWN_PATH = /^(?<room>[a-z]+)\/(?:[a-z0-9-]+\/)*[a-z0-9-]+\.(?<ending>html|css|svg|js|mjs|ts)$/;
+/** Folders and names of our own files: no dots but the endings'. What is published shares chunks with capital letters. */
+const OWN_PATH = /^(?<room>[a-z]+)\/(?:[a-z0-9-]+\/)*[A-Za-z0-9-]+\.(?<ending>html|css|svg|js|mjs|ts)$/;
 const VENDOR = 'browser/vendor/';
 
 export class DemoFiles {

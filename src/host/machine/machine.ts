@@ -46,6 +46,7 @@ import {
   SLICE_STEPS,
   type SlotAction,
   setBalloon,
+  setCap,
   slotLayout,
   switchesOf,
   TICKS_PER_MS,
@@ -714,6 +715,7 @@ export class LocalMachine implements MachineHandle, Member {
       this.#wasKilled = true;
       this.board.world.finish(RUN.crashed, 137);
     }
+    this.#replication.giveUp();
     return await this.exited;
   }
 
@@ -811,6 +813,11 @@ export class LocalMachine implements MachineHandle, Member {
   async setBalloon(memoryBytes: number): Promise<void> {
     this.#checkStays();
     setBalloon(this.board, memoryBytes);
+  }
+
+  async setCap(cap: number): Promise<void> {
+    this.#checkStays();
+    setCap(this.board, cap);
   }
 
   async pci(): Promise<PciReport> {

@@ -1,11 +1,10 @@
 /** What a source says first, and what it says of the guest with each whole round; the checks of both. */
 import type { GuestAddress } from '../../network/index.ts';
-import { badStream } from '../../replication/index.ts';
+import { badStream, jsonOf } from '../../replication/index.ts';
 import {
   integer,
   listOf,
   number,
-  object,
   oneOf,
   optional,
   record,
@@ -52,7 +51,7 @@ const more = record({ console: text(MOST_CONSOLE_TEXT), addresses: optional(list
 
 /** Throws OperatorError `stream-damaged`. */
 export function readGuestState(bytes: Uint8Array): GuestState {
-  return checked(bytes, (value, at) => {
+  return checkedValue(jsonOf({ data: bytes }), (value, at) => {
     const { console, addresses = [] } = more(value, at);
     const known = addresses.filter(({ kind, address }) => (kind === 'ipv4') === (typeof address === 'number'));
     return {
@@ -71,14 +70,4 @@ export function checkedValue<T>(value: unknown, shape: Shape<T>): T {
     if (error instanceof ShapeError) throw badStream(error.message);
     throw error;
   }
-}
-
-function checked<T>(bytes: Uint8Array, shape: Shape<T>): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
-  } catch {
-    throw badStream('a part of it is no JSON');
-  }
-  return checkedValue(object(value, 'it'), shape);
 }

@@ -26,8 +26,10 @@ import { connectPeer, isSlow, wireOf } from './wire.ts';
 export interface ReplicateOptions {
   /** Address of the standby: `unix:PATH`, `tcp:127.0.0.1:PORT`, `tls:HOST:PORT`, `plain:HOST:PORT`. */
   readonly to: string;
-  /** From one checkpoint to the next, in milliseconds. Default 50. */
+  /** From one checkpoint to the next, at most, in milliseconds. Default 50. */
   readonly epochMs?: number;
+  /** Whether output that waits begins the next checkpoint at once. Default true. */
+  readonly eager?: boolean;
   /** When the standby is lost: go on without (default), or stand still until told. */
   readonly onLoss?: 'go-on' | 'wait';
   /** Of output and disk writes that may wait. Default 64 MiB. */
@@ -139,13 +141,13 @@ export class MachineReplication {
   async protect(options: ReplicateOptions): Promise<void> {
     this.#checkFree();
     const { peer, source, events } = await this.#connect(options);
-    const { epochMs = EPOCH_MS, onLoss = 'go-on', mostHeldBytes = MOST_HELD_BYTES } = options;
+    const { epochMs = EPOCH_MS, eager: isEager = true, onLoss = 'go-on', mostHeldBytes = MOST_HELD_BYTES } = options;
     const protectedNow = Promise.withResolvers<void>();
     const protection = new Protection(
       source,
       peer,
       nodePorts,
-      { epochMs, onLoss, mostHeldBytes },
+      { epochMs, isEager, onLoss, mostHeldBytes },
       {
         changed: (state: ProtectionState, why: string) => {
           this.#tell(state, why);
@@ -246,6 +248,11 @@ export class MachineReplication {
     this.#stuck = undefined;
     stuck?.();
     return stuck !== undefined;
+  }
+
+  /** The machine's process is to end: nobody is waited for. */
+  giveUp(): void {
+    this.#protection?.giveUp();
   }
 
   /**

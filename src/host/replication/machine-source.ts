@@ -114,7 +114,7 @@ export class MachineSource implements SourceGuest {
 
   throttle(cap: number | undefined): void {
     const { board } = this.#parts.subject;
-    const { share } = board.config;
+    const { share } = board;
     const all = board.vcpus.length;
     board.commons.scheduler?.changeShare(board.partition, {
       ...share,

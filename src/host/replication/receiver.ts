@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { OperatorError } from '../../base/errors.ts';
-import { type Message, Peer, SILENCE_MS, Target, type TargetMachine } from '../../replication/index.ts';
+import { jsonOf, type Message, Peer, SILENCE_MS, Target, type TargetMachine } from '../../replication/index.ts';
 import type { MachineHandle, RestoreOptions } from '../machine/machine-api.ts';
 import { addressText, listenForStreams, parseAddress, type StreamListener } from '../streams/index.ts';
 import { checkedValue, helloShape } from './hello.ts';
@@ -163,10 +163,7 @@ export class Receiver {
 
   #begin(peer: Peer, message: Message): Standby | undefined {
     const before = this.#standby;
-    const hello =
-      message.kind === 'hello'
-        ? checkedValue(JSON.parse(new TextDecoder().decode(message.data)), helloShape)
-        : undefined;
+    const hello = message.kind === 'hello' ? checkedValue(jsonOf(message), helloShape) : undefined;
     const state = before?.target.state;
     // Whoever is there stays, unless it is the very guest, which is alive after all.
     const isTaken =
@@ -206,6 +203,7 @@ export class Receiver {
     standby.replica = replica;
     standby.machine = machine;
     replica.onDiscard = () => void machine.kill();
+    replica.onBroken = (error) => standby.target.failed(error);
     return replica;
   }
 

@@ -62,9 +62,10 @@ export class Replica implements TargetMachine {
   readonly #late = new Map<number, LateDisk>();
   #given: PromoteOptions = {};
   #machine: Understudy | undefined;
-  #stateBytes: Uint8Array | undefined;
+  /** The state of a round that comes to its end, and of the last one that was whole. */
+  #read: GuestState | undefined;
+  #state: GuestState | undefined;
   readonly #console = new ConsoleHistory();
-  #isWhole = false;
   /** Writes to layers, one behind the other. */
   #layers: Promise<void> = Promise.resolve();
   /** Writes to disks of both hosts, by the round that they came with: it may be that they never reached the disk. */
@@ -72,11 +73,14 @@ export class Replica implements TargetMachine {
   #fresh: DriveChange[] = [];
   /** How much further the source's clock is, as far as it was heard; the most is the nearest to the truth. */
   #aheadTicks = Number.NEGATIVE_INFINITY;
-  onDiscard: ((why: string) => void) | undefined;
+  onDiscard: (() => void) | undefined;
+  /** A layer does not take what the guest wrote: this can be no standby any more. */
+  onBroken: ((error: unknown) => void) | undefined;
 
   /** Throws OperatorError. */
   constructor(hello: Hello, asked: RestoreOptions) {
     checkKind(hello.head, NAME);
+    checkReplicable(hello);
     if (hello.drives.length !== hello.head.drives.length) throw badStream('its drives do not fit together');
     this.#hello = hello;
     this.ticks = BigInt(Math.floor(hello.ticks));
@@ -168,7 +172,7 @@ export class Replica implements TargetMachine {
     this.#layers = this.#layers.then(async () => {
       for (const { drive, change } of layers) await applyChanges(must(this.drives[drive]).backend, [change]);
     });
-    this.#layers.catch(() => {}); // who wants to run is told
+    this.#layers.catch((error: unknown) => this.onBroken?.(error));
   }
 
   applied(number: number): void {
@@ -179,11 +183,14 @@ export class Replica implements TargetMachine {
     this.#aheadTicks = Math.max(this.#aheadTicks, ticks - must(this.#machine).ticks());
   }
 
-  whole(number: number, state: Uint8Array): void {
-    const read = readGuestState(state);
-    this.#console.push(read.console);
-    this.#stateBytes = state;
-    this.#isWhole = true;
+  readState(state: Uint8Array): void {
+    this.#read = readGuestState(state);
+  }
+
+  whole(number: number): void {
+    const state = must(this.#read, 'a state is read before its round is whole');
+    this.#console.push(state.console);
+    this.#state = state;
     if (this.#fresh.length > 0) this.#waiting.push({ number, changes: this.#fresh });
     this.#fresh = [];
   }
@@ -205,8 +212,7 @@ export class Replica implements TargetMachine {
 
   async run(): Promise<void> {
     const machine = must(this.#machine);
-    if (!this.#isWhole) throw badStream('not all of the guest has come');
-    const read = readGuestState(must(this.#stateBytes));
+    const read = must(this.#state, 'only what is whole runs');
     await this.#layers;
     const drives = await this.#openDrives();
     // Never behind what the guest has seen of time.
@@ -236,8 +242,8 @@ export class Replica implements TargetMachine {
     return drives;
   }
 
-  discard(why: string): void {
-    this.onDiscard?.(why);
+  discard(): void {
+    this.onDiscard?.();
   }
 
   /** The disk is this host's from here on, with what may not have reached it. */
@@ -281,4 +287,14 @@ export class Replica implements TargetMachine {
   get #board(): Board {
     return must(this.#machine, 'the machine is made before it is filled').board;
   }
+}
+
+/** What its source would have refused, too (machine/machine.ts). Throws OperatorError `not-replicable`. */
+function checkReplicable({ head: { options } }: Hello): void {
+  if ((options.shares ?? []).length === 0 && options.clock !== 'instructions') return;
+  throw new OperatorError(
+    'not-replicable',
+    'a guest with shared folders, or by the instruction clock, is not replicated',
+    'Start it without -v and --clock instructions.',
+  );
 }

@@ -8,9 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jsonOf, type Message, Peer } from '../../replication/index.ts';
 import { createMachine, type MachineHandle, receiveMachine } from '../machine/index.ts';
+import { addressText, connectStream, listenForStreams, parseAddress } from '../streams/index.ts';
+import { checkedValue, helloShape } from './hello.ts';
+import { nodePorts, streamCodecs } from './node-ports.ts';
 import type { Receiver } from './receiver.ts';
+import { Replica } from './replica.ts';
 import { checkRow, talker } from './talker.testing.ts';
+import { wireOf } from './wire.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-replicas-'));
 const bios = join(folder, 'program.bin');
@@ -143,6 +149,65 @@ test('the guest ends: its standby waits for another; a source that dies is stood
   checkRow(history(machine));
   await Promise.all([machine.kill(), second.machine.kill()]);
   await receiver.close();
+});
+
+/** What a source says first. */
+async function helloOf(machine: MachineHandle): Promise<Record<string, unknown>> {
+  const heard = Promise.withResolvers<Message>();
+  const address = parseAddress(`unix:${join(folder, `hello${++count}`)}`);
+  const listener = await listenForStreams(address, undefined, (stream) => {
+    const peer = new Peer(wireOf(stream), streamCodecs, nodePorts, PEER, { message: heard.resolve, lost: () => {} });
+    stream.on('data', (bytes: Buffer) => peer.push(bytes));
+    void heard.promise.then(() => peer.close());
+  });
+  await assert.rejects(machine.replicate({ to: addressText(listener.address), ...fast }), { code: 'peer-lost' });
+  listener.close();
+  return { ...jsonOf(await heard.promise) };
+}
+
+/** What a receiver answers to it. */
+async function answered(to: string, hello: unknown): Promise<string | undefined> {
+  const stream = await connectStream(parseAddress(to), undefined);
+  const answer = Promise.withResolvers<string | undefined>();
+  const peer = new Peer(wireOf(stream), streamCodecs, nodePorts, PEER, {
+    message: ({ kind }) => answer.resolve(kind),
+    lost: (error) => answer.resolve((error as { code?: string }).code),
+  });
+  stream.on('data', (bytes: Buffer) => peer.push(bytes));
+  peer.say('hello', hello);
+  const said = await answer.promise;
+  peer.close();
+  return said;
+}
+
+const PEER = { packs: false, silenceMs: 20_000 };
+
+test('guests are refused whose output could not wait: with shared folders, by the instruction clock; and what is no hello', async () => {
+  const receiver = await standby();
+  const { machine } = await talking();
+  const hello = await helloOf(machine);
+  const head = hello['head'] as { options: object };
+  const with_ = (more: object): object => ({ ...hello, head: { ...head, options: { ...head.options, ...more } } });
+  const share = { host: folder, guest: '/work' };
+  assert.equal(await answered(receiver.address, with_({ shares: [share] })), 'not-replicable');
+  assert.equal(await answered(receiver.address, with_({ clock: 'instructions' })), 'not-replicable');
+  assert.equal(await answered(receiver.address, [1]), 'stream-damaged');
+  assert.equal(await answered(receiver.address, hello), 'welcome');
+});
+
+test('a layer that does not take what the guest wrote: told, once', async () => {
+  const { machine } = await talking();
+  const replica = new Replica(checkedValue(await helloOf(machine), helloShape), { name: 'layered' });
+  const backend = {
+    ...{ sizeBytes: 4096, readOnly: false, read: () => {}, flush: () => {} },
+    write: () => Promise.reject(new Error('no space left')),
+  };
+  replica.drives.push({ backend, temporary: {} } as unknown as (typeof replica.drives)[number]);
+  const broken = new Promise((resolve) => {
+    replica.onBroken = resolve;
+  });
+  replica.putDisks([{ drive: 0, change: { kind: 'data', offset: 0, bytes: new Uint8Array(512) } }]);
+  assert.match(String(await broken), /no space left/);
 });
 
 test('how fast it writes, before it has a standby; nobody to reach', async () => {

@@ -47,6 +47,19 @@ test('a host that is busy once in a hundred transfers costs nothing', () => {
   }
 });
 
+test('what is slower by its nature is given more time', () => {
+  let nowMs = 1000;
+  const patience = new Patience(() => nowMs, 2);
+  const take = (ms: number): void =>
+    patience.timed(() => {
+      nowMs += ms;
+    });
+  for (let i = 0; i < 10; i++) take(1.9);
+  assert.ok(patience.isThere);
+  for (let i = 0; i < 4; i++) take(2.1);
+  assert.ok(!patience.isThere);
+});
+
 test('one that fails counts too', () => {
   const { patience, pass } = clocked();
   for (let i = 0; i < 4; i++)

@@ -6,7 +6,7 @@
  */
 
 /** Longer than any copy of a MiB takes, shorter than a turn of anything that rotates. */
-const FAST_MS = 0.5;
+const FAST_TRANSFER_MS = 0.5;
 /** A medium that always makes wait holds the thread up for one transfer in so long. */
 const REST_MS = 250;
 /** One slow transfer weighs as much as so many fast ones, and so much is forgiven. */
@@ -15,11 +15,13 @@ const FORGIVEN = 3 * SLOW_WEIGHT;
 
 export class Patience {
   readonly #nowMs: () => number;
+  readonly #fastMs: number;
   #restsUntilMs = 0;
   #spent = 0;
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, fastMs: number = FAST_TRANSFER_MS) {
     this.#nowMs = nowMs;
+    this.#fastMs = fastMs;
   }
 
   get isThere(): boolean {
@@ -32,7 +34,7 @@ export class Patience {
       return transfer();
     } finally {
       const endedMs = this.#nowMs();
-      const isSlow = endedMs - beganMs > FAST_MS;
+      const isSlow = endedMs - beganMs > this.#fastMs;
       this.#restsUntilMs = isSlow && this.#spent >= FORGIVEN ? endedMs + REST_MS : 0;
       this.#spent = isSlow ? Math.min(this.#spent + SLOW_WEIGHT, FORGIVEN) : Math.max(this.#spent - 1, 0);
     }

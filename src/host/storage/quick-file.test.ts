@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -33,8 +33,18 @@ test('another thread reads and writes the disk by a descriptor of its own, in me
   await disk.backend.read(MIB - 1024, [seen]);
   assert.deepEqual([seen[1023], seen[1024], seen[3071], seen[3072]], [1, 2, 2, 1]);
   await disk.close();
+  assert.ok(file.flush());
   // It is the thread's, and lasts as long as that.
   assert.ok(file.read(MIB, [memory.subarray(0, 512)]));
+});
+
+test('a flush that failed is the backend’s to answer, and so are all behind it', () => {
+  const descriptors = [-1, openSync(image('failing', 1), 'r+')];
+  const file = new QuickFile(() => descriptors.shift() ?? -1);
+  assert.equal(file.flush(), false);
+  assert.equal(file.flush(), false);
+  assert.equal(descriptors.length, 1, 'the file is not asked again');
+  for (const descriptor of descriptors) closeSync(descriptor);
 });
 
 test('much, and what is behind the end, is for the backend', async () => {

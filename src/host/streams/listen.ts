@@ -43,7 +43,7 @@ export async function listenForStreams(
       () => newcomers.delete(socket),
     );
   });
-  await listenAt(server, path === undefined ? { host, port } : { path }, addressText(address));
+  await listenAt(server, path === undefined ? { host, port } : { path }, { name: addressText(address) });
   const bound = server.address();
   return {
     address: typeof bound === 'object' && bound !== null ? { ...address, port: bound.port } : address,
@@ -56,19 +56,23 @@ export async function listenForStreams(
 }
 
 /**
- * A socket that a dead process left is taken away, nothing else; ours is for this user alone, and goes when the server is closed. Of
- * a single connection's failure nobody hears. Rejects with OperatorError `address-in-use`, HostError `cannot-listen`.
+ * A socket that a dead process left is taken away, nothing else; ours goes when the server is closed, and is for this user alone, or
+ * for whom the umask says. Of a single connection's failure nobody hears. Rejects with OperatorError `address-in-use`, HostError
+ * `cannot-listen`.
  */
 export async function listenAt(
   server: Server,
   address: { readonly path: string } | { readonly host: string; readonly port: number },
-  name = 'path' in address ? address.path : `${address.host}:${address.port}`,
+  {
+    name = 'path' in address ? address.path : `${address.host}:${address.port}`,
+    isFor = 'user',
+  }: { readonly name?: string; readonly isFor?: 'user' | 'umask' } = {},
 ): Promise<void> {
   try {
     if ('path' in address && (await isLeftBehind(address.path))) await rm(address.path, { force: true });
     await once(server.listen(address), 'listening');
     server.on('error', () => {});
-    if ('path' in address) await chmod(address.path, 0o600);
+    if ('path' in address && isFor === 'user') await chmod(address.path, 0o600);
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE')
       throw new OperatorError('address-in-use', `${name} is in use by another program`, 'Listen elsewhere.', { cause });

@@ -93,7 +93,10 @@ export class InterruptFabric {
     this.#outside = outside;
     this.#words = words;
     const ticks = (): number => Math.floor(outside.ticks()) % 2 ** 32;
-    const raise = (): void => this.service.serve();
+    const raise = (isFall: boolean): void => {
+      if (isFall) this.service.serveFall();
+      else this.service.serve();
+    };
     this.ports = portAt.map((offset) => {
       return new InterruptPort(shapeOf(options), { words, at: at + offset, relay, ticks, raise });
     });

@@ -16,7 +16,8 @@ export type Fault =
   | 'take in two steps'
   | 'read after taking'
   | 'requester before identifier'
-  | 'lifted after taking';
+  | 'lifted after taking'
+  | 'falls are left to others';
 
 /** Where functions' transactions go. `indicator`: index of its word. */
 export function faultyLine(

@@ -195,6 +195,18 @@ const faults: readonly { fault: Fault; relay: boolean; of: string; sees: RegExp 
     sees: /its partition sees/,
   },
   {
+    fault: 'falls are left to others',
+    relay: true,
+    of: 'a line of two partitions: each sees its own',
+    sees: /no longer seen/,
+  },
+  {
+    fault: 'falls are left to others',
+    relay: false,
+    of: 'a line of two partitions: each sees its own',
+    sees: /no longer seen/,
+  },
+  {
     fault: 'read after taking',
     relay: true,
     of: 'different messages want the one place',

@@ -68,8 +68,10 @@ export class RelayModel {
     this.words = new Interleavings(this.#serviceAt + serviceLayout(rows).sizeBytes);
     const { words } = this;
     const ticks = (): number => words.load(WORDS.time);
-    const raise = (): void => {
-      if (options.sendersServe !== false) this.service.serve();
+    const raise = (isFall: boolean): void => {
+      if (options.sendersServe === false) return;
+      if (isFall && options.fault !== 'falls are left to others') this.service.serveFall();
+      else this.service.serve();
     };
     this.#ports = shapes.map(
       (shape, i) => new InterruptPort(shape, { words, at: must(portsAt[i]), relay, ticks, raise }),
@@ -128,7 +130,7 @@ export class RelayModel {
         for (const kind of kinds) {
           const transaction = { requester, kind, address: 0, data: 1 } as const;
           if (kind === 'assert') this.#interrupt(requester, transaction);
-          else this.#line(requester).send(transaction);
+          else this.#lower(requester, transaction);
         }
       },
     };
@@ -185,6 +187,18 @@ export class RelayModel {
     if (!isLate) this.words.add(work, 1);
     this.#line(requester).send(transaction);
     if (isLate) this.words.add(work, 1);
+  }
+
+  /** A guest that read the function's status goes on when this returns, and looks at its line. */
+  #lower(requester: number, transaction: InterruptTransaction): void {
+    this.#line(requester).send(transaction);
+    const { functions, sendersServe, throttle } = this.#options;
+    // A rise that had to wait for the end of a window may be shown just then.
+    if (sendersServe === false || throttle !== undefined) return;
+    const { partition, source = 0 } = this.#function(requester);
+    const sharing = functions.filter((one) => one.partition === partition && one.source === source);
+    if (partition === undefined || sharing.length > 1) return;
+    assert(!this.line(partition, source), 'a pin that fell is no longer seen');
   }
 
   /** Where the function's transactions go. */
@@ -310,7 +324,7 @@ export class RelayModel {
       );
     }
     words.quiet(WORDS.sent, WORDS.lines - WORDS.sent, statistics);
-    words.quiet(WORDS.lines, WORDS.END - WORDS.lines, guarded);
+    words.quiet(WORDS.lines, WORDS.END - WORDS.lines, { kind: 'free' });
     words.quiet(WORDS.time, 1, { kind: 'free' });
     words.name(at + service.lock, 'lock');
     words.name(at + service.rung, 'rung');

@@ -51,6 +51,8 @@ export class QgaConversation {
   #waiting = new Set<Pending & { resolve(): void }>();
   #reason = new HostError('agent-closed', "the conversation with the guest's agent has ended");
   readonly counters = { protocolErrors: 0, timeouts: 0 };
+  /** The agent is there, or is no more. */
+  onPresence: (() => void) | undefined;
 
   constructor(port: AgentPort, options: ConversationOptions) {
     this.#port = port;
@@ -72,6 +74,7 @@ export class QgaConversation {
     this.#state = 'closed';
     this.#cancelSync?.();
     this.#fail(new HostError('agent-restarted', "the guest's agent has ended, or was started anew"));
+    this.onPresence?.();
   }
 
   /** No more of it. */
@@ -204,6 +207,7 @@ export class QgaConversation {
     }
     this.#state = 'ready';
     for (const { resolve } of this.#waiting) resolve();
+    this.onPresence?.();
   }
 
   #broken(error: QgaProtocolError): void {

@@ -84,6 +84,10 @@ export class QemuAgent implements GuestAgent {
     return this.conversation.isReady;
   }
 
+  set onPresence(told: (() => void) | undefined) {
+    this.conversation.onPresence = told;
+  }
+
   get isFrozen(): boolean {
     return this.#isFrozen;
   }

@@ -154,12 +154,12 @@ class StreamEnd implements StreamLink {
 }
 
 /**
- * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Rejects with OperatorError
- * `address-in-use`, or HostError `cannot-listen`.
+ * Has a server listen at a path, or on a port of the loopback address unless `host` says otherwise. Machines of others may come, as
+ * the umask says. Rejects with OperatorError `address-in-use`, or HostError `cannot-listen`.
  */
 export async function listenForFrames(
   server: Server,
   { path, host = '127.0.0.1', port = 0 }: Pick<NetdevOptions, 'path' | 'host' | 'port'>,
 ): Promise<void> {
-  await listenAt(server, path === undefined ? { host, port } : { path });
+  await listenAt(server, path === undefined ? { host, port } : { path }, { isFor: 'umask' });
 }

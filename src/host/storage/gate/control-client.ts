@@ -92,14 +92,20 @@ class Answers {
     try {
       this.#socket.write(`${JSON.stringify({ id, ...request })}\n`);
       const { value } = await this.#lines.next();
-      if (typeof value === 'string') return JSON.parse(value) as Answer;
-      throw new Error('it has closed the connection');
+      if (typeof value !== 'string') throw new Error('it has closed the connection');
+      return answerOf(id, value);
     } catch (cause) {
       throw isLate ? new Error('it has not answered in time', { cause }) : cause;
     } finally {
       clearTimeout(timer);
     }
   }
+}
+
+function answerOf(id: number, line: string): Answer {
+  const answer = JSON.parse(line) as Partial<Answer & { readonly id: number }> | null;
+  if (typeof answer !== 'object' || answer?.id !== id) throw new Error('it answers something else');
+  return answer;
 }
 
 function resultOf({ result, error }: Answer): unknown {

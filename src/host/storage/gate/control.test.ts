@@ -1,9 +1,10 @@
 /** The gate's control socket: fences and questions from other processes, and what is no question. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
-import { connect } from 'node:net';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { CMD } from '../nbd/protocol.ts';
 import { gateControl, linesOf } from './control.ts';
@@ -68,6 +69,34 @@ test('no gate, and a gate that goes', async () => {
       code: 'gate-unanswered',
     },
   );
+});
+
+test('a gate that is none, or another: what was not heard is told from what may have been', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'kagemusha-gate-fake-')), 'gate.sock');
+  const hello = '{"id":1,"result":{"version":1}}';
+  for (const [lines, code] of [
+    [['x'], 'gate-unreachable'],
+    [['null'], 'gate-unreachable'],
+    [['{"id":1,"error":{"code":"bad-usage"}}'], 'gate-unreachable'],
+    [['{"id":1,"result":{"version":2}}'], 'gate-unreachable'],
+    [[hello, 'null'], 'gate-unanswered'],
+    [[hello, '{"id":1,"result":{"generation":7}}'], 'gate-unanswered'],
+    [[hello], 'gate-unanswered'],
+  ] as const) {
+    const server = createServer((socket) => {
+      const left = [...lines];
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        const line = left.shift();
+        if (line === undefined) socket.destroy();
+        else socket.write(`${line}\n`);
+      });
+    });
+    await once(server.listen(path), 'listening');
+    await assert.rejects(fenceAtGate(`unix:${path}`, 'disk', 7), { code }, lines.join());
+    await once(server.close(), 'close');
+  }
+  rmSync(dirname(path), { recursive: true });
 });
 
 test('lines that are no requests end their connection; wrong requests are answered', async () => {

@@ -1,0 +1,77 @@
+/**
+ * Test files that take long, with about how many seconds each takes among others on two cores: a run starts them first, the
+ * longest of all at its beginning, so that none is left alone at its end. Runs print what took longest (tools/test.ts); the
+ * numbers only order, and want no care. Files that are not here are short.
+ */
+const seconds: Readonly<Record<string, number>> = {
+  'src/base/float/arithmetic.test.ts': 14,
+  'src/cli/bad-input.test.ts': 45,
+  'src/cli/partitions.test.ts': 21,
+  'src/cluster/simulator/measurements.test.ts': 30,
+  'src/cluster/simulator/seeds.test.ts': 56,
+  'src/daemon/daemon.test.ts': 29,
+  'src/devices/virtio/fuzz.test.ts': 47,
+  'src/engine/float/float.test.ts': 25,
+  'src/engine/interpreter.test.ts': 50,
+  'src/engine/lockstep.test.ts': 129,
+  'src/engine/nested-shadows.test.ts': 37,
+  'src/engine/privileged-cases.test.ts': 100,
+  'src/engine/shadows.test.ts': 17,
+  'src/host/agent/session.test.ts': 30,
+  'src/host/images/debian-image.test.ts': 129,
+  'src/host/images/disk.test.ts': 134,
+  'src/host/machine/log-files.test.ts': 22,
+  'src/host/machine/protection.test.ts': 21,
+  'src/host/replication/replication.test.ts': 25,
+  'src/host/shares/escape.test.ts': 20,
+  'src/host/shares/fuzz.test.ts': 26,
+  'src/host/snapshots/fuzz.test.ts': 27,
+  'src/host/snapshots/snapshot.test.ts': 61,
+  'src/host/storage/qcow2/power-cut.test.ts': 25,
+  'src/host/storage/qcow2/qcow2.test.ts': 30,
+  'src/hypervisor/emulation.test.ts': 89,
+  'src/hypervisor/interleaving.test.ts': 133,
+  'src/hypervisor/interrupt-files.test.ts': 29,
+  'src/hypervisor/nested-shadow-harts.test.ts': 17,
+  'src/hypervisor/scheduler.test.ts': 36,
+  'src/hypervisor/shadow-harts.test.ts': 18,
+  'src/isa/cases/cases.test.ts': 31,
+  'src/isa/cases/qemu.test.ts': 16,
+  'src/machine/interrupts/relay-model.test.ts': 15,
+  'src/translator/elsewhere.test.ts': 48,
+  'src/translator/isolation.test.ts': 25,
+  'src/translator/translator.test.ts': 95,
+  'test/package.test.ts': 26,
+  'test/system/agent.test.ts': 47,
+  'test/system/aia.test.ts': 25,
+  'test/system/balloon.test.ts': 24,
+  'test/system/browser.test.ts': 86,
+  'test/system/cli.test.ts': 120,
+  'test/system/clock.test.ts': 80,
+  'test/system/code-overlay.test.ts': 67,
+  'test/system/console.test.ts': 58,
+  'test/system/daemon.test.ts': 70,
+  'test/system/debian-session.test.ts': 104,
+  'test/system/fork.test.ts': 83,
+  'test/system/harts.test.ts': 40,
+  'test/system/interrupt-relay.test.ts': 24,
+  'test/system/nested-life.test.ts': 135,
+  'test/system/nested.test.ts': 200,
+  'test/system/network-paths.test.ts': 25,
+  'test/system/partitions.test.ts': 67,
+  'test/system/pci.test.ts': 120,
+  'test/system/protection.test.ts': 31,
+  'test/system/relay-partitions.test.ts': 130,
+  'test/system/replication.test.ts': 80,
+  'test/system/shares.test.ts': 80,
+  'test/system/snapshot.test.ts': 60,
+  'test/system/storage.test.ts': 80,
+  'test/system/vsock.test.ts': 40,
+};
+
+/** The slow ones first, the others as they were. */
+export function inOrder(files: readonly string[]): string[] {
+  return files.toSorted((a, b) => (seconds[b] ?? 0) - (seconds[a] ?? 0));
+}
+
+export const slowFiles: readonly string[] = Object.keys(seconds);
