@@ -133,5 +133,5 @@ export {
   type NewQcow2,
   StorageGate,
 } from './storage/index.ts';
-export { isAlive } from './streams/index.ts';
+export { isAlive, Newcomers } from './streams/index.ts';
 export { type CertificateWish, type Certified, makeCertificate } from './x509/index.ts';

@@ -18,7 +18,11 @@ interface Running {
 }
 
 /** An I/O thread that waits for its bell; `serve` in place of what the device of SLOT does. */
-async function start(t: TestContext, serve: (running: { ring(): void }) => void = () => undefined): Promise<Running> {
+async function start(
+  t: TestContext,
+  serve: (running: { ring(): void }) => void = () => undefined,
+  mayServe?: () => boolean,
+): Promise<Running> {
   const host = {
     ...{ wallMs: () => 0, after: () => () => undefined },
     ...{ defer: queueMicrotask, fillRandom: (into: Uint8Array) => void into.fill(1) },
@@ -29,7 +33,7 @@ async function start(t: TestContext, serve: (running: { ring(): void }) => void 
     ...{ clock, slotLayout },
     slot: (slot, wiring) => slots.make(slot, wiring, clock),
   });
-  const io = new IoThread(board, host);
+  const io = new IoThread(board, host, mayServe);
   const ended = io.run();
   ended.catch(() => undefined);
   await turns(3);
@@ -91,4 +95,22 @@ test('what fails in a service that this thread rang for ends it', async (t) => {
   });
   board.world.ring(SLOT);
   await assert.rejects(ended, /the device is broken/);
+});
+
+test('what may not be served stays at the door, and is served when it is rung for again', async (t) => {
+  let mayServe = false;
+  const { board, io, ended, services } = await start(
+    t,
+    () => undefined,
+    () => mayServe,
+  );
+  board.world.ring(SLOT);
+  await turns(3);
+  assert.equal(services(), 0);
+  mayServe = true;
+  board.world.ringIo();
+  await turns(3);
+  assert.equal(services(), 1);
+  io.close();
+  await ended;
 });

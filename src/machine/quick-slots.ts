@@ -5,6 +5,7 @@
  * nothing under way.
  */
 import { type GuestMemory, type QuickDisk, VirtioBlock } from '../devices/index.ts';
+import type { World } from '../hypervisor/index.ts';
 import type { Board } from './board.ts';
 import type { BoardPorts } from './board-shape.ts';
 import { bareSlot } from './slots.ts';
@@ -32,17 +33,8 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
       lock: board().lockOf(device),
       func: board().pci?.functions.find((one) => one.device === device)?.func,
     }));
-    const isOverdue = (): boolean => {
-      const { deadlineMs, suspendedMs } = board().world.block;
-      return deadlineMs !== 0 && (parts.deadlineClockMs?.(suspendedMs) ?? deadlineMs) >= deadlineMs;
-    };
     const device: VirtioBlock = new VirtioBlock(wiring, {
-      disk: {
-        read: (offset, into) => disk.read(offset, into),
-        // Looked at in the step that writes: the thread may have been stopped since it left the engine.
-        write: (offset, from) => !isOverdue() && disk.write(offset, from),
-        flush: () => disk.flush(),
-      },
+      disk: untilDeadline(disk, () => board().world.block, parts.deadlineClockMs),
       memory: {
         read: (gpa, into) => dma().read(gpa, into),
         write: (gpa, from) => dma().write(gpa, from),
@@ -65,6 +57,26 @@ export function quickSlot(parts: QuickSlotParts): BoardPorts['slot'] {
       },
     });
     return device;
+  };
+}
+
+/**
+ * The disk, that writes nothing from the world's deadline on. It is looked at in the step that writes: the thread may have been
+ * stopped at any moment before. Where no clock is known, any deadline counts as passed.
+ */
+export function untilDeadline(
+  disk: QuickDisk,
+  world: () => Pick<World['block'], 'deadlineMs' | 'suspendedMs'>,
+  clockMs: QuickSlotParts['deadlineClockMs'],
+): QuickDisk {
+  const isOverdue = (): boolean => {
+    const { deadlineMs, suspendedMs } = world();
+    return deadlineMs !== 0 && (clockMs?.(suspendedMs) ?? deadlineMs) >= deadlineMs;
+  };
+  return {
+    read: (offset, into) => disk.read(offset, into),
+    write: (offset, from) => !isOverdue() && disk.write(offset, from),
+    flush: () => disk.flush(),
   };
 }
 

@@ -121,6 +121,7 @@ export class ClusterMember implements AsyncDisposable {
   private constructor(options: MemberOptions) {
     this.#options = options;
     this.config = options.config;
+    this.#left.promise.catch(() => {}); // who leaves is told
     this.store = openStore(options.config.store, options.config.storeTls);
     this.mirror = new StoreMirror(this.store, PREFIXES, (...change) => this.#changed(...change));
   }
@@ -209,6 +210,7 @@ export class ClusterMember implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#left.reject(new HostError('cluster-closed', 'this host stopped to take part in the cluster'));
     for (const timer of this.#timers) clearTimeout(timer);
     this.#director?.halt();
     this.mirror[Symbol.dispose]();
@@ -389,7 +391,9 @@ export class ClusterMember implements AsyncDisposable {
   #told(event: ClusterEvent): void {
     const { kind, guest, ...detail } = { guest: undefined, ...event };
     this.#note(guest, { event: kind, ...detail });
-    if (kind !== 'left') return;
+    // What had to be given up is: somebody took the lease away meanwhile.
+    const isOver = kind === 'left' || (kind === 'fenced-self' && this.#state === 'leaving');
+    if (!isOver) return;
     this.#state = 'left';
     this.#left.resolve();
   }

@@ -7,7 +7,7 @@ import { type OpenShare, openShares } from '../shares/index.ts';
 import { bootSnapshotPath, isFileAtFault, keepBootSnapshot, prepareFolder, SavedMachine } from '../snapshots/index.ts';
 import { readBootFiles } from './boot-files.ts';
 import { openDrives, twinDrives } from './drives.ts';
-import { LocalMachine, type MachineParts } from './machine.ts';
+import type { LocalMachine } from './machine.ts';
 import type {
   CreateMachine,
   ForkOptions,
@@ -19,6 +19,7 @@ import type {
   VsockOptions,
 } from './machine-api.ts';
 import type { MachineHome } from './machine-home.ts';
+import { type MachineParts, startMachine } from './machine-start.ts';
 
 export type { ReceiveOptions, Receiver } from '../replication/index.ts';
 export { absoluteDrive, keepsWrites } from './drives.ts';
@@ -95,7 +96,10 @@ async function bootMachine(options: MachineOptions, launch: Launch, home?: Machi
     const files = readBootFiles(options, overlay);
     const append = `${options.append ?? ''} ${agentOverlayWords}`.trim();
     const own = files.hasOverlay ? { ...options, append } : options;
-    return await LocalMachine.start({ options: own, from: files, drives, shares, ...others(launch) }, home);
+    return await startMachine(
+      { options: own, origin: { kind: 'files', files }, drives, shares, ...others(launch) },
+      home,
+    );
   } catch (error) {
     for (const share of shares) share.close();
     await Promise.all(drives.map((drive) => drive.close()));
@@ -132,8 +136,8 @@ async function forkMachine(
     const { name: _, publish: __, signal: ___, gdbPort: ____, room: _____, ...kept } = original.options;
     const { trapLog: ______, protectionLog: _______, startPaused: ________, seed, weight, cap, pin, ...same } = kept;
     const options = { ...same, ...(same.vsock === undefined ? {} : { vsock: withoutSocket(same.vsock) }), ...given };
-    return await LocalMachine.start(
-      { options, from: original, drives, shares, quiesce, ...others(launch) },
+    return await startMachine(
+      { options, origin: { kind: 'twin', original, quiesce }, drives, shares, ...others(launch) },
       original.home,
     );
   } catch (error) {
@@ -165,7 +169,8 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
     try {
       await saved.fillDisks(drives);
       shares = openShares(options.shares ?? [], { quick: options.clock !== 'instructions' });
-      return await LocalMachine.start({ options, from: saved, drives, shares, another: roomless, twin: roomless });
+      const origin = { kind: 'snapshot', saved } as const;
+      return await startMachine({ options, origin, drives, shares, another: roomless, twin: roomless });
     } catch (error) {
       for (const share of shares) share.close();
       await Promise.all(drives.map((drive) => drive.close()));
@@ -180,9 +185,9 @@ async function loadMachine(file: string, asked: RestoreOptions): Promise<LocalMa
 export const receiveMachine: ReceiveMachine = async (options) =>
   await Receiver.listen(options, async (replica) => {
     const { options: own, drives } = replica;
-    return await LocalMachine.start({
+    return await startMachine({
       options: own,
-      from: replica,
+      origin: { kind: 'replica', replica },
       drives,
       shares: [],
       another: roomless,

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { must } from '../../base/assert.ts';
 import { checkRow, talker } from '../replication/talker.testing.ts';
 import {
   createMachine,
@@ -15,6 +16,7 @@ import {
   restoreMachine,
 } from './index.ts';
 import { leaseClock } from './lease-clock.ts';
+import type { LocalMachine } from './machine.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kagemusha-lease-'));
 const bios = join(folder, 'talker.bin');
@@ -145,4 +147,46 @@ test('a standby is promoted with a deadline of its own; its source, behind its o
   await until(() => other.report().state === 'orphaned', 'nobody ended the guest');
   await other.promote({ lease: lease(HOUR_MS) });
   open.push(await other.machine);
+});
+
+test('a standby is promoted with other addresses of its disks, of which the next one hears', async () => {
+  const [old, anew, third] = ['old', 'anew', 'third'].map((name) => join(folder, name));
+  for (const file of [old, anew, third]) writeFileSync(must(file), new Uint8Array(1 << 16));
+  const receive = async (name: string) => {
+    const options = { listen: `unix:${join(folder, name)}`, machine: { name }, silenceMs: 20_000 };
+    const receiver = await receiveMachine(options);
+    open.push(receiver);
+    return receiver;
+  };
+  const drives = [
+    { file: must(old), format: 'raw' },
+    { file: must(third), format: 'raw', readOnly: true },
+  ] as const;
+  const machine = await start({ drives, name: 'first' });
+  const [one, other] = [await receive('one'), await receive('other')];
+  await machine.replicate({ to: one.address, epochMs: 20, silenceMs: 20_000 });
+  await assert.rejects(one.promote({ files: [{ drive: 2, file: must(anew) }] }), { code: 'bad-usage' });
+  await one.promote({
+    files: [
+      { drive: 0, file: must(anew) },
+      { drive: 1, file: must(third) },
+    ],
+  });
+  const there = (await one.machine) as LocalMachine;
+  open.push(there);
+  assert.deepEqual(
+    there.drives.map(({ options }) => options.file),
+    [anew, third],
+  );
+  await machine.kill();
+  await there.replicate({ to: other.address, epochMs: 20, silenceMs: 20_000 });
+  await there.unreplicate();
+  await there.kill();
+  await other.promote();
+  const last = (await other.machine) as LocalMachine;
+  open.push(last);
+  assert.deepEqual(
+    last.drives.map(({ options }) => options.file),
+    [anew, third],
+  );
 });

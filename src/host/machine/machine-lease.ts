@@ -8,6 +8,7 @@
  * same step, which looks at the clock; a process that was stopped in between finds that its time is over.
  */
 import { HostError, OperatorError } from '../../base/errors.ts';
+import type { MachineOptions } from './machine-options.ts';
 
 /** Whose machine it is in a cluster, and until when it may run, in milliseconds since the host's boot (CLOCK_BOOTTIME). */
 export interface Lease {
@@ -180,5 +181,15 @@ export function checkLease({ incarnation, generation, deadlineMs }: Lease): void
     'bad-lease',
     `incarnation ${incarnation}, generation ${generation}, deadline ${deadlineMs} make no sense`,
     'Give two whole numbers, and milliseconds since the boot of the host.',
+  );
+}
+
+/** Throws OperatorError where a machine of such options can have no deadline. */
+export function checkLeasable({ room, clock }: Pick<MachineOptions, 'room' | 'clock'>): void {
+  if (room === undefined && clock !== 'instructions') return;
+  throw new OperatorError(
+    'bad-lease',
+    'only a machine with one guest, with the real clock, has a deadline',
+    'Start it without --forks and --clock instructions.',
   );
 }

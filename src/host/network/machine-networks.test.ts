@@ -74,6 +74,20 @@ describe('guests for themselves', () => {
     assert.equal(networks.paths.report().uplinks.length, 2, 'what nobody uses is closed');
   });
 
+  test('what may not leave is lost, of guests and in their name; what comes in comes', async () => {
+    let mayLeave = true;
+    networks.close();
+    networks = new MachineNetworks({ mayLeave: () => mayLeave });
+    const { guest, nic } = await attach('one', [{ kind: 'user' }]);
+    ask(guest);
+    mayLeave = false;
+    ask(guest);
+    assert.deepEqual(nic.senders, [GATEWAY], 'the gateway has not heard the second');
+    mayLeave = true;
+    ask(guest);
+    assert.deepEqual(nic.senders, [GATEWAY, GATEWAY]);
+  });
+
   test('guests without a name are told apart', async () => {
     await attach('machine-1', [{ kind: 'user' }]);
     const { guest } = await attach('machine-1', [{ kind: 'user' }]);
