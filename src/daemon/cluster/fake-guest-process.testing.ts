@@ -23,8 +23,8 @@ import {
   type ReplicationReport,
   type SnapshotOptions,
   type SnapshotResult,
+  type WarmOptions,
 } from '../../host/index.ts';
-import type { WarmOptions } from '../../host/machine/machine-api.ts';
 
 const STARTED_MS = performance.now();
 const HEART_MS = 50;
