@@ -9,6 +9,7 @@
  *
  * It needs to be root. All of it ends with this process, however that ends.
  */
+import type { SpawnOptions } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +34,9 @@ const AHEAD_S = { a: 1000, b: 50_000, c: 2_000_000 };
 const MEMORY = '192M';
 /** What each has for guests; together they have more than there is. */
 const CAPACITY = ['--cores', '2', '--memory', '4G', '--disk', '10G'];
-const REQUIREMENTS = 'recovery-time=30s,data-loss=0,performance-floor=0.2';
+const REQUIREMENTS = 'recovery-time=30s,data-loss=0,performance-floor=0.4';
+/** How often members of the store are asked in turn before they count as silent. */
+const STORE_TURNS = 5;
 
 export interface WorldOptions {
   /** Names of guests that there may be. */
@@ -99,7 +102,9 @@ export class ClusterWorld implements AsyncDisposable {
     const client = this.#stack.use(await ClientHost.start(segment.seat('client', 200), this.folder));
     const places = this.#members.map(({ address, namespace }) => ({
       address,
-      spawn: namespace.spawn.bind(namespace),
+      // They are hosts of their own: what guests take is not theirs.
+      spawn: (program: string, args: readonly string[], options: SpawnOptions) =>
+        namespace.spawn('nice', ['-n', '-10', program, ...args], options),
     }));
     const [store, storage, image] = await Promise.all([
       EtcdCluster.startAt({ places, ask: (url, body) => client.http(url, body) }),
@@ -302,12 +307,13 @@ export class ClusterWorld implements AsyncDisposable {
 
   async #stored(key: string): Promise<string | undefined> {
     const body = JSON.stringify({ key: Buffer.from(key).toString('base64') });
-    for (const url of this.store.urls) {
-      const answer = await this.client.http(`${url}/v3/kv/range`, body);
-      if (answer === undefined) continue;
-      const { kvs = [] } = JSON.parse(answer) as { kvs?: { value: string }[] };
-      return kvs[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64').toString();
-    }
+    for (let turn = 0; turn < STORE_TURNS; turn += 1)
+      for (const url of this.store.urls) {
+        const answer = await this.client.http(`${url}/v3/kv/range`, body);
+        if (answer === undefined) continue;
+        const { kvs = [] } = JSON.parse(answer) as { kvs?: { value: string }[] };
+        return kvs[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64').toString();
+      }
     throw new HostError('store-silent', 'no member of the store answers');
   }
 

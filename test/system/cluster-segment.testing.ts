@@ -11,6 +11,15 @@ const NOBODY = '02:00:00:00:00:01';
 /** Device nodes of macvtap are one space for all namespaces: indexes that nobody else takes. */
 const FIRST_INDEX = 20_000_000 + (process.pid % 100_000) * 100;
 
+/**
+ * Nothing shall be on the wire but what is looked at. And a host hears, and answers, for its address by e0 alone: frames that a
+ * device of a guest hands up, because no guest has it open, are not the host's.
+ */
+const QUIET = `
+for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done
+echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter
+echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore`;
+
 /** A host on the segment. */
 export interface Seat {
   readonly name: string;
@@ -31,8 +40,7 @@ export class Segment implements Disposable {
   seat(name: string, lastNumber: number, options: NamespaceOptions = {}): Seat {
     const namespace = new Namespace(options);
     this.#namespaces.push(namespace);
-    // Nothing shall be on the wire but what is looked at.
-    namespace.run('sh', '-c', 'for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done');
+    namespace.run('sh', '-c', QUIET);
     const address = `${NETWORK}.${lastNumber}`;
     this.#plug(namespace, 'e0', name);
     namespace.ip('link set lo up', `addr add ${address}/24 dev e0`, 'link set e0 up');

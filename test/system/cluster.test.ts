@@ -100,7 +100,7 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
     await host.killDaemon();
     await client.more(1);
     await host.startDaemon();
-    assert.ok(toldAt('adopted', host.name, sinceMs) > sinceMs);
+    await world.until(() => world.toldAt('adopted', name, sinceMs) !== undefined, `${name} goes on with its lease`);
     await world.synced('web');
     await assertUnhurt();
     assert.equal((await world.owner('web'))?.generation, generation, world.story(sinceMs));
