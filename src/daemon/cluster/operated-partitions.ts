@@ -11,9 +11,9 @@ import type { ClusterPart } from '../schemas/cluster.ts';
 import type { CreateRequest, DeclareRequest, ExitRecord, Partition, RestartPolicy } from '../schemas/partition.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import type { ClusterDoor } from './cluster-door.ts';
+import type { ClusterGuest } from './cluster-view.ts';
 import { type ClusteredSpec, checkClustered } from './clustered-spec.ts';
 import type { GuestVerbs } from './guest-verbs.ts';
-import type { ClusterGuest } from './member.ts';
 
 type Open = ReturnType<ClusterDoor['need']>;
 
