@@ -14,10 +14,14 @@ import { isProvided, type ToolName, toolNames } from './toolbox.ts';
 const MACVTAP =
   'ip link add kage0 type veth peer name kage1 && ip link add link kage0 name kage2 type macvtap mode passthru && ip link add kage3 type bridge';
 
+/** All that a host has of its own, its clock too (bench/network/namespace.ts). */
+const HOST = '--net --mount --mount-proc --pid --fork --kill-child --time --boottime 1 --monotonic 1'.split(' ');
+
 /** Each capability with its detection: undefined when it is there, else what is missing and how to get it. */
 const detections = {
   qemu: () => toolMissing('qemu'),
   disks: () => toolMissing('disks'),
+  etcd: () => toolMissing('etcd'),
   gdb: () => toolMissing('gdb'),
   cross: () => toolMissing('cross'),
   sessions: () => toolMissing('sessions'),
@@ -31,6 +35,10 @@ const detections = {
     succeeds('unshare', ['--net', 'sh', '-c', MACVTAP])
       ? undefined
       : 'macvtap devices cannot be made here (iproute2, root)',
+  hosts: () =>
+    succeeds('unshare', [...HOST, 'env', '--ignore-signal=CHLD', 'setpriv', '--pdeathsig', 'KILL', 'true'])
+      ? undefined
+      : 'namespaces with processes and clocks of their own cannot be made here (root, Linux 5.6, util-linux 2.36, coreutils 8.31)',
   dtc: () => (succeeds('dtc', ['--version']) ? undefined : 'there is no dtc on this machine (device-tree-compiler)'),
   promtool: () =>
     succeeds('promtool', ['--version']) ? undefined : 'there is no promtool on this machine (prometheus)',

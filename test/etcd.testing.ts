@@ -1,5 +1,8 @@
-/** A cluster of Debian's etcd on the loopback address, for tests: members can be stopped, let go on, killed, and started again. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/**
+ * A cluster of Debian's etcd for tests, on the loopback address, or each member at a place of its own: members can be
+ * stopped, let go on, killed, and started again.
+ */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,36 +14,70 @@ interface Member {
   readonly name: string;
   readonly url: string;
   readonly words: readonly string[];
+  readonly spawn: EtcdPlace['spawn'];
   child: ChildProcess | undefined;
+}
+
+/** Where a member runs, if not here. Its child is the member itself. */
+export interface EtcdPlace {
+  readonly address: string;
+  spawn(program: string, args: readonly string[], options: SpawnOptions): ChildProcess;
+}
+
+/** Posts to a member; what it answered, or undefined. */
+export type AskMember = (url: string, body: string | undefined) => Promise<string | undefined>;
+
+export interface EtcdPlaces {
+  readonly places: readonly EtcdPlace[];
+  readonly ask: AskMember;
 }
 
 export class EtcdCluster implements AsyncDisposable {
   readonly #folder: string;
   readonly #members: readonly Member[];
+  readonly #ask: AskMember;
 
   static async start(size: number): Promise<EtcdCluster> {
-    const failure = await provide('etcd', (line) => process.stderr.write(`${line}\n`));
-    if (failure !== undefined) throw new Error(failure);
-    const cluster = new EtcdCluster(size, await freePorts(2 * size));
-    for (let i = 0; i < size; i += 1) cluster.begin(i);
-    await cluster.ready();
-    return cluster;
+    const ports = await freePorts(2 * size);
+    const here = { address: '127.0.0.1', spawn };
+    return await EtcdCluster.#start(new Array<EtcdPlace>(size).fill(here), ports, askHere);
   }
 
-  private constructor(size: number, ports: readonly number[]) {
+  static async startAt({ places, ask }: EtcdPlaces): Promise<EtcdCluster> {
+    const ports = [...places.map(() => 2379), ...places.map(() => 2380)];
+    return await EtcdCluster.#start(places, ports, ask);
+  }
+
+  static async #start(places: readonly EtcdPlace[], ports: readonly number[], ask: AskMember): Promise<EtcdCluster> {
+    const failure = await provide('etcd', (line) => process.stderr.write(`${line}\n`));
+    if (failure !== undefined) throw new Error(failure);
+    const cluster = new EtcdCluster(places, ports, ask);
+    try {
+      for (const i of places.keys()) cluster.begin(i);
+      await cluster.ready();
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(places: readonly EtcdPlace[], ports: readonly number[], ask: AskMember) {
+    this.#ask = ask;
     this.#folder = mkdtempSync(join(tmpdir(), 'kagemusha-etcd-'));
-    const names = Array.from({ length: size }, (_, i) => `m${i}`);
-    const peer = (i: number): string => `http://127.0.0.1:${ports[size + i]}`;
+    const names = places.map((_, i) => `m${i}`);
+    const at = (i: number, port: number | undefined): string => `http://${places[i]?.address}:${port}`;
+    const peer = (i: number): string => at(i, ports[places.length + i]);
     const all = names.map((name, i) => `${name}=${peer(i)}`).join(',');
     this.#members = names.map((name, i) => {
-      const url = `http://127.0.0.1:${ports[i]}`;
+      const url = at(i, ports[i]);
       const words = [
         ...['--name', name, '--data-dir', join(this.#folder, name), '--initial-cluster', all],
         ...['--listen-client-urls', url, '--advertise-client-urls', url],
         ...['--listen-peer-urls', peer(i), '--initial-advertise-peer-urls', peer(i)],
         ...['--unsafe-no-fsync', '--log-level', 'error'],
       ];
-      return { name, url, words, child: undefined };
+      return { name, url, words, spawn: places[i]?.spawn ?? spawn, child: undefined };
     });
   }
 
@@ -51,7 +88,7 @@ export class EtcdCluster implements AsyncDisposable {
   /** Starts a member, the first time or again with what it had. */
   begin(index: number): void {
     const member = this.#member(index);
-    member.child = spawn(programPath('etcd'), member.words, { stdio: 'ignore' });
+    member.child = member.spawn(programPath('etcd'), member.words, { stdio: 'ignore' });
   }
 
   /** SIGSTOP: it holds its connections and says nothing. */
@@ -76,7 +113,7 @@ export class EtcdCluster implements AsyncDisposable {
   /** The member that leads. */
   async leader(): Promise<number> {
     for (let attempt = 0; attempt < 200; attempt += 1, await sleep(50)) {
-      const states = await Promise.all(this.#members.map(({ url }) => status(url)));
+      const states = await Promise.all(this.#members.map(({ url }) => this.#status(url)));
       const leads = states.findIndex(
         (state) => state !== undefined && state.leader === state.id && state.leader !== '0',
       );
@@ -89,7 +126,7 @@ export class EtcdCluster implements AsyncDisposable {
   async ready(): Promise<void> {
     for (const { url, child } of this.#members) {
       if (child === undefined) continue;
-      for (let attempt = 0; (await healthy(url)) === false; attempt += 1) {
+      for (let attempt = 0; (await this.#ask(`${url}/health`, undefined)) === undefined; attempt += 1) {
         if (attempt > 400 || child.exitCode !== null) throw new Error(`etcd does not serve at ${url}`);
         await sleep(50);
       }
@@ -101,6 +138,13 @@ export class EtcdCluster implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
+  async #status(url: string): Promise<{ id: string; leader: string } | undefined> {
+    const answer = await this.#ask(`${url}/v3/maintenance/status`, '{}');
+    if (answer === undefined) return undefined;
+    const { header, leader = '0' } = JSON.parse(answer) as { header: { member_id: string }; leader?: string };
+    return { id: header.member_id, leader };
+  }
+
   #member(index: number): Member {
     const member = this.#members[index];
     if (member === undefined) throw new Error(`there is no member ${index}`);
@@ -108,25 +152,13 @@ export class EtcdCluster implements AsyncDisposable {
   }
 }
 
-async function status(url: string): Promise<{ id: string; leader: string } | undefined> {
+async function askHere(url: string, body: string | undefined): Promise<string | undefined> {
   try {
-    const response = await fetch(`${url}/v3/maintenance/status`, {
-      method: 'POST',
-      body: '{}',
-      signal: AbortSignal.timeout(500),
-    });
-    const { header, leader = '0' } = (await response.json()) as { header: { member_id: string }; leader?: string };
-    return { id: header.member_id, leader };
+    const method = body === undefined ? {} : { method: 'POST', body };
+    const response = await fetch(url, { ...method, signal: AbortSignal.timeout(500) });
+    return response.ok ? await response.text() : undefined;
   } catch {
     return undefined;
-  }
-}
-
-async function healthy(url: string): Promise<boolean> {
-  try {
-    return (await fetch(`${url}/health`, { signal: AbortSignal.timeout(1000) })).ok;
-  } catch {
-    return false;
   }
 }
 

@@ -9,8 +9,8 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readlinkSync } from 'node:fs';
 import { assert, must } from '../../src/base/assert.ts';
+import { Namespace, ownNamespace } from './namespace.ts';
 
 export const PEER_ADDRESS = '10.9.0.2';
 /** Device nodes are one space for all namespaces: indexes that nobody else takes. */
@@ -32,20 +32,16 @@ export async function inNamespace(args: readonly string[]): Promise<number> {
 
 export class SegmentLab {
   readonly devices: readonly string[];
-  readonly #bridge: ChildProcess;
-  readonly #peer: ChildProcess;
+  readonly #bridge = new Namespace();
+  readonly #peer = new Namespace();
   readonly #tools: { readonly ip: ChildProcess; readonly bridge: ChildProcess };
 
   constructor({ mtuBytes = 1500 }: { readonly mtuBytes?: number } = {}) {
     assert(process.env[OUTER] !== undefined && process.env[OUTER] !== ownNamespace(), 'not in a namespace of its own');
-    this.#bridge = namespace();
-    this.#peer = namespace();
     ip('link set lo up');
     const { pid: bridge } = this.#bridge;
     const { pid: peer } = this.#peer;
-    const inBridge = (words: string): void => run(['nsenter', '-t', String(bridge), '-n', 'ip', ...words.split(' ')]);
-    const inPeer = (words: string): void => run(['nsenter', '-t', String(peer), '-n', 'ip', ...words.split(' ')]);
-    inBridge('link add br0 type bridge stp_state 0 forward_delay 0');
+    this.#bridge.ip('link add br0 type bridge stp_state 0 forward_delay 0');
     ip(`link add p0 mtu ${mtuBytes} type veth peer name sp mtu ${mtuBytes}`);
     ip(`link set p0 netns ${peer}`);
     ip(`link set sp netns ${bridge}`);
@@ -53,10 +49,8 @@ export class SegmentLab {
       ip(`link add h${i} mtu ${mtuBytes} type veth peer name s${i} mtu ${mtuBytes}`);
       ip(`link set s${i} netns ${bridge}`);
     }
-    for (const port of ['s1', 's2', 'sp']) inBridge(`link set ${port} master br0 up`);
-    inBridge('link set br0 up');
-    inPeer(`addr add ${PEER_ADDRESS}/24 dev p0`);
-    inPeer('link set p0 up');
+    this.#bridge.ip(...['s1', 's2', 'sp'].map((port) => `link set ${port} master br0 up`), 'link set br0 up');
+    this.#peer.ip(`addr add ${PEER_ADDRESS}/24 dev p0`, 'link set p0 up');
     this.devices = [1, 2].map((i) => {
       ip(`link set h${i} up`);
       ip(`link add link h${i} name mt${i} index ${FIRST_INDEX + i} type macvtap mode passthru`);
@@ -64,7 +58,7 @@ export class SegmentLab {
       return `mt${i}`;
     });
     const tool = (name: string): ChildProcess =>
-      spawn('nsenter', ['-t', String(bridge), '-n', name, '-batch', '-'], { stdio: ['pipe', 'inherit', 'inherit'] });
+      this.#bridge.spawn(name, ['-batch', '-'], { stdio: ['pipe', 'inherit', 'inherit'] });
     this.#tools = { ip: tool('ip'), bridge: tool('bridge') };
   }
 
@@ -81,8 +75,7 @@ export class SegmentLab {
   }
 
   peerProgram(program: string, args: readonly string[]): ChildProcess {
-    const words = ['-t', String(this.#peer.pid), '-n', program, ...args];
-    return spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    return this.#peer.spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   }
 
   /** A device of ours is deleted. */
@@ -91,35 +84,11 @@ export class SegmentLab {
   }
 
   close(): void {
-    for (const one of [this.#tools.ip, this.#tools.bridge, this.#bridge, this.#peer]) one.stdin?.end();
-    for (const one of [this.#bridge, this.#peer]) one.kill();
+    for (const one of [this.#tools.ip, this.#tools.bridge]) one.stdin?.end();
+    for (const one of [this.#bridge, this.#peer]) one.close();
   }
-}
-
-function ownNamespace(): string {
-  return readlinkSync('/proc/self/ns/net');
-}
-
-/** A process that holds a namespace until its stdin ends. */
-function namespace(): ChildProcess {
-  const own = ownNamespace();
-  const holder = spawn('unshare', ['--net', 'cat'], { stdio: ['pipe', 'ignore', 'inherit'] });
-  const untilMs = performance.now() + 5000;
-  while (performance.now() < untilMs) {
-    try {
-      if (readlinkSync(`/proc/${holder.pid}/ns/net`) !== own) return holder;
-    } catch {
-      // It is about to begin.
-    }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-  }
-  throw new Error('a network namespace cannot be made');
 }
 
 function ip(words: string): void {
-  run(['ip', ...words.split(' ')]);
-}
-
-function run([program = '', ...args]: readonly string[]): void {
-  execFileSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync('ip', words.split(' '), { stdio: ['ignore', 'ignore', 'inherit'] });
 }

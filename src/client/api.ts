@@ -63,6 +63,8 @@ export interface Cluster {
   readonly leader?: string;
   readonly hosts: readonly ClusterHost[];
   readonly guests: readonly ClusterGuest[];
+  /** While this host takes part. */
+  readonly heartbeats?: ClusterHeartbeats;
 }
 
 /** What guests may have of a host. */
@@ -110,6 +112,133 @@ export interface ClusterGuest {
   readonly why: string;
   /** Requirements that nothing meets. */
   readonly missed: readonly string[];
+  /** One that shall be in force once it is ready. */
+  readonly next?: {
+    readonly host: string;
+    readonly method: 'cold' | 'warm' | 'hot' | 'pair';
+  };
+  readonly requirements: ClusterRequirements;
+  readonly group?: string;
+  /** Where the planner's choice is not asked. */
+  readonly fixed?: 'cold' | 'warm' | 'hot' | 'pair';
+  readonly methods: readonly ClusterMethod[];
+  /** Methods are judged by figures of this guest; false: by careful ones. */
+  readonly isMeasured: boolean;
+}
+
+/** What this host's master counted, and its peers. */
+export interface ClusterHeartbeats {
+  readonly mode: 'constant' | 'direct';
+  /** Between beats to each peer. */
+  readonly beatMs: number;
+  /** On this host. */
+  readonly slaves: number;
+  readonly counters: {
+    readonly sent: {
+      readonly beat: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly pull: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly details: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly direct: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+    };
+    readonly received: {
+      readonly beat: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly pull: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly details: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+      readonly direct: {
+        readonly packets: number;
+        readonly bytes: number;
+      };
+    };
+    readonly intervals: number;
+    /** Datagrams that were none of the cluster. */
+    readonly broken: number;
+    /** That slaves gave their master; they stay on the host. */
+    readonly localBeats: number;
+    readonly ordersToActive: number;
+    readonly ordersToStandby: number;
+    /** That reached standbys' slaves: none but with `direct`. */
+    readonly beatsToStandby: number;
+    readonly suspicions: number;
+  };
+  readonly peers: readonly {
+    readonly host: string;
+    /** Since its last beat. */
+    readonly silentMs: number;
+    readonly isSuspected: boolean;
+    /** What it said; not there: it was not heard yet. */
+    readonly last?: {
+      readonly guests: number;
+      readonly notWell: number;
+      readonly leaseLeftMs: number;
+    };
+  }[];
+}
+
+/** The switch of constant heartbeats, of this host's. */
+export interface ClusterHeartbeatsRequest {
+  readonly mode: 'constant' | 'direct';
+}
+
+/** Events of kind `cluster`, of all hosts. */
+export interface ClusterHistory {
+  /** By time, as this host's clock would have it. Ids are of each host's own. */
+  readonly events: readonly {
+    /** Grows; 0 for what is not kept (`path`, `image-progress`). */
+    readonly id: number;
+    readonly at: Moment;
+    readonly kind:
+      | 'created'
+      | 'changed'
+      | 'removed'
+      | 'starting'
+      | 'started'
+      | 'start-failed'
+      | 'adopted'
+      | 'paused'
+      | 'resumed'
+      | 'stopping'
+      | 'ended'
+      | 'restart-scheduled'
+      | 'given-up'
+      | 'forked'
+      | 'snapshot'
+      | 'switched'
+      | 'path'
+      | 'cluster'
+      | 'image-progress'
+      | 'image-pulled'
+      | 'image-removed'
+      | 'daemon-started'
+      | 'daemon-stopping';
+    readonly partition?: string;
+    /** What else there is to say, by kind. */
+    readonly detail?: { readonly [name: string]: unknown };
+    /** Whose daemon told it. */
+    readonly host: string;
+  }[];
+  /** Hosts that did not answer: what they told is not among it. */
+  readonly silent: readonly string[];
 }
 
 /** A host of the cluster. */
@@ -132,6 +261,8 @@ export interface ClusterHost {
   readonly labels: { readonly [name: string]: string };
   /** How often it was fenced lately. */
   readonly fences: number;
+  /** Hosts with which it exchanges heartbeats, its neighbour on the ring first. */
+  readonly peers: readonly string[];
 }
 
 export interface ClusterInitRequest {
@@ -167,6 +298,31 @@ export interface ClusterLeaveRequest {
   readonly force?: boolean;
 }
 
+/** What a method of failover would give a guest, and take, by figures of now. */
+export interface ClusterMethod {
+  readonly method: 'cold' | 'warm' | 'hot' | 'pair';
+  /** It can be used with that method, and is not fixed to another. */
+  readonly isAllowed: boolean;
+  /** From a host's death to the guest's answer. */
+  readonly recoveryMs: number;
+  /** How much of its work is lost at most; without it: its memory. */
+  readonly lossMs?: number;
+  /** The part of its speed that is left while nothing fails. */
+  readonly speed: number;
+  /** Between checkpoints; 0: there are none. */
+  readonly everyMs: number;
+  /** Held on the other host; so are disk and cores. */
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  readonly cores: number;
+  /** Between hosts. */
+  readonly bytesPerS: number;
+  /** Of all that, to compare: a core is 1, a GiB of memory too. */
+  readonly price: number;
+  /** Requirements that it would not meet. */
+  readonly missed: readonly string[];
+}
+
 /** Of a partition with failover: where the cluster has it. */
 export interface ClusterPart {
   /** That has it, or will have it. */
@@ -177,6 +333,15 @@ export interface ClusterPart {
   readonly method?: 'cold' | 'warm' | 'hot' | 'pair';
   readonly why: string;
   readonly missed: readonly string[];
+}
+
+/** What a guest needs, defaults included. */
+export interface ClusterRequirements {
+  readonly recoveryTimeMs: number;
+  /** Without it its memory may be lost, but not its disk. */
+  readonly dataLossMs?: number;
+  readonly performanceFloor: number;
+  readonly priority: number;
 }
 
 /** Where the cluster's store is: a file, for one host, or members of etcd. */
@@ -1349,6 +1514,19 @@ export class Client {
       { method: 'POST', path: `/v1/cluster/hosts/${encodeURIComponent(name)}/drain`, body },
       options,
     );
+  }
+
+  /**
+   * Throw the switch of heartbeats. Of this host's, until its daemon ends: `direct` has each guest's slave tell its
+   * standby's, for comparison.
+   */
+  setHeartbeats(body: ClusterHeartbeatsRequest, options?: CallOptions): Promise<Cluster> {
+    return this.#caller.json<Cluster>({ method: 'PUT', path: '/v1/cluster/heartbeats', body }, options);
+  }
+
+  /** Past events of all hosts of the cluster. */
+  clusterHistory(options?: CallOptions): Promise<ClusterHistory> {
+    return this.#caller.json<ClusterHistory>({ method: 'GET', path: '/v1/cluster/events' }, options);
   }
 
   /**

@@ -4,6 +4,8 @@ export type { ClusterEvent } from './director/desk.ts';
 export { type DirectorPorts, HostDirector } from './director/host-director.ts';
 export type { HeartbeatCounters, Traffic } from './heartbeat/counters.ts';
 export { BEAT_BYTES } from './heartbeat/datagrams.ts';
+export type { Master } from './heartbeat/master.ts';
+export { type HeartbeatReport, heartbeatReport, type PeerLine } from './heartbeat/report.ts';
 export { change, type HostIdentity, isIn, takesGuests } from './membership/membership.ts';
 export type * from './model.ts';
 export { METHODS } from './model.ts';
@@ -15,6 +17,7 @@ export {
   clusterStatus,
   type GuestLine,
   type HostLine,
+  type MethodLine,
   STATUS_QUERY,
 } from './store/cluster-status.ts';
 export type * from './store/cluster-store.ts';

@@ -73,7 +73,7 @@ export interface LeaseRecord {
   readonly state: 'held' | 'fenced' | 'left';
   /** Of the boot of the host: another one means that nothing of before still runs. */
   readonly boot: string;
-  /** Counts renewals of this incarnation: the value differs each time. */
+  /** Rises with each renewal of this incarnation, by the time of its host: no two that were sent have the same. */
   readonly renewal: number;
   readonly durationMs: number;
 }

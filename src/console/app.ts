@@ -1,10 +1,12 @@
 /** The console as a whole: the frame of the page, who is let in, which page is shown, keys. */
 import { ApiError, Caller, Client, fetchTransport } from '../client/index.ts';
+import { ClusterRecorder } from './cluster-recorder.ts';
 import { h } from './dom.ts';
 import { installKeys, showHelp } from './keys.ts';
 import { Live } from './live.ts';
 import { parseRoute } from './model/route.ts';
 import type { Place } from './page.ts';
+import { clusterPage } from './pages/cluster/cluster.ts';
 import { createPage } from './pages/create.ts';
 import { eventsPage } from './pages/events.ts';
 import { partitionPage } from './pages/partition.ts';
@@ -31,6 +33,7 @@ export function startApp(body: HTMLElement): void {
         'nav',
         { 'aria-label': 'Console' },
         h('a', { href: '#/', 'data-nav': 'partitions' }, 'Partitions'),
+        h('a', { href: '#/cluster', 'data-nav': 'cluster' }, 'Cluster'),
         h('a', { href: '#/events', 'data-nav': 'events' }, 'Events'),
         h('a', { href: '#/new', 'data-nav': 'create' }, 'New'),
       ),
@@ -71,6 +74,7 @@ function run(client: Client, main: HTMLElement, state: HTMLElement): void {
   const whole = new AbortController();
   const live = new Live(client, whole.signal);
   const recorder = new Recorder(client);
+  const cluster = new ClusterRecorder(client);
   live.watch(() => {
     state.textContent = { live: 'live', lost: 'connecting …', refused: 'signed out' }[live.connection];
     state.dataset['state'] = live.connection;
@@ -89,9 +93,10 @@ function run(client: Client, main: HTMLElement, state: HTMLElement): void {
     for (const link of document.querySelectorAll('[data-nav]'))
       if (link.getAttribute('data-nav') === route.kind) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
-    const place: Place = { main, client, live, recorder, signal: page.signal };
+    const place: Place = { main, client, live, recorder, cluster, signal: page.signal };
     main.replaceChildren();
     if (route.kind === 'partition') partitionPage(place, route);
+    else if (route.kind === 'cluster') clusterPage(place, route);
     else if (route.kind === 'create') createPage(place);
     else if (route.kind === 'events') eventsPage(place);
     else partitionsPage(place);

@@ -1,13 +1,14 @@
 /** The console's keys: `?` shows them. They sleep while somebody types into a field or a terminal. */
 import { h } from './dom.ts';
-import { hashOf, parseRoute, SECTIONS } from './model/route.ts';
+import { CLUSTER_SECTIONS, hashOf, parseRoute, SECTIONS } from './model/route.ts';
 
 const KEYS: readonly (readonly [keys: string, what: string])[] = [
   ['?', 'these keys'],
   ['p', 'partitions'],
+  ['c', 'the cluster'],
   ['e', 'events'],
   ['n', 'a new partition'],
-  ['1 … 8', "a partition's sections, from left to right"],
+  ['1 … 8', "a partition's or the cluster's sections, from left to right"],
   ['j, k', 'the next, the previous link of the list'],
   ['t', 'dark or light'],
   ['Shift+Escape', 'out of a terminal'],
@@ -26,6 +27,7 @@ function act(key: string, theme: () => void): boolean {
   const route = parseRoute(location.hash);
   if (key === '?') showHelp();
   else if (key === 'p') location.hash = '#/';
+  else if (key === 'c') location.hash = '#/cluster';
   else if (key === 'e') location.hash = '#/events';
   else if (key === 'n') location.hash = '#/new';
   else if (key === 't') theme();
@@ -33,6 +35,9 @@ function act(key: string, theme: () => void): boolean {
   else if (/^[1-8]$/.test(key) && route.kind === 'partition') {
     const section = SECTIONS[Number(key) - 1];
     if (section !== undefined) location.hash = hashOf({ kind: 'partition', name: route.name, section });
+  } else if (/^[1-8]$/.test(key) && route.kind === 'cluster') {
+    const section = CLUSTER_SECTIONS[Number(key) - 1];
+    if (section !== undefined) location.hash = hashOf({ kind: 'cluster', section });
   } else return false;
   return true;
 }

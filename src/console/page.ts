@@ -1,5 +1,6 @@
 /** What pages have in common: where they are, the notice of what went wrong, a question before what cannot be undone. */
 import { ApiError, type Client } from '../client/index.ts';
+import type { ClusterRecorder } from './cluster-recorder.ts';
 import { h } from './dom.ts';
 import type { Live } from './live.ts';
 import type { Recorder } from './recorder.ts';
@@ -9,6 +10,7 @@ export interface Place {
   readonly client: Client;
   readonly live: Live;
   readonly recorder: Recorder;
+  readonly cluster: ClusterRecorder;
   /** Aborts when the page is left. */
   readonly signal: AbortSignal;
 }

@@ -114,6 +114,7 @@ export {
   type Switches,
   type Violation,
   type VsockOptions,
+  type WarmOptions,
 } from './machine/index.ts';
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';

@@ -7,11 +7,11 @@ test('a disk is written at once up to the deadline, as the clock has it when it 
   const written: number[] = [];
   const disk = {
     read: () => true,
-    flush: () => true,
     write: (offset: number) => {
       written.push(offset);
       return true;
     },
+    flush: () => true,
   };
   let nowMs = 100;
   const bounded = untilDeadline(

@@ -208,8 +208,9 @@ export class Migration {
   }
 
   async #stay(isLetGo: boolean, hold: Hold): Promise<void> {
-    if (isLetGo) await this.#ports.takeBack();
+    // The target hears of it, whatever becomes of the guest here.
     this.#giveUp();
+    if (isLetGo) await this.#ports.takeBack();
     hold.release();
   }
 

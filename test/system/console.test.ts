@@ -1,22 +1,26 @@
 /**
  * The web console in a real browser, over a guest of a few instructions: people open a terminal, cut a path, throw a switch,
- * and see what comes of it; with keys alone, in dark and light, on a phone's width; and nobody gets in without a link.
+ * lose a host of a cluster (whose guests are names alone), and see what comes of it; with keys alone, in dark and light, on a phone's width; and nobody gets in without a link.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Page } from 'playwright-core';
+import { freePort } from '../../src/daemon/cluster/cluster.testing.ts';
+import { FakeWorld } from '../../src/daemon/cluster/fake-hands.testing.ts';
 import { requires } from '../capability.ts';
 import { accessibilityProblems, type ConsoleBed, consoleBed } from './console.testing.ts';
 
 const SECTIONS = ['overview', 'terminal', 'command', 'logs', 'network', 'mechanisms', 'events', 'spec'];
 const MECHANISMS = [
   ...['protection-tables', 'nested-virtualization', 'promotion', 'interrupt-relay', 'code-overlay'],
-  ...['shadow-tables', 'network-paths'],
+  ...['shadow-tables', 'failover-heartbeats', 'failover-methods', 'network-paths'],
 ];
 const PAGES = [
   ...['#/', '#/new', '#/events'],
   ...SECTIONS.map((section) => `#/p/web/${section}`),
   ...MECHANISMS.map((id) => `#/p/web/mechanisms/${id}`),
+  ...['#/cluster', '#/cluster/heartbeats', '#/cluster/methods/worker', '#/cluster/failovers'],
+  '#/p/worker/mechanisms/failover-methods',
 ];
 
 describe('the console in Chromium', requires('chromium'), () => {
@@ -25,7 +29,7 @@ describe('the console in Chromium', requires('chromium'), () => {
   let errors: string[];
   const requests: string[] = [];
   before(async () => {
-    bed = await consoleBed();
+    bed = await consoleBed(undefined, { openHands: new FakeWorld().open });
     await bed.client.createPartition({ name: 'web', spec: bed.spec, start: true });
     ({ page, errors } = await bed.open());
     page.on('request', (request) => requests.push(new URL(request.url()).origin));
@@ -148,6 +152,63 @@ describe('the console in Chromium', requires('chromium'), () => {
     await is('exited');
     await row.getByRole('button', { name: 'Start web' }).click();
     await is('running');
+  });
+
+  const capacity = { cores: 4, memoryBytes: 4 * 2 ** 30, diskBytes: 2 ** 34 };
+  const local = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
+  let token = '';
+
+  test('a daemon in no cluster says how to begin one; when that is done the page shows it', async () => {
+    await go('#/cluster');
+    await page.getByText('kage cluster init').waitFor();
+    ({ token } = await bed.client.initCluster({ address: await local(), name: 'a', capacity }));
+    await page.getByText('1 host in · no guests · a leads').waitFor();
+  });
+
+  test('a host joins, and dies: heartbeats, methods and the failover of its guest, as they are', async () => {
+    const other = await bed.neighbour();
+    await other.client.joinCluster({ token, address: await local(), name: 'b', capacity });
+    await page.getByText('2 hosts in · no guests · a leads').waitFor();
+    await bed.client.drainHost('a');
+    const failover = { recoveryTimeMs: 60_000, priority: 7 };
+    await bed.client.createPartition({ name: 'worker', spec: { ...bed.spec, failover }, start: true });
+    await page.getByRole('button', { name: 'Undo the drain of a' }).click();
+    await page.getByRole('button', { name: 'Drain a', exact: true }).waitFor();
+    const guests = page.getByRole('region', { name: 'Guests' });
+    const row = guests.getByRole('row').filter({ has: page.getByRole('link', { name: 'worker', exact: true }) });
+    await row.getByText('cold on a', { exact: true }).waitFor();
+    await page.keyboard.press('2');
+    await page.getByRole('img', { name: /a, one of 2 hosts, sends a heartbeat to 1 of them/ }).waitFor();
+    await page.locator('.exchange[data-kind="measured"]').waitFor({ state: 'attached' });
+    await page.keyboard.press('3');
+    await page
+      .getByRole('region', { name: /What each method/ })
+      .getByText('in force')
+      .waitFor();
+    await go('#/p/worker/mechanisms/failover-methods');
+    await page.getByRole('button', { name: 'auto', pressed: true }).waitFor();
+    await page.getByRole('button', { name: 'fixed:warm' }).click();
+    await page.getByText('warm on a: fixed', { exact: true }).waitFor();
+    await go('#/p/worker/mechanisms/failover-heartbeats');
+    await page.getByRole('button', { name: 'constant', pressed: true }).waitFor();
+    await page.getByRole('button', { name: 'direct' }).click();
+    await page.getByRole('button', { name: 'direct', pressed: true }).waitFor();
+    await page.getByRole('button', { name: 'constant' }).click();
+    await go('#/cluster/failovers/worker');
+    await page.getByText('No failover of worker').waitFor();
+    await other.end();
+    await page.locator('li[data-step="first-beat"]').waitFor();
+    const steps = page.locator('ol.steps li');
+    const told = await steps.evaluateAll((all) => all.map((one) => one.getAttribute('data-step')));
+    for (const step of ['last-sign', 'suspected', 'claimed', 'gate-raised', 'starting', 'started', 'first-beat'])
+      assert.ok(told.includes(step), `${step}: ${told}`);
+    assert.equal(await page.locator('svg.timeline rect[data-step]').count(), told.length);
+    await page
+      .getByRole('img', { name: /worker went from b to a, and was back \S+ s after the last sign of b/ })
+      .waitFor();
+    await page.keyboard.press('1');
+    await page.getByText('1 host in, 1 not').waitFor();
+    await row.getByText('there is no other host').first().waitFor();
   });
 
   test('with keys alone', async () => {

@@ -10,7 +10,14 @@ import { dirname, join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { MACHINE_ENVIRONMENT, MACHINE_FLAGS } from '../../src/cli/machine-flags.ts';
 import type { Client, PartitionSpec } from '../../src/client/index.ts';
-import { BrowserDoor, connectDaemon, Daemon, type ImageShelf, selfSignedFiles } from '../../src/daemon/index.ts';
+import {
+  BrowserDoor,
+  connectDaemon,
+  Daemon,
+  type DaemonOptions,
+  type ImageShelf,
+  selfSignedFiles,
+} from '../../src/daemon/index.ts';
 import { assemble } from '../../src/isa/index.ts';
 import { writeConsolePages } from '../../tools/console-pages.ts';
 import { openChromium } from './chromium.testing.ts';
@@ -46,11 +53,22 @@ export interface ConsoleBed extends AsyncDisposable {
   readonly spec: PartitionSpec;
   /** The other ends of the uplinks. */
   readonly segments: readonly Segment[];
+  /** The daemon of another host, for a cluster; `end` tells nobody. */
+  neighbour(name?: string): Promise<Neighbour>;
   /** A page of a browser that has never been used, and what went wrong in it. */
   open(options?: { readonly width?: number }): Promise<{ readonly page: Page; readonly errors: string[] }>;
 }
 
-export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<ConsoleBed> {
+export interface Neighbour {
+  readonly client: Client;
+  end(): Promise<void>;
+}
+
+/** `cluster`: of both daemons. */
+export async function consoleBed(
+  images: ImageShelf = NO_IMAGES,
+  cluster: NonNullable<DaemonOptions['cluster']> = {},
+): Promise<ConsoleBed> {
   const folder = mkdtempSync(join(tmpdir(), 'kage-console-'));
   const [pages, state] = [join(folder, 'pages'), join(folder, 'state')];
   for (const path of [pages, state]) mkdirSync(path, { mode: 0o700 });
@@ -65,15 +83,17 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
   const root = dirname(dirname(import.meta.dirname));
   const token = 'the-token-of-a-test-0123456789abcdef';
   const host = '127.0.0.1';
-  const daemon = await Daemon.start({
-    tcp: { host, port: 0, ...selfSignedFiles(state, [host]), token },
-    ...{ version: 'test', images, stateFolder: state, pages },
+  const common = {
+    ...{ version: 'test', images, cluster },
     program: {
       entry: new URL(`file://${join(root, 'src/cli/detached.ts')}`),
       flags: MACHINE_FLAGS,
       environment: MACHINE_ENVIRONMENT,
     },
-  });
+  };
+  const tcp = { host, port: 0, ...selfSignedFiles(state, [host]), token };
+  const daemon = await Daemon.start({ ...common, tcp, stateFolder: state, pages });
+  const neighbours: Daemon[] = [];
   const [socketPath = '', url = ''] = daemon.addresses;
   const client = connectDaemon({ kind: 'unix', path: socketPath });
   const door = await BrowserDoor.open({ socketPath, port: 0 });
@@ -90,6 +110,14 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
         reconnectMs: 100,
       })),
     },
+    neighbour: async (name = 'other') => {
+      const [stateFolder, runtimeFolder] = [join(folder, `${name}-state`), join(folder, `${name}-sockets`)];
+      for (const path of [stateFolder, runtimeFolder]) mkdirSync(path, { mode: 0o700 });
+      const other = await Daemon.start({ ...common, stateFolder, runtimeFolder });
+      neighbours.push(other);
+      const [path = ''] = other.addresses;
+      return { client: connectDaemon({ kind: 'unix', path }), end: () => other.stop() };
+    },
     open: async ({ width = 1100 } = {}) => {
       const { context, page, errors } = await openChromium({
         ...{ folder, limitMs: LIMIT_MS, width, colorScheme: 'dark', ignoreHTTPSErrors: true },
@@ -102,7 +130,7 @@ export async function consoleBed(images: ImageShelf = NO_IMAGES): Promise<Consol
       await door[Symbol.asyncDispose]();
       for (const { name } of (await client.listPartitions()).partitions)
         await client.removePartition(name, { force: true }).catch(() => {}); // it is gone already
-      await daemon.stop();
+      for (const one of [daemon, ...neighbours]) await one.stop();
       for (const segment of segments) segment.cut();
       if (outer === undefined) delete process.env['XDG_RUNTIME_DIR'];
       else process.env['XDG_RUNTIME_DIR'] = outer;

@@ -7,33 +7,20 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { HostSwitch } from '../../src/host/index.ts';
 import { kageCommand } from '../kage-command.ts';
 import { freePort } from './free-port.testing.ts';
 import { debianImage } from './guest.testing.ts';
+import { RECORD_SERVER, RecordClient, recordsOn } from './records.testing.ts';
 
 const run = promisify(execFile);
 const DISK_BYTES = 8 << 20;
-const RECORD_BYTES = 512;
 /** On which the server in the guest listens. */
 const PORT = 7000;
-/** Records of a client that were not answered yet. */
-const MOST_UNDER_WAY = 4;
-
-/** Each line is a number: written to the sector of that number, with how often it came, flushed, and only then answered. */
-const server = `
-while read n; do
-  eval "c=\\$((\\\${s$n:-0} + 1)); s$n=\\$c"
-  printf 'record %s %s\\n' $n $c | dd of=/dev/vda bs=${RECORD_BYTES} seek=$n conv=notrunc,sync,fsync 2> /dev/null
-  echo "ok $n $c"
-done`;
 
 export class RecordWorld implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'kagemusha-replication-'));
@@ -70,7 +57,7 @@ export class RecordWorld implements AsyncDisposable {
       ...['--drive', `file=${this.disk},format=raw`, '--netdev', `stream,id=lan,addr.type=unix,addr.path=${path}`],
     );
     await this.#note(this.active);
-    await this.exec(`cat > /server.sh <<'END'\n${server}\nEND`);
+    await this.exec(`cat > /server.sh <<'END'\n${RECORD_SERVER}\nEND`);
     await this.exec(`(setsid nc -l -p ${PORT} -e sh /server.sh > /dev/null 2>&1 &)`);
     await this.exec(`until cat /proc/net/tcp* | grep -q ':${PORT.toString(16).toUpperCase()} '; do sleep 0.1; done`);
     // It has an address by now, and says where it is.
@@ -123,17 +110,7 @@ export class RecordWorld implements AsyncDisposable {
 
   /** How often each record up to that one was written, as the disk has it. */
   records(last: number): number[] {
-    const file = openSync(this.disk, 'r');
-    try {
-      return Array.from({ length: last }, (_, i) => {
-        const sector = Buffer.alloc(RECORD_BYTES);
-        readSync(file, sector, 0, RECORD_BYTES, (i + 1) * RECORD_BYTES);
-        const [, number, times] = /^record (\d+) (\d+)\n/.exec(sector.toString('latin1')) ?? [];
-        return Number(number) === i + 1 ? Number(times) : 0;
-      });
-    } finally {
-      closeSync(file);
-    }
+    return recordsOn(this.disk, 1, last);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -160,75 +137,5 @@ export class RecordWorld implements AsyncDisposable {
   async #pidsOf(name: string): Promise<number[]> {
     const all = JSON.parse(await this.kage('ps', '--format', 'json')) as { name: string; pid: number }[];
     return all.filter((one) => one.name === name).map(({ pid }) => pid);
-  }
-}
-
-/** Writes records one after the other over one connection, for as long as it is asked to. */
-export class RecordClient {
-  readonly #socket: Socket;
-  #sent = 0;
-  /** Records that were acknowledged: of each, how often the server had seen it. */
-  readonly acknowledged: number[] = [];
-  #isEnding = false;
-  /** When the latest was. */
-  #lastMs = 0;
-  /** The longest time between two acknowledgements. */
-  longestMs = 0;
-  #lost: Error | undefined;
-
-  static async connect(port: number): Promise<RecordClient> {
-    const socket = connect(port, '127.0.0.1');
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', reject);
-    });
-    return new RecordClient(socket);
-  }
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.setNoDelay(true);
-    socket.on('error', (error) => {
-      this.#lost = error;
-    });
-    socket.on('close', () => {
-      this.#lost ??= new Error('the connection was closed');
-    });
-    createInterface({ input: socket }).on('line', (line) => {
-      const [, number, times] = /^ok (\d+) (\d+)$/.exec(line) ?? [];
-      assert.equal(Number(number), this.acknowledged.length + 1, `acknowledgements come in order: ${line}`);
-      this.acknowledged.push(Number(times));
-      const now = performance.now();
-      if (this.#lastMs > 0) this.longestMs = Math.max(this.longestMs, now - this.#lastMs);
-      this.#lastMs = now;
-      this.#send();
-    });
-    this.#send();
-  }
-
-  /** So many more are acknowledged. */
-  async more(count: number, limitMs = 60_000): Promise<void> {
-    const goal = this.acknowledged.length + count;
-    const late = performance.now() + limitMs;
-    while (this.acknowledged.length < goal) {
-      if (this.#lost !== undefined) throw this.#lost;
-      if (performance.now() > late)
-        throw new Error(`${this.acknowledged.length} of ${goal} records were acknowledged, and ${this.#sent} sent`);
-      await sleep(5);
-    }
-  }
-
-  /** No more are sent; resolves when all that were are acknowledged. */
-  async end(): Promise<void> {
-    this.#isEnding = true;
-    await this.more(this.#sent - this.acknowledged.length);
-    this.#socket.destroy();
-  }
-
-  #send(): void {
-    while (!this.#isEnding && this.#sent - this.acknowledged.length < MOST_UNDER_WAY) {
-      this.#sent += 1;
-      this.#socket.write(`${this.#sent}\n`);
-    }
   }
 }

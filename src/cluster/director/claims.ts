@@ -154,7 +154,7 @@ export class Claims {
     };
     const own = (revision: number): void => {
       this.counters.claims += 1;
-      this.#desk.tell({ kind: 'claimed', guest, generation: next.generation });
+      this.#desk.tell({ kind: 'claimed', guest, generation: next.generation, from: source });
       this.#guests.own(spec, next.generation, revision, how);
       this.#release(guest, 0);
     };

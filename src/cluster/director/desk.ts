@@ -29,13 +29,29 @@ export type ClusterEvent =
       readonly kind: 'suspected' | 'heard-again' | 'fenced' | 'planned';
       readonly host: string;
       readonly guests?: number;
+      /** suspected: how long its heartbeats have been missing; fenced: how long its lease stood unchanged. */
+      readonly silentMs?: number;
     }
   | {
-      readonly kind: 'claimed' | 'started' | 'start-failed' | 'stopped' | 'released' | 'reacted';
+      readonly kind: GuestEventKind;
       readonly guest: string;
       readonly generation: number;
       readonly detail?: string;
+      /** claimed: the host whose guest it was, by the plan. */
+      readonly from?: string;
     };
+
+/** What becomes of a guest on its host, in the order of a takeover: `first-beat` is its slave's, and the end of it. */
+type GuestEventKind =
+  | 'claimed'
+  | 'gate-raised'
+  | 'starting'
+  | 'started'
+  | 'first-beat'
+  | 'start-failed'
+  | 'stopped'
+  | 'released'
+  | 'reacted';
 
 export class Desk implements ClusterStore, Timers {
   readonly self: HostIdentity;

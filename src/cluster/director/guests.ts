@@ -232,7 +232,7 @@ export class Guests implements ClaimLimits {
 
   /** With `direct`, each guest's slave tells its standby's. */
   #pairs(): void {
-    if (this.#desk.settings.heartbeats !== 'direct') return;
+    if (this.#master.heartbeats !== 'direct') return;
     const duties = this.standbys.duties.filter(({ role }) => role === 'active');
     this.#master.setPairs(duties.map(({ guest, peer }) => ({ guest, host: peer })));
   }

@@ -56,7 +56,8 @@ export class HostDirector {
     const desk = new Desk(self, settings, ports, tell);
     this.#desk = desk;
     this.master = new Master(settings, ports.clock, ports.datagrams, {
-      suspected: (host, isSuspected) => desk.tell({ kind: isSuspected ? 'suspected' : 'heard-again', host }),
+      suspected: (host, silentMs) =>
+        desk.tell(silentMs === undefined ? { kind: 'heard-again', host } : { kind: 'suspected', host, silentMs }),
     });
     this.guests = new Guests(desk, ports, this.master, () => this.#membership.deadlineMs);
     this.claims = new Claims(desk, this.guests.local, this.guests);
@@ -142,7 +143,13 @@ export class HostDirector {
   }
 
   slaveBeat(beat: SlaveBeat): void {
-    if (!this.#desk.isOver) this.master.beat(beat);
+    if (this.#desk.isOver) return;
+    const { guest, generation } = beat;
+    const { slaves } = this.master;
+    const before = slaves.conditionOf(guest);
+    this.master.beat(beat);
+    if (before === 'starting' && slaves.conditionOf(guest) !== 'starting')
+      this.#desk.tell({ kind: 'first-beat', guest, generation });
   }
 
   /** A machine's process is gone, without having been told to. */
@@ -166,6 +173,7 @@ export class HostDirector {
       },
       isFresh: (host, incarnation) =>
         host === this.host || this.#observation.unchangedMs(host, incarnation) < this.#desk.settings.leaseMs,
+      unchangedMs: (host, incarnation) => this.#observation.unchangedMs(host, incarnation),
       changed: () => this.#watch(),
     });
   }

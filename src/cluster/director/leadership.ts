@@ -14,6 +14,8 @@ export interface LeadershipView {
   readonly incarnation: number;
   /** A host whose lease was renewed lately. */
   readonly isFresh: IsFresh;
+  /** For how long the lease of that incarnation has stood unchanged before this host's eyes. */
+  unchangedMs(host: string, incarnation: number): number;
   /** It leads from now on, or does not any more. */
   changed(): void;
 }
@@ -64,6 +66,7 @@ export class Leadership {
         return;
       }
       const leader = find(outcome.entries, LEADER);
+      const seenMs = this.#desk.nowMs() - this.#view.unchangedMs(host, lease.value.incarnation);
       const transaction = fence(host, { value: lease.value, revision }, find(outcome.entries, HOST, host));
       const succession = leader.value?.host === host ? this.#record(leader.value) : undefined;
       const puts = [...(transaction.puts ?? [])];
@@ -75,7 +78,7 @@ export class Leadership {
       this.#desk.commit({ compares, puts }, this.#desk.settings.requestMs, (committed) => {
         end();
         if (committed.kind !== 'committed') return;
-        this.#desk.tell({ kind: 'fenced', host });
+        this.#desk.tell({ kind: 'fenced', host, silentMs: Math.round(this.#desk.nowMs() - seenMs) });
         if (succession !== undefined) this.#lead(succession, committed.revision);
       });
     });

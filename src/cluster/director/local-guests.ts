@@ -186,8 +186,10 @@ export class LocalGuests {
     const { generation } = local;
     this.#machines.fence(name, generation, (isFenced) => {
       if (this.#guests.get(name) !== local || local.generation !== generation || local.state !== 'fencing') return;
-      if (isFenced) this.#start(local);
-      else local.retry = this.#desk.after(RETRY_MS, () => this.#fence(local));
+      if (isFenced) {
+        this.#desk.tell({ kind: 'gate-raised', guest: name, generation });
+        this.#start(local);
+      } else local.retry = this.#desk.after(RETRY_MS, () => this.#fence(local));
     });
   }
 
@@ -196,6 +198,7 @@ export class LocalGuests {
     const { generation, method } = local;
     local.state = 'starting';
     const deadlineMs = this.#events.deadlineMs();
+    this.#desk.tell({ kind: 'starting', guest: name, generation, detail: method });
     this.#events.starting(name, generation, method);
     const order = {
       guest: name,

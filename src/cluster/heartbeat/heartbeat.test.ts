@@ -5,6 +5,7 @@ import { Random } from '../simulator/random.ts';
 import { BEAT_BYTES, decodeDatagram, encodeBeat, encodeDetails, encodeDirect, type Head } from './datagrams.ts';
 import { CONDITIONS, Digest, type GuestDetail } from './digest.ts';
 import { Master } from './master.ts';
+import { heartbeatReport } from './report.ts';
 import { Ring } from './ring.ts';
 
 const HEAD: Head = {
@@ -122,7 +123,7 @@ class Pair {
         DEFAULT_SETTINGS,
         clock,
         { send: (_, bytes) => (this.isCut ? undefined : to().receive(name, bytes)) },
-        { suspected: (host, isSuspected) => this.said.push(`${name}: ${host} ${isSuspected}`) },
+        { suspected: (host, silentMs) => this.said.push(`${name}: ${host} ${silentMs !== undefined}`) },
       );
     this.b = this.#make('b', () => this.a);
     this.a = this.begin();
@@ -151,6 +152,39 @@ class Pair {
 }
 
 describe('masters', () => {
+  test('the switch is thrown while they run: with direct a packet more for each pair, and then none again', () => {
+    const pair = new Pair();
+    pair.a.setPairs(['x', 'y', 'z'].map((guest) => ({ guest, host: 'b' })));
+    const sent = (ms: number) => {
+      const before = pair.a.counters.sent.direct.packets;
+      pair.run(ms);
+      return pair.a.counters.sent.direct.packets - before;
+    };
+    assert.equal(sent(1000), 0);
+    pair.a.heartbeats = 'direct';
+    assert.equal(sent(1000), 12);
+    assert.equal(pair.b.counters.beatsToStandby, 12);
+    pair.a.heartbeats = 'constant';
+    assert.equal(sent(1000), 0);
+    assert.equal(heartbeatReport(pair.a).mode, 'constant');
+  });
+
+  test('report their peers: how long they have been silent, and what they said last', () => {
+    const pair = new Pair();
+    const [before] = heartbeatReport(pair.b).peers;
+    assert.deepEqual([before?.last, before?.isSuspected], [undefined, false]);
+    pair.run(1000);
+    pair.isCut = true;
+    pair.run(2000);
+    const { mode, counters, peers } = heartbeatReport(pair.b);
+    assert.deepEqual([mode, counters.sent.beat.packets], ['constant', 12]);
+    assert.deepEqual(
+      peers.map(({ host, isSuspected, last }) => [host, isSuspected, last]),
+      [['a', true, { guests: 0, notWell: 0, leaseLeftMs: 2000 }]],
+    );
+    assert.ok((peers[0]?.silentMs ?? 0) >= 1000);
+  });
+
   test('a silent peer is suspected after 1.0 to 1.5 s, once, and heard again with the first beat', () => {
     const pair = new Pair();
     pair.run(5000);

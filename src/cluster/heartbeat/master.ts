@@ -16,12 +16,12 @@ import { Peer } from './peer.ts';
 import { Slaves } from './slaves.ts';
 
 export interface MasterEvents {
-  /** A peer has been silent for too long, or is heard again. That alone moves nothing: its lease decides. */
-  suspected(host: string, isSuspected: boolean): void;
+  /** A peer has been silent for so long, or, undefined, is heard again. That alone moves nothing: its lease decides. */
+  suspected(host: string, silentMs: number | undefined): void;
 }
 
 export class Master {
-  readonly #settings: Settings;
+  readonly settings: Settings;
   readonly #clock: Clock;
   readonly #datagrams: Datagrams;
   readonly #events: MasterEvents;
@@ -34,9 +34,12 @@ export class Master {
   #lastTickMs: number;
   incarnation = 0;
   leaseLeftMs = 0;
+  /** The mechanism's switch; it can be thrown while it runs. */
+  heartbeats: Settings['heartbeats'];
 
   constructor(settings: Settings, clock: Clock, datagrams: Datagrams, events: MasterEvents) {
-    this.#settings = settings;
+    this.settings = settings;
+    this.heartbeats = settings.heartbeats;
     this.#clock = clock;
     this.#datagrams = datagrams;
     this.#events = events;
@@ -63,26 +66,26 @@ export class Master {
 
   beat(beat: SlaveBeat): void {
     this.counters.localBeats += 1;
-    this.slaves.beat(beat, this.#clock.nowMs(), this.#settings.slaveSilentMs);
+    this.slaves.beat(beat, this.#clock.nowMs(), this.settings.slaveSilentMs);
   }
 
   /** Once each interval. */
   tick(): void {
     const nowMs = this.#clock.nowMs();
     const sinceMs = nowMs - this.#lastTickMs;
-    const lateMs = Math.max(0, sinceMs - 2 * this.#settings.beatMs);
+    const lateMs = Math.max(0, sinceMs - 2 * this.settings.beatMs);
     this.#lastTickMs = nowMs;
     // Machines that have paused themselves for want of a lease do not beat: that time does not count.
     this.slaves.look(nowMs, this.leaseLeftMs > 0 ? lateMs : sinceMs);
     // Rises with the host's clock: a daemon that goes on with the lease of the one before it is not behind that one's beats.
-    this.#sequence = Math.max(this.#sequence + 1, Math.floor(nowMs / this.#settings.beatMs));
+    this.#sequence = Math.max(this.#sequence + 1, Math.floor(nowMs / this.settings.beatMs));
     this.counters.intervals += 1;
     const bytes = encodeBeat(this.#head('beat'));
     for (const peer of this.#peers.values()) {
       this.#send(peer.host, 'beat', bytes);
       this.#listen(peer, sinceMs - lateMs);
     }
-    if (this.#settings.heartbeats === 'direct')
+    if (this.heartbeats === 'direct')
       for (const { guest, host } of this.#pairs) this.#send(host, 'direct', encodeDirect(this.#head('direct'), guest));
   }
 
@@ -98,7 +101,7 @@ export class Master {
     const peer = this.#peers.get(from);
     if (peer === undefined) return;
     if (kind === 'beat' && peer.heard(datagram, this.#clock.nowMs() - this.#lastTickMs))
-      this.#events.suspected(from, false);
+      this.#events.suspected(from, undefined);
     if (kind === 'details') peer.took(datagram);
     if (kind === 'pull')
       for (const part of encodeDetails(this.#head('details'), [...this.slaves.details()]))
@@ -107,10 +110,10 @@ export class Master {
 
   #listen(peer: Peer, awakeMs: number): void {
     peer.silentMs += awakeMs;
-    if (!peer.isSuspected && peer.silentMs >= this.#settings.suspectMs) {
+    if (!peer.isSuspected && peer.silentMs >= this.settings.suspectMs) {
       peer.isSuspected = true;
       this.counters.suspicions += 1;
-      this.#events.suspected(peer.host, true);
+      this.#events.suspected(peer.host, Math.round(peer.silentMs));
     }
     if (!peer.isSuspected && peer.wantsDetails()) this.#send(peer.host, 'pull', encodeBeat(this.#head('pull')));
   }

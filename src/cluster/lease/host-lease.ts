@@ -30,7 +30,10 @@ export class HostLease {
   #record: LeaseRecord;
   #revision: number;
   #deadlineMs = DEADLINE.none;
-  /** When renewals were sent whose outcome is not known. No two have one number: a late one is to be told from the next. */
+  /**
+   * When renewals were sent whose outcome is not known. No two have one number, so that a late one is told from the next: it is the host's
+   * time, so that those of the daemon before this one are others, too.
+   */
   readonly #sentMs = new Map<number, number>();
   #lastRenewal = 0;
   #timer: Timer | undefined;
@@ -89,7 +92,7 @@ export class HostLease {
     if (this.#isBusy) return;
     this.#isBusy = true;
     const sentMs = this.#ports.clock.nowMs();
-    this.#lastRenewal = Math.max(this.#lastRenewal, this.#record.renewal) + 1;
+    this.#lastRenewal = Math.max(this.#lastRenewal + 1, this.#record.renewal + 1, Math.floor(sentMs));
     const record = { ...this.#record, renewal: this.#lastRenewal };
     this.#sentMs.set(record.renewal, sentMs);
     const transaction = {

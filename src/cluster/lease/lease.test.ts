@@ -131,6 +131,15 @@ describe('the holder of a lease', () => {
     assert.ok(bench.lease.isHeld());
   });
 
+  test('one that the daemon before this one sent, and that is committed late, proves nothing about this one’s', () => {
+    const bench = new Bench();
+    bench.queue.runUntil(505);
+    bench.change({ renewal: 2 });
+    bench.queue.runUntil(2000);
+    assert.deepEqual(bench.ends, []);
+    assert.ok((bench.deadlines[1] ?? 0) > 3000, `${bench.deadlines}: not from the one sent at 500, which was refused`);
+  });
+
   test('fenced, superseded, removed: it ends, and renews no more', () => {
     const cases: [Partial<LeaseRecord>, string][] = [
       [{ state: 'fenced' }, 'fenced'],

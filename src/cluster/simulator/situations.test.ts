@@ -91,6 +91,9 @@ class Lab {
 
 const SEEDS = Array.from({ length: 30 }, (_, i) => i + 1);
 
+/** Of a takeover, as they are told. That a host was fenced is told when the store's answer comes, which may be later. */
+const STEPS = ['planned', 'claimed', 'gate-raised', 'starting', 'started', 'first-beat'];
+
 describe('a host is killed', () => {
   const bounds: [Method, number][] = [
     ['pair', 4000],
@@ -114,6 +117,9 @@ describe('a host is killed', () => {
         // It counts from its last beat that arrived: up to two intervals before it died.
         assert.ok(suspectedMs > 700 && suspectedMs <= 1500, `${suspectedMs}`);
         assert.match(lab.said(/started /, killedMs).join(), new RegExp(`${method} \\d+ ${method}`));
+        const steps = lab.said(/ (planned|claimed|gate-raised|starting|started|first-beat) /, killedMs);
+        const mine = steps.filter((line) => line.split(' ')[3] === (/ planned /.test(line) ? host.name : method));
+        assert.deepEqual([...new Set(mine.map((line) => line.split(' ')[2]))], STEPS);
       }
     });
 
@@ -412,7 +418,24 @@ describe('what an operator sees', () => {
       before.guests.map(({ name, state, host }) => [name, state, host]),
       [...['cold', 'hot', 'pair', 'warm'].map((name) => [name, 'running', lab.owner(name).host])],
     );
-    assert.match(before.guests.find(({ name }) => name === 'hot')?.why ?? '', /^hot on [abc]: fixed$/);
+    const hot = before.guests.find(({ name }) => name === 'hot');
+    assert.match(hot?.why ?? '', /^hot on [abc]: fixed$/);
+    assert.deepEqual(
+      hot?.methods.map(({ method, isAllowed }) => [method, isAllowed]),
+      [...['cold', 'warm', 'hot', 'pair'].map((method) => [method, method === 'hot'])],
+    );
+    assert.deepEqual(
+      hot?.methods.map(({ recoveryMs }) => recoveryMs).toSorted((a, b) => b - a),
+      hot?.methods.map(({ recoveryMs }) => recoveryMs),
+    );
+    assert.deepEqual(
+      before.hosts.map(({ peers }) => peers.toSorted()),
+      [
+        ['b', 'c'],
+        ['a', 'c'],
+        ['a', 'b'],
+      ],
+    );
     const huge = lab.world.guest('cold').spec;
     lab.world.writeSpec({ ...huge, name: 'huge', memoryBytes: 1000 * GIB });
     const { name } = lab.hostOf('cold');

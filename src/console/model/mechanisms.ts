@@ -3,9 +3,13 @@
  * What they show is drawn by pictures/. Long explanations stand in docs/mechanisms, which the console has beside itself.
  */
 import type { PartitionSpec, SwitchChange, Switches } from '../../client/index.ts';
+import type { HeartbeatReport } from './cluster/report.ts';
 import { bytes, count, perSecond } from './format.ts';
 
-export type MechanismId =
+/** Their counters and their switch are the cluster's. */
+export const CLUSTER_MECHANISMS = ['failover-heartbeats', 'failover-methods'] as const;
+export type ClusterMechanismId = (typeof CLUSTER_MECHANISMS)[number];
+export type GuestMechanismId =
   | 'protection-tables'
   | 'nested-virtualization'
   | 'promotion'
@@ -13,6 +17,11 @@ export type MechanismId =
   | 'code-overlay'
   | 'shadow-tables'
   | 'network-paths';
+export type MechanismId = GuestMechanismId | ClusterMechanismId;
+
+export function isOfCluster(id: MechanismId): id is ClusterMechanismId {
+  return CLUSTER_MECHANISMS.some((one) => one === id);
+}
 
 export interface Figure {
   readonly title: string;
@@ -37,7 +46,17 @@ export type MechanismSwitch =
       readonly positions: readonly string[];
       readonly of: (spec: PartitionSpec) => string;
       readonly change: (position: string) => Partial<PartitionSpec>;
-    };
+    }
+  /** Declared, and taken up while it runs; undefined: the cluster does not keep the partition up. */
+  | {
+      readonly kind: 'declared';
+      readonly flag: string;
+      readonly positions: readonly string[];
+      readonly of: (spec: PartitionSpec) => string | undefined;
+      readonly change: (position: string, spec: PartitionSpec) => Partial<PartitionSpec>;
+    }
+  /** Of this host's heartbeats, while they go. */
+  | { readonly kind: 'heartbeats'; readonly positions: readonly HeartbeatReport['mode'][] };
 
 export interface Mechanism {
   readonly id: MechanismId;
@@ -68,6 +87,7 @@ function atStart(member: Flag, flag: string, byDefault: boolean): MechanismSwitc
 }
 
 const SHADOWS_BY_DEFAULT = 32;
+const METHODS = ['auto', 'fixed:cold', 'fixed:warm', 'fixed:hot', 'fixed:pair'] as const;
 
 export const mechanisms: readonly Mechanism[] = [
   {
@@ -169,6 +189,47 @@ export const mechanisms: readonly Mechanism[] = [
     },
   },
   {
+    ...{ id: 'failover-heartbeats', number: 7, title: 'Failover with constant heartbeats' },
+    text: [
+      "In each guest a slave tells its host's master that it is well; that stays on the host. Masters tell each other how all their guests are, in one packet of fixed size for each neighbour on a ring and interval. So what goes between hosts does not grow with guests, and a standby's slave hears nothing while all is well.",
+      "Switched to direct, each guest's slave tells its standby by itself, for comparison: with many guests there are many packets. The switch is this host's.",
+    ],
+    figures: [
+      { title: 'Packets to other hosts', path: 'heartbeats.sent', as: 'rate' },
+      { title: 'Bytes to other hosts', path: 'heartbeats.sentBytes', as: 'rate' },
+      { title: 'Of them from slave to slave', path: 'heartbeats.sent.direct.packets', as: 'rate' },
+      { title: "Slaves' beats, within this host", path: 'heartbeats.localBeats', as: 'rate' },
+      { title: 'Slaves on this host', path: 'slaves', as: 'level' },
+      { title: "Heartbeats that standbys' slaves got here", path: 'heartbeats.beatsToStandby', as: 'level' },
+      { title: 'Orders to standbys', path: 'heartbeats.ordersToStandby', as: 'level' },
+    ],
+    switch: { kind: 'heartbeats', positions: ['constant', 'direct'] },
+  },
+  {
+    ...{ id: 'failover-methods', number: 8, title: 'Failover method per guest' },
+    text: [
+      'A guest says what it needs: how soon it must be back, how much may be lost, how many of its cores it must have. By what its boot, its checkpoints and its memory were measured to cost, the cheapest method that meets that is put in force, with a place for it; and it is chosen anew when hosts, load or needs change.',
+      'Fix a method and see what it costs, or what it misses.',
+    ],
+    figures: [
+      { title: 'Price of the method in force', path: 'guest.price', as: 'level' },
+      { title: 'Seconds until it is back, by its figures', path: 'guest.recoveryS', as: 'level' },
+      { title: 'Memory held on the other host', path: 'guest.memoryBytes', as: 'bytes' },
+      { title: 'Disk held on the other host', path: 'guest.diskBytes', as: 'bytes' },
+      { title: 'Bytes between hosts, each second', path: 'guest.bytesPerS', as: 'bytes' },
+      { title: 'Needs that are missed', path: 'guest.missed', as: 'level' },
+    ],
+    switch: {
+      kind: 'declared',
+      flag: '--method',
+      positions: METHODS,
+      of: ({ failover }) => (failover === undefined ? undefined : (failover.method ?? 'auto')),
+      change: (position, { failover }) => ({
+        failover: { ...failover, method: METHODS.find((one) => one === position) ?? 'auto' },
+      }),
+    },
+  },
+  {
     ...{ id: 'network-paths', number: 9, title: 'Network paths' },
     text: [
       'Guests do not own network cards: a table maps each virtual interface to uplinks, of which one is in force. When that path fails, because its carrier is lost or in silence, the mapping changes and the network is told. The guest notices nothing.',
@@ -182,12 +243,6 @@ export const mechanisms: readonly Mechanism[] = [
       change: (position) => ({ pathFailover: position === 'on' }),
     },
   },
-];
-
-/** Those of the design that are not there yet. */
-export const missingMechanisms: readonly { readonly number: number; readonly title: string }[] = [
-  { number: 7, title: 'Failover with constant heartbeats' },
-  { number: 8, title: 'Failover method per guest' },
 ];
 
 export function formatOf({ as }: Figure): (value: number) => string {

@@ -1,23 +1,31 @@
 /** Pages for who learns: each mechanism at work on this very guest, with its switch and the difference that makes. */
+
+import type { ClusterPoll } from '../cluster-recorder.ts';
 import { type Cell, h, replace, table } from '../dom.ts';
+import { samplesOf } from '../model/cluster/figures.ts';
 import type { Sample } from '../model/figures.ts';
 import { BEFORE_MS, figureNow, since, type Thrown, thrown } from '../model/measurement.ts';
 import {
+  type ClusterMechanismId,
   difference,
   formatOf,
+  type GuestMechanismId,
+  isOfCluster,
   type Mechanism,
-  type MechanismId,
   mechanisms,
-  missingMechanisms,
 } from '../model/mechanisms.ts';
 import { hashOf } from '../model/route.ts';
-import { attempt, confirmed, type Place } from '../page.ts';
+import type { Place } from '../page.ts';
 import { nestedPicture, overlayPicture, promotionPicture, relayPicture, shadowPicture } from '../pictures/counted.ts';
+import { methodsPicture } from '../pictures/methods.ts';
 import type { Picture } from '../pictures/picture.ts';
 import { protectionPicture } from '../pictures/protection.ts';
+import { ringPicture } from '../pictures/ring.ts';
+import { noCluster } from './cluster/cluster.ts';
+import { switchControl } from './mechanism-switch.ts';
 import { networkSection } from './network.ts';
 
-const PICTURES: Readonly<Record<MechanismId, (place: Place, name: string) => Picture>> = {
+const PICTURES: Readonly<Record<GuestMechanismId, (place: Place, name: string) => Picture>> = {
   'protection-tables': protectionPicture,
   'nested-virtualization': nestedPicture,
   promotion: ({ client, signal }, name) => promotionPicture(client, name, signal),
@@ -31,6 +39,54 @@ const PICTURES: Readonly<Record<MechanismId, (place: Place, name: string) => Pic
   },
 };
 
+const CLUSTER_PICTURES: Readonly<Record<ClusterMechanismId, (poll: ClusterPoll, name: string) => HTMLElement[]>> = {
+  'failover-heartbeats': ringPicture,
+  'failover-methods': ({ report }, name) => {
+    const guest = report.guests.find((one) => one.name === name);
+    return guest === undefined ? [notKept(name)] : methodsPicture(guest);
+  },
+};
+
+function notKept(name: string): HTMLElement {
+  return h(
+    'p',
+    { class: 'prose' },
+    `The cluster does not keep ${name} up: it was declared without failover. Declare it with `,
+    h('code', {}, '--failover recovery-time=5s'),
+    '.',
+  );
+}
+
+/** A picture, and what it is shown by: polls of the guest, or of the cluster. `take`: the figures of each. */
+interface View {
+  readonly element: HTMLElement;
+  follow(take: (samples: readonly Sample[], poll?: ClusterPoll) => void): void;
+}
+
+function viewOf(place: Place, name: string, { id }: Mechanism): View {
+  const { recorder, cluster, signal } = place;
+  if (!isOfCluster(id)) {
+    const picture = PICTURES[id](place, name);
+    return {
+      element: picture.element,
+      follow: (take) =>
+        recorder.follow(name, signal, (poll) => {
+          picture.show(poll);
+          take(poll.samples);
+        }),
+    };
+  }
+  const element = h('div', { class: 'picture' });
+  return {
+    element,
+    follow: (take) =>
+      cluster.follow(signal, (poll) => {
+        replace(element, ...(poll === undefined ? [noCluster()] : CLUSTER_PICTURES[id](poll, name)));
+        if (poll !== undefined) take(samplesOf(poll.samples, name), poll);
+      }),
+  };
+}
+
 /** Switches that were thrown while this tab is open, so that a page that is left and found again still compares. */
 const thrownSwitches = new Map<string, Thrown>();
 
@@ -41,13 +97,10 @@ export function mechanismsSection(place: Place, name: string, detail: string | u
 }
 
 function overview(name: string): HTMLElement {
-  const items = mechanisms.map(({ id, number, title, text }) => ({ id, number, title, text: text[0] ?? '' }));
-  const missing = missingMechanisms.map((one) => ({ ...one, id: undefined, text: 'Not in this version yet.' }));
-  const cards = [...items, ...missing].sort((one, other) => one.number - other.number);
   return h(
     'ol',
     { class: 'cards', 'data-list': true },
-    ...cards.map(({ id, number, title, text }) =>
+    ...mechanisms.map(({ id, number, title, text }) =>
       h(
         'li',
         { class: 'card', value: number },
@@ -55,20 +108,18 @@ function overview(name: string): HTMLElement {
           'h2',
           {},
           `${number} `,
-          id === undefined
-            ? title
-            : h('a', { href: hashOf({ kind: 'partition', name, section: 'mechanisms', detail: id }) }, title),
+          h('a', { href: hashOf({ kind: 'partition', name, section: 'mechanisms', detail: id }) }, title),
         ),
-        h('p', {}, text),
+        h('p', {}, text[0]),
       ),
     ),
   );
 }
 
 function showMechanism(place: Place, name: string, mechanism: Mechanism): void {
-  const { main, recorder, signal } = place;
+  const { main } = place;
   const key = `${name}/${mechanism.id}`;
-  const picture = PICTURES[mechanism.id](place, name);
+  const view = viewOf(place, name, mechanism);
   const figures = h('div', { class: 'figures' });
   let samples: readonly Sample[] = [];
   const control = switchControl(place, name, mechanism, (from, to) => {
@@ -85,15 +136,15 @@ function showMechanism(place: Place, name: string, mechanism: Mechanism): void {
         {},
         ...mechanism.text.map((text) => h('p', { class: 'prose' }, text)),
         h('p', {}, h('a', { href: `./docs/${mechanism.id}.html`, target: '_blank' }, 'How it is built')),
-        control,
+        control.element,
       ),
       figures,
     ),
-    picture.element,
+    view.element,
   );
-  recorder.follow(name, signal, (poll) => {
-    samples = poll.samples;
-    picture.show(poll);
+  view.follow((taken, poll) => {
+    samples = taken;
+    control.see(poll?.report.heartbeats?.mode);
     if (mechanism.figures.length > 0) replace(figures, figureTable(mechanism, samples, thrownSwitches.get(key)));
   });
 }
@@ -118,64 +169,4 @@ function figureTable({ figures }: Mechanism, samples: readonly Sample[], last: T
     ['Figure', `Before (${last.from})`, `Since (${last.to})`, 'Difference'],
     rows,
   );
-}
-
-/** A group of buttons, of which the one in force is pressed. */
-function switchControl(
-  { client, live, signal }: Place,
-  name: string,
-  { title, switch: of }: Mechanism,
-  onThrow: (from: string, to: string) => void,
-): HTMLElement {
-  const group = h('div', { class: 'switch', role: 'group', 'aria-label': `Switch of ${title}` });
-  let current: string | undefined;
-  const paint = (): void => {
-    replace(
-      group,
-      h('span', {}, of.kind === 'live' ? 'Switch, thrown while it runs: ' : `Switch (${of.flag}), starts it again: `),
-      ...of.positions.map((position) =>
-        h(
-          'button',
-          {
-            ...{ id: `switch-${position}`, 'aria-pressed': String(position === current), 'data-position': position },
-            click: () => attempt(() => choose(position)),
-          },
-          position,
-        ),
-      ),
-    );
-  };
-  const choose = async (position: string): Promise<void> => {
-    if (position === current) return;
-    const from = current ?? 'unknown';
-    if (of.kind === 'live') {
-      onThrow(from, position);
-      current = of.of(await client.setSwitches(name, of.change(position), { signal }));
-    } else {
-      const spec = live.partition(name)?.spec;
-      if (spec === undefined) throw new Error(`${name} was not declared: what it is made of is not known`);
-      if (!(await confirmed(`${name} starts again with ${of.flag} ${position}. What runs in it ends.`, 'Start again')))
-        return;
-      onThrow(from, position);
-      await client.declarePartition(name, { spec: { ...spec, ...of.change(position) } });
-      await live.refresh();
-    }
-    paint();
-  };
-  if (of.kind === 'live')
-    void client
-      .getSwitches(name, { signal })
-      .then((switches) => {
-        current = of.of(switches);
-        paint();
-      })
-      .catch(() => {}); // it does not run
-  else
-    live.watch(() => {
-      const spec = live.partition(name)?.spec;
-      current = spec === undefined ? undefined : of.of(spec);
-      paint();
-    }, signal);
-  paint();
-  return group;
 }

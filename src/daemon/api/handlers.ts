@@ -148,6 +148,8 @@ export function handlersOf(service: Service): Handlers {
     getClusterToken: async () => cluster().token(),
     makeCredentials: async ({ body: { names } }) => await cluster().credentials(names),
     drainHost: async ({ parameters: { name }, body: { undo = false } }) => await cluster().drain(name, undo),
+    setHeartbeats: async ({ body: { mode } }) => await cluster().setHeartbeats(mode),
+    clusterHistory: async ({ signal }) => await cluster().history(signal),
     drill: async ({ body, signal }) => await cluster().drill(body, signal),
 
     events: async ({ query, header, signal }) =>

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import * as clusters from '../schemas/cluster.ts';
+import * as lines from '../schemas/cluster-lines.ts';
 import * as partitions from '../schemas/partition.ts';
 import * as problems from '../schemas/problem.ts';
 import * as reports from '../schemas/reports.ts';
@@ -276,6 +277,21 @@ export const routes = {
     },
     description: 'It takes none until that is undone. Answers at once; guests move a few at a time.',
     ...{ parameters: named, body: clusters.drainRequest, bodyIsOptional: true, result: clusters.clusterReport },
+  },
+  setHeartbeats: {
+    ...{ method: 'put', path: '/v1/cluster/heartbeats', tag: 'cluster', summary: 'Throw the switch of heartbeats' },
+    description:
+      "Of this host's, until its daemon ends: `direct` has each guest's slave tell its standby's, for comparison.",
+    ...{ body: lines.heartbeatsRequest, result: clusters.clusterReport },
+  },
+  clusterHistory: {
+    ...{
+      method: 'get',
+      path: '/v1/cluster/events',
+      tag: 'cluster',
+      summary: 'Past events of all hosts of the cluster',
+    },
+    ...{ result: partitions.clusterHistory },
   },
   drill: {
     ...{ method: 'post', path: '/v1/cluster/drills', tag: 'cluster', summary: 'Fail a guest over, by a double of it' },

@@ -8,6 +8,7 @@ import type { Settings } from '../../cluster/index.ts';
 import type { ImageShelf } from '../api/service.ts';
 import type { Partitions } from '../partitions/index.ts';
 import type { ClusterReport, DrillRequest, DrillResult, InitRequest, JoinRequest } from '../schemas/cluster.ts';
+import type { ClusterHistory } from '../schemas/partition.ts';
 import type { HostCertificates } from './certificates.ts';
 import { type ClusterConfig, hasCluster, readConfig, removeConfig, tokenText } from './cluster-config.ts';
 import type { GuestVerbs } from './guest-verbs.ts';
@@ -102,6 +103,18 @@ export class ClusterDoor implements AsyncDisposable {
     const { reportOf, reportClosed } = await import('./cluster-operations.ts');
     if (this.#open === undefined) return reportClosed(config, this.#problem ?? 'it is being opened');
     return await reportOf(this.#open.member);
+  }
+
+  /** The switch of constant heartbeats, of this host's, until its daemon ends. */
+  async setHeartbeats(mode: 'constant' | 'direct'): Promise<ClusterReport> {
+    const { setHeartbeats } = await import('./cluster-operations.ts');
+    setHeartbeats(this.need().member, mode);
+    return await this.report();
+  }
+
+  async history(signal: AbortSignal): Promise<ClusterHistory> {
+    const { historyOf } = await import('./cluster-operations.ts');
+    return await historyOf(this.need().member, this.#options.partitions.store, signal);
   }
 
   async drain(host: string, undo: boolean): Promise<ClusterReport> {

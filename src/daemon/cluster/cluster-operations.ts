@@ -1,13 +1,28 @@
 /** What an operator does with a cluster that this host is in: looks at it, drains hosts, leaves, hands out credentials. */
 import { OperatorError } from '../../base/errors.ts';
-import { change, decode, find, HOST, isIn, keyOf } from '../../cluster/index.ts';
+import {
+  change,
+  decode,
+  find,
+  type GuestLine,
+  HOST,
+  heartbeatReport,
+  isIn,
+  keyOf,
+  type Master,
+} from '../../cluster/index.ts';
 import type { ClusterReport } from '../schemas/cluster.ts';
+import type { ClusterHistory } from '../schemas/partition.ts';
+import type { Store } from '../store/index.ts';
 import { AUTHORITY, certifyOther, type HostCertificates, unseal } from './certificates.ts';
 import { noClusterThere } from './cluster-acts.ts';
 import type { ClusterConfig } from './cluster-config.ts';
+import { clusterHistory } from './cluster-history.ts';
 import type { ClusterMember } from './member.ts';
 import { MEMBER } from './member-record.ts';
 import { placeText, readStore, transact } from './store-access.ts';
+
+type Guest = ClusterReport['guests'][number];
 
 /** Errors: `store-unreachable` where nothing was ever heard of the store. */
 export async function reportOf(member: ClusterMember): Promise<ClusterReport> {
@@ -23,18 +38,52 @@ export async function reportOf(member: ClusterMember): Promise<ClusterReport> {
       ...(problem === undefined ? {} : { problem }),
     },
     ...(leader === undefined ? {} : { leader }),
-    hosts: hosts.flatMap(({ usedCores, state, labels, ...host }) =>
-      state === 'left'
-        ? []
-        : [{ ...host, state, labels: { ...labels }, ...(usedCores === undefined ? {} : { usedCores }) }],
-    ),
-    guests: guests.map(({ host, associations, missed, ...guest }) => ({
-      ...guest,
-      associations: associations.map((one) => ({ ...one })),
-      missed: [...missed],
-      ...(host === undefined ? {} : { host }),
-    })),
+    hosts: hosts.flatMap(({ usedCores, state, labels, peers, ...host }) => {
+      const used = usedCores === undefined ? {} : { usedCores };
+      return state === 'left' ? [] : [{ ...host, state, labels: { ...labels }, peers: [...peers], ...used }];
+    }),
+    guests: guests.map(guestOf),
+    ...(member.director === undefined ? {} : { heartbeats: heartbeatsOf(member.director.master) }),
   };
+}
+
+function guestOf({ host, associations, missed, next, group, fixed, methods, ...guest }: GuestLine): Guest {
+  return {
+    ...guest,
+    associations: associations.map((one) => ({ ...one })),
+    missed: [...missed],
+    methods: methods.map(({ lossMs, missed: of, ...one }) => ({
+      ...{ ...one, missed: [...of] },
+      ...(lossMs === undefined ? {} : { lossMs }),
+    })),
+    ...(host === undefined ? {} : { host }),
+    ...(next === undefined ? {} : { next: { ...next } }),
+    ...(group === undefined ? {} : { group }),
+    ...(fixed === undefined ? {} : { fixed }),
+  };
+}
+
+function heartbeatsOf(master: Master): NonNullable<ClusterReport['heartbeats']> {
+  const { peers, ...report } = heartbeatReport(master);
+  return {
+    ...report,
+    peers: peers.map(({ last, ...peer }) => ({ ...peer, ...(last === undefined ? {} : { last: { ...last } }) })),
+  };
+}
+
+/** The switch of mechanism 7, of this host. Errors: `not-joined`. */
+export function setHeartbeats(member: ClusterMember, mode: Master['heartbeats']): void {
+  if (member.director === undefined)
+    throw new OperatorError('not-joined', 'this host has not joined yet: the store does not answer', 'Try again');
+  member.director.master.heartbeats = mode;
+}
+
+/** Events of all hosts that are in. */
+export async function historyOf(member: ClusterMember, store: Store, signal: AbortSignal): Promise<ClusterHistory> {
+  const { name: self, channel } = member;
+  const { hosts } = await member.view.status();
+  const others = hosts.filter((host) => host.name !== self && isIn(host, host.incarnation)).map(({ name }) => name);
+  return await clusterHistory({ self, hosts: others, store, channel }, signal);
 }
 
 /** Of one that could not be opened. */

@@ -25,6 +25,7 @@ import type { Partitions } from '../partitions/index.ts';
 import { CertificateRenewal } from './certificate-renewal.ts';
 import { keyFor, readCertificates } from './certificates.ts';
 import { type ClusterConfig, capacityOf, clusterFolder, parseHostAddress } from './cluster-config.ts';
+import { serveHistory } from './cluster-history.ts';
 import { ClusterMachines, type ClusterMachinesParts } from './cluster-machines.ts';
 import { ClusterView } from './cluster-view.ts';
 import { serveDrills } from './drill.ts';
@@ -175,6 +176,7 @@ export class ClusterMember implements AsyncDisposable {
     });
     this.#channel = channel;
     this.#opened.push(() => channel[Symbol.asyncDispose]());
+    serveHistory(channel, partitions.store);
     const datagrams = await UdpDatagrams.open({
       ...{ self: config.name, secret: keyFor('datagrams', config.secret), listen: address },
       received: (from, bytes) => this.#director?.receive(from, bytes),

@@ -176,16 +176,59 @@ test('its requirements are changed while it runs; a host dies, and the other has
   assert.equal(hosts.find(({ name }) => name === dead.name)?.state, 'fenced');
   const { events } = await alive.client.eventHistory({ most: 1000 });
   const told = events.flatMap(({ kind, detail }) => (kind === 'cluster' ? [detail?.['event']] : []));
-  for (const event of ['suspected', 'fenced', 'claimed', 'started'])
+  for (const event of ['suspected', 'fenced', 'claimed', 'gate-raised', 'starting', 'started'])
     assert.ok(told.includes(event), `${event}: ${told}`);
+  const isBack = async (): Promise<boolean> =>
+    (await alive.client.clusterHistory()).events.some(
+      ({ partition, detail }) =>
+        partition === 'web' && detail?.['event'] === 'first-beat' && detail['host'] === alive.name,
+    );
+  await until(isBack);
   const metrics = await metricsOf(alive);
   assert.match(metrics, /^kagemusha_cluster_takeovers_total\{method="cold"\} 1$/m);
   assert.match(metrics, /^kagemusha_cluster_heartbeat_packets_total\{direction="sent"\} \d+$/m);
   assert.match(metrics, /^kagemusha_cluster_lease_left_seconds [0-9.]+$/m);
   await dead.start();
   await until(async () => (await dead.client.getCluster()).self.state === 'in');
+  // Each tells what the other kept, too; one that was away answers again.
+  await until(async () => (await dead.client.clusterHistory()).silent.length === 0);
+  const [here, there] = [await alive.client.clusterHistory(), await dead.client.clusterHistory()];
+  assert.deepEqual(new Set(there.events.map(({ host }) => host)), new Set(['a', 'b']));
+  const claims = ({ events }: typeof here) =>
+    events.filter(({ detail }) => detail?.['event'] === 'claimed').map(({ host, detail }) => [host, detail?.['from']]);
+  assert.deepEqual(claims(there), claims(here));
+  assert.deepEqual(claims(here).at(-1), [alive.name, dead.name]);
   // What it had is gone from it.
   await until(() => !world.machinesOf(dead.name).has('web'));
+});
+
+test('what hearts counted, what methods would give, and the switch of heartbeats', async () => {
+  // Hosts that have just come are met within seconds.
+  await until(async () => (await a.client.getCluster()).heartbeats?.peers[0]?.isSuspected === false);
+  const { heartbeats, guests, hosts } = await a.client.getCluster();
+  assert.deepEqual(
+    heartbeats?.peers.map(({ host, isSuspected }) => [host, isSuspected]),
+    [['b', false]],
+  );
+  assert.ok((heartbeats?.counters.sent.beat.packets ?? 0) > 0);
+  assert.deepEqual(
+    hosts.map(({ peers }) => peers),
+    [['b'], ['a']],
+  );
+  const [web] = guests;
+  assert.deepEqual([web?.group, web?.fixed, web?.requirements.priority], ['web', 'cold', 3]);
+  assert.deepEqual(
+    web?.methods.map(({ method, isAllowed }) => [method, isAllowed]),
+    [
+      ['cold', true],
+      ['warm', false],
+      ['hot', false],
+      ['pair', false],
+    ],
+  );
+  assert.equal((await a.client.setHeartbeats({ mode: 'direct' })).heartbeats?.mode, 'direct');
+  assert.equal((await b.client.getCluster()).heartbeats?.mode, 'constant');
+  await a.client.setHeartbeats({ mode: 'constant' });
 });
 
 test('a drained host gives its guests up, and takes none until that is undone', async () => {

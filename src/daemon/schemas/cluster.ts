@@ -1,9 +1,9 @@
 /** The cluster as people operate it: how a host comes into it, what it says of hosts and guests, drills. */
 import * as z from 'zod';
+import { association, heartbeatReport, methodLine, requirements } from './cluster-lines.ts';
 import { count, moment, nameText, path, text } from './words.ts';
 
 const method = z.enum(['cold', 'warm', 'hot', 'pair']);
-const association = z.object({ host: text(64), method });
 
 const etcdUrl = z
   .string()
@@ -104,6 +104,7 @@ const hostLine = z
     memoryBytes: z.number().describe("Its guests'."),
     labels: z.record(z.string(), text()),
     fences: count.describe('How often it was fenced lately.'),
+    peers: z.array(text(64)).describe('Hosts with which it exchanges heartbeats, its neighbour on the ring first.'),
   })
   .meta({ id: 'ClusterHost', description: 'A host of the cluster.' });
 
@@ -123,6 +124,12 @@ const guestLine = z
     associations: z.array(association).describe('Where it goes, and how, when its host fails; the first is in force.'),
     why: text().describe('Of the first association, or of the waiting.'),
     missed: z.array(text()).describe('Requirements that nothing meets.'),
+    next: association.describe('One that shall be in force once it is ready.').exactOptional(),
+    requirements,
+    group: text(64).exactOptional(),
+    fixed: method.describe("Where the planner's choice is not asked.").exactOptional(),
+    methods: z.array(methodLine),
+    isMeasured: z.boolean().describe('Methods are judged by figures of this guest; false: by careful ones.'),
   })
   .meta({ id: 'ClusterGuest', description: 'A partition that the cluster keeps up.' });
 
@@ -144,6 +151,7 @@ export const clusterReport = z
     leader: text(64).exactOptional(),
     hosts: z.array(hostLine),
     guests: z.array(guestLine),
+    heartbeats: heartbeatReport.describe('While this host takes part.').exactOptional(),
   })
   .meta({ id: 'Cluster', description: 'The cluster, as this host knows it.' });
 export type ClusterReport = z.infer<typeof clusterReport>;

@@ -163,3 +163,13 @@ export type HostEvent = z.infer<typeof hostEvent>;
 export type EventKind = (typeof eventKinds)[number];
 
 export const eventList = z.object({ events: z.array(hostEvent) }).meta({ id: 'EventList' });
+
+export const clusterHistory = z
+  .object({
+    events: z
+      .array(hostEvent.extend({ host: text(64).describe('Whose daemon told it.') }))
+      .describe("By time, as this host's clock would have it. Ids are of each host's own."),
+    silent: z.array(text(64)).describe('Hosts that did not answer: what they told is not among it.'),
+  })
+  .meta({ id: 'ClusterHistory', description: 'Events of kind `cluster`, of all hosts.' });
+export type ClusterHistory = z.infer<typeof clusterHistory>;

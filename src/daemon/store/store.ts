@@ -147,15 +147,18 @@ export class Store implements Disposable {
   events({
     since = 0,
     partition,
+    kind: wanted,
     most = 100,
   }: {
     since?: number;
     partition?: string | undefined;
+    kind?: EventKind;
     most?: number;
   }): HostEvent[] {
     const rows = this.#database.all(
-      `SELECT * FROM events WHERE id > ? AND (? IS NULL OR partition = ?) ORDER BY id DESC LIMIT ?`,
-      ...[since, partition ?? null, partition ?? null, most],
+      `SELECT * FROM events WHERE id > ? AND (? IS NULL OR partition = ?) AND (? IS NULL OR kind = ?)
+       ORDER BY id DESC LIMIT ?`,
+      ...[since, partition ?? null, partition ?? null, wanted ?? null, wanted ?? null, most],
     );
     return rows.reverse().flatMap((row) => {
       const { id, at, kind, partition: of, detail } = row as unknown as EventRow;

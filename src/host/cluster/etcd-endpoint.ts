@@ -30,18 +30,22 @@ export class EtcdEndpoint {
   readonly url: URL;
   readonly #tls: EtcdTls;
   readonly #agent: http.Agent;
+  /** Of answers without end, one connection each: requests would wait for them. */
+  readonly #streams: http.Agent;
 
   constructor(url: string, tls: EtcdTls = {}) {
     this.url = new URL(url);
     this.#tls = tls;
     const options = { keepAlive: true, maxSockets: 16, scheduling: 'lifo' } as const;
-    this.#agent = this.url.protocol === 'https:' ? new https.Agent({ ...options, ...tls }) : new http.Agent(options);
+    const isTls = this.url.protocol === 'https:';
+    this.#agent = isTls ? new https.Agent({ ...options, ...tls }) : new http.Agent(options);
+    this.#streams = isTls ? new https.Agent(tls) : new http.Agent();
   }
 
   /** `done` is called once, within the time or so. */
   post(path: string, body: object, withinMs: number, done: (answer: EtcdAnswer) => void): void {
     let isOver = false;
-    const request = this.#request(path, body, (response) => {
+    const request = this.#request(this.#agent, path, body, (response) => {
       const chunks: Buffer[] = [];
       let size = 0;
       response.on('data', (chunk: Buffer) => {
@@ -77,7 +81,7 @@ export class EtcdEndpoint {
       request.destroy();
       ended(reason);
     };
-    const request = this.#request(path, body, (response) => {
+    const request = this.#request(this.#streams, path, body, (response) => {
       const decoder = new StringDecoder('utf8');
       let rest = '';
       response.on('data', (chunk: Buffer) => {
@@ -103,17 +107,19 @@ export class EtcdEndpoint {
 
   close(): void {
     this.#agent.destroy();
+    this.#streams.destroy();
   }
 
-  #request(path: string, body: object, answered: (response: http.IncomingMessage) => void): http.ClientRequest {
+  #request(
+    agent: http.Agent,
+    path: string,
+    body: object,
+    answered: (response: http.IncomingMessage) => void,
+  ): http.ClientRequest {
     const data = JSON.stringify(body);
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(data) };
     const { request } = this.url.protocol === 'https:' ? https : http;
-    const made = request(
-      new URL(path, this.url),
-      { method: 'POST', agent: this.#agent, headers, ...this.#tls },
-      answered,
-    );
+    const made = request(new URL(path, this.url), { method: 'POST', agent, headers, ...this.#tls }, answered);
     made.setNoDelay(true);
     made.end(data);
     return made;

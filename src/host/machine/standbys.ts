@@ -46,7 +46,13 @@ export class Standbys {
       letGo: async () => await backends.letGo(),
       takeBack: async () => {
         const { board } = subject();
-        await backends.takeBack(board);
+        try {
+          await backends.takeBack(board);
+        } catch (error) {
+          // It has no disks any more, or no network.
+          end.failed(error);
+          throw error;
+        }
         board.world.hurries = false;
         io.release();
         board.world.setHeld(false);

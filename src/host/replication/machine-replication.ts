@@ -16,6 +16,7 @@ import {
 } from '../../replication/index.ts';
 import { describeDrives, describeMachine, type SnapshotSubject } from '../snapshots/index.ts';
 import { parseAddress } from '../streams/index.ts';
+import { knownDrive } from './guest-disks.ts';
 import type { Hello } from './hello.ts';
 import { MachineSource } from './machine-source.ts';
 import { nodePorts, streamCodecs } from './node-ports.ts';
@@ -140,6 +141,7 @@ export class MachineReplication {
   /** Resolves when the guest is protected. Rejects with OperatorError where it cannot be; it goes on as before. */
   async protect(options: ReplicateOptions): Promise<void> {
     this.#checkFree();
+    const hello = await this.#hello('standby');
     const { peer, source, events } = await this.#connect(options);
     const { epochMs = EPOCH_MS, eager: isEager = true, onLoss = 'go-on', mostHeldBytes = MOST_HELD_BYTES } = options;
     const protectedNow = Promise.withResolvers<void>();
@@ -163,7 +165,7 @@ export class MachineReplication {
     this.#protection = protection;
     this.#to = options.to;
     this.#tell('syncing', `to ${options.to}`);
-    protection.run(await this.#hello('standby')).catch((error: unknown) => protectedNow.reject(error));
+    protection.run(hello).catch((error: unknown) => protectedNow.reject(error));
     await protectedNow.promise;
   }
 
@@ -179,6 +181,7 @@ export class MachineReplication {
     this.#checkFree();
     this.#isMigrating = true;
     try {
+      const hello = await this.#hello('migration');
       const { peer, source, events } = await this.#connect(options);
       const limits = {
         ...PRE_COPY,
@@ -201,13 +204,13 @@ export class MachineReplication {
       events.lost = (error) => migration.lost(error);
       this.#to = options.to;
       this.#tell('migrating', `to ${options.to}`);
-      const result = await migration.run(await this.#hello('migration'));
+      const result = await migration.run(hello);
       this.#tell('migrated', result.why);
       this.#parts.gone(options.to);
       return result;
     } catch (error) {
       if (error instanceof Undecided) {
-        this.#stuck = () => void this.#parts.takeBack();
+        this.#stuck = () => void this.#parts.takeBack().catch(() => {}); // then it has ended
         this.#tell('undecided', error.message);
       } else this.#tell('stays', error instanceof Error ? error.message : String(error));
       throw error;
@@ -301,7 +304,7 @@ export class MachineReplication {
     return {
       mode,
       guest: this.#guest,
-      head: describeMachine(subject, await describeDrives(subject.drives)),
+      head: describeMachine(subject, await describeDrives(subject.drives.map(knownDrive))),
       nextCommand: subject.agent().nextId,
       mtuBytes: this.#parts.mtuBytes(),
       drives: subject.drives.map(({ backend }) => ({

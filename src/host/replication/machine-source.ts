@@ -44,7 +44,8 @@ export class MachineSource implements SourceGuest {
   async hold(): Promise<Hold> {
     const { board, io } = this.#parts.subject;
     board.world.hurries = true;
-    await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
+    // A guest that has answered and sleeps need not be waited for.
+    if (!board.world.isStill) await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
     const sinceMs = performance.now();
     try {
       const release = holdAtOnce(board, io) ?? (await holdStill(board, io));

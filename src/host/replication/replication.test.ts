@@ -217,5 +217,6 @@ test('how fast it writes, before it has a standby; nobody to reach', async () =>
   assert.ok(pagesPerSecond > 0 && pauseMs >= 0);
   await assert.rejects(machine.replicate({ to: `unix:${join(folder, 'nobody')}` }), { code: 'peer-unreachable' });
   await assert.rejects(machine.migrate({ to: `unix:${join(folder, 'nobody')}` }), { code: 'peer-unreachable' });
+  assert.equal((await machine.replication()).role, 'none');
   await machine.kill();
 });
