@@ -81,7 +81,7 @@ export function setHeartbeats(member: ClusterMember, mode: Master['heartbeats'])
 /** Events of all hosts that are in. */
 export async function historyOf(member: ClusterMember, store: Store, signal: AbortSignal): Promise<ClusterHistory> {
   const { name: self, channel } = member;
-  const { hosts } = await member.status();
+  const { hosts } = await member.view.status();
   const others = hosts.filter((host) => host.name !== self && isIn(host, host.incarnation)).map(({ name }) => name);
   return await clusterHistory({ self, hosts: others, store, channel }, signal);
 }
