@@ -84,7 +84,7 @@ const apart: readonly Operation[] = [
   ] as const),
   ...(['waitPartition', 'restartPartition'] as const),
   // src/daemon/cluster/operate.test.ts and drill.test.ts have them.
-  ...(['joinCluster', 'drainHost', 'drill'] as const),
+  ...(['joinCluster', 'drainHost', 'drill', 'setHeartbeats', 'clusterHistory'] as const),
 ];
 
 describe('every operation', () => {

@@ -12,7 +12,7 @@ const POLL_MS = 2000;
 
 export function failoversSection({ main, client, signal }: Place, chosen: string | undefined): ClusterShow {
   const guests = h('div', {});
-  const past = h('div', {});
+  const past = h('div', {}, h('p', { class: 'quiet' }, 'Asking all hosts …'));
   const silent = h('div', {});
   main.append(guests, silent, past);
   let known = '';
