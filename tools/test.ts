@@ -40,7 +40,7 @@ if (values.accept) process.env['ACCEPT'] = '1';
 if (values.thorough) process.env[THOROUGH_VARIABLE] = '1';
 
 // Half as much again as a run on two idle cores takes, and together less than CI has (.ci/run).
-const limitMinutes = (values.system ? 13 : 9) * (values.thorough ? 4 : 1);
+const limitMinutes = (values.system ? 16 : 12) * (values.thorough ? 4 : 1);
 
 const longestShown = 20;
 /** Of more cores more guests would want memory. */
