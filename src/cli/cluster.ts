@@ -55,6 +55,8 @@ export async function token(io: Io, platform: Platform, format: Format): Promise
 export async function join(io: Io, platform: Platform, given: string, flags: JoinFlags): Promise<number> {
   const request = { ...newcomer(flags), ...(flags.replace === true ? { replace: true } : {}) };
   const secret = given === '-' ? await fromStdin(io) : given;
+  // What ps shows of this process from now on.
+  process.title = 'kage cluster join';
   const { name } = await asked(io, platform, (client) =>
     client.joinCluster({ ...request, token: secret }, { signal: io.signal }),
   );

@@ -114,6 +114,7 @@ export {
   type Switches,
   type Violation,
   type VsockOptions,
+  type WarmOptions,
 } from './machine/index.ts';
 export { HostSwitch, type HostSwitchOptions } from './network/host-switch.ts';
 export { consolePages, isPublished } from './package-files.ts';
@@ -133,5 +134,5 @@ export {
   type NewQcow2,
   StorageGate,
 } from './storage/index.ts';
-export { isAlive } from './streams/index.ts';
+export { isAlive, Newcomers } from './streams/index.ts';
 export { type CertificateWish, type Certified, makeCertificate } from './x509/index.ts';

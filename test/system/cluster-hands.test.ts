@@ -79,7 +79,7 @@ test(
     assert.ok((a.machines.costs.measured('web').bootMs ?? 0) > 0);
     b.machines.keepStandby('web', { method: 'hot', activeHost: 'a' });
     a.machines.replicate('web', 'b', { method: 'hot', everyMs: 50 });
-    await until(() => a.told.includes('synced web 1 b') && b.machines.readyStandbys().includes('web'));
+    await until(() => a.told.includes('synced web 1 b') && b.machines.readyStandbys().includes('web'), a, b);
     assert.equal(await answerOf((done) => a.machines.holdOutput('web', 'b', done)), true);
     // Who has heard this has heard it of the standby, too.
     assert.equal(

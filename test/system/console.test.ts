@@ -19,8 +19,8 @@ const PAGES = [
   ...['#/', '#/new', '#/events'],
   ...SECTIONS.map((section) => `#/p/web/${section}`),
   ...MECHANISMS.map((id) => `#/p/web/mechanisms/${id}`),
-  ...['#/cluster', '#/cluster/heartbeats', '#/cluster/methods/kept', '#/cluster/failovers'],
-  '#/p/kept/mechanisms/failover-methods',
+  ...['#/cluster', '#/cluster/heartbeats', '#/cluster/methods/worker', '#/cluster/failovers'],
+  '#/p/worker/mechanisms/failover-methods',
 ];
 
 describe('the console in Chromium', requires('chromium'), () => {
@@ -171,11 +171,11 @@ describe('the console in Chromium', requires('chromium'), () => {
     await page.getByText('2 hosts in · no guests · a leads').waitFor();
     await bed.client.drainHost('a');
     const failover = { recoveryTimeMs: 60_000, priority: 7 };
-    await bed.client.createPartition({ name: 'kept', spec: { ...bed.spec, failover }, start: true });
+    await bed.client.createPartition({ name: 'worker', spec: { ...bed.spec, failover }, start: true });
     await page.getByRole('button', { name: 'Undo the drain of a' }).click();
     await page.getByRole('button', { name: 'Drain a', exact: true }).waitFor();
     const guests = page.getByRole('region', { name: 'Guests' });
-    const row = guests.getByRole('row').filter({ has: page.getByRole('link', { name: 'kept', exact: true }) });
+    const row = guests.getByRole('row').filter({ has: page.getByRole('link', { name: 'worker', exact: true }) });
     await row.getByText('cold on a', { exact: true }).waitFor();
     await page.keyboard.press('2');
     await page.getByRole('img', { name: /a, one of 2 hosts, sends a heartbeat to 1 of them/ }).waitFor();
@@ -185,17 +185,17 @@ describe('the console in Chromium', requires('chromium'), () => {
       .getByRole('region', { name: /What each method/ })
       .getByText('in force')
       .waitFor();
-    await go('#/p/kept/mechanisms/failover-methods');
+    await go('#/p/worker/mechanisms/failover-methods');
     await page.getByRole('button', { name: 'auto', pressed: true }).waitFor();
     await page.getByRole('button', { name: 'fixed:warm' }).click();
     await page.getByText('warm on a: fixed', { exact: true }).waitFor();
-    await go('#/p/kept/mechanisms/failover-heartbeats');
+    await go('#/p/worker/mechanisms/failover-heartbeats');
     await page.getByRole('button', { name: 'constant', pressed: true }).waitFor();
     await page.getByRole('button', { name: 'direct' }).click();
     await page.getByRole('button', { name: 'direct', pressed: true }).waitFor();
     await page.getByRole('button', { name: 'constant' }).click();
-    await go('#/cluster/failovers/kept');
-    await page.getByText('No failover of kept').waitFor();
+    await go('#/cluster/failovers/worker');
+    await page.getByText('No failover of worker').waitFor();
     await other.end();
     await page.locator('li[data-step="first-beat"]').waitFor();
     const steps = page.locator('ol.steps li');
@@ -204,7 +204,7 @@ describe('the console in Chromium', requires('chromium'), () => {
       assert.ok(told.includes(step), `${step}: ${told}`);
     assert.equal(await page.locator('svg.timeline rect[data-step]').count(), told.length);
     await page
-      .getByRole('img', { name: /kept went from b to a, and was back \S+ s after the last sign of b/ })
+      .getByRole('img', { name: /worker went from b to a, and was back \S+ s after the last sign of b/ })
       .waitFor();
     await page.keyboard.press('1');
     await page.getByText('1 host in, 1 not').waitFor();

@@ -54,7 +54,7 @@ export interface ConsoleBed extends AsyncDisposable {
   /** The other ends of the uplinks. */
   readonly segments: readonly Segment[];
   /** The daemon of another host, for a cluster; `end` tells nobody. */
-  neighbour(): Promise<Neighbour>;
+  neighbour(name?: string): Promise<Neighbour>;
   /** A page of a browser that has never been used, and what went wrong in it. */
   open(options?: { readonly width?: number }): Promise<{ readonly page: Page; readonly errors: string[] }>;
 }
@@ -110,8 +110,8 @@ export async function consoleBed(
         reconnectMs: 100,
       })),
     },
-    neighbour: async () => {
-      const [stateFolder, runtimeFolder] = [join(folder, 'other-state'), join(folder, 'other-sockets')];
+    neighbour: async (name = 'other') => {
+      const [stateFolder, runtimeFolder] = [join(folder, `${name}-state`), join(folder, `${name}-sockets`)];
       for (const path of [stateFolder, runtimeFolder]) mkdirSync(path, { mode: 0o700 });
       const other = await Daemon.start({ ...common, stateFolder, runtimeFolder });
       neighbours.push(other);

@@ -64,6 +64,7 @@ function drawn(rows: readonly MethodRow[], limitPart: number, sentence: string, 
     { viewBox: `0 0 ${width} ${height}`, class: 'methods', role: 'img', 'aria-label': sentence },
     svg('title', {}, sentence),
     svg('rect', { class: 'ground', width, height }),
+    svg('path', { class: 'limit', d: `M${limitX} ${top - 4}V${height}` }),
     ...rows.flatMap(({ method, isInForce, missed, recovery, price, recoveryPart, pricePart }, i) => {
       const y = top + i * each;
       const does = missed.length === 0 ? 'does' : 'misses';
@@ -78,7 +79,6 @@ function drawn(rows: readonly MethodRow[], limitPart: number, sentence: string, 
         svg('text', { x: left + plot * pricePart + 6, y: y + 33, class: 'detail' }, `price ${price}`),
       ];
     }),
-    svg('path', { class: 'limit', d: `M${limitX} ${top - 4}V${height}` }),
     svg(
       'text',
       {

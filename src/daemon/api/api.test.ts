@@ -4,12 +4,14 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiError, type Client, type Socket } from '../../client/index.ts';
+import { freePort } from '../cluster/cluster.testing.ts';
 import { ownFolders, type Served, served, until } from '../daemon.testing.ts';
 import { nodeTransport } from '../transports/node-transport.ts';
 import { type Operation, type Route, routes } from './routes.ts';
 
 let api: Served;
 let client: Client;
+let port = 0;
 
 after(async () => await api[Symbol.asyncDispose]());
 const folders = ownFolders();
@@ -17,6 +19,7 @@ const socketPath = join(folders.runtime, 'daemon.sock');
 before(async () => {
   api = await served();
   client = api.client;
+  port = await freePort();
   await client.createPartition({ name: 'web', spec: { kernel: '/k', room: {} }, start: true });
 });
 
@@ -59,6 +62,11 @@ const calls: Partial<Record<Operation, () => Promise<unknown>>> = {
   getOpenApi: () => client.getOpenApi(),
   getHealth: () => client.getHealth(),
   getReadiness: () => client.getReadiness(),
+  initCluster: () => client.initCluster({ name: 'alone', address: `127.0.0.1:${port}` }),
+  getCluster: () => client.getCluster(),
+  getClusterToken: () => client.getClusterToken(),
+  makeCredentials: () => client.makeCredentials({ names: ['10.0.0.9'] }),
+  leaveCluster: () => client.leaveCluster({ force: true }),
   stopPartition: () => client.stopPartition('made'),
   killPartition: () => client.killPartition('made'),
   removePartition: () => client.removePartition('made'),
@@ -75,6 +83,8 @@ const apart: readonly Operation[] = [
     'getMetrics',
   ] as const),
   ...(['waitPartition', 'restartPartition'] as const),
+  // src/daemon/cluster/operate.test.ts and drill.test.ts have them.
+  ...(['joinCluster', 'drainHost', 'drill'] as const),
 ];
 
 describe('every operation', () => {

@@ -1,4 +1,5 @@
 /** What a daemon that comes back finds: processes by their sockets, and what was written down of them. */
+import type { MachineInfo } from '../../host/index.ts';
 import type { Partitions } from '../partitions/index.ts';
 import { GuestProcess } from './guest-process.ts';
 import type { GuestRecord, GuestRecords, MachineRecord, StandbyRecord } from './guest-records.ts';
@@ -18,8 +19,8 @@ export interface Found {
   })[];
 }
 
-/** What is asked of it is answered within so long, or its record counts. */
-const ANSWER_MS = 2000;
+/** The host's lease runs on meanwhile: who does not answer is what was written down of it. */
+const ANSWER_MS = 500;
 
 /** Records of what is gone are removed. */
 export async function findGuests(partitions: Partitions, records: GuestRecords): Promise<Found> {
@@ -44,49 +45,42 @@ async function find(
   partitions: Partitions,
   folder: string,
 ): Promise<FoundOne | undefined> {
+  // A process that was written down as a machine's is that machine's still: nobody need be asked.
+  const written = record?.process === undefined ? undefined : new GuestProcess(guest, record.process, folder);
+  if (record?.kind === 'machine' && written?.isThere)
+    return { ...withoutProcess(record), guest, process: written, deadlineMs: 0 };
   const info = await within(ANSWER_MS, partitions.machines.info(guest));
-  if (record?.kind === 'standby' && record.method === 'warm') {
-    // Restored from it, and the daemon died before it had written that down.
-    if (info?.lease === undefined) return { ...withoutProcess(record), guest, process: undefined };
+  if (info?.lease !== undefined && !(record?.kind === 'standby' && record.method === 'pair')) {
+    written?.close();
+    return machineOf(guest, info.pid, info.lease, folder);
   }
-  const process = processOf(guest, info?.pid, record, folder);
-  if (process === undefined) return undefined;
-  if (record?.kind === 'standby' && (info === undefined || info.state === 'standby' || record.method === 'pair'))
-    return { ...withoutProcess(record), guest, process, ...(info?.lease && { incarnation: info.lease.incarnation }) };
-  if (info?.lease !== undefined) {
-    const { incarnation, generation, deadlineMs } = info.lease;
-    const found = { kind: 'machine' as const, guest, method: 'cold' as const, process, deadlineMs };
-    // Of a pair, the generation came after its machine.
-    if (record?.kind === 'machine' && record.process?.pid === info.pid) return { ...found, ...withoutProcess(record) };
-    return { ...found, incarnation, generation };
+  if (record?.kind === 'standby' && record.method === 'warm')
+    return { ...withoutProcess(record), guest, process: undefined };
+  if (record?.kind === 'standby' && written?.isThere) {
+    const runsUnder = info?.lease === undefined ? {} : { incarnation: info.lease.incarnation };
+    return { ...withoutProcess(record), guest, process: written, ...runsUnder };
   }
-  // It does not answer: it is what was written down of it.
-  if (info === undefined && record?.kind === 'machine')
-    return { ...withoutProcess(record), guest, process, deadlineMs: 0 };
-  process.close();
+  written?.close();
   return undefined;
+}
+
+/** One that had been started, and whose daemon died before that was written down. */
+function machineOf(
+  guest: string,
+  pid: number,
+  { incarnation, generation, deadlineMs }: NonNullable<MachineInfo['lease']>,
+  folder: string,
+): FoundOne | undefined {
+  try {
+    const process = GuestProcess.of(guest, pid, folder);
+    return { kind: 'machine', guest, method: 'cold', process, incarnation, generation, deadlineMs };
+  } catch {
+    return undefined; // it has ended just now
+  }
 }
 
 function withoutProcess<R extends GuestRecord>({ process: _, ...rest }: R): Omit<R, 'process'> {
   return rest;
-}
-
-function processOf(
-  guest: string,
-  pid: number | undefined,
-  record: GuestRecord | undefined,
-  folder: string,
-): GuestProcess | undefined {
-  try {
-    if (pid !== undefined) return GuestProcess.of(guest, pid, folder);
-  } catch {
-    return undefined; // it has ended just now
-  }
-  if (record?.process === undefined) return undefined;
-  const process = new GuestProcess(guest, record.process, folder);
-  if (process.isThere) return process;
-  process.close();
-  return undefined;
 }
 
 async function within<T>(mostMs: number, answer: Promise<T>): Promise<T | undefined> {

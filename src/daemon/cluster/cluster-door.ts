@@ -82,17 +82,11 @@ export class ClusterDoor implements AsyncDisposable {
 
   /** Errors: `no-cluster`, `last-host`, `not-joined`. */
   async leave({ force = false }: { force?: boolean }): Promise<void> {
-    const { stateFolder, partitions } = this.#options;
-    if (!hasCluster(stateFolder)) throw noCluster();
+    if (!hasCluster(this.#options.stateFolder)) throw noCluster();
+    if (force) return await this.#forget();
     await this.#alone(async () => {
-      if (!force) await (await import('./cluster-operations.ts')).leaveCluster(this.need().member);
-      this.#ending.abort(new Error('the cluster is left'));
-      await this.#opening;
-      await this.#close();
-      removeConfig(stateFolder);
-      this.#problem = undefined;
-      for (const { name, spec } of partitions.store.list())
-        if (spec.failover !== undefined) await partitions.remove(name, { force: true });
+      await (await import('./cluster-operations.ts')).leaveCluster(this.need().member);
+      await this.#forget();
     });
   }
 
@@ -181,15 +175,26 @@ export class ClusterDoor implements AsyncDisposable {
 
   async #retry(): Promise<void> {
     const { signal } = this.#ending;
-    while (!signal.aborted && this.#open === undefined) {
+    while (!signal.aborted && this.#open === undefined && hasCluster(this.#options.stateFolder)) {
       await sleep(AGAIN_MS, undefined, { signal, ref: false }).catch(() => {});
-      if (signal.aborted) return;
+      if (signal.aborted || !hasCluster(this.#options.stateFolder)) return;
       try {
         await this.#start(this.#config());
       } catch (error) {
         this.#problem = messageOf(error);
       }
     }
+  }
+
+  /** Also while it is being left in order, and the store does not answer. */
+  async #forget(): Promise<void> {
+    const { stateFolder, partitions } = this.#options;
+    removeConfig(stateFolder);
+    await this.#opening;
+    await this.#close();
+    this.#problem = undefined;
+    for (const { name, spec } of partitions.store.list())
+      if (spec.failover !== undefined) await partitions.remove(name, { force: true });
   }
 
   async #close(): Promise<void> {

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Method, SlaveBeat, StartOrder } from '../../cluster/index.ts';
+import type { HostDirector, Method, SlaveBeat, StartOrder } from '../../cluster/index.ts';
 import { BootClock } from '../../host/cluster/index.ts';
 import { connectMachine, type DetachedProgram } from '../../host/index.ts';
 import { fakeImages } from '../daemon.testing.ts';
@@ -62,6 +62,9 @@ export class TestHost {
   /** What was told, in order. */
   readonly told: string[] = [];
   readonly beats: SlaveBeat[] = [];
+  /** Is told what happens, where there is one. */
+  director: HostDirector | undefined;
+  boot = '';
   machines!: ClusterMachines;
   partitions!: Partitions;
   #store: Store | undefined;
@@ -110,6 +113,11 @@ export class TestHost {
     this.#store = undefined;
   }
 
+  /** As the host's death leaves it: no process, and what is on its disk. */
+  loseAll(): void {
+    for (const name of readdirSync(this.sockets)) rmSync(join(this.sockets, name), { force: true });
+  }
+
   order(guest: string, generation: number, method: Method = 'cold', incarnation = 1): StartOrder {
     return { guest, generation, incarnation, method, deadlineMs: this.#hosts.clock.nowMs() + 60_000, cores: 1 };
   }
@@ -144,10 +152,18 @@ export class TestHost {
 
   #events(): ClusterMachinesEvents {
     return {
-      ended: (guest, generation) => this.told.push(`ended ${guest} ${generation}`),
-      beat: (beat) => this.beats.push(beat),
-      synced: (guest, generation, host, isSynced) =>
-        this.told.push(`${isSynced ? 'synced' : 'lost'} ${guest} ${generation} ${host}`),
+      ended: (guest, generation) => {
+        this.told.push(`ended ${guest} ${generation}`);
+        this.director?.machineEnded(guest, generation);
+      },
+      beat: (beat) => {
+        this.beats.push(beat);
+        this.director?.slaveBeat(beat);
+      },
+      synced: (guest, generation, host, isSynced) => {
+        this.told.push(`${isSynced ? 'synced' : 'lost'} ${guest} ${generation} ${host}`);
+        this.director?.synced(guest, generation, host, isSynced);
+      },
       note: (kind, guest, detail) => this.told.push(`${kind} ${guest}: ${detail}`),
     };
   }
@@ -217,10 +233,12 @@ function processesIn(root: string): number[] {
 
 const PATIENCE_MS = 60_000;
 
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+/** `hosts`: what they were told is shown where it does not come. */
+export async function until(condition: () => boolean | Promise<boolean>, ...hosts: readonly TestHost[]): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
   while (!(await condition())) {
-    assert.ok(performance.now() < end, `what was waited for did not come: ${condition}`);
+    const told = () => hosts.map((host) => `\n${host.name}: ${host.told.join('\n   ')}`).join('');
+    assert.ok(performance.now() < end, `what was waited for did not come: ${condition}${told()}`);
     await sleep(10);
   }
 }

@@ -37,6 +37,7 @@ import { KeptStandbys } from './kept-standbys.ts';
 import { MachineStarts } from './machine-starts.ts';
 import { Notes } from './notes.ts';
 import type { PeerChannel } from './peer-channel.ts';
+import { processId } from './process-id.ts';
 
 export interface ClusterMachinesEvents {
   /** Its process is gone, without having been told to. */
@@ -66,15 +67,19 @@ export interface ClusterMachinesParts {
   readonly events: ClusterMachinesEvents;
 }
 
+type Standby = { readonly method: Method; readonly activeHost: string } | undefined;
+
 /** A start that is under way. */
 interface Starting {
   readonly generation: number;
+  readonly method: Method;
   readonly abort: AbortController;
 }
 
 /** What a guest has to shut down. */
 const GRACE_MS = 10_000;
 const ORDER_MS = 60_000;
+const AGAIN_MS = 1000;
 
 export class ClusterMachines implements Machines, AsyncDisposable {
   readonly costs: GuestCosts;
@@ -90,6 +95,8 @@ export class ClusterMachines implements Machines, AsyncDisposable {
   readonly #held = new Map<string, Held>();
   readonly #starts = new Map<string, Starting>();
   readonly #cores = new Map<string, number>();
+  /** What was last said of standbys here. */
+  readonly #keeping = new Map<string, Standby>();
   #granted = { incarnation: -1, deadlineMs: 0 };
   #isClosed = false;
 
@@ -182,9 +189,16 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     void this.#answer(guest, 'order-failed', ignored, () => this.#tellGuest(guest, order, generation));
   }
 
-  keepStandby(guest: string, standby: { readonly method: Method; readonly activeHost: string } | undefined): void {
+  keepStandby(guest: string, standby: Standby): void {
+    this.#keeping.set(guest, standby);
+    const again = (): void => {
+      if (!this.#isClosed && this.#keeping.has(guest) && this.#keeping.get(guest) === standby)
+        this.keepStandby(guest, standby);
+    };
+    // The director says it once.
+    const done = (isDone: boolean): void => void (isDone || setTimeout(again, AGAIN_MS).unref());
     const keep = () => this.#locks.withName(guest, () => this.#keep(guest, standby));
-    void this.#answer(guest, 'standby-failed', () => {}, keep);
+    void this.#answer(guest, 'standby-failed', done, keep);
   }
 
   replicate(
@@ -234,7 +248,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
 
   async #start(order: StartOrder): Promise<void> {
     const { guest, generation } = order;
-    const starting: Starting = { generation, abort: new AbortController() };
+    const starting: Starting = { generation, method: order.method, abort: new AbortController() };
     this.#starts.get(guest)?.abort.abort(new HostError('replaced', `${guest} is started under another generation`));
     this.#starts.set(guest, starting);
     try {
@@ -252,7 +266,10 @@ export class ClusterMachines implements Machines, AsyncDisposable {
       const held = this.#held.get(guest);
       if (held?.generation === generation) await this.#end(held);
       // One that had ended by itself is no partition of this host any more, either.
-      else if (held === undefined) await this.#parts.partitions.vacate(guest);
+      else if (held === undefined) await this.#vacate(guest);
+      // What was to become the guest is not needed any more.
+      if (held === undefined && starting?.generation === generation && starting.method !== 'cold')
+        await this.#standbys.drop(guest);
     });
   }
 
@@ -328,15 +345,15 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     if (held !== undefined) await this.#end(held);
     const info = await this.#parts.partitions.machines.info(guest);
     if (info === undefined || (info.lease === undefined && info.state !== 'standby')) return;
-    await GuestProcess.of(guest, info.pid, this.#folder).end({ kind: 'killed' });
+    const id = processId(info.pid);
+    if (id !== undefined) await new GuestProcess(guest, id, this.#folder).end({ kind: 'killed' });
   }
 
-  async #keep(
-    guest: string,
-    standby: { readonly method: Method; readonly activeHost: string } | undefined,
-  ): Promise<void> {
+  async #keep(guest: string, standby: Standby): Promise<void> {
+    if (this.#keeping.get(guest) !== standby) return;
     if (standby === undefined) {
       await this.#standbys.drop(guest);
+      this.#keeping.delete(guest);
       return;
     }
     // The guest itself runs here: who asks has not heard of that yet.
@@ -353,8 +370,17 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     // Its standby would give the guest up if it were told: it may have to go on with it.
     else await held.end({ kind: held.duties?.hot.isProtected === true ? 'killed' : 'told' });
     this.#forget(held);
-    await this.#parts.partitions.vacate(guest);
+    await this.#vacate(guest);
     this.#notes.add('ended', guest, `generation ${generation}`);
+  }
+
+  /** Who waits for a machine's end waits for its process alone: what cannot be written down is told. */
+  async #vacate(guest: string): Promise<void> {
+    try {
+      await this.#parts.partitions.vacate(guest);
+    } catch (error) {
+      this.#notes.add('vacate-failed', guest, error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** Its process is gone. */
@@ -363,8 +389,13 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     if (this.#held.get(guest) === held) this.#held.delete(guest);
     this.#cores.delete(guest);
     this.#notes.forget(guest);
-    this.#records.remove(guest);
-    rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
+    try {
+      this.#records.remove(guest);
+      rmSync(join(this.#checkpoints, guest), { recursive: true, force: true });
+    } catch (error) {
+      // A record of what is gone says nothing: its process is looked for.
+      this.#notes.add('files-left', guest, error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** A machine's guest cannot be reset, so its process is another one: under the same generation, for the old one is gone. */
@@ -372,7 +403,7 @@ export class ClusterMachines implements Machines, AsyncDisposable {
     const held = this.#held.get(guest);
     if (held?.generation !== generation) return;
     const { incarnation } = held;
-    const starting: Starting = { generation, abort: new AbortController() };
+    const starting: Starting = { generation, method: 'cold', abort: new AbortController() };
     this.#starts.set(guest, starting);
     try {
       await this.#locks.withName(guest, async () => {

@@ -6,8 +6,9 @@ const STATES: readonly MemberState[] = ['joining', 'in', 'leaving', 'left', 'rep
 const one = (value: number): Sample[] => [{ labels: {}, value }];
 
 export function clusterMetrics(member: ClusterMember): string {
-  const { director, datagramCounters, state, takeovers, mirror } = member;
-  const guests = member.lines();
+  const { director, datagramCounters, state, takeovers } = member;
+  const { mirror } = member.view;
+  const guests = member.view.lines();
   const slaves = director?.master.counters;
   const traffic = (sent: number, received: number): Sample[] => [
     { labels: { direction: 'sent' }, value: sent },

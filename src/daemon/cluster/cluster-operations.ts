@@ -26,8 +26,9 @@ type Guest = ClusterReport['guests'][number];
 
 /** Errors: `store-unreachable` where nothing was ever heard of the store. */
 export async function reportOf(member: ClusterMember): Promise<ClusterReport> {
-  const { config, mirror } = member;
-  const { leader, hosts, guests } = await member.status();
+  const { config } = member;
+  const { mirror } = member.view;
+  const { leader, hosts, guests } = await member.view.status();
   const problem =
     member.problem ?? (mirror.problem === undefined ? undefined : `the store does not answer: ${mirror.problem}`);
   return {
@@ -80,7 +81,7 @@ export function setHeartbeats(member: ClusterMember, mode: Master['heartbeats'])
 /** Events of all hosts that are in. */
 export async function historyOf(member: ClusterMember, store: Store, signal: AbortSignal): Promise<ClusterHistory> {
   const { name: self, channel } = member;
-  const { hosts } = await member.status();
+  const { hosts } = await member.view.status();
   const others = hosts.filter((host) => host.name !== self && isIn(host, host.incarnation)).map(({ name }) => name);
   return await clusterHistory({ self, hosts: others, store, channel }, signal);
 }
@@ -115,12 +116,15 @@ export async function drainHost(member: ClusterMember, name: string, undo: boole
     return value.state === to ? undefined : change({ value, revision }, { state: to });
   });
   const state = undo ? 'active' : 'draining';
-  await member.mirror.until(() => decode(HOST, member.mirror.get(keyOf(HOST, name))?.value)?.state === state, 2000);
+  await member.view.mirror.until(
+    () => decode(HOST, member.view.mirror.get(keyOf(HOST, name))?.value)?.state === state,
+    2000,
+  );
 }
 
 /** Resolves when this host has given its guests up, and its name. Errors: `last-host`. */
 export async function leaveCluster(member: ClusterMember): Promise<void> {
-  const { hosts, guests } = await member.status();
+  const { hosts, guests } = await member.view.status();
   const others = hosts.filter((host) => host.name !== member.name && isIn(host, host.incarnation));
   const wanted = guests.filter((guest) => guest.wanted === 'running');
   if (others.length === 0 && wanted.length > 0)

@@ -25,7 +25,7 @@ export interface DoubleParts {
   readonly tlsFolder: string;
 }
 
-const ENDING = '.drill';
+const ENDING = '.drill-double';
 /** A drill is over then, whatever became of who asked for it. */
 const LIFE_MS = 10 * 60_000;
 /** An answer that takes longer is asked for again. */
@@ -66,7 +66,8 @@ export class DrillDoubles implements AsyncDisposable {
   async clear(): Promise<void> {
     const { machines } = this.#parts.partitions;
     for (const name of await machines.names())
-      if (name.endsWith(ENDING)) await this.#parts.partitions.kill(name).catch(() => {}); // it has ended meanwhile
+      if (name.endsWith(ENDING) && this.#parts.partitions.store.get(name) === undefined)
+        await this.#parts.partitions.kill(name).catch(() => {}); // it has ended meanwhile
   }
 
   async answer({ name, body, files }: Pick<PeerAsk, 'name' | 'body' | 'files'>): Promise<object> {

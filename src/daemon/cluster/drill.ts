@@ -17,9 +17,10 @@ import { HostError, OperatorError } from '../../base/errors.ts';
 import { DEFAULT_SETTINGS, detectionMs, type Method } from '../../cluster/index.ts';
 import { type DrillRequest, type DrillResult, drillRequest, drillResult } from '../schemas/cluster.ts';
 import { clusterFolder } from './cluster-config.ts';
+import type { ClusterGuest } from './cluster-view.ts';
 import { DrillDoubles } from './drill-double.ts';
 import { isGated, withGeneration } from './gated-drives.ts';
-import type { ClusterGuest, ClusterMember } from './member.ts';
+import type { ClusterMember } from './member.ts';
 
 /** Plan, claim, fence: requests one after the other (cluster/planner/estimate.ts). */
 const ORDER_MS = 250;
@@ -32,7 +33,7 @@ type Step = DrillResult['steps'][number];
 
 /** From whichever host it is asked: the one that has the guest does it. Errors: `no-such-partition`, `not-running`, `no-target` ... */
 export async function drill(member: ClusterMember, request: DrillRequest, signal: AbortSignal): Promise<DrillResult> {
-  const guest = guestOf(member, request.guest);
+  const guest = member.view.guest(request.guest);
   if (guest === undefined)
     throw new OperatorError(
       'no-such-partition',
@@ -53,16 +54,12 @@ export function serveDrills(member: ClusterMember): DrillDoubles {
   doubles.serve(member.channel);
   member.channel.serve('drill-here', async ({ name, body }) => {
     const read = drillRequest.safeParse(body);
-    const guest = guestOf(member, name);
+    const guest = member.view.guest(name);
     if (!read.success || guest?.line.host !== member.name)
       throw new OperatorError('not-running', `${name} does not run here`, 'Ask again');
     return await direct(member, guest, read.data, new AbortController().signal);
   });
   return doubles;
-}
-
-function guestOf(member: ClusterMember, name: string): ClusterGuest | undefined {
-  return member.guests().find((one) => one.name === name);
 }
 
 async function direct(
@@ -85,7 +82,7 @@ function chosen(
   const of = line.associations.find((one) => one.method === method) ?? inForce;
   const target = host ?? of?.host;
   const by = method ?? of?.method ?? 'cold';
-  if (target === undefined || (target !== member.name && !member.hosts().includes(target)))
+  if (target === undefined || (target !== member.name && !member.view.hosts().includes(target)))
     throw new OperatorError(
       'no-target',
       `no other host is there for ${name}`,
@@ -211,7 +208,7 @@ class Drill {
   }
 
   #result(takeoverMs: number): DrillResult {
-    const { requirements } = this.#member.spec(this.#guest.name) ?? {};
+    const { requirements } = this.#member.view.spec(this.#guest.name) ?? {};
     if (requirements === undefined) throw new HostError('gone', `${this.#guest.name} was removed meanwhile`);
     const { recoveryTimeMs } = requirements;
     const recoveryMs = detectionMs(DEFAULT_SETTINGS) + ORDER_MS + takeoverMs;

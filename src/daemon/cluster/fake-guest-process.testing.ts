@@ -24,7 +24,6 @@ import {
   type SnapshotOptions,
   type SnapshotResult,
 } from '../../host/index.ts';
-import type { WarmOptions } from '../../host/machine/machine-api.ts';
 
 const STARTED_MS = performance.now();
 const HEART_MS = 50;
@@ -87,7 +86,7 @@ class FakeGuest extends FakeMachine {
   }
 
   /** Each third is whole. They are large enough to be cut off on their way. */
-  override async checkpoint({ folder, everyMs }: WarmOptions): Promise<void> {
+  override async checkpoint({ folder, everyMs }: Parameters<MachineHandle['checkpoint']>[0]): Promise<void> {
     let taken = 0;
     let base: string | undefined;
     const take = (): void => {

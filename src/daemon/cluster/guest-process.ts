@@ -10,6 +10,7 @@ import { connectMachine, type ExitStatus, type RemoteMachine } from '../../host/
 import { endProcess, isThere, type ProcessId, processId } from './process-id.ts';
 
 const AGAIN_MS = 100;
+const STANDS_BY_MS = 500;
 const LOOK_MS = 10;
 /** A process that has told its machine's end has so long to end itself. */
 const LINGER_MS = 3000;
@@ -111,6 +112,7 @@ export class GuestProcess {
   async #watch(): Promise<void> {
     const { signal } = this.#closed;
     let status: ExitStatus | undefined;
+    let waitMs = AGAIN_MS;
     while (!signal.aborted) {
       try {
         status = await (await this.#reach()).exited();
@@ -118,14 +120,16 @@ export class GuestProcess {
         if (!signal.aborted) endProcess(this.id);
       } catch (error) {
         // One that stands by has no end to wait for yet; the conversation is well.
-        if (!(error instanceof OperatorError && error.code === 'machine-stands-by')) await this.#drop();
+        const standsBy = error instanceof OperatorError && error.code === 'machine-stands-by';
+        waitMs = standsBy ? STANDS_BY_MS : AGAIN_MS;
+        if (!standsBy) await this.#drop();
       }
       if (!this.isThere && !signal.aborted) {
         this.#gone.resolve(status);
         this.close();
         return;
       }
-      await sleep(AGAIN_MS);
+      await sleep(waitMs);
     }
   }
 

@@ -17,9 +17,10 @@ import {
   type StoreEntry,
 } from '../../cluster/index.ts';
 import type { Images } from '../../host/index.ts';
+import type { ClusterGuest } from './cluster-view.ts';
 import type { ClusteredSpec } from './clustered-spec.ts';
 import { guestSpecOf, newRecord, PARTITION } from './guest-record.ts';
-import type { ClusterGuest, ClusterMember } from './member.ts';
+import type { ClusterMember } from './member.ts';
 import { readStore, transact } from './store-access.ts';
 
 /** For a guest to be with somebody, or with nobody any more; what has not come about by then goes on without us. */
@@ -37,13 +38,13 @@ export class GuestVerbs {
 
   /** As far as it was heard of. */
   has(name: string): boolean {
-    return this.#member.mirror.get(keyOf(PARTITION, name)) !== undefined;
+    return this.#member.view.mirror.get(keyOf(PARTITION, name)) !== undefined;
   }
 
   /** Errors: `store-unreachable` where nothing was ever heard of the store. */
   async list(): Promise<ClusterGuest[]> {
-    if (!this.#member.mirror.isComplete) await this.#member.status();
-    return this.#member.guests();
+    if (!this.#member.view.mirror.isComplete) await this.#member.view.status();
+    return this.#member.view.guests();
   }
 
   async find(name: string): Promise<ClusterGuest | undefined> {
@@ -90,13 +91,13 @@ export class GuestVerbs {
   /** Resolves when a host has it, or when none has had room for it for long; `signal`: it is not waited for any more. */
   async start(name: string, signal?: AbortSignal): Promise<void> {
     await this.#want(name, 'running');
-    await this.#member.mirror.until(() => this.#line(name)?.state === 'running', START_MS, signal);
+    await this.#member.view.mirror.until(() => this.#line(name)?.state === 'running', START_MS, signal);
   }
 
   /** Resolves when no machine has it any more. Errors: HostError `still-running`. */
   async stop(name: string, signal?: AbortSignal): Promise<void> {
     await this.#want(name, 'stopped');
-    const isGone = await this.#member.mirror.until(() => this.#line(name)?.state !== 'running', STOP_MS, signal);
+    const isGone = await this.#member.view.mirror.until(() => this.#line(name)?.state !== 'running', STOP_MS, signal);
     if (!isGone && signal?.aborted !== true)
       throw new HostError('still-running', `${name} has not ended yet on ${this.#line(name)?.host}; it is wanted so`);
   }
@@ -134,7 +135,7 @@ export class GuestVerbs {
         puts: [put(SPEC, name, { ...spec, wanted })],
       };
     });
-    await this.#heard(() => decode(SPEC, this.#member.mirror.get(keyOf(SPEC, name))?.value)?.wanted === wanted);
+    await this.#heard(() => decode(SPEC, this.#member.view.mirror.get(keyOf(SPEC, name))?.value)?.wanted === wanted);
   }
 
   #specIn(entries: readonly StoreEntry[], name: string): GuestSpec {
@@ -144,7 +145,7 @@ export class GuestVerbs {
   }
 
   #line(name: string): GuestLine | undefined {
-    return this.#member.lines().find((line) => line.name === name);
+    return this.#member.view.lines().find((line) => line.name === name);
   }
 
   async #entries(name: string): Promise<readonly StoreEntry[]> {
@@ -157,7 +158,7 @@ export class GuestVerbs {
 
   /** What was written is seen by who asks next. */
   async #heard(condition: () => boolean): Promise<void> {
-    await this.#member.mirror.until(condition, 2000);
+    await this.#member.view.mirror.until(condition, 2000);
   }
 }
 

@@ -107,9 +107,9 @@ export class HotReplication {
     const replica = this.#replica;
     if (replica === undefined || replica.host !== host || replica.isLost) return false;
     replica.isHeld = true; // a loss from here on waits for the director
-    this.#record();
+    const isKnown = this.#record();
     const report = await this.#ask();
-    const isSafe = this.#replica === replica && !replica.isLost && report?.state === 'protected';
+    const isSafe = isKnown && this.#replica === replica && !replica.isLost && report?.state === 'protected';
     if (!isSafe) {
       replica.isHeld = false;
       this.#record();
@@ -247,8 +247,9 @@ export class HotReplication {
       await this.#replicate(address, wanted.everyMs, abort.signal);
       if (abort.signal.aborted || this.#isClosed) return;
       this.#replica = { host, address, isHeld: false, isLost: false, toldMs: 0 };
-      this.#record();
-      this.#parts.synced(host, true);
+      // What a daemon that comes back does not know of cannot be held on record.
+      if (this.#record()) this.#parts.synced(host, true);
+      else await this.#drop(this.#replica);
     } catch (error) {
       wanted.retryAtMs = this.#parts.nowMs() + AGAIN_MS;
       if (!abort.signal.aborted)
@@ -285,12 +286,18 @@ export class HotReplication {
     return await this.#parts.process.ask((machine) => machine.replication(), ANSWER_MS).catch(() => undefined);
   }
 
-  #record(): void {
-    if (this.#isClosed) return;
-    const replica = this.#replica;
-    this.#parts.record(
-      replica === undefined ? undefined : { host: replica.host, address: replica.address, isHeld: replica.isHeld },
-    );
+  /** False: it could not be written down. */
+  #record(): boolean {
+    if (this.#isClosed) return false;
+    const { host, address, isHeld } = this.#replica ?? {};
+    const known = host === undefined || address === undefined ? undefined : { host, address, isHeld: isHeld === true };
+    try {
+      this.#parts.record(known);
+      return true;
+    } catch (error) {
+      this.#parts.note('record-failed', error instanceof Error ? error.message : String(error));
+      return false;
+    }
   }
 }
 

@@ -13,6 +13,8 @@ import { hotStandby, type Lease } from './starting.ts';
 const LOOK_MS = 500;
 const AGAIN_MS = 1000;
 const ANSWER_MS = 2000;
+/** A daemon that comes back has no time to lose. */
+const ADOPTED_MS = 500;
 const PROMOTED_MS = 15_000;
 
 export class HotStandby implements Standby {
@@ -36,7 +38,7 @@ export class HotStandby implements Standby {
     process?: GuestProcess,
   ): Promise<HotStandby> {
     const standby = new HotStandby(guest, activeHost, parts, process);
-    if (process !== undefined) await standby.#look();
+    if (process !== undefined) await standby.#heard(ADOPTED_MS);
     standby.#later(0);
     return standby;
   }
@@ -125,18 +127,14 @@ export class HotStandby implements Standby {
       if (this.#process?.isThere === false) await this.#endProcess();
       if (this.#process === undefined) await this.#start();
     });
-    await this.#look();
-  }
-
-  async #look(): Promise<void> {
     await this.#heard();
   }
 
   /** Undefined: it does not answer, and is as it was. */
-  async #heard(): Promise<ReplicationReport | undefined> {
+  async #heard(withinMs = ANSWER_MS): Promise<ReplicationReport | undefined> {
     const process = this.#process;
     if (process === undefined) return undefined;
-    const report = await process.ask((machine) => machine.replication(), ANSWER_MS).catch(() => undefined);
+    const report = await process.ask((machine) => machine.replication(), withinMs).catch(() => undefined);
     if (report !== undefined && this.#process === process) this.#report = report;
     return report;
   }

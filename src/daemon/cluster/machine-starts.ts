@@ -1,4 +1,5 @@
 /** How guests' machines come to run here, by each method. */
+import { must } from '../../base/assert.ts';
 import { OperatorError } from '../../base/errors.ts';
 import type { StartOrder } from '../../cluster/index.ts';
 import type { Launching, Partitions } from '../partitions/index.ts';
@@ -42,14 +43,19 @@ export class MachineStarts {
     const { partitions, records } = this.#parts;
     const { guest, generation, incarnation, method } = order;
     let started: Started | undefined;
-    await partitions.occupy(guest, spec, async (launching) => {
-      started = await this.#by(order, spec, launching, signal);
-      const process = started.process.id;
-      records.put(guest, { kind: 'machine', generation, incarnation, method, process });
-      return process.pid;
-    });
-    if (started !== undefined) return started;
-    throw new TypeError('who occupies a partition begins it');
+    try {
+      await partitions.occupy(guest, spec, async (launching) => {
+        started = await this.#by(order, spec, launching, signal);
+        const process = started.process.id;
+        records.put(guest, { kind: 'machine', generation, incarnation, method, process });
+        return process.pid;
+      });
+    } catch (error) {
+      // It runs, and could not be written down: nobody would know of it.
+      await started?.process.end({ kind: 'killed' });
+      throw error;
+    }
+    return must(started, 'who occupies a partition begins it');
   }
 
   async #by(order: StartOrder, spec: PartitionSpec, launching: Launching, signal: AbortSignal): Promise<Started> {

@@ -6,17 +6,12 @@ import { readFileSync } from 'node:fs';
 import { HostError, OperatorError } from '../../base/errors.ts';
 import {
   type ClusterEvent,
-  type ClusterStatus,
-  clusterStatus,
   DEFAULT_SETTINGS,
   decode,
   find,
-  type GuestLine,
-  type GuestSpec,
   HOST,
   HostDirector,
   type HostIdentity,
-  isIn,
   keyOf,
   type Load,
   type Machines,
@@ -24,33 +19,23 @@ import {
   OWNER,
   type Owner,
   type Settings,
-  SPEC,
-  STATUS_QUERY,
 } from '../../cluster/index.ts';
 import { BootClock, type UdpCounters, UdpDatagrams } from '../../host/cluster/index.ts';
 import type { Partitions } from '../partitions/index.ts';
-import {
-  AUTHORITY,
-  certify,
-  type HostCertificates,
-  isGood,
-  keyFor,
-  readCertificates,
-  unseal,
-  writeCertificates,
-} from './certificates.ts';
-import { noClusterThere } from './cluster-acts.ts';
-import { type ClusterConfig, capacityOf, clusterFolder, type HostAddress, parseHostAddress } from './cluster-config.ts';
+import { CertificateRenewal } from './certificate-renewal.ts';
+import { keyFor, readCertificates } from './certificates.ts';
+import { type ClusterConfig, capacityOf, clusterFolder, parseHostAddress } from './cluster-config.ts';
 import { serveHistory } from './cluster-history.ts';
 import { ClusterMachines, type ClusterMachinesParts } from './cluster-machines.ts';
+import { ClusterView } from './cluster-view.ts';
 import { serveDrills } from './drill.ts';
 import type { DrillDoubles } from './drill-double.ts';
-import { PARTITION, type PartitionRecord } from './guest-record.ts';
+import { PARTITION } from './guest-record.ts';
 import { HostLoad } from './host-load.ts';
 import { MEMBER } from './member-record.ts';
 import { HttpsPeerChannel } from './peer-channel.ts';
 import { type OpenStore, openStore, readStore } from './store-access.ts';
-import { type Changed, StoreMirror } from './store-mirror.ts';
+import type { Changed } from './store-mirror.ts';
 
 /** What acts on this host for the director; tests have their own. */
 export interface Hands extends AsyncDisposable {
@@ -69,18 +54,10 @@ export interface MemberOptions {
   failed(error: unknown): void;
 }
 
-export interface ClusterGuest {
-  readonly name: string;
-  readonly record: PartitionRecord;
-  readonly line: GuestLine;
-}
-
 /** joining: its lease is not held yet, or not any more. replaced: another host has the name now. */
 export type MemberState = 'joining' | 'in' | 'leaving' | 'left' | 'replaced';
 
-const PREFIXES = [...(STATUS_QUERY.prefixes ?? []), ...(STATUS_QUERY.keys ?? []), PARTITION.prefix];
 const AGAIN_MS = 1000;
-const RENEWAL_MS = 3_600_000;
 
 async function openHands(parts: ClusterMachinesParts): Promise<Hands> {
   const machines = await ClusterMachines.open(parts);
@@ -90,7 +67,7 @@ async function openHands(parts: ClusterMachinesParts): Promise<Hands> {
 export class ClusterMember implements AsyncDisposable {
   readonly config: ClusterConfig;
   readonly store: OpenStore;
-  readonly mirror: StoreMirror;
+  readonly view: ClusterView;
   readonly clock = new BootClock();
   readonly #options: MemberOptions;
   readonly #opened: (() => PromiseLike<void> | undefined)[] = [];
@@ -121,8 +98,9 @@ export class ClusterMember implements AsyncDisposable {
   private constructor(options: MemberOptions) {
     this.#options = options;
     this.config = options.config;
+    this.#left.promise.catch(() => {}); // who leaves is told
     this.store = openStore(options.config.store, options.config.storeTls);
-    this.mirror = new StoreMirror(this.store, PREFIXES, (...change) => this.#changed(...change));
+    this.view = new ClusterView(this.store, (...change) => this.#changed(...change));
   }
 
   get name(): string {
@@ -160,41 +138,11 @@ export class ClusterMember implements AsyncDisposable {
     return this.#director?.leaseLeftMs ?? 0;
   }
 
-  /** Hosts that are in, as of the last that was heard of the store. */
-  hosts(): readonly string[] {
-    return clusterStatus(this.mirror.entries)
-      .hosts.filter((host) => isIn(host, host.incarnation))
-      .map(({ name }) => name);
-  }
-
-  spec(guest: string): GuestSpec | undefined {
-    return decode(SPEC, this.mirror.get(keyOf(SPEC, guest))?.value);
-  }
-
   /** Where machines of this host are, and what they show to others. */
   get place() {
     const { partitions, stateFolder } = this.#options;
     const { host: listenHost } = parseHostAddress(this.config.address);
     return { partitions, stateFolder, listenHost, tlsFolder: clusterFolder(stateFolder) };
-  }
-
-  /** Guests, as of the last that was heard of the store. */
-  lines(): readonly GuestLine[] {
-    return clusterStatus(this.mirror.entries).guests;
-  }
-
-  /** Partitions of the cluster, as of the last that was heard of the store. */
-  guests(): ClusterGuest[] {
-    return this.lines().flatMap((line) => {
-      const record = decode(PARTITION, this.mirror.get(keyOf(PARTITION, line.name))?.value);
-      return record === undefined ? [] : [{ name: line.name, record, line }];
-    });
-  }
-
-  /** As of the last that was heard of the store. Errors: `store-unreachable` where nothing ever was. */
-  async status(): Promise<ClusterStatus> {
-    if (this.mirror.isComplete) return clusterStatus(this.mirror.entries);
-    return clusterStatus(await readStore(this.store, STATUS_QUERY));
   }
 
   /** Gives up all guests, then the lease. Resolves when the store says so. */
@@ -209,9 +157,10 @@ export class ClusterMember implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#left.reject(new HostError('cluster-closed', 'this host stopped to take part in the cluster'));
     for (const timer of this.#timers) clearTimeout(timer);
     this.#director?.halt();
-    this.mirror[Symbol.dispose]();
+    this.view[Symbol.dispose]();
     for (const close of this.#opened.reverse()) await close();
     this.store.close();
   }
@@ -222,7 +171,7 @@ export class ClusterMember implements AsyncDisposable {
     const certificates = readCertificates(stateFolder);
     if (certificates === undefined) throw lost(stateFolder);
     const channel = await HttpsPeerChannel.open({
-      ...{ listen: address, certificates, addressOf: (host) => this.#addressOf(host) },
+      ...{ listen: address, certificates, addressOf: (host) => this.view.addressOf(host) },
       failed: (error) => this.#options.failed(error),
     });
     this.#channel = channel;
@@ -240,8 +189,8 @@ export class ClusterMember implements AsyncDisposable {
     const hands = await (this.#options.openHands ?? openHands)({
       ...{ host: config.name, listenHost: address.host, tlsFolder: clusterFolder(stateFolder), clock: this.clock },
       ...{ partitions, stateFolder, channel },
-      guest: async (name) => (await this.#record(name))?.spec,
-      wanted: (name) => this.spec(name)?.wanted,
+      guest: async (name) => (await this.view.record(name))?.spec,
+      wanted: (name) => this.view.spec(name)?.wanted,
       events: {
         ended: (guest, generation) => this.#director?.machineEnded(guest, generation),
         beat: (beat) => this.#director?.slaveBeat(beat),
@@ -255,7 +204,15 @@ export class ClusterMember implements AsyncDisposable {
     this.#opened.push(() => doubles[Symbol.asyncDispose]());
     await doubles.clear();
     this.#meet();
-    await this.#renewCertificates(certificates);
+    const renewal = await CertificateRenewal.begin(certificates, {
+      ...{ config, stateFolder, store: this.store },
+      renewed: (made) => channel.renew(made),
+      failed: (error) => this.#options.failed(error),
+    });
+    this.#opened.push(() => {
+      renewal[Symbol.dispose]();
+      return undefined;
+    });
     void this.#enter(hands);
   }
 
@@ -271,6 +228,7 @@ export class ClusterMember implements AsyncDisposable {
         return;
       }
     } catch (error) {
+      if (this.#isClosed) return;
       this.#problem = error instanceof Error ? error.message : String(error);
       this.#after(AGAIN_MS, () => void this.#enter(hands));
       return;
@@ -316,45 +274,6 @@ export class ClusterMember implements AsyncDisposable {
     this.#timers.delete(timer);
   }
 
-  /** Anew where they are near their end, or of another address: with the authority's key, which is in the store. */
-  async #renewCertificates(present: HostCertificates): Promise<void> {
-    const { config, stateFolder, failed } = this.#options;
-    let certificates = present;
-    const { host } = parseHostAddress(config.address);
-    if (!isGood(present, config.authority, config.name, host)) {
-      try {
-        const entries = await readStore(this.store, { keys: [keyOf(AUTHORITY)] });
-        const record = find(entries, AUTHORITY).value;
-        if (record === undefined) throw noClusterThere();
-        certificates = certify(unseal(record, config.secret, config.authority), config.name, [host]);
-        writeCertificates(clusterFolder(stateFolder), certificates);
-        this.#channel?.renew(certificates);
-      } catch (error) {
-        failed(error);
-      }
-    }
-    const current = certificates;
-    if (!this.#isClosed)
-      this.#after(
-        certificates === present ? RENEWAL_MS : 60 * AGAIN_MS,
-        () => void this.#renewCertificates(current),
-      ).unref();
-  }
-
-  async #addressOf(host: string): Promise<HostAddress | undefined> {
-    let entry = this.mirror.get(keyOf(HOST, host));
-    // One that has just joined was not heard of yet.
-    if (entry === undefined || this.mirror.problem !== undefined)
-      entry = (await readStore(this.store, { keys: [keyOf(HOST, host)] }).catch(() => [entry]))[0] ?? undefined;
-    return addressIn(entry?.value);
-  }
-
-  async #record(name: string) {
-    const key = keyOf(PARTITION, name);
-    const entry = this.mirror.get(key) ?? (await readStore(this.store, { keys: [key] }))[0];
-    return decode(PARTITION, entry?.value);
-  }
-
   #changed(...[key, value, before]: Parameters<Changed>): void {
     if (nameIn(HOST, key) !== undefined) this.#meet();
     if (nameIn(OWNER, key) !== undefined) this.#count(decode(OWNER, value), decode(OWNER, before));
@@ -377,19 +296,17 @@ export class ClusterMember implements AsyncDisposable {
   }
 
   #meet(): void {
-    const addresses = new Map<string, HostAddress>();
-    for (const { key, value } of this.mirror.entries) {
-      const host = nameIn(HOST, key);
-      const address = host === undefined ? undefined : addressIn(value);
-      if (host !== undefined && address !== undefined && host !== this.name) addresses.set(host, address);
-    }
+    const addresses = this.view.addresses();
+    addresses.delete(this.name);
     this.#datagrams?.setPeers(addresses);
   }
 
   #told(event: ClusterEvent): void {
     const { kind, guest, ...detail } = { guest: undefined, ...event };
     this.#note(guest, { event: kind, ...detail });
-    if (kind !== 'left') return;
+    // What had to be given up is: somebody took the lease away meanwhile.
+    const isOver = kind === 'left' || (kind === 'fenced-self' && this.#state === 'leaving');
+    if (!isOver) return;
     this.#state = 'left';
     this.#left.resolve();
   }
@@ -403,16 +320,6 @@ export class ClusterMember implements AsyncDisposable {
 function must<T>(part: T | undefined): T {
   if (part === undefined) throw new HostError('not-open', 'the host does not hear its peers yet');
   return part;
-}
-
-function addressIn(value: string | undefined): HostAddress | undefined {
-  const host = decode(HOST, value);
-  if (host === undefined || host.state === 'left') return undefined;
-  try {
-    return parseHostAddress(host.address);
-  } catch {
-    return undefined; // another version wrote it
-  }
 }
 
 /** Of this boot of the host; the same for all its processes. */

@@ -3,7 +3,7 @@
  * cluster's own logic, with its real times.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ownFolders, until } from '../daemon.testing.ts';
@@ -244,6 +244,45 @@ test('a drained host gives its guests up, and takes none until that is undone', 
   assert.equal(after.hosts.find(({ name }) => name === from.name)?.state, 'active');
 });
 
+test('a host whose store is away, or whose name another has, says so; what is its own goes on, and it can forget the cluster', async () => {
+  const c = new DaemonHost(folders.root, 'd', more);
+  const file = join(c.state, 'cluster/cluster.json');
+  await c.start();
+  const rewritten = async (change: object): Promise<void> => {
+    await c.end();
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ...change }));
+    await c.start();
+  };
+  try {
+    await c.client.initCluster({ address: c.address, name: 'd' });
+    await c.client.createPartition({ name: 'own', spec: { kernel: '/k' } });
+    await rewritten({ id: 'another' });
+    await until(async () => (await c.client.getCluster()).self.state === 'replaced');
+    await assert.rejects(c.client.leaveCluster(), { code: 'replaced' });
+    await rewritten({ store: { kind: 'etcd', endpoints: ['http://127.0.0.1:1'] } });
+    assert.deepEqual(
+      (await c.client.listPartitions()).partitions.map(({ name }) => name),
+      ['own'],
+    );
+    assert.equal((await c.client.getPartition('own')).state, 'created');
+    await assert.rejects(c.client.createPartition({ name: 'web', spec }), { code: 'store-unreachable' });
+    await assert.rejects(c.client.leaveCluster(), { code: 'store-unreachable' });
+    await rewritten({ address: '192.0.2.1:7444' });
+    const { self } = await c.client.getCluster();
+    assert.equal(self.state, 'opening');
+    assert.match(self.problem ?? '', /192\.0\.2\.1/);
+    await assert.rejects(c.client.createPartition({ name: 'web', spec }), { code: 'cluster-closed' });
+    await c.client.leaveCluster({ force: true });
+    await assert.rejects(c.client.getCluster(), { code: 'no-cluster' });
+    assert.deepEqual(
+      (await c.client.listPartitions()).partitions.map(({ name }) => name),
+      ['own'],
+    );
+  } finally {
+    await c.end();
+  }
+});
+
 test('certificates for a gate are of the authority, and no host', async () => {
   const { ca, cert, key } = await a.client.makeCredentials({ names: ['10.0.0.9', 'gate.example'] });
   assert.equal(ca, readFileSync(join(a.state, 'cluster/ca.pem'), 'utf8'));
@@ -267,10 +306,7 @@ test('a host leaves when it has given its guests up; the last one is kept from i
   await assert.rejects(from.client.getCluster(), { code: 'no-cluster' });
   assert.equal(existsSync(join(from.state, 'cluster/key.pem')), false);
   await until(async () => (await to.guest('web'))?.state === 'running' && (await to.guest('web'))?.host === to.name);
-  assert.deepEqual(
-    (await to.client.getCluster()).hosts.map(({ name }) => name),
-    [to.name],
-  );
+  await until(async () => (await to.client.getCluster()).hosts.every(({ name }) => name === to.name));
   await assert.rejects(to.client.leaveCluster(), { code: 'last-host' });
   // Its name is free for it again.
   await from.client.joinCluster({ token, address: from.address, name: from.name, capacity: room });

@@ -11,9 +11,9 @@ import type { ClusterPart } from '../schemas/cluster.ts';
 import type { CreateRequest, DeclareRequest, ExitRecord, Partition, RestartPolicy } from '../schemas/partition.ts';
 import type { PartitionSpec } from '../schemas/spec.ts';
 import type { ClusterDoor } from './cluster-door.ts';
+import type { ClusterGuest } from './cluster-view.ts';
 import { type ClusteredSpec, checkClustered } from './clustered-spec.ts';
 import type { GuestVerbs } from './guest-verbs.ts';
-import type { ClusterGuest } from './member.ts';
 
 type Open = ReturnType<ClusterDoor['need']>;
 
@@ -29,7 +29,8 @@ export class OperatedPartitions {
 
   async list(): Promise<Partition[]> {
     const own = await this.#own.list();
-    const guests = (await this.#door?.guests?.list()) ?? [];
+    // Those of this host are there whether or not the store is.
+    const guests = (await this.#door?.guests?.list().catch(() => [])) ?? [];
     if (guests.length === 0) return own;
     const here = new Map(own.map((one) => [one.name, one]));
     for (const guest of guests) here.set(guest.name, this.#view(guest, here.get(guest.name)));
@@ -149,16 +150,20 @@ export class OperatedPartitions {
 
   /** Undefined: it is this host's alone. Errors: `no-daemon`, `cluster-closed` where only the cluster could tell. */
   async #guest(name: string): Promise<ClusterGuest | undefined> {
-    const guest = await this.#door?.guests?.find(name);
-    if (guest === undefined && this.#door?.guests === undefined) {
-      const spec = this.#own.store.get(name)?.spec;
-      if (spec?.failover !== undefined) this.#need();
+    const guests = this.#door?.guests;
+    const own = this.#own.store.get(name)?.spec;
+    if (guests === undefined && own?.failover !== undefined) this.#need();
+    if (own !== undefined && own.failover === undefined && guests?.has(name) !== true) return undefined;
+    try {
+      return await guests?.find(name);
+    } catch (error) {
+      if (own === undefined && (await this.#own.machines.isLive(name))) return undefined;
+      throw error;
     }
-    return guest;
   }
 
   async #here(name: string): Promise<void> {
-    const guest = await this.#door?.guests?.find(name);
+    const guest = this.#door?.guests === undefined ? undefined : await this.#guest(name);
     if (guest === undefined) return;
     const { host, state } = guest.line;
     if (host === this.#door?.member?.name && state === 'running') return;

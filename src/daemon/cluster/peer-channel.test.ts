@@ -136,7 +136,7 @@ describe('nobody else is heard', () => {
     const foreign = newAuthority();
     for (const other of [{}, certify(foreign, 'a', ['127.0.0.1']), of('a', -0.5)])
       assert.match(await asked(other), /^cut off/);
-    assert.equal(await asked(of('a')), '{"from":"a"}');
+    assert.equal(await asked(of('a')), '{"answer":{"from":"a"}}');
   });
 
   test('under a name that is no host, as are those of credentials', async () => {
@@ -158,6 +158,15 @@ describe('nobody else is heard', () => {
     await assert.rejects(a.ask('expired', 'name', 'web'), { code: 'peer-unreachable', message: /expired/ });
     assert.ok(expired);
   });
+});
+
+test('those who connect and show nothing give way', async () => {
+  const [a] = channels();
+  const { port = 0 } = book.get('b') ?? {};
+  const idle = Array.from({ length: 300 }, () => connectPlain(port, '127.0.0.1').on('error', () => {}));
+  await Promise.all(idle.map((socket) => Promise.race([once(socket, 'connect'), once(socket, 'close')])));
+  assert.deepEqual(await a.ask('b', 'name', 'web'), { from: 'a' });
+  for (const socket of idle) socket.destroy();
 });
 
 describe('what is none', () => {

@@ -5,17 +5,19 @@
  *
  *     POST /peer/KIND/NAME    application/json                   the body
  *                             application/vnd.kagemusha.file     u32 (big-endian), so many bytes of JSON, the file
- *     200 JSON  |  4xx, 5xx {code, message, fix?}
+ *     200 {"answer": ...}  |  200 {"error": {code, message, fix?}}     behind a space each quarter of a minute, while it takes long
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Agent, type AgentOptions, createServer, type RequestOptions, request, type Server } from 'node:https';
+import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import * as z from 'zod';
 import { HostError, OperatorError } from '../../base/errors.ts';
+import { Newcomers } from '../../host/index.ts';
 import { nameText } from '../schemas/words.ts';
 import type { HostCertificates } from './certificates.ts';
 import type { HostAddress } from './cluster-config.ts';
@@ -49,6 +51,8 @@ export interface HttpsChannelOptions {
 
 const LIMITS = {
   connections: 256,
+  /** That have not shown a certificate yet: then the oldest gives way. */
+  newcomers: 64,
   jsonBytes: 1 << 20,
   headBytes: 8 << 10,
   handshakeMs: 10_000,
@@ -56,6 +60,8 @@ const LIMITS = {
   headMs: 10_000,
   connectMs: 3_000,
   silentMs: 60_000,
+  /** Who takes long to answer says so often that he is there. */
+  aliveMs: 15_000,
   perPeer: 16,
 } as const;
 
@@ -68,6 +74,7 @@ export class HttpsPeerChannel implements PeerChannel, AsyncDisposable {
   readonly #options: HttpsChannelOptions;
   readonly #server: Server;
   readonly #answers = new Map<string, Answer>();
+  readonly #newcomers = new Newcomers(LIMITS.newcomers);
   #certificates: HostCertificates;
   readonly #agents = new Map<string, Agent>();
 
@@ -100,6 +107,7 @@ export class HttpsPeerChannel implements PeerChannel, AsyncDisposable {
     );
     this.#server.maxConnections = LIMITS.connections;
     this.#server.timeout = LIMITS.silentMs;
+    this.#screen();
     for (const event of ['upgrade', 'connect'] as const)
       this.#server.on(event, (_incoming, socket) => socket.destroy());
   }
@@ -147,6 +155,7 @@ export class HttpsPeerChannel implements PeerChannel, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const agent of this.#agents.values()) agent.destroy();
+    this.#newcomers.close();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeAllConnections();
     await closed;
@@ -208,12 +217,30 @@ export class HttpsPeerChannel implements PeerChannel, AsyncDisposable {
 
   // Answering
 
+  /** Strangers who connect and show nothing keep nobody out. */
+  #screen(): void {
+    const unproved = new Map<string, Socket>();
+    const keyOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+    this.#server.on('connection', (socket) => {
+      const key = keyOf(socket);
+      unproved.set(key, socket);
+      this.#newcomers.add(socket);
+      socket.once('close', () => unproved.delete(key));
+    });
+    this.#server.on('secureConnection', (secure) => {
+      const socket = unproved.get(keyOf(secure));
+      if (socket !== undefined) this.#newcomers.delete(socket);
+    });
+  }
+
   async #respond(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => {}); // whoever asked is gone
+    const alive = setInterval(() => response.write(' '), LIMITS.aliveMs);
+    response.once('close', () => clearInterval(alive));
+    response.writeHead(200, { 'content-type': JSON_TYPE });
     try {
       const answer = await this.#answer(incoming);
-      response.writeHead(200, { 'content-type': JSON_TYPE });
-      response.end(JSON.stringify(answer));
+      response.end(JSON.stringify({ answer }));
     } catch (error) {
       const isOurs = error instanceof OperatorError || error instanceof HostError;
       if (!isOurs && !incoming.errored) this.#options.failed(error);
@@ -221,9 +248,9 @@ export class HttpsPeerChannel implements PeerChannel, AsyncDisposable {
         ? error
         : { code: 'peer-failed', message: 'the peer failed at this; its log says how' };
       const fix = error instanceof OperatorError ? { fix: error.fix } : {};
-      if (!response.headersSent)
-        response.writeHead(error instanceof OperatorError ? 400 : 500, { 'content-type': JSON_TYPE });
-      response.end(JSON.stringify({ code, message, ...fix }));
+      response.end(JSON.stringify({ error: { code, message, ...fix } }));
+    } finally {
+      clearInterval(alive);
     }
     if (incoming.readableEnded) return;
     // What was not read will not be: the answer goes out, and with it the connection.
@@ -327,13 +354,13 @@ const refusal = z.object({
   message: z.string().max(4096),
   fix: z.string().max(4096).optional(),
 });
+const reply = z.union([z.strictObject({ answer: z.unknown() }), z.strictObject({ error: refusal })]);
 
 function answerIn(host: string, status: number, text: string): unknown {
-  const value = parsed(text);
-  if (status === 200) return value;
-  const read = refusal.safeParse(value);
-  if (!read.success) throw new HostError('peer-failed', `${host} answers ${status}, and not why`);
-  const { code, message, fix } = read.data;
+  const read = status === 200 ? reply.safeParse(parsed(text)) : undefined;
+  if (read?.success !== true) throw new HostError('peer-failed', `${host} answers ${status}, and what it says is none`);
+  if (!('error' in read.data)) return read.data.answer;
+  const { code, message, fix } = read.data.error;
   if (fix !== undefined) throw new OperatorError(code, message, fix);
   throw new HostError(code, `${host}: ${message}`);
 }

@@ -169,10 +169,15 @@ describe('the drawing of heartbeats', () => {
     const report = clusterReport({ guests });
     const [b, c] = report.heartbeats?.peers ?? [];
     assert.ok(report.heartbeats && b && c);
-    const { hosts, exchanges, sentence } = ringDrawing({
-      ...report,
-      heartbeats: { ...report.heartbeats, peers: [b, { ...c, isSuspected: true }] },
-    });
+    const peers = [b, { ...c, isSuspected: true }];
+    const { hosts, exchanges, sentence } = ringDrawing(
+      { ...report, heartbeats: { ...report.heartbeats, peers } },
+      { sentPerS: 8, receivedPerS: 4 },
+    );
+    assert.deepEqual(
+      exchanges.flatMap(({ label }) => (label === '' ? [] : [label])),
+      ['8.0/s', '4.0/s'],
+    );
     assert.deepEqual(
       hosts.map(({ name, condition, dots }) => [name, condition, dots]),
       [

@@ -116,7 +116,10 @@ function exchangesOf(
   { sentPerS, receivedPerS }: { readonly sentPerS?: number | undefined; readonly receivedPerS?: number | undefined },
 ): DrawnExchange[] {
   const exchanges: DrawnExchange[] = [];
-  const mine = Math.max(1, heartbeats?.peers.length ?? 0);
+  // Each peer is sent as many, and each that is heard sends as many.
+  const peers = heartbeats?.peers ?? [];
+  const told = Math.max(1, peers.length);
+  const heard = Math.max(1, peers.filter(({ isSuspected }) => !isSuspected).length);
   for (const [i, from] of drawn.entries())
     for (const to of drawn.slice(i + 1)) {
       const isPeer = hosts.find(({ name }) => name === from.name)?.peers.includes(to.name) === true;
@@ -125,7 +128,7 @@ function exchangesOf(
       const isSilent = from.condition !== 'up' || to.condition !== 'up';
       const label =
         isMine && sentPerS !== undefined && receivedPerS !== undefined
-          ? `${((sentPerS + (isSilent ? 0 : receivedPerS)) / mine).toFixed(1)}/s`
+          ? `${(sentPerS / told + (isSilent ? 0 : receivedPerS / heard)).toFixed(1)}/s`
           : '';
       const [x1, y1] = [from.x + BOX.width / 2, from.y + BOX.height / 2];
       const [x2, y2] = [to.x + BOX.width / 2, to.y + BOX.height / 2];

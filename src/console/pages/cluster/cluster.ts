@@ -63,6 +63,6 @@ export function noCluster(): HTMLElement {
     { class: 'prose', 'data-cluster': 'none' },
     'This daemon is in no cluster. Begin one on this host with ',
     h('code', {}, 'kage cluster init --address ADDRESS'),
-    '; it prints the command with which others join.',
+    '; it prints the token that others join with.',
   );
 }
