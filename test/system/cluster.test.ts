@@ -21,7 +21,7 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
   let client: RecordClient;
   let webBoot: string;
   before(async () => {
-    world = await ClusterWorld.start({ guests: ['web', 'db', 'log'] });
+    world = await ClusterWorld.start({ guests: ['web', 'db'] });
     await world.form();
     await world.create('web', 'hot');
     webBoot = await answers('web');
@@ -60,19 +60,19 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
     await world.synced('web');
   }
 
-  test('heartbeats between hosts are the same with one guest and with several', async () => {
+  test('heartbeats between hosts are the same with one guest and with two', async () => {
     const one = await world.heartbeats(3000);
-    await Promise.all([world.create('db', 'cold'), world.create('log', 'warm')]);
-    await Promise.all([answers('db'), answers('log')]);
+    await world.create('db', 'cold');
+    await answers('db');
     // What they are is asked for once; behind that there is the digest alone.
     await sleep(2000);
-    const several = await world.heartbeats(3000);
-    assert.equal(several.bytesEach, one.bytesEach);
+    const two = await world.heartbeats(3000);
+    assert.equal(two.bytesEach, one.bytesEach);
     assert.ok(
-      one.perSecond > 0 && Math.abs(several.perSecond / one.perSecond - 1) < 0.2,
-      JSON.stringify({ one, several }),
+      one.perSecond > 0 && Math.abs(two.perSecond / one.perSecond - 1) < 0.2,
+      JSON.stringify({ one, two }),
     );
-    assert.equal(several.toStandbys, 0);
+    assert.equal(two.toStandbys, 0);
   });
 
   test('hosts that are cut from each other, and not from the store: nothing moves', async () => {

@@ -69,7 +69,8 @@ export class GuestVerbs {
         puts: [put(PARTITION, name, record), put(SPEC, name, guest)],
       };
     });
-    await this.#heard(() => this.has(name));
+    // Its records are in folders of their own, and heard of one after the other.
+    await this.#heard(() => this.#member.view.guests().some((guest) => guest.name === name));
   }
 
   /** Another declaration of one that is there; its machine takes it when it starts next. */
