@@ -68,10 +68,7 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
     await sleep(2000);
     const two = await world.heartbeats(3000);
     assert.equal(two.bytesEach, one.bytesEach);
-    assert.ok(
-      one.perSecond > 0 && Math.abs(two.perSecond / one.perSecond - 1) < 0.2,
-      JSON.stringify({ one, two }),
-    );
+    assert.ok(one.perSecond > 0 && Math.abs(two.perSecond / one.perSecond - 1) < 0.2, JSON.stringify({ one, two }));
     assert.equal(two.toStandbys, 0);
   });
 
