@@ -106,6 +106,14 @@ describe('a machine on its control socket', () => {
     await assert.rejects(wrong, operatorError('no-such-domain'));
   });
 
+  test('says how much of the processors a guest may use', async () => {
+    await launch('web');
+    await using remote = await connectMachine('web', folder);
+    await remote.setCap(0.5);
+    assert.deepEqual(machines[0]?.calls, ['cap 0.5']);
+    await assert.rejects(remote.setCap(33), /within 0 and 32/);
+  });
+
   test('shows the balloon, and says what the guest is to make do with', async () => {
     await launch('web');
     await using remote = await connectMachine('web', folder);
