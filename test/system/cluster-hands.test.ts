@@ -67,11 +67,11 @@ test(
       failover: { gate: gateControl(at('gate')) },
     });
     const [a, b] = [await hosts.host('a'), await hosts.host('b')];
-  // Neither host loses its lease: what keeps the first one out is the gate alone.
-  const leases = setInterval(() => {
-    for (const host of [a, b]) host.machines.grant(1, hosts.clock.nowMs() + 60_000);
-  }, 1000);
-  using _leases = { [Symbol.dispose]: () => clearInterval(leases) };
+    // Neither host loses its lease: what keeps the first one out is the gate alone.
+    const leases = setInterval(() => {
+      for (const host of [a, b]) host.machines.grant(1, hosts.clock.nowMs() + 60_000);
+    }, 1000);
+    using _leases = { [Symbol.dispose]: () => clearInterval(leases) };
 
     assert.equal(await a.fence('web', 1), true);
     assert.equal(await a.start('web', 1), true);
@@ -79,7 +79,7 @@ test(
     assert.ok((a.machines.costs.measured('web').bootMs ?? 0) > 0);
     b.machines.keepStandby('web', { method: 'hot', activeHost: 'a' });
     a.machines.replicate('web', 'b', { method: 'hot', everyMs: 50 });
-    await until(() => a.told.includes('synced web 1 b') && b.machines.readyStandbys().includes('web'));
+    await until(() => a.told.includes('synced web 1 b') && b.machines.readyStandbys().includes('web'), a, b);
     assert.equal(await answerOf((done) => a.machines.holdOutput('web', 'b', done)), true);
     // Who has heard this has heard it of the standby, too.
     assert.equal(

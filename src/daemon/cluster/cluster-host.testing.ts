@@ -233,10 +233,12 @@ function processesIn(root: string): number[] {
 
 const PATIENCE_MS = 60_000;
 
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+/** `hosts`: what they were told is shown where it does not come. */
+export async function until(condition: () => boolean | Promise<boolean>, ...hosts: readonly TestHost[]): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
   while (!(await condition())) {
-    assert.ok(performance.now() < end, `what was waited for did not come: ${condition}`);
+    const told = () => hosts.map((host) => `\n${host.name}: ${host.told.join('\n   ')}`).join('');
+    assert.ok(performance.now() < end, `what was waited for did not come: ${condition}${told()}`);
     await sleep(10);
   }
 }

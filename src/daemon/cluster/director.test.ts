@@ -25,7 +25,7 @@ const timers: Timers = {
   },
 };
 
-const capacity = { cores: 4, memoryBytes: 4 << 30, diskBytes: 4 << 30 };
+const capacity = { cores: 4, memoryBytes: 4 * 2 ** 30, diskBytes: 4 * 2 ** 30 };
 const web: GuestSpec = {
   ...{ name: 'web', cores: 1, memoryBytes: 256 << 20, diskBytes: 1 << 30, methods: ['cold', 'hot'], fixed: 'hot' },
   requirements: { recoveryTimeMs: 10_000, dataLossMs: 0, performanceFloor: 0.5, priority: 1 },

@@ -313,7 +313,8 @@ for (const { name, needs, find } of shells) {
       await second.ready();
       const result = await second.run({ argv: ['echo', 'second'] });
       assert.equal(text(result.stdout), 'second\n');
-      assert.ok(second.counters.strayFrames > 0);
+      // What the other host's command says comes in between, sooner or later.
+      while (second.counters.strayFrames === 0) await sleep(5);
       isOpen = false;
       second.close();
       noise.kill('KILL');
