@@ -73,13 +73,13 @@ test('entries are emptied whole, while others execute from them', async () => {
   worker.postMessage(start);
   const passes = (): number => Atomics.load(words, 1);
   while (passes() === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  for (let turn = 0; turn < 2000; turn++) {
+  // And until the reader, which may have to wait for a processor, has met some of it.
+  for (let turn = 0; turn < 2000 || passes() < 3; turn++) {
     list.fill(whole);
     machine.forgetCode(entries);
   }
   Atomics.store(words, 0, 1);
   await worker.terminate();
-  assert.ok(passes() > 1, `${passes()} passes`);
   assert.equal(words[2], 0, 'torn entries');
 });
 
