@@ -43,14 +43,6 @@ export interface WorldOptions {
   readonly guests: readonly string[];
 }
 
-export interface Heartbeats {
-  readonly perSecond: number;
-  /** On the wire. */
-  readonly bytesEach: number;
-  /** That reached slaves of standbys. */
-  readonly toStandbys: number;
-}
-
 /** A guest that may be: its address and what belongs to it are the same on each host. */
 export interface GuestPlace {
   readonly name: string;
@@ -184,34 +176,6 @@ export class ClusterWorld implements AsyncDisposable {
       if (performance.now() > untilMs) throw new HostError('not-so', `within ${withinMs} ms: ${what}\n${this.story()}`);
       await sleep(50);
     }
-  }
-
-  /** Heartbeats that hosts sent to each other meanwhile, by their daemons' own count, which has to be the kernel's. */
-  async heartbeats(forMs: number): Promise<Heartbeats> {
-    const look = async (): Promise<number[]> => {
-      const all = await Promise.all(
-        this.hosts.map(async (host) => {
-          const count = await host.metrics();
-          const value = (name: string): number => count.get(`kagemusha_cluster_${name}`) ?? 0;
-          const sent = (name: string): number => value(`heartbeat_${name}_total{direction="sent"}`);
-          return [sent('packets'), sent('bytes'), host.datagrams().sent, value('standby_heartbeats_total')];
-        }),
-      );
-      return [0, 1, 2, 3].map((i) => all.reduce((sum, one) => sum + (one[i] ?? 0), 0));
-    };
-    const began = performance.now();
-    const before = await look();
-    await sleep(forMs);
-    const after = await look();
-    const seconds = (performance.now() - began) / 1000;
-    const [packets = 0, bytes = 0, byKernel = 0, toStandbys = 0] = after.map((value, i) => value - (before[i] ?? 0));
-    // Between the two looks at a host one more may leave.
-    if (Math.abs(packets - byKernel) > 2 * this.hosts.length)
-      throw new HostError(
-        'miscounted',
-        `${packets} heartbeats were counted, and the kernel sent ${byKernel} datagrams`,
-      );
-    return { perSecond: packets / seconds, bytesEach: bytes / packets, toStandbys };
   }
 
   /** Until `end`, which tells when the last frame came from the guest's device on that host (Date.now()), within 50 ms or so. */

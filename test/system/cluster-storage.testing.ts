@@ -9,7 +9,8 @@ import { startKage } from './cluster-processes.testing.ts';
 import type { Seat } from './cluster-segment.testing.ts';
 import { recordsOn } from './records.testing.ts';
 
-const DISK_BYTES = 8 << 20;
+/** Of half a million records; what is not written takes no room. */
+const DISK_BYTES = 256 << 20;
 /** Where daemons look for a gate's control, unless they are told. */
 const GATE_PORT = 10_810;
 

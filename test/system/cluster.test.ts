@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../../src/base/assert.ts';
 import { requires } from '../capability.ts';
 import { type ClusterHost, ClusterWorld } from './cluster-hosts.testing.ts';
+import { heartbeatsOf } from './cluster-traffic.testing.ts';
 import type { RecordClient } from './records.testing.ts';
 
 /** Behind these nothing comes any more that has not come. */
@@ -61,12 +62,12 @@ describe('three hosts', { ...requires('root', 'macvtap', 'hosts', 'disks', 'etcd
   }
 
   test('heartbeats between hosts are the same with one guest and with two', async () => {
-    const one = await world.heartbeats(3000);
+    const one = await heartbeatsOf(world.hosts, 3000);
     await world.create('db', 'cold');
     await answers('db');
     // What they are is asked for once; behind that there is the digest alone.
     await sleep(2000);
-    const two = await world.heartbeats(3000);
+    const two = await heartbeatsOf(world.hosts, 3000);
     assert.equal(two.bytesEach, one.bytesEach);
     assert.ok(one.perSecond > 0 && Math.abs(two.perSecond / one.perSecond - 1) < 0.2, JSON.stringify({ one, two }));
     assert.equal(two.toStandbys, 0);

@@ -32,10 +32,11 @@ done`;
 export function recordsOn(disk: string, first: number, count: number): number[] {
   const file = openSync(disk, 'r');
   try {
+    const bytes = Buffer.alloc(count * RECORD_BYTES);
+    readSync(file, bytes, 0, bytes.length, first * RECORD_BYTES);
     return Array.from({ length: count }, (_, i) => {
-      const sector = Buffer.alloc(RECORD_BYTES);
-      readSync(file, sector, 0, RECORD_BYTES, (first + i) * RECORD_BYTES);
-      const [, number, times] = /^record (\d+) (\d+)\n/.exec(sector.toString('latin1')) ?? [];
+      const text = bytes.toString('latin1', i * RECORD_BYTES, (i + 1) * RECORD_BYTES);
+      const [, number, times] = /^record (\d+) (\d+)\n/.exec(text) ?? [];
       return Number(number) === first + i ? Number(times) : 0;
     });
   } finally {

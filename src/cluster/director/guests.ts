@@ -19,6 +19,7 @@ const ELSEWHERE_MS = 1000;
 /** A guest that starts has so many times its boot, and this, before it counts as silent. */
 const BOOTS = 2;
 const BOOT_GRACE_MS = 5000;
+const MOST_DOUBLINGS = 6;
 
 export class Guests implements ClaimLimits {
   readonly #desk: Desk;
@@ -30,6 +31,8 @@ export class Guests implements ClaimLimits {
   readonly reactions = new Reactions();
   /** Booting: their slaves have not been heard yet. */
   readonly #booting = new Set<string>();
+  /** Starts of a guest since it last beat. */
+  readonly #starts = new Map<string, number>();
   #shares: ReadonlyMap<string, number> = new Map();
   /** Guests that this host is about to own. */
   claiming: () => readonly GuestSpec[] = () => [];
@@ -138,6 +141,7 @@ export class Guests implements ClaimLimits {
       if (condition === undefined) continue;
       // Whatever else it is, it does not start any more; one that is gone must not keep others, or itself, from starting.
       if (condition !== 'starting') this.#booting.delete(guest);
+      if (condition === 'well' || condition === 'application-failed') this.#starts.delete(guest);
       if (local.state === 'running') this.#react(guest, condition, nowMs);
     }
     if (this.isDraining) this.#drainOne();
@@ -189,15 +193,24 @@ export class Guests implements ClaimLimits {
   }
 
   #starting(guest: string, generation: number, method: Method): void {
-    const { bootMs, restoreMs } = this.#load.costs(guest);
-    const graceMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
-    this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), graceMs);
+    this.#starts.set(guest, (this.#starts.get(guest) ?? 0) + 1);
+    this.#expect(guest, generation, method);
     this.#booting.add(guest);
     this.#share();
   }
 
-  /** A standby's slave hears for the first time, and this once. */
+  /** Its first beat is not late before this: what its start is known to take, and twice as long after each that was in vain. */
+  #expect(guest: string, generation: number, method: Method): void {
+    const { bootMs, restoreMs } = this.#load.costs(guest);
+    const knownMs = BOOTS * (method === 'cold' ? bootMs : restoreMs) + BOOT_GRACE_MS;
+    const vain = Math.min(MOST_DOUBLINGS, (this.#starts.get(guest) ?? 1) - 1);
+    this.#master.slaves.expect(guest, generation, 'active', this.#desk.nowMs(), knownMs * 2 ** vain);
+  }
+
   #started(guest: string, generation: number, method: Method): void {
+    // What its process took to start is not the guest's.
+    if (this.#master.slaves.conditionOf(guest) !== 'well') this.#expect(guest, generation, method);
+    // A standby's slave hears for the first time, and this once.
     if (method === 'pair') {
       this.#master.counters.ordersToStandby += 1;
       this.#machines.order(guest, 'take-over', generation);
@@ -208,6 +221,7 @@ export class Guests implements ClaimLimits {
     this.#master.slaves.forget(guest);
     this.reactions.forget(guest);
     this.#booting.delete(guest);
+    this.#starts.delete(guest);
     this.#share();
   }
 

@@ -8,6 +8,8 @@ import type { Costs } from '../ports.ts';
 export class SimGuest {
   readonly spec: GuestSpec;
   readonly costs: Costs;
+  /** What hosts take for its costs, where that is not what it costs. */
+  believed: Partial<Costs> = {};
   /** Phase of what its figures do by the minute. */
   readonly phase: number;
   /** The gate refuses older generations. */
@@ -35,7 +37,8 @@ export class SimGuest {
   costsAt(nowMs: number): Costs {
     const factor = 1 + 0.7 * Math.sin(nowMs / 4000 + this.phase);
     const { dirtyBytesPerS, checkpointBytes } = this.costs;
-    return { ...this.costs, dirtyBytesPerS: dirtyBytesPerS * factor, checkpointBytes: checkpointBytes * factor };
+    const [rate, size] = [dirtyBytesPerS * factor, checkpointBytes * factor];
+    return { ...this.costs, dirtyBytesPerS: rate, checkpointBytes: size, ...this.believed };
   }
 
   acted(nowMs: number): void {

@@ -2,6 +2,9 @@
  * A guest's slave is its agent: its heart beats by itself, in the guest, and the machine's process counts. The master looks at that
  * count twice as often as the heart beats; what has beaten since is a beat. Nothing is sent to the guest, and nothing leaves the host.
  *
+ * What a guest says may be held back by its machine, for its standby's acknowledgement, or because its lease has ended: then its silence
+ * says nothing, and counts as what was heard last.
+ *
  * A guest whose heart is off, as where it was declared without an agent, beats as long as its machine runs it.
  */
 import type { MachineInfo } from '../../host/index.ts';
@@ -20,14 +23,17 @@ export interface BeatSeen {
 
 export class Beats {
   readonly #process: GuestProcess;
+  readonly #isHeldBack: () => boolean;
   readonly #seen: (beat: BeatSeen) => void;
   #timer: NodeJS.Timeout | undefined;
   #heard = 0;
   #isFirst = true;
   #isOver = false;
 
-  constructor(process: GuestProcess, seen: (beat: BeatSeen) => void) {
+  /** `isHeldBack`: what it says waits for its standby. */
+  constructor(process: GuestProcess, seen: (beat: BeatSeen) => void, isHeldBack: () => boolean = () => false) {
     this.#process = process;
+    this.#isHeldBack = isHeldBack;
     this.#seen = seen;
     this.#later();
   }
@@ -44,11 +50,15 @@ export class Beats {
   async #look(): Promise<void> {
     const info = await this.#process.ask((machine) => machine.info(), ANSWER_MS).catch(() => undefined);
     if (this.#isOver) return;
-    if (info !== undefined && this.#hasBeaten(info)) {
+    if (info !== undefined && (this.#hasBeaten(info) || (!this.#isFirst && this.#isSilenced(info)))) {
       this.#seen({ isApplicationWell: info.health?.status !== 'unhealthy', isFirst: this.#isFirst });
       this.#isFirst = false;
     }
     this.#later();
+  }
+
+  #isSilenced({ lease }: MachineInfo): boolean {
+    return lease?.isExpired === true || this.#isHeldBack();
   }
 
   #hasBeaten({ state, agent, lease }: MachineInfo): boolean {

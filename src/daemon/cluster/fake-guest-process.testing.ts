@@ -1,7 +1,7 @@
 /**
  * The entry of a process whose machine is a fake with a heart, for tests of the cluster's hands. It starts after as many milliseconds as
- * `append` says (`slow=500`), and hears keys on its console: `ill`, `well`, `still` (its heart stops). It sends no checkpoints, and has
- * a connection to its standby as one that does: what becomes of that is what becomes of replication.
+ * `append` says (`slow=500`), and hears keys on its console: `ill`, `well`, `still` (its heart stops), `stuck` (its
+ * checkpoints are acknowledged no more). It sends none in truth, and has a connection to its standby as one that does: what becomes of that is what becomes of replication.
  */
 import { writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -27,6 +27,7 @@ import {
 
 const STARTED_MS = performance.now();
 const HEART_MS = 50;
+const EPOCH_MS = 50;
 
 class FakeGuest extends FakeMachine {
   /** Its ancestor asks for info before these are there. */
@@ -36,6 +37,7 @@ class FakeGuest extends FakeMachine {
   warmTimer: NodeJS.Timeout | undefined;
   peer: { readonly address: string; readonly socket: Socket } | undefined;
   safety: 'unprotected' | 'protected' | 'waiting' = 'unprotected';
+  stuckSinceMs: number | undefined;
 
   override get info(): MachineInfo {
     const intervalMs = this.options.heartbeatMs ?? 0;
@@ -53,6 +55,7 @@ class FakeGuest extends FakeMachine {
     if (keys.includes('ill')) this.isIll = true;
     if (keys.includes('well')) this.isIll = false;
     if (keys.includes('still')) this.stillSinceMs = performance.now();
+    if (keys.includes('stuck')) this.stuckSinceMs = performance.now();
     super.writeConsole(bytes);
   }
 
@@ -115,7 +118,8 @@ class FakeGuest extends FakeMachine {
   override async replication(): Promise<ReplicationReport> {
     const { peer, safety: state, warmReport: warm } = this;
     const known = peer === undefined ? {} : { peer: peer.address };
-    return { role: 'active', state, epoch: 7, events: [], ...known, ...(warm === undefined ? {} : { warm }) };
+    const epoch = Math.floor((this.stuckSinceMs ?? performance.now()) / EPOCH_MS);
+    return { role: 'active', state, epoch, events: [], ...known, ...(warm === undefined ? {} : { warm }) };
   }
 
   /** `told` prints what was asked of the machine, and what it was made with. */

@@ -58,13 +58,14 @@ export class Held {
       () => this.duties?.hot.isProtected === true,
       (figures) => events.measured(figures),
     );
-    this.#beats = new Beats(process, (beat) => {
+    const seen = (beat: BeatSeen): void => {
       if (beat.isApplicationWell && this.#restartingSinceMs !== undefined) {
         events.measured({ applicationRestartMs: performance.now() - this.#restartingSinceMs });
         this.#restartingSinceMs = undefined;
       }
       events.beat(beat);
-    });
+    };
+    this.#beats = new Beats(process, seen, () => this.duties?.hot.holdsBack === true);
     void process.gone.then(() => {
       if (this.#isLeft) return;
       this.leave();

@@ -36,6 +36,12 @@ const ANSWER_MS = 2000;
 const ASKED_MS = 15_000;
 /** All of a guest's memory goes over meanwhile. */
 const SYNC_MS = 600_000;
+/**
+ * Without a new checkpoint for so long, what the guest says waits for its standby, its heart's beats too. A connection that is lost is
+ * known soon; a machine that makes none for longer than that is to blame itself.
+ */
+const STALLED_MS = 500;
+const HOPELESS_MS = 5000;
 /** A daemon that came back is told its duties within so long. */
 const DUTIES_MS = 10_000;
 /** Another standby waits so long for the one in force to go; then it takes its place, and the guest has none meanwhile. */
@@ -55,6 +61,9 @@ interface Replica {
   isHeld: boolean;
   isLost: boolean;
   toldMs: number;
+  /** The latest checkpoint that was acknowledged, and since when it is the latest. */
+  epoch: number;
+  movedMs: number;
 }
 
 export class HotReplication {
@@ -75,7 +84,7 @@ export class HotReplication {
   constructor(parts: HotReplicationParts, found?: ReplicaRecord) {
     this.#parts = parts;
     if (found === undefined) return;
-    this.#replica = { ...found, isLost: false, toldMs: 0 };
+    this.#replica = { ...found, isLost: false, toldMs: 0, epoch: -1, movedMs: parts.nowMs() };
     this.#dutiesByMs = parts.nowMs() + DUTIES_MS;
     this.#later(0);
   }
@@ -83,6 +92,14 @@ export class HotReplication {
   /** Whether a standby could go on with the guest as it is now. */
   get isProtected(): boolean {
     return this.#replica !== undefined && !this.#replica.isLost;
+  }
+
+  /** What the guest says waits for its standby: its silence does not mean that it has failed. */
+  get holdsBack(): boolean {
+    const replica = this.#replica;
+    if (replica === undefined) return false;
+    const stalledMs = this.#parts.nowMs() - replica.movedMs;
+    return replica.isLost || (stalledMs > STALLED_MS && stalledMs < HOPELESS_MS);
   }
 
   /** A duty from now on. Once more: with other intervals, or since a daemon that came back was told of it. */
@@ -185,6 +202,10 @@ export class HotReplication {
     const report = await this.#ask();
     if (report === undefined || this.#replica !== replica) return;
     this.report = report;
+    if (report.epoch !== replica.epoch) {
+      replica.epoch = report.epoch;
+      replica.movedMs = this.#parts.nowMs();
+    }
     if (report.state !== 'protected' || report.peer !== replica.address) this.#lose(replica, whyOf(report));
     else if (this.#isUnwanted(replica.host)) this.#lose(replica, 'another standby takes its place, or none');
     if (replica.isLost && !replica.isHeld) await this.#drop(replica);
@@ -246,7 +267,8 @@ export class HotReplication {
       const address = await this.#addressOf(host, nowMs, abort.signal);
       await this.#replicate(address, wanted.everyMs, abort.signal);
       if (abort.signal.aborted || this.#isClosed) return;
-      this.#replica = { host, address, isHeld: false, isLost: false, toldMs: 0 };
+      const movedMs = this.#parts.nowMs();
+      this.#replica = { host, address, isHeld: false, isLost: false, toldMs: 0, epoch: -1, movedMs };
       // What a daemon that comes back does not know of cannot be held on record.
       if (this.#record()) this.#parts.synced(host, true);
       else await this.#drop(this.#replica);

@@ -83,6 +83,30 @@ describe('a hot standby', () => {
     await until(() => a.told.at(-1) === 'synced web 1 b');
   });
 
+  test('that says nothing, or is lost: the silence of the guest, which waits for it, is not a failure of the guest', async () => {
+    await using world = await pair();
+    const { a, b } = world;
+    await until(() => a.beats.length > 0);
+    assert.equal(await hold(a, 'b'), true);
+    const beatsOn = async (): Promise<void> => {
+      const { length } = a.beats;
+      await until(() => a.beats.length > length + 1);
+    };
+    await a.type('web', 'still stuck');
+    await beatsOn();
+    process.kill(await b.pid('web'), 'SIGKILL');
+    await until(() => a.told.includes('lost web 1 b'));
+    await beatsOn();
+    // It waits for nobody any more: now it is silent by itself.
+    b.machines.keepStandby('web', undefined);
+    a.machines.replicate('web', 'b', undefined);
+    assert.equal(await hold(a, undefined), true);
+    await sleep(600);
+    const { length } = a.beats;
+    await sleep(1200);
+    assert.equal(a.beats.length, length);
+  });
+
   test('that is no duty any more goes, once it is on record no more', async () => {
     await using world = await pair();
     const { a } = world;
