@@ -231,7 +231,12 @@ describe('streams between host and guest', { ...requires('apt'), timeout: 480_00
     await guest.machine.snapshot(file);
     await using restored = await Guest.restore(file, { name: 'vsock-again', vsock: { socket: again, cid: 77 } });
     await restored.machine.ready();
-    assert.ok((await echo(again, bulk)).equals(bulk));
+    // The guest resets what it has when it comes to read that it was restored: a stream made just before that, too.
+    const echoed = await echo(again, bulk).catch((error: NodeJS.ErrnoException) => {
+      assert.equal(error.code, 'ECONNRESET');
+      return echo(again, bulk);
+    });
+    assert.ok(echoed.equals(bulk));
     assert.ok((await echo(path, bulk)).equals(bulk));
   });
 });
