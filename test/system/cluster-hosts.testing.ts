@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../../src/base/assert.ts';
 import { HostError } from '../../src/base/errors.ts';
-import { decode, keyOf, type Method, OWNER, type Owner } from '../../src/cluster/index.ts';
+import { decode, HOST, keyOf, type Method, OWNER, type Owner } from '../../src/cluster/index.ts';
 import { EtcdCluster } from '../etcd.testing.ts';
 import { ClientHost } from './cluster-client.testing.ts';
 import { ClusterHost, type Told } from './cluster-host.testing.ts';
@@ -196,6 +196,13 @@ export class ClusterWorld implements AsyncDisposable {
     };
   }
 
+  /** What a host failed before counts no more: another failure puts it not in quarantine. */
+  async forgive({ name }: ClusterHost): Promise<void> {
+    const key = keyOf(HOST, name);
+    const record = decode(HOST, await this.#stored(key));
+    await this.#ask('put', { key, value: JSON.stringify({ ...must(record), fences: 0 }) });
+  }
+
   /** Resolves with the guest's owner when that is as it should be. */
   async ownedAs(name: string, isSo: (owner: Owner) => boolean, withinMs = 30_000): Promise<Owner> {
     const untilMs = performance.now() + withinMs;
@@ -270,13 +277,18 @@ export class ClusterWorld implements AsyncDisposable {
   }
 
   async #stored(key: string): Promise<string | undefined> {
-    const body = JSON.stringify({ key: Buffer.from(key).toString('base64') });
+    const { kvs = [] } = (await this.#ask('range', { key })) as { kvs?: { value: string }[] };
+    return kvs[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64').toString();
+  }
+
+  /** Of one member after the other. */
+  async #ask(what: 'range' | 'put', words: Readonly<Record<string, string>>): Promise<unknown> {
+    const coded = Object.entries(words).map(([name, text]) => [name, Buffer.from(text).toString('base64')]);
+    const body = JSON.stringify(Object.fromEntries(coded));
     for (let turn = 0; turn < STORE_TURNS; turn += 1)
       for (const url of this.store.urls) {
-        const answer = await this.client.http(`${url}/v3/kv/range`, body);
-        if (answer === undefined) continue;
-        const { kvs = [] } = JSON.parse(answer) as { kvs?: { value: string }[] };
-        return kvs[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64').toString();
+        const answer = await this.client.http(`${url}/v3/kv/${what}`, body);
+        if (answer !== undefined) return JSON.parse(answer);
       }
     throw new HostError('store-silent', 'no member of the store answers');
   }
