@@ -38,6 +38,7 @@ const CASES = {
   cut: { method: 'hot', how: 'cut', boundMs: 4000 },
 } satisfies Record<string, Case>;
 const SUSPECTED_BOUND_MS = 1500;
+const FIGURES = ['suspected', 'fenced', 'claimed', 'started', 'answered', 'leaseOver'] as const;
 
 const { values } = parseArgs({
   options: {
@@ -72,8 +73,8 @@ async function distribution(name: string, { method, how, boundMs }: Case): Promi
   const rounds: FailureTimes[] = [];
   for (let round = 1; round <= Number(values.rounds); round += 1) {
     const [host, times] = await fail(world, method, how);
-    const told = Object.entries(times).map(([what, ms]) => `${what} ${ms === undefined ? '-' : Math.round(ms)}`);
-    say(`${name} ${round} (host ${host.name}): ${told.join(', ')}`);
+    const told = FIGURES.map((what) => `${what} ${times[what] === undefined ? '-' : Math.round(times[what])}`);
+    say(`${name} ${round} (host ${host.name}, ${times.by}): ${told.join(', ')}`);
     rounds.push(times);
     await mend(world, host, how);
     await world.forgive(host);
@@ -82,7 +83,7 @@ async function distribution(name: string, { method, how, boundMs }: Case): Promi
   }
   writer.client?.close();
   say(`${name}, ms from the failure, ${rounds.length} rounds:`);
-  const all = (what: keyof FailureTimes): number[] => rounds.flatMap((times) => times[what] ?? []);
+  const all = (what: (typeof FIGURES)[number]): number[] => rounds.flatMap((times) => times[what] ?? []);
   for (const what of ['suspected', 'fenced', 'claimed', 'started', 'answered', 'leaseOver'] as const)
     row(what, all(what));
   // A host that is cut from the store alone is heard by its peers.
@@ -112,8 +113,8 @@ async function writes(method: Method, first: number): Promise<RecordClient | und
 
 async function isReady(method: Method): Promise<void> {
   if (method === 'hot') await world.synced('hot');
-  // The standby has a checkpoint.
-  if (method === 'warm') await sleep(5000);
+  // Of an earlier life of the guest it may be; the next one comes soon.
+  if (method === 'warm') await world.standsReady('warm').then(() => sleep(3000));
 }
 
 /** Each record that was acknowledged is on the disk; of a hot guest none came twice, over one connection. */

@@ -15,6 +15,8 @@ export interface FailureTimes {
   readonly started: number | undefined;
   /** The guest answers somebody who has just come. */
   readonly answered: number;
+  /** The method by which it was started. */
+  readonly by: string;
   /** How long before the claim the lease had ended, as its holder had known it. */
   readonly leaseOver: number;
 }
@@ -43,6 +45,7 @@ export async function fail(world: ClusterWorld, guest: string, how: Failure): Pr
   const times = {
     ...{ suspected: after(at('suspected', name)), fenced: after(at('fenced', name)), claimed: after(claimedMs) },
     ...{ started: after(at('started', guest)), answered: answer.atMs - sinceMs, leaseOver: claimedMs - endsMs },
+    by: String(world.toldOf('started', sinceMs).find(({ partition }) => partition === guest)?.detail?.['detail']),
   };
   return [host, times];
 }

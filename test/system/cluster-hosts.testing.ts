@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../../src/base/assert.ts';
 import { HostError } from '../../src/base/errors.ts';
-import { decode, HOST, keyOf, type Method, OWNER, type Owner } from '../../src/cluster/index.ts';
+import { decode, HOST, keyOf, type Method, OWNER, type Owner, STATUS } from '../../src/cluster/index.ts';
 import { EtcdCluster } from '../etcd.testing.ts';
 import { ClientHost } from './cluster-client.testing.ts';
 import { ClusterHost, type Told } from './cluster-host.testing.ts';
@@ -233,6 +233,17 @@ export class ClusterWorld implements AsyncDisposable {
 
   toldOf(event: string, sinceMs: number): Told[] {
     return this.told.filter(({ at, detail }) => Date.parse(at) >= sinceMs && detail?.['event'] === event);
+  }
+
+  /** A standby could take it over, as its host has written down for all. */
+  async standsReady(name: string): Promise<void> {
+    const isReady = async (): Promise<boolean> => {
+      const owner = await this.owner(name);
+      const others = this.hosts.filter((host) => host.name !== owner?.host);
+      const all = await Promise.all(others.map((host) => this.#stored(keyOf(STATUS, host.name))));
+      return all.some((text) => decode(STATUS, text)?.ready.includes(name) === true);
+    };
+    await this.until(isReady, `a standby of ${name} is ready`, 60_000);
   }
 
   /** What the daemons told of the cluster since a moment, a line each. */
