@@ -191,7 +191,7 @@ test('its requirements are changed while it runs; a host dies, and the other has
   await dead.start();
   await until(async () => (await dead.client.getCluster()).self.state === 'in');
   // Each tells what the other kept, too; one that was away answers again.
-  await until(async () => (await dead.client.clusterHistory()).silent.length === 0);
+  for (const one of [alive, dead]) await until(async () => (await one.client.clusterHistory()).silent.length === 0);
   const [here, there] = [await alive.client.clusterHistory(), await dead.client.clusterHistory()];
   assert.deepEqual(new Set(there.events.map(({ host }) => host)), new Set(['a', 'b']));
   const claims = ({ events }: typeof here) =>
