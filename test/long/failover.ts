@@ -62,11 +62,22 @@ for (const tool of ['disks', 'etcd'] as const) assert.equal(await provide(tool, 
 await using world = await ClusterWorld.start({ guests: ['hot', 'warm', 'cold'] });
 await world.form();
 let isBeyond = false;
-if (values.soak !== undefined) await soak(Number(values.soak));
-else if (values.flap) await flap();
-else if (values['set-clock']) await setClock();
-else for (const name of names) await distribution(name, CASES[name as keyof typeof CASES]);
+try {
+  await run();
+} catch (error) {
+  say(`\n${world.story(Date.now() - 90_000)}\n`);
+  for (const host of world.hosts)
+    for (const name of ['hot', 'warm', 'cold']) say(`${host.name} ${name}: ${host.logOf(name)}`);
+  throw error;
+}
 process.exitCode = isBeyond ? 1 : 0;
+
+async function run(): Promise<void> {
+  if (values.soak !== undefined) await soak(Number(values.soak));
+  else if (values.flap) await flap();
+  else if (values['set-clock']) await setClock();
+  else for (const name of names) await distribution(name, CASES[name as keyof typeof CASES]);
+}
 
 async function distribution(name: string, { method, how, boundMs }: Case): Promise<void> {
   const writer = await guest(method);
@@ -76,6 +87,7 @@ async function distribution(name: string, { method, how, boundMs }: Case): Promi
     const told = FIGURES.map((what) => `${what} ${times[what] === undefined ? '-' : Math.round(times[what])}`);
     say(`${name} ${round} (host ${host.name}, ${times.by}): ${told.join(', ')}`);
     rounds.push(times);
+    if (method === 'hot') assert.equal(times.boot, writer.boot, 'it is the same guest');
     await mend(world, host, how);
     await world.forgive(host);
     await assertKept(method, writer);
@@ -93,15 +105,17 @@ async function distribution(name: string, { method, how, boundMs }: Case): Promi
 }
 
 interface Writer {
+  /** Of the guest that it found. */
+  readonly boot: string;
   client: RecordClient | undefined;
 }
 
 /** Runs, may fail, and is written to if it has a disk. */
 async function guest(method: Method): Promise<Writer> {
   if ((await world.owner(method)) === undefined) await world.create(method, method);
-  must(await world.client.firstAnswer(world.guest(method).address, 90_000), `${method} does not answer`);
+  const answer = await world.client.firstAnswer(world.guest(method).address, 90_000);
   await isReady(method);
-  return { client: await writes(method, 1) };
+  return { boot: must(answer, `${method} does not answer`).boot, client: await writes(method, 1) };
 }
 
 async function writes(method: Method, first: number): Promise<RecordClient | undefined> {
@@ -136,8 +150,8 @@ async function assertKept(method: Method, writer: Writer): Promise<void> {
 
 /** Nothing moves meanwhile: guests have the owners that they had, and the hot one's client its connection. */
 async function assertStill(forMs: number, disturb: () => Promise<void>): Promise<void> {
-  const { client } = await guest('hot');
-  const writer = must(client);
+  const hot = await guest('hot');
+  const writer = must(hot.client);
   await guest('cold');
   const before = await world.owners();
   const sinceMs = Date.now();
@@ -151,7 +165,7 @@ async function assertStill(forMs: number, disturb: () => Promise<void>): Promise
   for (const [name, { host, generation }] of before)
     assert.deepEqual([after.get(name)?.host, after.get(name)?.generation], [host, generation], world.story(sinceMs));
   assert.equal(world.toldOf('fenced', sinceMs).length, 0, world.story(sinceMs));
-  await assertKept('hot', { client: writer });
+  await assertKept('hot', hot);
   const suspicions = world.toldOf('suspected', sinceMs).length;
   say(
     `nothing moved; ${suspicions} suspicions, ${writer.acknowledged.length} records, none for ${writer.longestMs} ms at most`,

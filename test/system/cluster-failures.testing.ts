@@ -17,6 +17,8 @@ export interface FailureTimes {
   readonly answered: number;
   /** The method by which it was started. */
   readonly by: string;
+  /** Of the guest that answered. */
+  readonly boot: string;
   /** How long before the claim the lease had ended, as its holder had known it. */
   readonly leaseOver: number;
 }
@@ -45,6 +47,7 @@ export async function fail(world: ClusterWorld, guest: string, how: Failure): Pr
   const times = {
     ...{ suspected: after(at('suspected', name)), fenced: after(at('fenced', name)), claimed: after(claimedMs) },
     ...{ started: after(at('started', guest)), answered: answer.atMs - sinceMs, leaseOver: claimedMs - endsMs },
+    boot: answer.boot,
     by: String(world.toldOf('started', sinceMs).find(({ partition }) => partition === guest)?.detail?.['detail']),
   };
   return [host, times];

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { childOf, type Namespace } from '../../bench/network/namespace.ts';
@@ -79,6 +79,12 @@ export class ClusterHost implements AsyncDisposable {
       .filter((line) => line !== '' && !line.startsWith('#'))
       .map((line) => [line, line.lastIndexOf(' ')] as const);
     return new Map(samples.map(([line, at]) => [line.slice(0, at), Number(line.slice(at + 1))]));
+  }
+
+  /** The latest that a guest's console said here. */
+  logOf(guest: string): string {
+    const file = join(this.#folder, 'state/kagemusha/partitions', guest, 'console.log');
+    return existsSync(file) ? readFileSync(file, 'utf8').slice(-2000) : '';
   }
 
   /** A verb, on this host. */
