@@ -246,14 +246,12 @@ export class ClusterWorld implements AsyncDisposable {
     await this.until(isReady, `a standby of ${name} is ready`, 60_000);
   }
 
-  /** What the daemons told of the cluster since a moment, a line each. */
+  /** What the daemons told since a moment, a line each. */
   story(sinceMs = 0): string {
-    const lines = this.told.filter(({ at, kind }) => kind === 'cluster' && Date.parse(at) >= sinceMs);
-    return lines
-      .map(
-        ({ at, host, partition = '', detail }) => `${at.slice(11, 23)} ${host} ${partition} ${JSON.stringify(detail)}`,
-      )
-      .join('\n');
+    const lines = this.told.filter(({ at }) => Date.parse(at) >= sinceMs);
+    const line = ({ at, host, kind, partition = '', detail }: Told): string =>
+      `${at.slice(11, 23)} ${host} ${kind} ${partition} ${JSON.stringify(detail)}`;
+    return lines.map(line).join('\n');
   }
 
   host(name: string): ClusterHost {
